@@ -1,0 +1,238 @@
+"""How an exercise is checked: against the reference, and against the mistakes people make.
+
+A check never shows a traceback and never the answer. It says whether the attempt is right; if it is not,
+which known mistake it equals, on which inputs it goes wrong, and, when asked, one hint after the other.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+Function = Callable[..., Any]
+
+
+class Wrong(NamedTuple):
+    """A known mistake: a function that makes it, and a question that leads the learner to it."""
+
+    function: Function
+    question: str
+
+
+class Outcome(NamedTuple):
+    """What one call gave: a value, or the error it ended in; and whether it changed its inputs."""
+
+    value: Any
+    error: Exception | None
+    changed_inputs: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a check found; shown as text in the notebook."""
+
+    name: str
+    ok: bool
+    text: str
+    attempted: bool = True
+    mistake: str | None = None  # the name of the wrong variant it equals
+
+    def __repr__(self) -> str:
+        """Return the text alone: it is what the learner reads."""
+        return self.text
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise: calling it with the learner's function checks that function.
+
+    Args:
+        name: the function's name in the notebook.
+        reference: the right answer.
+        cases: what it is called with, by a label that the learner may read.
+        wrong: known mistakes by name; each differs from the reference on at least one case.
+        hints: from a nudge to nearly the answer.
+        tolerance: the largest absolute difference between floats that counts as equal.
+    """
+
+    name: str
+    reference: Function
+    cases: Mapping[str, tuple[Any, ...]]
+    wrong: Mapping[str, Wrong]
+    hints: Sequence[str]
+    tolerance: float = 1e-5
+
+    def __call__(self, attempt: Function, hint: int = 0) -> Result:
+        """Check `attempt`; `hint=1` adds the first hint, `hint=2` the first two, and so on."""
+        if not callable(attempt):
+            text = f"✗ {self.name}: give the function itself, without calling it; this is {_kind(attempt)}"
+            return Result(self.name, False, text)
+        outcomes = {label: run(attempt, args) for label, args in self.cases.items()}
+        if all(isinstance(outcome.error, NotImplementedError) for outcome in outcomes.values()):
+            return Result(self.name, False, f"– {self.name}: not attempted yet", attempted=False)
+        expected = {label: run(self.reference, args).value for label, args in self.cases.items()}
+        failed = [label for label in self.cases if not self._right(outcomes[label], expected[label])]
+        if not failed:
+            return Result(self.name, True, f"✓ {self.name}: right on all {len(self.cases)} inputs")
+        mistake = self._recognize(outcomes)
+        lines = [*self._diagnosis(mistake, failed, outcomes, expected), *self._hint_lines(hint)]
+        return Result(self.name, False, "\n  ".join(lines), mistake=mistake)
+
+    def _right(self, outcome: Outcome, expected: Any) -> bool:
+        return outcome.error is None and not outcome.changed_inputs and self._equal(outcome.value, expected)
+
+    def _equal(self, value: Any, expected: Any) -> bool:
+        return difference(value, expected, self.tolerance) is None
+
+    def _recognize(self, outcomes: Mapping[str, Outcome]) -> str | None:
+        """Return the name of the wrong variant that gives the same on every case, or None."""
+        for name, wrong in self.wrong.items():
+            theirs = {label: run(wrong.function, args) for label, args in self.cases.items()}
+            if all(self._alike(outcomes[label], theirs[label]) for label in self.cases):
+                return name
+        return None
+
+    def _alike(self, one: Outcome, other: Outcome) -> bool:
+        if one.error is not None or other.error is not None:
+            return type(one.error) is type(other.error)
+        return one.changed_inputs == other.changed_inputs and self._equal(one.value, other.value)
+
+    def _diagnosis(
+        self,
+        mistake: str | None,
+        failed: list[str],
+        outcomes: Mapping[str, Outcome],
+        expected: Mapping[str, Any],
+    ) -> list[str]:
+        if mistake is not None:
+            first = f"✗ {self.name}: you match “{mistake}”"
+            lines = [first, self.wrong[mistake].question]
+        else:
+            what = describe(outcomes[failed[0]], expected[failed[0]], self.tolerance)
+            lines = [f"✗ {self.name}: not yet. On “{failed[0]}” {what}"]
+        right = [label for label in self.cases if label not in failed]
+        lines.append(f"wrong on: {', '.join(failed)}" + (f" · right on: {', '.join(right)}" if right else ""))
+        return lines
+
+    def _hint_lines(self, hint: int) -> list[str]:
+        shown = min(max(hint, 0), len(self.hints))
+        lines = [f"hint {i + 1} of {len(self.hints)}: {self.hints[i]}" for i in range(shown)]
+        if shown < len(self.hints):
+            lines.append(
+                f"stuck? add hint={shown + 1} to this check for hint {shown + 1} of {len(self.hints)}"
+            )
+        return lines
+
+
+def run(function: Function, args: tuple[Any, ...]) -> Outcome:
+    """Call `function` on copies of `args`, so that no attempt can spoil the inputs of the next."""
+    given = copy.deepcopy(args)
+    try:
+        value = function(*given)
+    except Exception as error:
+        return Outcome(None, error, False)
+    return Outcome(value, None, difference(given, args, 0.0) is not None)
+
+
+def describe(outcome: Outcome, expected: Any, tolerance: float) -> str:
+    """Say in one clause what is wrong with an outcome."""
+    if isinstance(outcome.error, NotImplementedError):
+        return "it still raises NotImplementedError."
+    if outcome.error is not None:
+        return f"it stops with {type(outcome.error).__name__}: {_short(str(outcome.error))}"
+    if outcome.value is None:
+        return "it returns None: is a `return` missing?"
+    found = difference(outcome.value, expected, tolerance)
+    return (
+        f"{found}."
+        if found
+        else "it changes its own inputs: work on a copy, and avoid methods ending in `_`."
+    )
+
+
+def difference(value: Any, expected: Any, tolerance: float) -> str | None:
+    """Say how `value` differs from `expected`, or None where they are equal up to `tolerance`.
+
+    Compares tensors, numbers, text, and tuples, lists and dictionaries of them.
+    """
+    if isinstance(expected, Tensor):
+        return _tensor_difference(value, expected, tolerance)
+    if isinstance(expected, bool | str | type(None)):
+        return None if type(value) is type(expected) and value == expected else _unequal(value, expected)
+    if isinstance(expected, int | float):
+        return _number_difference(value, expected, tolerance)
+    if isinstance(expected, dict):
+        return _dict_difference(value, expected, tolerance)
+    if isinstance(expected, list | tuple):
+        return _sequence_difference(value, expected, tolerance)
+    return None if value is expected or type(value) is type(expected) else _unequal(value, expected)
+
+
+def _tensor_difference(value: Any, expected: Tensor, tolerance: float) -> str | None:
+    if not isinstance(value, Tensor):
+        return f"a tensor {tuple(expected.shape)} is expected, yours is {_kind(value)}"
+    if value.shape != expected.shape:
+        return f"the shape should be {tuple(expected.shape)}, yours is {tuple(value.shape)}"
+    if value.is_floating_point() != expected.is_floating_point():
+        return f"the dtype should be like {expected.dtype}, yours is {value.dtype}"
+    one, other = value.detach().double(), expected.detach().double()
+    if torch.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True):
+        return None
+    if not one.isfinite().all():
+        return "your result holds NaN or infinity"
+    return f"your numbers are off by up to {(one - other).abs().max().item():.4f}"
+
+
+def _number_difference(value: Any, expected: float, tolerance: float) -> str | None:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"a number is expected, yours is {_kind(value)}"
+    close = abs(value - expected) <= tolerance * max(1.0, abs(expected)) or value == expected
+    return None if close else _unequal(value, expected)
+
+
+def _dict_difference(value: Any, expected: dict[Any, Any], tolerance: float) -> str | None:
+    if not isinstance(value, dict):
+        return f"a dictionary is expected, yours is {_kind(value)}"
+    if value.keys() != expected.keys():
+        odd = sorted(map(repr, value.keys() ^ expected.keys()))[0]
+        return f"the keys differ, at {_short(odd)} first"
+    for key in expected:
+        found = difference(value[key], expected[key], tolerance)
+        if found:
+            return f"at {_short(repr(key))}: {found}"
+    return None
+
+
+def _sequence_difference(value: Any, expected: Sequence[Any], tolerance: float) -> str | None:
+    if not isinstance(value, list | tuple):
+        return f"{_kind(expected)} is expected, yours is {_kind(value)}"
+    if len(value) != len(expected):
+        return f"{len(expected)} items are expected, yours has {len(value)}: {_short(repr(value))}"
+    for index, (one, other) in enumerate(zip(value, expected, strict=True)):
+        found = difference(one, other, tolerance)
+        if found:
+            return f"item {index}: {found}"
+    return None
+
+
+def _unequal(value: Any, expected: Any) -> str:
+    if type(value) is not type(expected):
+        return f"{_kind(expected)} is expected, yours is {_kind(value)}"
+    return f"yours gives {_short(repr(value))}, which is not right"
+
+
+def _kind(value: Any) -> str:
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _short(text: str, limit: int = 120) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

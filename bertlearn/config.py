@@ -1,0 +1,127 @@
+"""The one description of a BERT: its sizes and its few constants.
+
+Used by every chapter. Field names are transformers', so that a `config.json` moves both ways.
+Source of the sizes: Devlin et al. 2019, §3 (base, large); Turc et al. 2019, table 1 (tiny to medium).
+Leaves out: decoder and cross-attention fields, relative positions, other activations than GELU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+PRESETS: dict[str, tuple[int, int]] = {  # name: (num_hidden_layers, hidden_size); heads = hidden_size / 64
+    "tiny": (2, 128),
+    "mini": (4, 256),
+    "small": (4, 512),
+    "medium": (8, 512),
+    "base": (12, 768),
+    "large": (24, 1024),
+}
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """Sizes and constants of a BERT; the defaults are BERT-base, uncased.
+
+    Lengths are in tokens, sizes in features, dropout in probability.
+    Raises `ValueError` when the fields contradict each other; a misspelt field is a `TypeError`.
+    """
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that no BERT can have, naming a remedy."""
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+        _check_heads(self.hidden_size, self.num_attention_heads)
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)!r} is a probability: use a value in [0, 1)")
+        if self.hidden_act != "gelu":
+            raise ValueError(
+                f"hidden_act={self.hidden_act!r} is not supported; BERT uses 'gelu' (the exact, erf form)"
+            )
+
+    @property
+    def head_size(self) -> int:
+        """D, the features each head works with: hidden_size / num_attention_heads."""
+        return self.hidden_size // self.num_attention_heads
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> BertConfig:
+        """Return one of the published sizes (tiny, mini, small, medium, base, large), with `changes`."""
+        if name not in PRESETS:
+            raise ValueError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
+        layers, hidden = PRESETS[name]
+        sizes = {
+            "num_hidden_layers": layers,
+            "hidden_size": hidden,
+            "num_attention_heads": hidden // 64,
+            "intermediate_size": 4 * hidden,
+        }
+        return cls(**{**sizes, **changes})
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> BertConfig:
+        """Read the contents of a transformers `config.json`.
+
+        Fields that change nothing in an encoder (`model_type`, `torch_dtype`, …) are ignored.
+        Raises `ValueError` for a field that asks for another architecture, naming it.
+        """
+        _check_supported(values)
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what goes into `config.json`: every field, and the two that transformers needs."""
+        return {"architectures": ["BertModel"], "model_type": "bert", **asdict(self)}
+
+
+_POSITIVE = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
+
+_ONLY: dict[str, tuple[Any, str]] = {  # field: (the one value supported, why)
+    "model_type": ("bert", "only BERT's own architecture is implemented"),
+    "position_embedding_type": ("absolute", "relative positions are not in the BERT paper"),
+    "is_decoder": (False, "BERT is an encoder: every token sees every other"),
+    "add_cross_attention": (False, "there is no decoder to attend from"),
+}
+
+
+def _check_heads(hidden_size: int, heads: int) -> None:
+    if hidden_size % heads:
+        below, above = hidden_size // heads * heads, (hidden_size // heads + 1) * heads
+        fix = f"{below} or {above}" if below else str(above)
+        raise ValueError(
+            f"hidden_size={hidden_size} is not divisible by num_attention_heads={heads}; use {fix}"
+        )
+
+
+def _check_supported(values: dict[str, Any]) -> None:
+    if not isinstance(values, dict):
+        raise ValueError(f"a config is a dictionary of fields, got {type(values).__name__}")
+    for name, (only, why) in _ONLY.items():
+        if values.get(name, only) not in (only, None):
+            raise ValueError(f"{name}={values[name]!r} is not supported, only {only!r}: {why}")

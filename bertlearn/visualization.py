@@ -1,0 +1,298 @@
+"""The course's static figures: one look, labeled axes, a palette safe for color-blind readers, alt text.
+
+Every function returns a `Picture`, which a notebook shows when it ends a cell. Its text form is its alt text,
+so a figure still says what it shows in a terminal, to a screen reader and in a comparison of outputs.
+The palette is Okabe and Ito's (2008). Leaves out: interactive views.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DPI = 110
+_STYLE: dict[str, Any] = {
+    "figure.facecolor": "white",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
+    "legend.frameon": False,
+    "text.parse_math": False,  # a token such as $x$ is a token
+}
+
+Array = Tensor | np.ndarray | Sequence[Any]
+
+
+class Picture:
+    """A figure with its alt text; showing it draws a PNG once and leaves no state in matplotlib."""
+
+    def __init__(self, figure: Figure, alt: str) -> None:
+        if not alt.strip():
+            raise ValueError("a picture needs alt text: one or two sentences that say what it shows")
+        self.figure = figure
+        self.alt = " ".join(alt.split())
+
+    def __repr__(self) -> str:
+        """Return the alt text."""
+        return f"[figure] {self.alt}"
+
+    def png(self) -> bytes:
+        """Return the picture as PNG bytes."""
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
+        return buffer.getvalue()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
+        data = {"text/plain": repr(self), "image/png": self.png()}
+        return data, {"image/png": {"alt": self.alt}}
+
+
+def new_figure(
+    width: float = 7.0, height: float = 3.6, rows: int = 1, columns: int = 1, **shared: bool
+) -> tuple[Figure, Any]:
+    """Return an empty figure (inches) in the course's look and its axes; pass `sharex=True` or `sharey=True`.
+
+    Made without pyplot, so it is shown only where a cell ends in `Picture(figure, alt)`.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots(rows, columns, **shared)
+
+
+def plot_matrix(
+    matrix: Array,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+    numbers: bool = False,
+    limits: tuple[float, float] | None = None,
+    alt: str | None = None,
+) -> Picture:
+    """Draw a labeled heat map, readable up to about 60 × 60.
+
+    Args:
+        matrix: floats (R, C).
+        rows: R labels, drawn on the left.
+        columns: C labels, drawn on top.
+        title: what is shown.
+        xlabel: what the columns are.
+        ylabel: what the rows are.
+        numbers: also print each value, with two decimals.
+        limits: values of the lightest and the darkest color; the matrix's own by default. Limits of
+            opposite signs give a diverging palette around 0.
+        alt: alt text; made from the title and the largest entry if None.
+    """
+    values = _array(matrix, 2, "matrix")
+    _check_labels(values, rows, columns)
+    size = 0.5 if numbers else float(np.clip(9 / max(values.shape), 0.16, 0.42))
+    figure, axes = new_figure(values.shape[1] * size + 2.2, values.shape[0] * size + 1.2)
+    image = _draw_matrix(axes, values, limits)
+    font = 9 if size > 0.25 else 7
+    axes.set_xticks(range(len(columns)), [_label(c) for c in columns], rotation=90, fontsize=font)
+    axes.set_yticks(range(len(rows)), [_label(r) for r in rows], fontsize=font)
+    axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    if numbers:
+        _write_numbers(axes, values, image)
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    r, c = np.unravel_index(np.nanargmax(values), values.shape)
+    return Picture(
+        figure, alt or f"Heat map. {title}. Largest value {values[r, c]:.2f}, {rows[r]} to {columns[c]}."
+    )
+
+
+def plot_attention(
+    probs: Array, tokens: Sequence[str], title: str = "Attention", numbers: bool = False
+) -> Picture:
+    """Draw one head's attention: each row is a token that looks, each column one that is looked at.
+
+    Args:
+        probs: floats (S, S), each row sums to 1.
+        tokens: S tokens.
+        title: which head it is.
+        numbers: also print each probability.
+    """
+    return plot_matrix(probs, tokens, tokens, title, "looked at (key)", "looks (query)", numbers, (0.0, 1.0))
+
+
+def plot_heads(
+    attentions: Array, title: str = "Attention of every head", marked: Sequence[tuple[int, int]] = ()
+) -> Picture:
+    """Draw all heads of all layers as small pictures, layers downward and heads to the right.
+
+    Args:
+        attentions: floats (L, A, S, S), or the model's tuple of L tensors (1, A, S, S).
+        title: what is shown.
+        marked: (layer, head) pairs to frame.
+    """
+    if isinstance(attentions, tuple | list):
+        attentions = np.stack([_array(a, None, "attentions").squeeze(0) for a in attentions])
+    values = _array(attentions, 4, "attentions")
+    layers, heads = values.shape[:2]
+    figure, grid = new_figure(heads * 0.72 + 0.6, layers * 0.72 + 0.7, layers, heads)
+    for (layer, head), axes in np.ndenumerate(np.reshape(grid, (layers, heads))):
+        _draw_matrix(axes, values[layer, head], (0.0, 1.0))
+        axes.set(xticks=[], yticks=[])
+        if (layer, head) in marked:
+            axes.spines[:].set(visible=True, color=PALETTE[1], linewidth=2.5)
+        if layer == 0:
+            axes.set_title(str(head), fontsize=9)
+        if head == 0:
+            axes.set_ylabel(str(layer), fontsize=9, rotation=0, labelpad=8, va="center")
+    figure.supxlabel("head (columns)", fontsize=10)
+    figure.supylabel("layer (rows)", fontsize=10)
+    figure.suptitle(title, fontsize=11)
+    return Picture(figure, f"Grid of {layers} layers by {heads} heads of attention heat maps. {title}.")
+
+
+def plot_curves(
+    x: Array,
+    curves: Mapping[str, Array],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    log: str = "",
+    alt: str | None = None,
+) -> Picture:
+    """Draw curves over a common x; one of shape (runs, points) becomes mean and min-to-max band.
+
+    Args:
+        x: P numbers.
+        curves: by name, floats (P,) or (runs, P).
+        title: what is shown.
+        xlabel: quantity and unit.
+        ylabel: quantity and unit.
+        log: "x", "y" or "xy" for logarithmic axes.
+        alt: alt text; made from the first and last values if None.
+    """
+    across = _array(x, 1, "x")
+    figure, axes = new_figure()
+    ends = []
+    for index, (name, curve) in enumerate(curves.items()):
+        runs = np.atleast_2d(_array(curve, None, name))
+        if runs.shape[-1] != len(across):
+            raise ValueError(
+                f"curve {name!r} has {runs.shape[-1]} points, x has {len(across)}; give one for each x"
+            )
+        mean, style = runs.mean(0), ("-", "--", "-.", ":")[index % 4]
+        axes.plot(across, mean, style, label=name, color=PALETTE[index % len(PALETTE)])
+        if len(runs) > 1:
+            axes.fill_between(
+                across, runs.min(0), runs.max(0), alpha=0.2, color=PALETTE[index % len(PALETTE)]
+            )
+        ends.append(f"{name} from {mean[0]:.3g} to {mean[-1]:.3g}")
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.set_xscale("log" if "x" in log else "linear")
+    axes.set_yscale("log" if "y" in log else "linear")
+    if len(curves) > 1:
+        axes.legend()
+    return Picture(
+        figure, alt or f"Curves. {title}: {'; '.join(ends)}, over {xlabel} {across[0]:g} to {across[-1]:g}."
+    )
+
+
+def plot_bars(values: Mapping[str, float], title: str, xlabel: str, alt: str | None = None) -> Picture:
+    """Draw named numbers as horizontal bars, the first on top, each with its value."""
+    names, numbers = list(values), [float(v) for v in values.values()]
+    figure, axes = new_figure(height=0.34 * len(names) + 1.0)
+    bars = axes.barh(range(len(names)), numbers, color=PALETTE[0])
+    axes.bar_label(bars, fmt="%.3g", padding=3, fontsize=9)
+    axes.set_yticks(range(len(names)), [_label(name, 48) for name in names])
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set(title=title, xlabel=xlabel)
+    listed = ", ".join(f"{name} {number:.3g}" for name, number in zip(names, numbers, strict=True))
+    return Picture(figure, alt or f"Bars. {title}: {listed}.")
+
+
+def plot_points(
+    points: Array, groups: Sequence[str], title: str, texts: Sequence[str] = (), alt: str | None = None
+) -> Picture:
+    """Scatter points of two dimensions, colored and shaped by group.
+
+    Args:
+        points: floats (N, 2).
+        groups: N group names.
+        title: what is shown, and how the two dimensions were found.
+        texts: N short labels written beside the points, or none.
+        alt: alt text; made from the groups if None.
+    """
+    where = _array(points, 2, "points")
+    if where.shape[1] != 2 or len(groups) != len(where):
+        raise ValueError(
+            f"points {where.shape} and {len(groups)} groups do not fit; expected (N, 2) and N groups"
+        )
+    figure, axes = new_figure(height=5.0)
+    names = list(dict.fromkeys(groups))
+    for index, name in enumerate(names):
+        chosen = where[[group == name for group in groups]]
+        axes.scatter(*chosen.T, s=22, marker="os^Dv*X"[index % 7], color=PALETTE[index % 7], label=name)
+    for text, (x, y) in zip(texts, where, strict=False):
+        axes.annotate(_label(text, 40), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=8)
+    axes.set(title=title, xlabel="first dimension", ylabel="second dimension")
+    if len(names) > 1:
+        axes.legend()
+    return Picture(
+        figure, alt or f"Scatter plot of {len(where)} points in groups {', '.join(names)}. {title}."
+    )
+
+
+def _array(values: Any, dimensions: int | None, name: str) -> np.ndarray:
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().float().numpy()
+    array = np.asarray(values, dtype=float)
+    if dimensions is not None and array.ndim != dimensions:
+        raise ValueError(
+            f"{name} has shape {array.shape}, expected {dimensions} axes; index or squeeze the others away"
+        )
+    if array.size == 0:
+        raise ValueError(f"{name} is empty; attentions come only with output_attentions=True")
+    return array
+
+
+def _check_labels(values: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
+    if values.shape != (len(rows), len(columns)):
+        raise ValueError(
+            f"matrix {values.shape} does not fit {len(rows)} row and {len(columns)} column labels; "
+            "give one label for each row and column"
+        )
+
+
+def _draw_matrix(axes: Axes, values: np.ndarray, limits: tuple[float, float] | None) -> Any:
+    low, high = limits or (float(np.nanmin(values)), float(np.nanmax(values)))
+    diverging = low < 0 < high
+    if diverging:
+        low, high = -max(-low, high), max(-low, high)
+    return axes.imshow(values, cmap="PuOr_r" if diverging else "Blues", vmin=low, vmax=high)
+
+
+def _write_numbers(axes: Axes, values: np.ndarray, image: Any) -> None:
+    for (row, column), value in np.ndenumerate(values):
+        shade = np.mean(image.cmap(image.norm(value))[:3])
+        axes.text(
+            column,
+            row,
+            f"{value:.2f}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if shade < 0.5 else "black",
+        )
+
+
+def _label(text: str, limit: int = 18) -> str:
+    """Shorten a token and show line breaks, so that it stays one label."""
+    text = str(text).replace("\n", "⏎").replace("\t", "⇥")
+    return text if len(text) <= limit else text[: limit - 1] + "…"

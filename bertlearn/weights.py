@@ -1,0 +1,163 @@
+"""Weights in and out: transformers' own folder layout, safetensors only (chapters 3 to 6).
+
+A folder holds `config.json` and `model.safetensors` (and, for the tokenizer, `vocab.txt`). Nothing is
+ever unpickled: a pickle can run any program when it is opened. Leaves out: sharded checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from bertlearn.config import BertConfig
+
+CONFIG, WEIGHTS, VOCAB = "config.json", "model.safetensors", "vocab.txt"
+PICKLES = ("pytorch_model.bin", "model.pt", "model.pth", "model.ckpt")
+
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:
+    """Build `cls` from the folder's config and fill it with the folder's weights, every tensor of them.
+
+    Args:
+        cls: a model class of this package; called as cls(config, add_pooling_layer=…).
+        folder_or_name: a folder, or a hub name such as "google-bert/bert-base-uncased".
+
+    Returns:
+        The model in evaluation mode, fp32 on the CPU.
+
+    Raises:
+        FileNotFoundError: no such folder, or a file missing in it.
+        ValueError: an unsupported config, a pickle, or tensors that do not fit; each is named.
+    """
+    folder = find_folder(folder_or_name)
+    state = rename_old_keys(read_safetensors(folder))
+    config = BertConfig.from_dict(read_json(folder / CONFIG))
+    has_pooler = any(name.startswith("pooler.") for name in state)
+    model = cls(config, add_pooling_layer=has_pooler)
+    check_state(state, model, folder)
+    model.load_state_dict(state, strict=True)
+    return model.eval()
+
+
+def save_pretrained(model: nn.Module, folder: str | Path) -> None:
+    """Write the model's config and weights; existing files are replaced only when the new ones are whole.
+
+    Raises:
+        OSError: disk full or not writable; what stood in the folder before still stands.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config: Any = model.config
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    text = json.dumps(config.to_dict(), indent=2) + "\n"
+    write_whole(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+    write_whole(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write(temporary path)` and rename the result to `path`: all of it or nothing."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def find_folder(folder_or_name: str | Path) -> Path:
+    """Return the folder itself, or the local copy of a hub model, downloaded when it is not there yet.
+
+    Raises:
+        FileNotFoundError: neither a folder nor a model that the hub (or its local cache) can give.
+    """
+    folder = Path(folder_or_name).expanduser()
+    if folder.is_dir():
+        return folder
+    name = str(folder_or_name)
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        raise FileNotFoundError(f"no folder {name!r}, and it is not a hub name such as 'owner/model'")
+    from huggingface_hub import snapshot_download  # slow to import, and rarely needed
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS, VOCAB, "tokenizer_config.json"]))
+    except Exception as error:
+        raise FileNotFoundError(
+            f"{name!r} is no folder here, and the hub did not give it ({type(error).__name__}); check the "
+            "spelling and the network, or use bertlearn.minilm_path(), which needs no hub"
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; a missing or broken file is named in the error."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path.parent} has no {path.name}; a model folder needs {CONFIG} and {WEIGHTS}"
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); fetch the model again") from error
+
+
+def read_safetensors(folder: Path) -> dict[str, Tensor]:
+    """Read the folder's tensors; refuse a folder that has only a pickle."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        pickles = [name for name in PICKLES if (folder / name).is_file()]
+        if pickles:
+            raise ValueError(
+                f"{folder} has {pickles[0]} but no {WEIGHTS}: a pickle can run any program when opened "
+                "and is never loaded here; save the model as safetensors with transformers' save_pretrained"
+            )
+        raise FileNotFoundError(f"{folder} has no {WEIGHTS}; a model folder needs {CONFIG} and {WEIGHTS}")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); fetch it again") from error
+
+
+def rename_old_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Keep the encoder's tensors, under today's names.
+
+    Published checkpoints also hold pretraining heads (`cls.…`, with everything else under `bert.…`), an
+    index that is no weight (`position_ids`), and, the oldest, LayerNorm's `gamma` and `beta`.
+    """
+    if any(name.startswith("bert.") for name in state):
+        state = {name.removeprefix("bert."): t for name, t in state.items() if name.startswith("bert.")}
+    state = {name: tensor for name, tensor in state.items() if name != "embeddings.position_ids"}
+    return {
+        re.sub(
+            r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
+        ): t
+        for name, t in state.items()
+    }
+
+
+def check_state(state: dict[str, Tensor], model: nn.Module, folder: Path) -> None:
+    """Compare names and shapes with the model's; raise one `ValueError` that lists every difference."""
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    problems = [f"missing: {name} {expected[name]}" for name in expected.keys() - found.keys()]
+    problems += [f"unexpected: {name} {found[name]}" for name in found.keys() - expected.keys()]
+    problems += [
+        f"misshapen: {name} is {found[name]}, the config asks for {expected[name]}"
+        for name in expected.keys() & found.keys()
+        if expected[name] != found[name]
+    ]
+    if problems:
+        lines = "\n  ".join(sorted(problems))
+        raise ValueError(f"{folder / WEIGHTS} does not fit its {CONFIG}:\n  {lines}")

@@ -1,0 +1,190 @@
+"""Run, normalize and check the course's notebooks.
+
+python tools/notebooks.py run notebooks/01_attention.ipynb      execute in place, outputs kept, small diffs
+python tools/notebooks.py run --measure notebooks/*.ipynb       and note minutes and memory in the notebook
+python tools/notebooks.py solve 01_attention.ipynb out.ipynb    fill the solutions in (not executed)
+python tools/notebooks.py check notebooks/*.ipynb               is everything as it should be committed?
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent
+SOLUTIONS = ROOT / "notebooks" / "solutions"
+KEPT_METADATA = ("bertlearn",)
+MAX_LINES, MAX_IGNORED = 20, 0.1
+
+
+def read(path: Path) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def write(notebook: NotebookNode, path: Path) -> None:
+    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def execute(notebook: NotebookNode, folder: Path, timeout: int = 900) -> tuple[float, float]:
+    """Run every cell in place; return seconds and the kernel's peak memory in MB."""
+    client = NotebookClient(
+        notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": folder}}
+    )
+    peak, done = [0.0], threading.Event()
+    watcher = threading.Thread(target=_watch_memory, args=(client, peak, done), daemon=True)
+    watcher.start()
+    started = time.monotonic()
+    try:
+        client.execute()
+    finally:
+        done.set()
+    return time.monotonic() - started, peak[0]
+
+
+def _watch_memory(client: NotebookClient, peak: list[float], done: threading.Event) -> None:
+    while not done.wait(0.2):
+        try:
+            pid = client.km.provisioner.pid  # known once the kernel is up
+            peak[0] = max(peak[0], psutil.Process(pid).memory_info().rss / 1e6)
+        except (AttributeError, psutil.Error):
+            continue
+
+
+def normalize(notebook: NotebookNode) -> None:
+    """Drop what changes from run to run, so that an unchanged notebook gives no diff."""
+    kept = {key: value for key, value in notebook.metadata.items() if key in KEPT_METADATA}
+    notebook.metadata = nbformat.from_dict(kept)
+    notebook.metadata["kernelspec"] = {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    }
+    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.nbformat_minor = 5
+    count, seen = 0, set()
+    for cell in notebook.cells:
+        cell["id"] = _stable_id(cell.source, seen)
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
+        if cell.cell_type == "code":
+            count += 1
+            cell.execution_count = count
+            for output in cell.outputs:
+                if "execution_count" in output:
+                    output["execution_count"] = count
+
+
+def _stable_id(source: str, seen: set[str]) -> str:
+    """Return an id that follows from the cell's text, so that adding a cell changes no other's."""
+    identity = name = hashlib.sha256(source.encode()).hexdigest()[:8]
+    while identity in seen:
+        identity = f"{name}-{len(seen)}"
+    seen.add(identity)
+    return identity
+
+
+def solved(notebook: NotebookNode, solutions: Path) -> NotebookNode:
+    """Return a copy in which each cell tagged `exercise` holds the solution's functions of the same names."""
+    text = solutions.read_text(encoding="utf-8")
+    answers = {
+        node.name: ast.get_source_segment(text, node)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    copy = nbformat.from_dict(notebook)
+    for cell in copy.cells:
+        if "exercise" in tags(cell):
+            names = [node.name for node in ast.parse(cell.source).body if isinstance(node, ast.FunctionDef)]
+            missing = [name for name in names if name not in answers]
+            if missing or not names:
+                raise ValueError(
+                    f"{solutions.name} has no solution for {missing or cell.source.splitlines()[0]!r}"
+                )
+            cell.source = "\n\n\n".join(answers[name] for name in names)
+    return copy
+
+
+def faults(notebook: NotebookNode, name: str) -> list[str]:
+    """List what keeps a notebook from being committed."""
+    found = []
+    cells = code_cells(notebook)
+    if any(cell.execution_count is None for cell in cells):
+        found.append("a code cell was never run")
+    if any(output.output_type == "error" for cell in cells for output in cell.outputs):
+        found.append("an output is an error")
+    if any(output.get("name") == "stderr" for cell in cells for output in cell.outputs):
+        found.append("an output is on stderr")
+    ignored = sum("nbval-ignore-output" in tags(cell) for cell in cells)
+    if ignored > MAX_IGNORED * len(cells):
+        found.append(f"{ignored} of {len(cells)} code cells ignore their output")
+    found += [
+        f"cell {c.execution_count} has over {MAX_LINES} lines"
+        for c in cells
+        if len(c.source.splitlines()) > MAX_LINES
+    ]
+    found += [
+        f"cell {c.execution_count} ends in a semicolon" for c in cells if c.source.rstrip().endswith(";")
+    ]
+    if re.search(r"/(tmp|work|root|home)/\w", nbformat.writes(notebook)):
+        found.append("a path of the machine it ran on")
+    fresh = nbformat.from_dict(notebook)
+    normalize(fresh)
+    if nbformat.writes(fresh) != nbformat.writes(notebook):
+        found.append("not normalized: run it through tools/notebooks.py")
+    return [f"{name}: {fault}" for fault in found]
+
+
+def run(paths: list[Path], measure: bool) -> None:
+    for path in paths:
+        notebook = read(path)
+        seconds, megabytes = execute(notebook, path.parent)
+        if measure:
+            notebook.metadata["bertlearn"] = {"seconds": round(seconds), "memory_mb": round(megabytes, -1)}
+        normalize(notebook)
+        write(notebook, path)
+        print(f"{path.name}: {seconds:.0f} s, {megabytes:.0f} MB")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command in ("run", "check"):
+        commands.add_parser(command).add_argument("paths", nargs="+", type=Path)
+    commands.choices["run"].add_argument("--measure", action="store_true")
+    solve = commands.add_parser("solve")
+    solve.add_argument("notebook", type=Path)
+    solve.add_argument("out", type=Path)
+    args = parser.parse_args()
+    if args.command == "run":
+        run(args.paths, args.measure)
+    elif args.command == "solve":
+        write(solved(read(args.notebook), SOLUTIONS / f"{args.notebook.stem}.py"), args.out)
+    else:
+        found = [fault for path in args.paths for fault in faults(read(path), path.name)]
+        print("\n".join(found) or "all notebooks are as they should be")
+        return bool(found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
