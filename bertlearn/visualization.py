@@ -13,21 +13,22 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DPI = 110
+ATTENTION_GAMMA = 0.5  # most weights are near 0; the root spreads them over the palette
 _STYLE: dict[str, Any] = {
     "figure.facecolor": "white",
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
-    "legend.frameon": False,
-    "text.parse_math": False,  # a token such as $x$ is a token
+    "axes.prop_cycle": cycler(color=PALETTE),
 }
 
 Array = Tensor | np.ndarray | Sequence[Any]
@@ -58,15 +59,15 @@ class Picture:
 
 
 def new_figure(
-    width: float = 7.0, height: float = 3.6, rows: int = 1, columns: int = 1, **shared: bool
+    width: float = 7.0, height: float = 3.6, rows: int = 1, columns: int = 1, share: str = ""
 ) -> tuple[Figure, Any]:
-    """Return an empty figure (inches) in the course's look and its axes; pass `sharex=True` or `sharey=True`.
+    """Return an empty figure (inches) in the course's look and its axes; `share="xy"` shares both.
 
     Made without pyplot, so it is shown only where a cell ends in `Picture(figure, alt)`.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.subplots(rows, columns, **shared)
+        return figure, figure.subplots(rows, columns, sharex="x" in share, sharey="y" in share)
 
 
 def plot_matrix(
@@ -78,6 +79,7 @@ def plot_matrix(
     ylabel: str = "",
     numbers: bool = False,
     limits: tuple[float, float] | None = None,
+    gamma: float = 1.0,
     alt: str | None = None,
 ) -> Picture:
     """Draw a labeled heat map, readable up to about 60 × 60.
@@ -92,13 +94,14 @@ def plot_matrix(
         numbers: also print each value, with two decimals.
         limits: values of the lightest and the darkest color; the matrix's own by default. Limits of
             opposite signs give a diverging palette around 0.
+        gamma: the color follows value ** gamma; below 1, small values become easier to see.
         alt: alt text; made from the title and the largest entry if None.
     """
     values = _array(matrix, 2, "matrix")
     _check_labels(values, rows, columns)
-    size = 0.5 if numbers else float(np.clip(9 / max(values.shape), 0.16, 0.42))
+    size = 0.5 if numbers else float(np.clip(7 / max(values.shape), 0.13, 0.42))
     figure, axes = new_figure(values.shape[1] * size + 2.2, values.shape[0] * size + 1.2)
-    image = _draw_matrix(axes, values, limits)
+    image = _draw_matrix(axes, values, limits, gamma)
     font = 9 if size > 0.25 else 7
     axes.set_xticks(range(len(columns)), [_label(c) for c in columns], rotation=90, fontsize=font)
     axes.set_yticks(range(len(rows)), [_label(r) for r in rows], fontsize=font)
@@ -107,7 +110,7 @@ def plot_matrix(
     if numbers:
         _write_numbers(axes, values, image)
     figure.colorbar(image, ax=axes, shrink=0.8)
-    r, c = np.unravel_index(np.nanargmax(values), values.shape)
+    r, c = divmod(int(np.nanargmax(values)), values.shape[1])
     return Picture(
         figure, alt or f"Heat map. {title}. Largest value {values[r, c]:.2f}, {rows[r]} to {columns[c]}."
     )
@@ -124,7 +127,8 @@ def plot_attention(
         title: which head it is.
         numbers: also print each probability.
     """
-    return plot_matrix(probs, tokens, tokens, title, "looked at (key)", "looks (query)", numbers, (0.0, 1.0))
+    labels = ("looked at (key)", "looks (query)")
+    return plot_matrix(probs, tokens, tokens, title, *labels, numbers, (0.0, 1.0), ATTENTION_GAMMA)
 
 
 def plot_heads(
@@ -137,13 +141,13 @@ def plot_heads(
         title: what is shown.
         marked: (layer, head) pairs to frame.
     """
-    if isinstance(attentions, tuple | list):
+    if isinstance(attentions, tuple | list) and attentions:
         attentions = np.stack([_array(a, None, "attentions").squeeze(0) for a in attentions])
     values = _array(attentions, 4, "attentions")
     layers, heads = values.shape[:2]
     figure, grid = new_figure(heads * 0.72 + 0.6, layers * 0.72 + 0.7, layers, heads)
     for (layer, head), axes in np.ndenumerate(np.reshape(grid, (layers, heads))):
-        _draw_matrix(axes, values[layer, head], (0.0, 1.0))
+        _draw_matrix(axes, values[layer, head], (0.0, 1.0), ATTENTION_GAMMA)
         axes.set(xticks=[], yticks=[])
         if (layer, head) in marked:
             axes.spines[:].set(visible=True, color=PALETTE[1], linewidth=2.5)
@@ -197,7 +201,7 @@ def plot_curves(
     axes.set_xscale("log" if "x" in log else "linear")
     axes.set_yscale("log" if "y" in log else "linear")
     if len(curves) > 1:
-        axes.legend()
+        axes.legend(frameon=False)
     return Picture(
         figure, alt or f"Curves. {title}: {'; '.join(ends)}, over {xlabel} {across[0]:g} to {across[-1]:g}."
     )
@@ -243,7 +247,7 @@ def plot_points(
         axes.annotate(_label(text, 40), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=8)
     axes.set(title=title, xlabel="first dimension", ylabel="second dimension")
     if len(names) > 1:
-        axes.legend()
+        axes.legend(frameon=False)
     return Picture(
         figure, alt or f"Scatter plot of {len(where)} points in groups {', '.join(names)}. {title}."
     )
@@ -270,12 +274,15 @@ def _check_labels(values: np.ndarray, rows: Sequence[str], columns: Sequence[str
         )
 
 
-def _draw_matrix(axes: Axes, values: np.ndarray, limits: tuple[float, float] | None) -> Any:
+def _draw_matrix(
+    axes: Axes, values: np.ndarray, limits: tuple[float, float] | None, gamma: float = 1.0
+) -> Any:
     low, high = limits or (float(np.nanmin(values)), float(np.nanmax(values)))
     diverging = low < 0 < high
     if diverging:
         low, high = -max(-low, high), max(-low, high)
-    return axes.imshow(values, cmap="PuOr_r" if diverging else "Blues", vmin=low, vmax=high)
+    norm = Normalize(low, high) if diverging else PowerNorm(gamma, low, high)
+    return axes.imshow(values, cmap="PuOr_r" if diverging else "Blues", norm=norm)
 
 
 def _write_numbers(axes: Axes, values: np.ndarray, image: Any) -> None:
@@ -293,6 +300,7 @@ def _write_numbers(axes: Axes, values: np.ndarray, image: Any) -> None:
 
 
 def _label(text: str, limit: int = 18) -> str:
-    """Shorten a token and show line breaks, so that it stays one label."""
+    """Make a token one short line of plain text."""
     text = str(text).replace("\n", "⏎").replace("\t", "⇥")
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    text = text if len(text) <= limit else text[: limit - 1] + "…"
+    return text.replace("$", r"\$")  # matplotlib would read $x$ as mathematics

@@ -76,7 +76,7 @@ def _both_paths(mine: Function) -> dict[str, Function]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Largest absolute difference at each step of a model, in the order the steps are computed."""
+    """Largest difference at each step of a model, in the order the steps are computed (see `_largest`)."""
 
     names: str  # of the functions swapped in
     differences: dict[str, float]  # module name: largest difference
@@ -119,7 +119,7 @@ def compare_layers(
     Args:
         model: a model of this package, in evaluation mode.
         batch: what to call it with, by name: `input_ids`, `attention_mask`, …
-        tolerance: the largest absolute difference that counts as the same.
+        tolerance: the largest difference that counts as the same, relative to a step's largest number.
         mine: functions as for `use`.
     """
     for name, function in mine.items():
@@ -161,4 +161,7 @@ def _trace(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _largest(one: Tensor, other: Tensor) -> float:
-    return float("inf") if one.shape != other.shape else (one - other).abs().max().item()
+    """Return the largest difference, as a share of the step's largest number where that is over 1."""
+    if one.shape != other.shape:
+        return float("inf")
+    return ((one - other).abs().max() / other.abs().max().clamp(min=1)).item()

@@ -1,0 +1,68 @@
+# Set-up, JupyterLab and tests; `make help` lists the targets.
+#   make lab TORCH=cpu      on Linux without an NVIDIA GPU: no CUDA packages (saves gigabytes)
+#   make lab PYTHON=/path/to/python3.12
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+TORCH_PIN := $(shell sed -n 's/^torch==//p' constraints.txt)
+# With a screen the browser opens by itself; without one the address is printed.
+LAB_FLAGS := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,--no-browser) \
+	$(if $(filter 0,$(shell id -u)),--allow-root)
+# Two workers, each a file at a time: a notebook's cells must run in order in one kernel.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab test fast lint doctor notebooks lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## create .venv, install the locked packages, fetch data and weights
+	@$(BIN)/bertlearn data
+
+lab: setup ## set up if needed, then open JupyterLab on the first chapter
+	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks/00_welcome.ipynb
+
+test: setup $(VENV)/.ready-dev lint ## set up if needed, then run every test, notebooks included
+	$(PYTEST)
+
+fast: $(VENV)/.ready-dev ## run the package's tests without the notebooks
+	$(PYTEST) tests --ignore tests/test_notebooks.py
+
+lint: $(VENV)/.ready-dev ## formatting, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python tools/sync_env.py --check
+
+doctor: $(VENV)/.ready ## examine this machine and say what each chapter will take
+	@$(BIN)/bertlearn doctor
+
+notebooks: $(VENV)/.ready-dev ## run all chapters anew and keep their outputs
+	$(BIN)/python tools/notebooks.py run --measure notebooks/*.ipynb
+
+lock: $(VENV)/.ready-dev ## lock every package anew in constraints.txt
+	$(PIP) uv
+	$(BIN)/python tools/sync_env.py --lock
+
+clean: ## remove .venv (cached data and weights stay)
+	rm -rf $(VENV) bertlearn.egg-info
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@[ -n "$(PYTHON)" ] || { echo "No Python 3.11 or newer found. Install one, or name it: make setup PYTHON=/path/to/python3"; exit 1; }
+	@echo "Setting up in $(VENV) with $$($(PYTHON) --version). The first time this takes some minutes."
+	$(PYTHON) -m venv $(VENV)
+ifeq ($(TORCH),cpu)
+	$(PIP) uv
+	$(BIN)/uv pip install --python $(BIN)/python --torch-backend cpu torch==$(TORCH_PIN)
+endif
+	$(PIP) torch==$(TORCH_PIN)
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(PIP) -e '.[dev]'
+	@touch $@

@@ -1,0 +1,5 @@
+"""`python -m bertlearn`, the same as the command `bertlearn`."""
+
+from bertlearn.cli import main
+
+main()

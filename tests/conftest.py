@@ -1,0 +1,63 @@
+"""What several test files share: small perturbed models and their transformers twins."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+import transformers
+
+from bertlearn.config import BertConfig
+from bertlearn.encoder import BertModel
+
+torch.set_num_threads(1)  # pytest-xdist runs a process a core
+
+
+def perturb(model: torch.nn.Module, seed: int = 0, scale: float = 0.05) -> None:
+    """Move every parameter off its initial value: at 0 biases and 1 scales many mistakes cost nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
+
+
+def twins(config: BertConfig, seed: int = 0, attention: str = "eager") -> tuple[BertModel, torch.nn.Module]:
+    """Return our model and transformers', with the same perturbed weights, both in evaluation mode."""
+    torch.manual_seed(seed)
+    ours = BertModel(config).eval()
+    perturb(
+        ours, seed, scale=0.05 * min(1.0, (256 / config.hidden_size) ** 0.5)
+    )  # wide sums would only amplify
+    theirs = transformers.BertModel(
+        transformers.BertConfig(**{**config.to_dict(), "attn_implementation": attention})
+    ).eval()
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    return ours, theirs
+
+
+def largest(one: torch.Tensor, other: torch.Tensor) -> float:
+    return (one - other).abs().max().item()
+
+
+def random_batch(
+    config: BertConfig, batch: int = 3, length: int = 11, seed: int = 0
+) -> dict[str, torch.Tensor]:
+    """Return a batch with two segments and padding of different lengths, by the names of `forward`."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, length + 1, (batch,), generator=generator)
+    lengths[0] = length
+    positions = torch.arange(length)
+    return {
+        "input_ids": torch.randint(0, config.vocab_size, (batch, length), generator=generator),
+        "attention_mask": (positions < lengths[:, None]).long(),
+        "token_type_ids": (positions >= lengths[:, None] // 2).long(),
+    }
+
+
+@pytest.fixture
+def small_config() -> BertConfig:
+    return BertConfig.preset("tiny", vocab_size=101, max_position_embeddings=32)

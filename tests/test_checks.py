@@ -1,0 +1,263 @@
+"""The checks: the reference passes, every wrong variant is named, garbage crashes nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from conftest import random_batch, twins
+
+from bertlearn import attention, checks, encoder
+from bertlearn.attention import scaled_dot_product_attention
+from bertlearn.checks import Exercise, Wrong, compare_layers, use
+from bertlearn.checks import attention as attention_checks
+from bertlearn.checks import encoder as encoder_checks
+from bertlearn.checks import tokenization as tokenization_checks
+from bertlearn.checks.core import difference
+from bertlearn.config import BertConfig
+
+SOLUTIONS = Path(__file__).parent.parent / "notebooks" / "solutions"
+CHAPTERS = {
+    "01_attention": attention_checks,
+    "02_tokenization": tokenization_checks,
+    "03_encoder": encoder_checks,
+}
+
+
+def exercises_of(module: ModuleType) -> dict[str, Exercise]:
+    return {name: value for name, value in vars(module).items() if isinstance(value, Exercise)}
+
+
+EXERCISES = [
+    pytest.param(chapter, exercise, id=f"{chapter}-{exercise.name}")
+    for chapter, module in CHAPTERS.items()
+    for exercise in exercises_of(module).values()
+]
+VARIANTS = [
+    pytest.param(exercise, name, id=f"{exercise.name}-{name}")
+    for module in CHAPTERS.values()
+    for exercise in exercises_of(module).values()
+    for name in exercise.wrong
+]
+
+
+def solutions(chapter: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"solutions_{chapter}", SOLUTIONS / f"{chapter}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_at_least_five_exercises_with_three_wrong_variants_and_hints(chapter: str) -> None:
+    exercises = exercises_of(CHAPTERS[chapter])
+    assert len(exercises) >= 5
+    for name, exercise in exercises.items():
+        assert exercise.name == name
+        assert len(exercise.wrong) >= 3, name
+        assert len(exercise.hints) >= 2, name
+        assert all(wrong.question.strip() for wrong in exercise.wrong.values()), name
+
+
+@pytest.mark.parametrize(("chapter", "exercise"), EXERCISES)
+def test_reference_and_solution_pass(chapter: str, exercise: Exercise) -> None:
+    for attempt in (exercise.reference, getattr(solutions(chapter), exercise.name)):
+        result = exercise(attempt)
+        assert result.ok, result
+        assert repr(result).startswith(f"✓ {exercise.name}")
+
+
+@pytest.mark.parametrize(("exercise", "name"), VARIANTS)
+def test_each_wrong_variant_is_recognized_by_its_own_name(exercise: Exercise, name: str) -> None:
+    result = exercise(exercise.wrong[name].function)
+    assert not result.ok
+    assert result.mistake == name
+    assert name in repr(result)
+    assert exercise.wrong[name].question in repr(result)
+
+
+def stub(*args: object) -> object:
+    raise NotImplementedError
+
+
+def raises(*args: object) -> object:
+    raise RuntimeError("boom <script>\nsecond line")
+
+
+def spoils(*args: object) -> object:
+    for arg in args:
+        if isinstance(arg, torch.Tensor) and arg.is_floating_point():
+            arg.zero_()
+        if isinstance(arg, list | dict):
+            arg.clear()
+    return args[0]
+
+
+GARBAGE = [
+    lambda *args: None,
+    lambda *args: 42,
+    lambda *args: "text",
+    lambda *args: [],
+    lambda *args: torch.zeros(0),
+    lambda *args: torch.full((2, 3), float("nan")),
+    lambda *args: (None, None),
+    lambda *args: {"a": object()},
+    lambda *args: args[0],
+    lambda *args: exit(),
+    lambda: 1,
+    raises,
+    spoils,
+    object,
+]
+
+
+@pytest.mark.parametrize(("chapter", "exercise"), EXERCISES)
+def test_garbage_never_passes_and_never_crashes(chapter: str, exercise: Exercise) -> None:
+    for attempt in GARBAGE:
+        result = exercise(attempt)
+        assert not result.ok
+        assert "Traceback" not in repr(result)
+    assert "give the function itself" in repr(exercise(3))
+
+
+@pytest.mark.parametrize(("chapter", "exercise"), EXERCISES)
+def test_an_untouched_stub_is_not_attempted(chapter: str, exercise: Exercise) -> None:
+    result = exercise(stub)
+    assert repr(result) == f"– {exercise.name}: not attempted yet"
+    assert not result.attempted
+
+
+double = Exercise(
+    name="double",
+    reference=lambda x: 2 * x,
+    cases={"a one": (torch.ones(2),), "a three": (torch.full((2,), 3.0),)},
+    wrong={"squared": Wrong(lambda x: x * x, "What is the square of 1?")},
+    hints=("Add something to itself.", "Add x to x."),
+)
+
+
+def test_the_text_of_a_known_mistake() -> None:
+    assert repr(double(lambda x: x**2)) == (
+        "✗ double: you match “squared”\n  What is the square of 1?\n  wrong on: a one, a three\n"
+        "  stuck? add hint=1 to this check for hint 1 of 2"
+    )
+
+
+def test_the_text_of_an_unknown_mistake_and_of_hints() -> None:
+    text = repr(double(lambda x: x + 1, hint=2))
+    assert "not yet. On “a three” your numbers are off by up to 2.0000." in text
+    assert "wrong on: a three · right on: a one" in text
+    assert "hint 1 of 2: Add something to itself." in text
+    assert text.endswith("hint 2 of 2: Add x to x.")
+    assert "it returns None: is a `return` missing?" in repr(double(lambda x: None))
+    assert "it stops with RuntimeError: boom <script> second line" in repr(double(raises))
+
+
+def test_an_attempt_that_changes_its_inputs_is_told_so() -> None:
+    result = double(lambda x: x.mul_(2))
+    assert not result.ok
+    assert "it changes its own inputs" in repr(result)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "message"),
+    [
+        (torch.ones(2, 3), torch.ones(3, 2), r"the shape should be \(3, 2\), yours is \(2, 3\)"),
+        ([1.0], torch.ones(1), "a tensor .* is expected, yours is a list"),
+        (torch.ones(1, dtype=torch.int64), torch.ones(1), "dtype"),
+        (torch.tensor([float("inf")]), torch.ones(1), "NaN or infinity"),
+        (True, 1, "a number is expected, yours is a bool"),
+        (2, 1, "yours gives 2"),
+        ("a", "b", "yours gives 'a'"),
+        ({"a": 1}, {"b": 1}, "the keys differ"),
+        ({"a": 1}, {"a": 2}, "at 'a'"),
+        ((1, 2), (1, 3), "item 1"),
+        ((1,), (1, 3), "2 items are expected, yours has 1"),
+    ],
+)
+def test_differences_are_described(value: object, expected: object, message: str) -> None:
+    import re
+
+    assert re.search(message, difference(value, expected, 1e-5))
+
+
+def test_equal_values_have_no_difference() -> None:
+    for value in (torch.ones(2), [1, (2.0, "a")], {"k": [torch.zeros(1)]}, None, True, float("inf"), 3):
+        assert difference(value, value, 0.0) is None
+    assert difference([1, 2], (1, 2), 0.0) is None
+    assert difference(torch.tensor(2.0), 2, 1e-6) is None
+
+
+def test_use_replaces_everywhere_and_puts_back(small_config: BertConfig) -> None:
+    ours, _ = twins(small_config)
+    batch, before = random_batch(small_config), encoder.add_and_norm
+    calls = []
+
+    def mine(*args: object) -> torch.Tensor:
+        calls.append(1)
+        return before(*args)
+
+    with use(add_and_norm=mine), torch.no_grad():
+        ours(**batch)
+    assert len(calls) == 2 * small_config.num_hidden_layers  # in attention.py and in encoder.py
+    assert encoder.add_and_norm is attention.add_and_norm is before
+
+
+def test_use_puts_back_after_an_error_and_nests() -> None:
+    before = attention.split_heads
+    with pytest.raises(RuntimeError), use(split_heads=raises):
+        with use(split_heads=stub):
+            assert attention.split_heads is stub
+        assert attention.split_heads is raises
+        raise RuntimeError
+    assert attention.split_heads is before
+
+
+def test_use_takes_over_the_fused_path_too(small_config: BertConfig) -> None:
+    ours, _ = twins(small_config)
+    with use(scaled_dot_product_attention=stub), pytest.raises(NotImplementedError):
+        ours(**random_batch(small_config))
+
+
+def test_use_names_what_can_be_replaced() -> None:
+    with (
+        pytest.raises(ValueError, match=r"no function 'softmax' to replace; choose one of .*split_heads"),
+        use(softmax=stub),
+    ):
+        pass
+    with pytest.raises(ValueError, match="gelu is int, expected a function"), use(gelu=3):
+        pass
+
+
+def test_compare_layers_names_the_first_step_that_differs(small_config: BertConfig) -> None:
+    ours, _ = twins(small_config)
+    batch = random_batch(small_config)
+    right = compare_layers(
+        ours, batch, scaled_dot_product_attention=lambda *a: scaled_dot_product_attention(*a)
+    )
+    assert right.ok
+    assert "✓ the model runs on your own scaled_dot_product_attention; largest difference" in repr(right)
+    tanh = compare_layers(ours, batch, gelu=lambda x: torch.nn.functional.gelu(x, approximate="tanh"))
+    assert tanh.first_difference == "encoder.layer.0.intermediate"
+    assert "the first step that differs is encoder.layer.0.intermediate" in repr(tanh)
+    shapeless = compare_layers(ours, batch, sum_embeddings=lambda word, position, token_type: word[:, :1])
+    assert shapeless.first_difference == "embeddings.LayerNorm" or shapeless.error
+
+
+def test_compare_layers_survives_stubs_and_errors(small_config: BertConfig) -> None:
+    ours, _ = twins(small_config)
+    batch = random_batch(small_config)
+    assert repr(compare_layers(ours, batch, gelu=stub)) == "– gelu in the model: not attempted yet"
+    assert "the model stops with RuntimeError: boom" in repr(compare_layers(ours, batch, gelu=raises))
+    assert "NaN" not in repr(compare_layers(ours, batch, gelu=lambda x: x * float("nan")))
+    assert not compare_layers(ours, batch, gelu=lambda x: x * float("nan")).ok
+    assert not ours.embeddings._forward_hooks
+    with pytest.raises(ValueError, match="no function"):
+        compare_layers(ours, batch, softmax=stub)
+
+
+def test_checks_are_named_in_the_package() -> None:
+    assert checks.use is use

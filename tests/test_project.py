@@ -1,0 +1,117 @@
+"""The project's own order: imports point one way, what is generated is fresh, the main names are there."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import bertlearn
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "bertlearn"
+sys.path.insert(0, str(ROOT / "tools"))
+import sync_env  # noqa: E402
+
+ALLOWED = {  # module or folder: what of the package it may import
+    "config": set(),
+    "normalization": set(),
+    "data": set(),
+    "attention": {"config", "normalization"},
+    "embeddings": {"config", "normalization"},
+    "weights": {"config"},
+    "encoder": {"config", "normalization", "attention", "embeddings", "weights"},
+    "tokenization": {"weights", "wordpiece_training", "unicode_tables"},
+    "wordpiece_training": {"tokenization", "unicode_tables"},
+    "unicode_tables": set(),
+    "visualization": set(),
+    "checks": {"attention", "config", "embeddings", "encoder", "normalization", "tokenization"},
+    "doctor": {"config", "data", "encoder"},
+    "cli": {"data", "doctor"},
+    "__main__": {"cli"},
+}
+
+
+def module_files() -> list[Path]:
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_parts(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("bertlearn.")}
+    return found
+
+
+@pytest.mark.parametrize("path", module_files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path: Path) -> None:
+    part = part_of(path)
+    assert imported_parts(path) - {part} <= ALLOWED[part]
+
+
+def test_every_part_of_the_package_exists() -> None:
+    assert {part_of(path) for path in module_files()} == set(ALLOWED)
+
+
+def test_main_names_can_be_imported() -> None:
+    for name in bertlearn.__all__:
+        assert getattr(bertlearn, name) is not None
+    assert {"BertModel", "BertConfig", "WordPieceTokenizer", "train_wordpiece", "use"} <= set(dir(bertlearn))
+    with pytest.raises(AttributeError, match="has no attribute 'BertModle'"):
+        _ = bertlearn.BertModle
+
+
+def test_lock_and_environment_are_fresh() -> None:
+    assert sync_env.faults() == []
+
+
+def test_a_stale_environment_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stale = tmp_path / "environment.yml"
+    stale.write_text("name: bertlearn\n")
+    monkeypatch.setattr(sync_env, "ENVIRONMENT", stale)
+    assert sync_env.faults() == ["environment.yml is stale: run `python tools/sync_env.py`"]
+
+
+def test_a_dependency_without_lock_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lock = tmp_path / "constraints.txt"
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    lock.write_text("\n".join(line for line in lines if not line.startswith(("numpy==", "torch=="))))
+    monkeypatch.setattr(sync_env, "LOCK", lock)
+    assert [fault.split()[-1] for fault in sync_env.faults()] == ["numpy", "torch", "torch==2.13.0"]
+
+
+def test_environment_is_valid_for_conda() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = environment["dependencies"][-1]["pip"]
+    assert [d for d in environment["dependencies"] if isinstance(d, str)][1] == "pip"
+    assert pip == ["--constraint constraints.txt", "--editable .[dev]"]
+
+
+def test_importing_the_package_loads_no_torch() -> None:
+    code = "import sys, bertlearn, bertlearn.cli, bertlearn.doctor; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_nothing_unpickles() -> None:
+    for path in module_files():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            assert not {"pickle", "joblib", "dill", "cloudpickle"} & set(names), path
+            if isinstance(node, ast.Call):
+                assert ast.unparse(node.func) not in ("torch.load", "numpy.load", "np.load"), path
+                assert all(k.arg != "shell" for k in node.keywords), path

@@ -1,0 +1,104 @@
+"""Figures: drawn, labeled, with alt text; hostile tokens stay text; bad input is named."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bertlearn import visualization as v
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def labels(picture: v.Picture) -> list[str]:
+    return [text.get_text() for text in picture.figure.findobj(match=lambda x: hasattr(x, "get_text"))]
+
+
+def pictures() -> dict[str, v.Picture]:
+    probs = torch.eye(3)
+    return {
+        "matrix": v.plot_matrix(probs, "abc", "xyz", "Title", "across", "down", numbers=True),
+        "attention": v.plot_attention(probs, ["[CLS]", "film", "[SEP]"]),
+        "heads": v.plot_heads(torch.rand(2, 3, 4, 4), marked=[(1, 2)]),
+        "heads of a model": v.plot_heads((torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4))),
+        "curves": v.plot_curves(
+            [1, 2], {"one": [1, 2], "runs": torch.rand(3, 2)}, "T", "x (steps)", "y", log="xy"
+        ),
+        "bars": v.plot_bars({"a": 1, "b": 2}, "Title", "count (films)"),
+        "points": v.plot_points(torch.rand(3, 2), ["a", "b", "a"], "T", texts=["p", "q", "r"]),
+    }
+
+
+@pytest.mark.parametrize("name", pictures())
+def test_a_picture_is_png_with_alt_text(name: str) -> None:
+    picture = pictures()[name]
+    data, metadata = picture._repr_mimebundle_()
+    assert data["image/png"].startswith(PNG)
+    assert len(picture.alt) >= 20
+    assert data["text/plain"] == f"[figure] {picture.alt}"
+    assert metadata["image/png"]["alt"] == picture.alt
+
+
+def test_labels_and_numbers_are_drawn() -> None:
+    drawn = labels(pictures()["matrix"])
+    assert {"Title", "across", "down", "a", "z", "1.00", "0.00"} <= set(drawn)
+    assert {"x (steps)", "y", "one", "runs"} <= set(labels(pictures()["curves"]))
+
+
+def test_hostile_tokens_stay_text() -> None:
+    tokens = ["<script>alert(1)</script>", "$x^", "a\nb", "\\frac{1}{0}", "$\\bad$"]
+    picture = v.plot_attention(torch.eye(5), tokens)
+    assert picture.png().startswith(PNG)
+    assert "a⏎b" in labels(picture)
+
+
+def test_sixty_tokens_fit_a_page() -> None:
+    picture = v.plot_attention(torch.full((60, 60), 1 / 60), [f"token{i}" for i in range(60)])
+    width, height = picture.figure.get_size_inches()
+    assert max(width, height) < 11
+    sizes = [text.get_fontsize() for text in picture.figure.axes[0].get_xticklabels()]
+    assert min(sizes) >= 7
+
+
+def test_opposite_signs_get_a_palette_around_zero() -> None:
+    image = v.plot_matrix([[-1.0, 3.0]], ["r"], ["a", "b"]).figure.axes[0].images[0]
+    assert image.norm.vmin == -3.0
+    assert image.norm.vmax == 3.0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: v.plot_attention(torch.eye(3), ["a", "b"]),
+            r"\(3, 3\) does not fit 2 row and 2 column labels",
+        ),
+        (lambda: v.plot_attention(torch.rand(1, 2, 3, 3), "abc"), r"shape \(1, 2, 3, 3\), expected 2 axes"),
+        (lambda: v.plot_heads(torch.rand(3, 3)), "expected 4 axes"),
+        (
+            lambda: v.plot_attention(torch.zeros(0, 0), []),
+            "is empty; attentions come only with output_attentions",
+        ),
+        (lambda: v.plot_curves([1, 2, 3], {"c": [1, 2]}, "T", "x", "y"), "curve 'c' has 2 points, x has 3"),
+        (lambda: v.plot_points(torch.rand(3, 2), ["a"], "T"), "1 groups do not fit"),
+        (lambda: v.Picture(v.new_figure()[0], "  "), "needs alt text"),
+    ],
+)
+def test_bad_input_is_named(call: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_an_empty_tuple_of_attentions_is_explained() -> None:
+    with pytest.raises(ValueError, match="attentions"):
+        v.plot_heads(())
+
+
+def test_figures_leave_no_state_behind() -> None:
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    before = dict(matplotlib.rcParams)
+    pictures()
+    assert plt.get_fignums() == []
+    assert dict(matplotlib.rcParams) == before
