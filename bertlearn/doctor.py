@@ -252,12 +252,17 @@ def _disk() -> Iterator[Finding]:
     place = data.cache_folder()
     existing = next(p for p in (place, *place.parents) if p.exists())
     free = shutil.disk_usage(existing).free / 1e9
-    value = f"{free:.0f} GB free at {place}" if free >= 10 else f"{free:.1f} GB free at {place}"
+    value = f"{free:.1f} GB free at {_tilde(place)}"
     if free < DISK_GB:
         remedy = "free some space, or set BERTLEARN_CACHE to a folder on a larger disk"
         yield Finding("disk", value, f"less than {DISK_GB:.0f} GB", remedy)
     else:
         yield Finding("disk", value)
+
+
+def _tilde(path: Path) -> str:
+    """Write the home directory as ~, so that a report names nobody."""
+    return f"~{str(path).removeprefix(str(Path.home()))}" if path.is_relative_to(Path.home()) else str(path)
 
 
 def _data() -> Iterator[Finding]:
@@ -269,4 +274,6 @@ def _data() -> Iterator[Finding]:
         if status.state == "intact":
             yield Finding(topic, value)
         else:
-            yield Finding(topic, status.state, f"not usable in {status.folder}", "run `bertlearn data`")
+            yield Finding(
+                topic, status.state, f"not usable in {_tilde(status.folder)}", "run `bertlearn data`"
+            )

@@ -22,6 +22,8 @@ import psutil
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from bertlearn.doctor import probe_seconds
+
 ROOT = Path(__file__).resolve().parent.parent
 SOLUTIONS = ROOT / "notebooks" / "solutions"
 KEPT_METADATA = ("bertlearn",)
@@ -47,7 +49,11 @@ def tags(cell: NotebookNode) -> list[str]:
 def execute(notebook: NotebookNode, folder: Path, timeout: int = 900) -> tuple[float, float]:
     """Run every cell in place; return seconds and the kernel's peak memory in MB."""
     client = NotebookClient(
-        notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": folder}}
+        notebook,
+        timeout=timeout,
+        kernel_name="python3",
+        coalesce_streams=True,  # or the number of outputs depends on timing
+        resources={"metadata": {"path": folder}},
     )
     peak, done = [0.0], threading.Event()
     watcher = threading.Thread(target=_watch_memory, args=(client, peak, done), daemon=True)
@@ -157,7 +163,11 @@ def run(paths: list[Path], measure: bool) -> None:
         notebook = read(path)
         seconds, megabytes = execute(notebook, path.parent)
         if measure:
-            notebook.metadata["bertlearn"] = {"seconds": round(seconds), "memory_mb": round(megabytes, -1)}
+            notebook.metadata["bertlearn"] = {
+                "seconds": round(seconds),
+                "memory_mb": int(round(megabytes, -1)),
+                "probe_seconds": round(probe_seconds(), 4),
+            }
         normalize(notebook)
         write(notebook, path)
         print(f"{path.name}: {seconds:.0f} s, {megabytes:.0f} MB")

@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
     """What one call gave: a value, or the error it ended in; and whether it changed its inputs."""
 
     value: Any
-    error: Exception | None
+    error: BaseException | None
     changed_inputs: bool
 
 
@@ -134,7 +134,7 @@ def run(function: Function, args: tuple[Any, ...]) -> Outcome:
     given = copy.deepcopy(args)
     try:
         value = function(*given)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Outcome(None, error, False)
     return Outcome(value, None, difference(given, args, 0.0) is not None)
 
