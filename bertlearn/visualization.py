@@ -15,8 +15,10 @@ import matplotlib
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -198,8 +200,11 @@ def plot_curves(
             )
         ends.append(f"{name} from {mean[0]:.3g} to {mean[-1]:.3g}")
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
-    axes.set_xscale("log" if "x" in log else "linear")
-    axes.set_yscale("log" if "y" in log else "linear")
+    if "x" in log:
+        axes.set_xscale("log")
+        _plain_log_ticks(axes.xaxis, across)
+    if "y" in log:
+        axes.set_yscale("log")
     if len(curves) > 1:
         axes.legend(frameon=False)
     return Picture(
@@ -297,6 +302,14 @@ def _write_numbers(axes: Axes, values: np.ndarray, image: Any) -> None:
             fontsize=8,
             color="white" if shade < 0.5 else "black",
         )
+
+
+def _plain_log_ticks(axis: Axis, values: np.ndarray) -> None:
+    """Put the ticks of a logarithmic axis where the points are, as plain numbers, if they are few."""
+    if len(values) <= 10:
+        axis.set_major_locator(FixedLocator(values.tolist()))
+        axis.set_major_formatter("{x:,g}")
+        axis.set_minor_locator(NullLocator())
 
 
 def _label(text: str, limit: int = 18) -> str:

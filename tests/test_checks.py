@@ -19,6 +19,7 @@ from bertlearn.checks import tokenization as tokenization_checks
 from bertlearn.checks import welcome as welcome_checks
 from bertlearn.checks.core import difference
 from bertlearn.config import BertConfig
+from bertlearn.tokenization import WordPieceTokenizer
 
 SOLUTIONS = Path(__file__).parent.parent / "notebooks" / "solutions"
 CHAPTERS = {
@@ -259,6 +260,18 @@ def test_compare_layers_survives_stubs_and_errors(small_config: BertConfig) -> N
     assert not ours.embeddings._forward_hooks
     with pytest.raises(ValueError, match="no function"):
         compare_layers(ours, batch, softmax=stub)
+
+
+def test_tokenizations_are_compared() -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "film", "##s", "a"]
+    tokenizer, texts = WordPieceTokenizer(words), ["a film", "films"]
+    compare, exercise = tokenization_checks.compare_tokenizations, tokenization_checks.longest_match
+    right = compare(tokenizer, texts, longest_match=exercise.reference)
+    assert right.ok and repr(right).startswith("✓")
+    wrong = compare(tokenizer, texts, longest_match=exercise.wrong["## forgotten"].function)
+    assert wrong.different == 1 and repr(wrong).startswith("✗")
+    assert not compare(tokenizer, texts, longest_match=stub).attempted
+    assert "Traceback" not in repr(compare(tokenizer, texts, longest_match=raises))
 
 
 def test_checks_are_named_in_the_package() -> None:

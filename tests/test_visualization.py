@@ -60,6 +60,12 @@ def test_sixty_tokens_fit_a_page() -> None:
     assert min(sizes) >= 7
 
 
+def test_few_points_on_a_logarithmic_axis_are_its_ticks() -> None:
+    axes = v.plot_curves([250, 1000, 16000], {"c": [1, 2, 3]}, "T", "x", "y", log="x").figure.axes[0]
+    axes.figure.canvas.draw()
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["250", "1,000", "16,000"]
+
+
 def test_opposite_signs_get_a_palette_around_zero() -> None:
     image = v.plot_matrix([[-1.0, 3.0]], ["r"], ["a", "b"]).figure.axes[0].images[0]
     assert image.norm.vmin == -3.0
