@@ -159,6 +159,13 @@ def test_the_text_of_an_unknown_mistake_and_of_hints() -> None:
     assert "it stops with RuntimeError: boom <script> second line" in repr(double(raises))
 
 
+def test_stopping_an_endless_loop_leaves_no_traceback() -> None:
+    def endless(x: torch.Tensor) -> torch.Tensor:
+        raise KeyboardInterrupt  # what the stop button does to a loop
+
+    assert repr(double(endless)) == "✗ double: stopped by you. Is there a loop that never ends?"
+
+
 def test_an_attempt_that_changes_its_inputs_is_told_so() -> None:
     result = double(lambda x: x.mul_(2))
     assert not result.ok

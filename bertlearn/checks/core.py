@@ -72,7 +72,12 @@ class Exercise:
         if not callable(attempt):
             text = f"✗ {self.name}: give the function itself, without calling it; this is {_kind(attempt)}"
             return Result(self.name, False, text)
-        outcomes = {label: run(attempt, args) for label, args in self.cases.items()}
+        try:
+            outcomes = {label: run(attempt, args) for label, args in self.cases.items()}
+        except KeyboardInterrupt:
+            return Result(
+                self.name, False, f"✗ {self.name}: stopped by you. Is there a loop that never ends?"
+            )
         if all(isinstance(outcome.error, NotImplementedError) for outcome in outcomes.values()):
             return Result(self.name, False, f"– {self.name}: not attempted yet", attempted=False)
         expected = {label: run(self.reference, args).value for label, args in self.cases.items()}
