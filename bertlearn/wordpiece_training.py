@@ -3,8 +3,8 @@
 Begin with single characters; again and again join the best pair of neighbors into a new piece. What "best"
 means is the criterion:
 
-likelihood  the pair that raises the likelihood of the text the most, if each piece is drawn on its own with
-            its relative frequency. This is WordPiece as published: Schuster & Nakajima 2012, §3.
+likelihood  the pair that raises the likelihood of the text the most: WordPiece as published, Schuster &
+            Nakajima 2012. They leave the language model open; here each piece is drawn on its own.
 ratio       count(a b) / (count(a) · count(b)), the formula often shown for WordPiece: how much likelier each
             single occurrence becomes. It forgets how many there are, and joins the rarest characters first.
 frequency   the most frequent pair: byte-pair encoding, Sennrich et al. 2016, §3.2.
