@@ -24,7 +24,7 @@ setup: $(VENV)/.ready ## create .venv, install the locked packages, fetch data a
 	@$(BIN)/bertlearn data
 
 lab: setup ## set up if needed, then open JupyterLab on the first chapter
-	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks/00_welcome.ipynb
+	$(BIN)/jupyter lab $(LAB_FLAGS) --ServerApp.root_dir=notebooks --LabApp.default_url=/lab/tree/00_welcome.ipynb
 
 test: setup $(VENV)/.ready-dev lint ## set up if needed, then run every test, notebooks included
 	$(PYTEST)
@@ -53,11 +53,14 @@ clean: ## remove .venv (cached data and weights stay)
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@[ -n "$(PYTHON)" ] || { echo "No Python 3.11 or newer found. Install one, or name it: make setup PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "$(PYTHON) is not a Python of 3.11 or newer. Name another: make setup PYTHON=/path/to/python3"; exit 1; }
 	@echo "Setting up in $(VENV) with $$($(PYTHON) --version). The first time this takes some minutes."
 	$(PYTHON) -m venv $(VENV)
 ifeq ($(TORCH),cpu)
 	$(PIP) uv
-	$(BIN)/uv pip install --python $(BIN)/python --torch-backend cpu torch==$(TORCH_PIN)
+	$(BIN)/uv pip install --python $(BIN)/python --torch-backend cpu torch==$(TORCH_PIN) || { \
+		echo "PyTorch's own server could not be reached; try again later, or without TORCH=cpu."; exit 1; }
 endif
 	$(PIP) torch==$(TORCH_PIN)
 	$(PIP) -e .

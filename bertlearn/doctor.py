@@ -6,6 +6,7 @@ Works when torch or a package is missing or broken: that is when it is needed. S
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import shutil
@@ -208,7 +209,8 @@ def _device() -> Iterator[Finding]:
         yield Finding("device", f"Apple GPU (MPS), shares {psutil.virtual_memory().total / 1e9:.0f} GB")
     else:
         yield Finding(
-            "device", f"CPU, {psutil.cpu_count(logical=False)} cores, {torch.get_num_threads()} threads"
+            "device",
+            f"CPU, {psutil.cpu_count(logical=False)} cores, torch uses {torch.get_num_threads()} at once",
         )
     yield Finding("bfloat16", f"on the CPU matrix products run {_bf16_speed():.1f} times as fast as in fp32")
 
@@ -260,6 +262,18 @@ def _disk() -> Iterator[Finding]:
         yield Finding("disk", value)
 
 
+def _fetch_remedy() -> str:
+    from bertlearn import data
+
+    place = data.cache_folder()
+    existing = next(p for p in (place, *place.parents) if p.exists())
+    if os.access(existing, os.W_OK):
+        return "run `bertlearn data`"
+    return (
+        f"{_tilde(existing)} cannot be written: ask its owner, or set BERTLEARN_CACHE to a folder of your own"
+    )
+
+
 def _tilde(path: Path) -> str:
     """Write the home directory as ~, so that a report names nobody."""
     return f"~{str(path).removeprefix(str(Path.home()))}" if path.is_relative_to(Path.home()) else str(path)
@@ -274,6 +288,4 @@ def _data() -> Iterator[Finding]:
         if status.state == "intact":
             yield Finding(topic, value)
         else:
-            yield Finding(
-                topic, status.state, f"not usable in {_tilde(status.folder)}", "run `bertlearn data`"
-            )
+            yield Finding(topic, status.state, f"not usable in {_tilde(status.folder)}", _fetch_remedy())

@@ -93,7 +93,7 @@ def find_folder(folder_or_name: str | Path) -> Path:
     from huggingface_hub import snapshot_download  # slow to import, and rarely needed
 
     try:
-        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS, VOCAB, "tokenizer_config.json"]))
+        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS, VOCAB, "tokenizer*.json"]))
     except Exception as error:
         raise FileNotFoundError(
             f"{name!r} is no folder here, and the hub did not give it ({type(error).__name__}); check the "

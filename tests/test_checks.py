@@ -133,6 +133,22 @@ def test_an_untouched_stub_is_not_attempted(chapter: str, exercise: Exercise) ->
     assert not result.attempted
 
 
+def test_a_hint_helps_before_the_first_attempt() -> None:
+    assert repr(double(stub, hint=1)).splitlines()[:2] == [
+        "– double: not attempted yet",
+        "  hint 1 of 2: Add something to itself.",
+    ]
+
+
+def test_an_error_of_torchs_own_is_an_attempt() -> None:
+    def torchs_own(x: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError('"softmax" not implemented for "Long"')
+
+    result = double(torchs_own)
+    assert result.attempted
+    assert "it stops with NotImplementedError" in repr(result)
+
+
 double = Exercise(
     name="double",
     reference=lambda x: 2 * x,
@@ -261,12 +277,21 @@ def test_compare_layers_survives_stubs_and_errors(small_config: BertConfig) -> N
     ours, _ = twins(small_config)
     batch = random_batch(small_config)
     assert repr(compare_layers(ours, batch, gelu=stub)) == "– gelu in the model: not attempted yet"
-    assert "the model stops with RuntimeError: boom" in repr(compare_layers(ours, batch, gelu=raises))
+    assert "it stops with RuntimeError: boom" in repr(compare_layers(ours, batch, gelu=raises))
     assert "NaN" not in repr(compare_layers(ours, batch, gelu=lambda x: x * float("nan")))
     assert not compare_layers(ours, batch, gelu=lambda x: x * float("nan")).ok
     assert not ours.embeddings._forward_hooks
     with pytest.raises(ValueError, match="no function"):
         compare_layers(ours, batch, softmax=stub)
+    with pytest.raises(ValueError, match="no function to compare with"):
+        compare_layers(ours, batch)
+
+
+def test_compare_layers_praises_no_function_that_is_never_called(small_config: BertConfig) -> None:
+    ours, _ = twins(small_config)
+    result = compare_layers(ours, random_batch(small_config), mean_pooling=lambda states, mask: states * 0)
+    assert not result.ok
+    assert repr(result) == "✗ mean_pooling in the model: it never calls mean_pooling"
 
 
 def test_tokenizations_are_compared() -> None:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from bertlearn.attention import additive_mask as right_mask
-from bertlearn.attention import merge_heads as right_merge
-from bertlearn.attention import split_heads as right_split
+from bertlearn.attention import additive_mask as _right_mask
+from bertlearn.attention import merge_heads as _right_merge
+from bertlearn.attention import split_heads as _right_split
 from bertlearn.checks.core import Exercise, Wrong
 
 Mask = Tensor | None
@@ -83,6 +83,9 @@ softmax = Exercise(
         "a batch of heads": (_normal(2, 2, 3, 3, seed=3),),
         "scores near 1000": (torch.tensor([1000.0, 1001.0, 999.0]),),
         "rows near 1000 and near 0": (torch.tensor([[1000.0, 999.0], [1.0, 0.5]]),),
+        "one large score among zeros": (
+            torch.tensor([[1000.0, 0.0, 0.0], [0.0, 0.0, 1000.0], [0.0, 1000.0, 0.0]]),
+        ),
     },
     wrong={
         "softmax over the wrong axis": Wrong(
@@ -133,7 +136,7 @@ softmax = Exercise(
 
 
 def _mask_inverted(attention_mask: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    return right_mask(attention_mask == 0, dtype)
+    return _right_mask(attention_mask == 0, dtype)
 
 
 def _mask_infinite(attention_mask: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -155,20 +158,20 @@ def _mask_not_converted(attention_mask: Tensor, dtype: torch.dtype = torch.float
 
 
 def _mask_on_queries(attention_mask: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    return right_mask(attention_mask, dtype).transpose(-1, -2)
+    return _right_mask(attention_mask, dtype).transpose(-1, -2)
 
 
 def _mask_without_axes(attention_mask: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    return right_mask(attention_mask, dtype)[:, 0, 0]
+    return _right_mask(attention_mask, dtype)[:, 0, 0]
 
 
 def _mask_of_one_dtype(attention_mask: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    return right_mask(attention_mask, torch.float32)
+    return _right_mask(attention_mask, torch.float32)
 
 
 additive_mask = Exercise(
     name="additive_mask",
-    reference=right_mask,
+    reference=_right_mask,
     cases={
         "one sentence": (torch.tensor([[1, 1, 1]]),),
         "a padded batch": (torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]),),
@@ -323,11 +326,11 @@ scaled_dot_product_attention = Exercise(
         "a batch of three heads": _three(2, 3, 5, 4, seed=20),
         "a padded batch": (
             *_three(2, 2, 4, 3, seed=30),
-            right_mask(torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])),
+            _right_mask(torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])),
         ),
         "a row with nothing to see": (
             *_three(1, 1, 2, 4, seed=40),
-            right_mask(torch.tensor([[0, 0]])),
+            _right_mask(torch.tensor([[0, 0]])),
         ),
     },
     wrong={
@@ -409,24 +412,24 @@ def _split_interleaved(x: Tensor, num_attention_heads: int) -> Tensor:
 
 
 def _split_not_transposed(x: Tensor, num_attention_heads: int) -> Tensor:
-    return right_split(x, num_attention_heads).transpose(1, 2)
+    return _right_split(x, num_attention_heads).transpose(1, 2)
 
 
 def _split_sizes_swapped(x: Tensor, num_attention_heads: int) -> Tensor:
-    return right_split(x, x.shape[-1] // num_attention_heads)
+    return _right_split(x, x.shape[-1] // num_attention_heads)
 
 
 def _split_heads_first(x: Tensor, num_attention_heads: int) -> Tensor:
-    return right_split(x, num_attention_heads).transpose(0, 1)
+    return _right_split(x, num_attention_heads).transpose(0, 1)
 
 
 def _split_heads_last(x: Tensor, num_attention_heads: int) -> Tensor:
-    return right_split(x, num_attention_heads).transpose(-1, -2)
+    return _right_split(x, num_attention_heads).transpose(-1, -2)
 
 
 split_heads = Exercise(
     name="split_heads",
-    reference=right_split,
+    reference=_right_split,
     cases={
         "two words in two heads": (torch.arange(8.0).view(1, 2, 4), 2),
         "three words in two heads": (torch.arange(24.0).view(1, 3, 8), 2),
@@ -494,7 +497,7 @@ def _merge_by_mean(x: Tensor) -> Tensor:
 
 merge_heads = Exercise(
     name="merge_heads",
-    reference=right_merge,
+    reference=_right_merge,
     cases={
         "two words in two heads": (torch.arange(8.0).view(1, 2, 2, 2),),
         "three words in two heads": (torch.arange(24.0).view(1, 2, 3, 4),),
@@ -705,7 +708,7 @@ attention_backward = Exercise(
         "one head": _backward_case(1, 1, 3, 4, seed=60),
         "a batch of three heads": _backward_case(2, 3, 5, 4, seed=70),
         "a masked key": _backward_case(
-            1, 2, 3, 2, seed=80, attention_mask=right_mask(torch.tensor([[1, 1, 0]]))
+            1, 2, 3, 2, seed=80, attention_mask=_right_mask(torch.tensor([[1, 1, 0]]))
         ),
     },
     wrong={

@@ -78,8 +78,9 @@ class Exercise:
             return Result(
                 self.name, False, f"✗ {self.name}: stopped by you. Is there a loop that never ends?"
             )
-        if all(isinstance(outcome.error, NotImplementedError) for outcome in outcomes.values()):
-            return Result(self.name, False, f"– {self.name}: not attempted yet", attempted=False)
+        if all(is_stub(outcome.error) for outcome in outcomes.values()):
+            lines = [f"– {self.name}: not attempted yet", *(self._hint_lines(hint) if hint else [])]
+            return Result(self.name, False, "\n  ".join(lines), attempted=False)
         expected = {label: run(self.reference, args).value for label, args in self.cases.items()}
         failed = [label for label in self.cases if not self._right(outcomes[label], expected[label])]
         if not failed:
@@ -144,9 +145,14 @@ def run(function: Function, args: tuple[Any, ...]) -> Outcome:
     return Outcome(value, None, difference(given, args, 0.0) is not None)
 
 
+def is_stub(error: BaseException | None) -> bool:
+    """Say whether an error is the bare `raise NotImplementedError` of a stub; torch's own carry a message."""
+    return isinstance(error, NotImplementedError) and not error.args
+
+
 def describe(outcome: Outcome, expected: Any, tolerance: float) -> str:
     """Say in one clause what is wrong with an outcome."""
-    if isinstance(outcome.error, NotImplementedError):
+    if is_stub(outcome.error):
         return "it still raises NotImplementedError."
     if outcome.error is not None:
         return f"it stops with {type(outcome.error).__name__}: {_short(str(outcome.error))}"
@@ -156,7 +162,7 @@ def describe(outcome: Outcome, expected: Any, tolerance: float) -> str:
     return (
         f"{found}."
         if found
-        else "it changes its own inputs: work on a copy, and avoid methods ending in `_`."
+        else "it changes its own inputs: work on a copy, and avoid `-=`, `.pop()` and methods ending in `_`."
     )
 
 
@@ -183,7 +189,8 @@ def _tensor_difference(value: Any, expected: Tensor, tolerance: float) -> str | 
         return f"a tensor {tuple(expected.shape)} is expected, yours is {_kind(value)}"
     if value.shape != expected.shape:
         return f"the shape should be {tuple(expected.shape)}, yours is {tuple(value.shape)}"
-    if value.is_floating_point() != expected.is_floating_point():
+    half = expected.dtype in (torch.float16, torch.bfloat16)
+    if value.is_floating_point() != expected.is_floating_point() or (half and value.dtype != expected.dtype):
         return f"the dtype should be like {expected.dtype}, yours is {value.dtype}"
     one, other = value.detach().double(), expected.detach().double()
     if torch.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True):

@@ -164,8 +164,8 @@ layer_norm = Exercise(
         "ε outside the root": Wrong(
             _eps_outside, "The paper adds ε to the variance, not to the standard deviation. Which is yours?"
         ),
-        "ε forgotten": Wrong(
-            _eps_forgotten, "What would yours do with a token whose features are all equal?"
+        "the argument ε not used": Wrong(
+            _eps_forgotten, "Call yours with eps=0.5 and with eps=1e-12. Do the results differ?"
         ),
         "the unbiased variance": Wrong(
             _unbiased_variance, "Do you divide by H or by H − 1? What is x.var()'s default in PyTorch?"
@@ -246,7 +246,7 @@ add_and_norm = Exercise(
         ),
     },
     wrong={
-        "pre-LN order: the sum itself is never normalized": Wrong(
+        "normalized before the sum, as pre-LN does, and not after it": Wrong(
             _only_sublayer_normalized,
             "BERT is post-LN. What does norm act on: the sublayer's output, or the sum?",
         ),

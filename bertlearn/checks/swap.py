@@ -13,14 +13,16 @@ from torch import Tensor, nn
 
 from bertlearn import attention, embeddings, encoder, normalization, tokenization
 from bertlearn.attention import AttentionOutput
+from bertlearn.checks.core import is_stub
 
 Function = Callable[..., Any]
 
 _MODULES = (attention, normalization, embeddings, encoder, tokenization)
+_HOMES = {module.__name__ for module in _MODULES}
 _PLACES: dict[str, list[Any]] = {}  # function name: the modules whose code looks it up
 for _module in _MODULES:
     for _name, _value in vars(_module).items():
-        if inspect.isfunction(_value) and _value.__module__.startswith("bertlearn.") and _name[0] != "_":
+        if inspect.isfunction(_value) and _value.__module__ in _HOMES and _name[0] != "_":
             _PLACES.setdefault(_name, []).append(_module)
 
 
@@ -100,7 +102,7 @@ class Comparison:
         if not self.attempted:
             return f"– {self.names} in the model: not attempted yet"
         if self.error is not None:
-            return f"✗ {self.names}: the model stops with {self.error}"
+            return f"✗ {self.names} in the model: {self.error}"
         first = self.first_difference
         if first is None:
             largest = max(self.differences.values())
@@ -122,19 +124,35 @@ def compare_layers(
         tolerance: the largest difference that counts as the same, relative to a step's largest number.
         mine: functions as for `use`.
     """
+    if not mine:
+        raise ValueError("no function to compare with; name one, such as layer_norm=layer_norm")
     for name, function in mine.items():
         _check(name, function)
-    names = ", ".join(mine)
+    names, called = ", ".join(mine), set[str]()
     reference = _trace(model, batch)
     try:
-        with use(**mine):
+        with use(**{name: _noted(name, function, called) for name, function in mine.items()}):
             yours = _trace(model, batch)
-    except NotImplementedError:
-        return Comparison(names, {}, tolerance, attempted=False)
     except Exception as error:
-        return Comparison(names, {}, tolerance, error=f"{type(error).__name__}: {error}")
+        if is_stub(error):
+            return Comparison(names, {}, tolerance, attempted=False)
+        return Comparison(names, {}, tolerance, error=f"it stops with {type(error).__name__}: {error}")
+    if called != set(mine):
+        return Comparison(
+            names, {}, tolerance, error=f"it never calls {', '.join(sorted(set(mine) - called))}"
+        )
     sizes = {step: _largest(yours[step], reference[step]) for step in reference}
     return Comparison(names, sizes, tolerance)
+
+
+def _noted(name: str, function: Function, called: set[str]) -> Function:
+    """Return the function so that each call leaves its name in `called`."""
+
+    def noted(*args: Any) -> Any:
+        called.add(name)
+        return function(*args)
+
+    return noted
 
 
 def _trace(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -80,6 +80,7 @@ strip_accents = Exercise(
         "a ligature and a fraction": ("ﬁlm, ½ hour",),
         "Chinese": ("电影",),
         "Hindi": ("हिन्दी कुल",),
+        "Korean": ("한국",),
     },
     wrong={
         "NFC instead of NFD": Wrong(
@@ -195,7 +196,8 @@ longest_match = Exercise(
         "an unknown letter at the end": ("watché", _VOCAB),
         "an unknown letter inside": ("filméing", _VOCAB),
         "greedy runs into a dead end": ("watcharm", {**_VOCAB, "##arm": 90, "##r": 91, "watchar": 92}),
-        "100 letters and 101": ("a" + 100 * "b", _VOCAB),
+        "100 letters": ("a" + 99 * "b", {**_VOCAB, "a": 93, "##b": 94}),
+        "101 letters": ("a" + 100 * "b", {**_VOCAB, "a": 93, "##b": 94}),
         "another unknown token and limit": ("films", _VOCAB, "<?>", 4),
     },
     wrong={
