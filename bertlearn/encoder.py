@@ -209,6 +209,8 @@ def _check_inputs(
 
 
 def _check_ids(name: str, ids: Tensor, limit: int, remedy: str) -> None:
+    if isinstance(ids, tuple):
+        raise ValueError(f"{name} is a whole batch; unpack it: model(**batch._asdict())")
     if not isinstance(ids, Tensor):
         raise ValueError(
             f"{name} is {type(ids).__name__}, expected a tensor (B, S) of whole numbers; "

@@ -650,6 +650,9 @@ def _check_texts(texts: Sequence[str], pairs: Sequence[str] | None) -> Sequence[
         raise ValueError(f"texts={texts!r} holds no text; give at least one")
     if pairs is not None and len(pairs) != len(texts):
         raise ValueError(f"{len(texts)} texts but {len(pairs)} pairs; give one second text for each text")
+    for name, given in (("texts", texts), ("pairs", pairs or [])):
+        for index, text in enumerate(given):
+            _check_filled(text, f"{name}[{index}]")
     return [None] * len(texts) if pairs is None else pairs
 
 

@@ -219,6 +219,7 @@ BAD_INPUTS = {
     "one axis": (dict(input_ids=torch.tensor([1, 2])), r"shape \(2,\), expected \(B, S\).*\[None\]"),
     "no tokens": (dict(input_ids=torch.ones(1, 0, dtype=torch.long)), "at least one token"),
     "None": (dict(input_ids=None), "input_ids is NoneType, expected a tensor"),
+    "a whole batch": (dict(input_ids=(torch.ones(1, 2), None)), r"unpack it: model\(\*\*batch._asdict\(\)\)"),
     "a list": (dict(input_ids=[1, 2]), "input_ids is list"),
     "mask all zero": (
         dict(input_ids=torch.tensor([[1, 2], [1, 2]]), attention_mask=torch.tensor([[1, 1], [0, 0]])),

@@ -501,7 +501,7 @@ def test_what_is_no_text_is_refused(text: object, message: str, toy: WordPieceTo
         (lambda t: t.encode_batch([]), "no text"),
         (lambda t: t.encode_batch(["a"], "b"), "pairs is str"),
         (lambda t: t.encode_batch(["a"], ["b", "c"]), "2 pairs"),
-        (lambda t: t.encode_batch(["a", ""]), "empty"),
+        (lambda t: t.encode_batch(["a", ""]), r"texts\[1\] is empty"),
         (lambda t: t.decode([len(TOY)]), f"id {len(TOY)}"),
         (lambda t: t.decode([-1]), "id -1"),
         (lambda t: t.decode([1.5]), "whole numbers"),
