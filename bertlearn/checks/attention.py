@@ -73,6 +73,10 @@ def _softmax_without_exp(x: Tensor) -> Tensor:
     return x / x.sum(dim=-1, keepdim=True)
 
 
+def _log_softmax(x: Tensor) -> Tensor:
+    return x.log_softmax(dim=-1)
+
+
 softmax = Exercise(
     name="softmax",
     reference=_softmax,
@@ -90,6 +94,9 @@ softmax = Exercise(
     wrong={
         "softmax over the wrong axis": Wrong(
             _softmax_first_axis, "Which sums come out as 1, those of the rows or those of the columns?"
+        ),
+        "the logarithm of softmax": Wrong(
+            _log_softmax, "Can a weight be negative? Which function undoes a logarithm?"
         ),
         "softmax over the wrong axis, and no maximum subtracted": Wrong(
             _softmax_first_axis_unsafe,

@@ -137,6 +137,14 @@ def _scale_and_shift_forgotten(x: Tensor, weight: Tensor, bias: Tensor, eps: flo
     return _norm_over(x, torch.ones_like(weight), torch.zeros_like(bias), eps, (-1,))
 
 
+def _shift_forgotten(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    return _norm_over(x, weight, torch.zeros_like(bias), eps, (-1,))
+
+
+def _divided_by_std(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    return (x - x.mean(dim=-1, keepdim=True)) / (x.std(dim=-1, keepdim=True) + eps) * weight + bias
+
+
 def _root_forgotten(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     variance, mean = torch.var_mean(x, dim=-1, correction=0, keepdim=True)
     return (x - mean) / (variance + eps) * weight + bias
@@ -181,6 +189,10 @@ layer_norm = Exercise(
         ),
         "scale and shift forgotten": Wrong(
             _scale_and_shift_forgotten, "weight and bias were learned. Where do they enter your result?"
+        ),
+        "the shift forgotten": Wrong(_shift_forgotten, "weight is in your result. Where does bias enter?"),
+        "x.std() + ε: the unbiased variance, and ε outside the root": Wrong(
+            _divided_by_std, "By what does x.std() divide, H or H − 1? And where does the paper put ε?"
         ),
         "the root forgotten": Wrong(_root_forgotten, "What is the variance of your result? It should be 1."),
         "the mean not subtracted": Wrong(
@@ -287,6 +299,10 @@ def _silu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(x)
 
 
+def _half_forgotten(x: Tensor) -> Tensor:
+    return x * (1 + torch.erf(x / math.sqrt(2)))
+
+
 def _root_of_two_forgotten(x: Tensor) -> Tensor:
     return 0.5 * x * (1 + torch.erf(x))
 
@@ -318,6 +334,9 @@ gelu = Exercise(
         "SiLU: the logistic function for Φ": Wrong(
             _silu,
             "Which curve rises from 0 to 1 in your code: the normal distribution's, or the logistic one?",
+        ),
+        "the ½ forgotten": Wrong(
+            _half_forgotten, "Φ is a probability. How large can your factor of x become?"
         ),
         "√2 forgotten": Wrong(
             _root_of_two_forgotten, "Φ(1) is 0.8413. What does your (1 + erf(…)) / 2 give for x = 1?"
@@ -479,6 +498,10 @@ def _over_the_features(hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
     return hidden_states.mean(dim=-1)
 
 
+def _batch_count(hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+    return (hidden_states * attention_mask[..., None]).sum(dim=1) / attention_mask.sum()
+
+
 mean_pooling = Exercise(
     name="mean_pooling",
     reference=encoder.mean_pooling,
@@ -499,6 +522,9 @@ mean_pooling = Exercise(
         "[CLS] alone": Wrong(_first_token, "Which tokens enter your vector? Only the first?"),
         "the maximum instead of the mean": Wrong(
             _maximum, "That is max pooling. What would the mean of 1, 2 and 6 be?"
+        ),
+        "divided by the tokens of the whole batch": Wrong(
+            _batch_count, "Should a text's vector change when another text joins the batch?"
         ),
         "the sum, not divided": Wrong(_sum, "Should a sentence twice as long have a vector twice as long?"),
         "the mean over the features": Wrong(
