@@ -1,12 +1,22 @@
-"""The command line: `bertlearn doctor` and `bertlearn data`."""
+"""The command line: `bertlearn doctor`, `bertlearn data` and `bertlearn data build`."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import tyro
+
+from bertlearn.options import PretrainOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bertlearn.data import Document
+    from bertlearn.shards import Problems
+    from bertlearn.tokenization import WordPieceTokenizer
 
 SourceName = Literal["reviews", "wikipedia", "bible", "minilm"]
 
@@ -30,6 +40,8 @@ def doctor(json: bool = False) -> int:
 def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool = False) -> int:
     """Fetch the course's texts and weights, each once, checked; what is there already is left alone.
 
+    To pretrain on these texts or on your own, see `bertlearn data build --help`.
+
     Args:
         names: Sources to fetch; all of them when none is named.
         check: Fetch nothing; only say what is cached and intact.
@@ -51,18 +63,134 @@ def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool =
     return 0 if all(status.state == "intact" for status in found) else 1
 
 
+def pretrain(
+    output: Path,
+    pretraining: tyro.conf.OmitArgPrefixes[PretrainOptions],
+    data: Path | None = None,
+    held_out: Path | None = None,
+    resume: bool = False,
+    device: str | None = None,
+) -> int:
+    """Pretrain a BERT from nothing; with torchrun, on several devices and machines.
+
+    Ctrl-C ends the run after the step in progress and keeps a checkpoint; --resume goes on from there.
+
+    Args:
+        output: Folder for checkpoints, history.csv and, at the end, the model.
+        pretraining: Model, objective and training.
+        data: Shards made by `bertlearn data build`; the course's own corpus if not given.
+        held_out: Shards to measure the model on; the course's own, which has no test film, if no --data.
+        resume: Go on from the newest checkpoint in the output folder.
+        device: Such as cpu or cuda:0; the GPU if there is one.
+
+    Returns:
+        Exit status: 0 when the last step was reached, 3 when the run was stopped before, 1 on an error.
+    """
+    from bertlearn.pretrain import course_shards
+    from bertlearn.pretrain import pretrain as run_pretraining
+
+    try:
+        if data is None:
+            data, held_out = course_shards("train"), held_out or course_shards("validation")
+        run = run_pretraining(data, pretraining, output, held_out, resume, device).run
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"bertlearn pretrain: {error}", file=sys.stderr)
+        return 1
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(run.summary)
+    return 0 if run.finished else 3
+
+
+def build(
+    output: Path,
+    input: tuple[str, ...] = (),
+    vocab: str | None = None,
+    vocab_size: int = 4096,
+    split: str = "train",
+    lines: bool = False,
+    field: str = "text",
+    workers: int = 1,
+    overwrite: bool = False,
+) -> int:
+    """Turn text of any size into shards to pretrain on: tokens on disk, read without copying.
+
+    Memory does not grow with the text. What cannot be read is left out and counted, and the first few of each
+    kind are told with file and line.
+
+    Args:
+        output: Folder to fill.
+        input: Patterns of .txt and .jsonl files, also .gz, .bz2 and .xz, such as "books/**/*.txt" (quoted),
+            or hub:owner/name[@config] for a data set of the Hugging Face hub. A .txt has blank lines between
+            documents, a .jsonl a document a line. Without any: the course's own texts, no test film among
+            them.
+        vocab: A vocab.txt, or a tokenizer's folder or hub name. Without it a vocabulary is learned first,
+            from documents taken evenly from all the input, up to 10 million characters.
+        vocab_size: Pieces of a vocabulary that is learned.
+        split: Part to take of a hub data set, or of the course's texts (train or validation; a vocabulary is
+            always learned from train).
+        lines: Each line of a .txt is a document.
+        field: Where a line of a .jsonl, or a row of a data set, has its text.
+        workers: Processes that tokenize.
+        overwrite: Replace finished shards in the folder.
+
+    Returns:
+        Exit status: 0 when the shards are there, 1 when not.
+    """
+    from bertlearn import shards
+    from bertlearn.data import DataError, course_documents
+
+    def read(problems: Problems, part: str) -> Iterable[Document]:
+        return (
+            shards.read_documents(input, problems, lines, field, split) if input else course_documents(part)
+        )
+
+    problems = shards.Problems()
+    try:
+        shards.check_free(output, overwrite)
+        documents = read(problems, split)
+        if vocab is None:
+            tokenizer = _learn_tokenizer(read(shards.Problems(shown=0), "train"), vocab_size)
+        else:
+            tokenizer = _load_tokenizer(vocab)
+        shards.build_shards(
+            documents,
+            output,
+            tokenizer,
+            workers,
+            overwrite=overwrite,
+            problems=problems,
+            total_bytes=shards.input_bytes(input),
+        )
+    except (DataError, OSError, ValueError) as error:
+        print(f"bertlearn data build: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _load_tokenizer(vocab: str) -> WordPieceTokenizer:
+    """Read a tokenizer from a folder, from the hub, or from a vocabulary file alone."""
+    from bertlearn.tokenization import WordPieceTokenizer
+
+    path = Path(vocab)
+    if path.is_file() and path.name != "vocab.txt":
+        return WordPieceTokenizer(path.read_text(encoding="utf-8").splitlines())
+    return WordPieceTokenizer.from_pretrained(path.parent if path.is_file() else vocab)
+
+
+def _learn_tokenizer(documents: Iterable[Document], vocab_size: int) -> WordPieceTokenizer:
+    from bertlearn.shards import sample_texts
+    from bertlearn.tokenization import WordPieceTokenizer, train_wordpiece
+
+    return WordPieceTokenizer(train_wordpiece(sample_texts(documents), vocab_size).vocab)
+
+
 def main() -> None:
     """Run the command line and exit with its status."""
     for stream in (sys.stdout, sys.stderr):  # a Windows console may not know ✓
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        status = tyro.extras.subcommand_cli_from_dict(
-            {"doctor": doctor, "data": data},
-            prog="bertlearn",
-            description="The companion of the bertlearn course.",
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )
+        status = _run(sys.argv[1:])
     except KeyboardInterrupt:
         print("bertlearn: stopped", file=sys.stderr)
         status = 130
@@ -70,6 +198,20 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status)
+
+
+def _run(words: list[str]) -> int:
+    """Run the command that the words name: `data build` is one of its own, beside `data NAMES`."""
+    config = (tyro.conf.FlagCreatePairsOff,)
+    if words[:2] == ["data", "build"]:
+        return tyro.cli(build, prog="bertlearn data build", args=words[2:], config=config)
+    return tyro.extras.subcommand_cli_from_dict(
+        {"doctor": doctor, "data": data, "pretrain": pretrain},
+        prog="bertlearn",
+        description="The companion of the bertlearn course.",
+        args=words,
+        config=config,
+    )
 
 
 if __name__ == "__main__":

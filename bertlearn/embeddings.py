@@ -55,3 +55,21 @@ class BertEmbeddings(nn.Module):
             self.token_type_embeddings(token_type_ids),
         )
         return self.dropout(self.LayerNorm(embeddings))
+
+
+def sinusoidal_positions(length: int, hidden_size: int) -> Tensor:
+    """Return the fixed sines and cosines of the first Transformer, one row for each position.
+
+    BERT learns its positions; as a start for learning, these already say which positions are near each other.
+
+    Args:
+        length: positions.
+        hidden_size: features, an even number.
+
+    Returns:
+        floats (length, hidden_size) in [−1, 1]. Source: Vaswani et al. 2017, §3.5.
+    """
+    positions = torch.arange(length)[:, None]
+    wavelengths = 10000 ** (torch.arange(0, hidden_size, 2) / hidden_size)
+    angles = positions / wavelengths  # (length, hidden_size / 2)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)

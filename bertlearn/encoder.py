@@ -19,6 +19,17 @@ from bertlearn.embeddings import BertEmbeddings
 from bertlearn.normalization import LayerNorm, add_and_norm
 
 
+def init_weights(model: nn.Module, std: float) -> None:
+    """Draw every matrix below `model` anew, with this standard deviation, and set biases and [PAD] to 0."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=std)
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            nn.init.zeros_(module.weight[module.padding_idx])
+
+
 class BertModelOutput(NamedTuple):
     """What `BertModel` gives back; the optional parts are None unless asked for."""
 
@@ -137,15 +148,7 @@ class BertModel(nn.Module):
         self.embeddings = BertEmbeddings(config)
         self.encoder = BertEncoder(config)
         self.pooler = BertPooler(config) if add_pooling_layer else None
-        self.apply(self._init_weights)
-
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=self.config.initializer_range)
-        if isinstance(module, nn.Linear):
-            nn.init.zeros_(module.bias)
-        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
-            nn.init.zeros_(module.weight[module.padding_idx])
+        init_weights(self, config.initializer_range)
 
     def forward(
         self,

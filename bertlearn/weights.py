@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,7 +31,8 @@ def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:
     """Build `cls` from the folder's config and fill it with the folder's weights, every tensor of them.
 
     Args:
-        cls: a model class of this package; called as cls(config, add_pooling_layer=…).
+        cls: a model class of this package. A `BertModel` may be loaded from a model with heads: they are
+            left out, and so is the pooler of a model that was saved without.
         folder_or_name: a folder, or a hub name such as "google-bert/bert-base-uncased".
 
     Returns:
@@ -44,8 +45,12 @@ def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:
     folder = find_folder(folder_or_name)
     state = rename_old_keys(read_safetensors(folder))
     config = BertConfig.from_dict(read_json(folder / CONFIG))
-    has_pooler = any(name.startswith("pooler.") for name in state)
-    model = cls(config, add_pooling_layer=has_pooler)
+    if hasattr(cls, "base_model_prefix"):
+        model = cls(config)
+    else:
+        state = encoder_state(state)
+        model = cls(config, add_pooling_layer=any(name.startswith("pooler.") for name in state))
+    state = fill_tied(keep_needed(state, model), model)
     check_state(state, model, folder)
     model.load_state_dict(state, strict=True)
     return model.eval()
@@ -60,19 +65,20 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config: Any = model.config
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    text = json.dumps(config.to_dict(), indent=2) + "\n"
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in untied_state(model).items()}
+    values = {**config.to_dict(), "architectures": [type(model).__name__]}
+    text = json.dumps(values, indent=2) + "\n"
     write_whole(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
     write_whole(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary path)` and rename the result to `path`: all of it or nothing."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    """Call `write(temporary path)`, bring it to the disk, rename it to `path`: all of it or nothing."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -131,20 +137,50 @@ def read_safetensors(folder: Path) -> dict[str, Tensor]:
 
 
 def rename_old_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Keep the encoder's tensors, under today's names.
+    """Return the tensors under today's names.
 
-    Published checkpoints also hold pretraining heads (`cls.…`, with everything else under `bert.…`), an
-    index that is no weight (`position_ids`), and, the oldest, LayerNorm's `gamma` and `beta`.
+    Published checkpoints also hold an index that is no weight (`position_ids`), and the oldest of them
+    LayerNorm's `gamma` and `beta`.
     """
-    if any(name.startswith("bert.") for name in state):
-        state = {name.removeprefix("bert."): t for name, t in state.items() if name.startswith("bert.")}
-    state = {name: tensor for name, tensor in state.items() if name != "embeddings.position_ids"}
     return {
         re.sub(
             r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
-        ): t
-        for name, t in state.items()
+        ): tensor
+        for name, tensor in state.items()
+        if not name.endswith("embeddings.position_ids")
     }
+
+
+def encoder_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the encoder's tensors of a model with heads, where they stand under `bert.`."""
+    if any(name.startswith("bert.") for name in state):
+        return {name.removeprefix("bert."): t for name, t in state.items() if name.startswith("bert.")}
+    return state
+
+
+def keep_needed(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Leave out whole parts that the model has not: a pooler, or the head for pairs (`BertForMaskedLM`)."""
+    optional = ("bert.pooler.", "cls.seq_relationship.")
+    names = model.state_dict().keys()
+    return {name: t for name, t in state.items() if name in names or not name.startswith(optional)}
+
+
+def untied_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the model's tensors, each once: of tied ones the first name, as transformers' files have it."""
+    return {first: model.state_dict()[first] for first in dict.fromkeys(_first_names(model).values())}
+
+
+def fill_tied(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Add the names that a file leaves out because their tensor is tied to one that is there."""
+    first = _first_names(model)
+    return state | {name: state[first[name]] for name in first if name not in state and first[name] in state}
+
+
+def _first_names(model: nn.Module) -> dict[str, str]:
+    """Return for each tensor of the model the first name under which it stands there."""
+    first: dict[int, str] = {}
+    named = model.state_dict(keep_vars=True)  # the parameters themselves: tied ones are the same object
+    return {name: first.setdefault(id(tensor), name) for name, tensor in named.items()}
 
 
 def check_state(state: dict[str, Tensor], model: nn.Module, folder: Path) -> None:

@@ -6,10 +6,12 @@ login, and mirrors and proxies work as they do for pip. Leaves out: anything the
 
 from bertlearn.data.cache import DataError, Status, cache_folder
 from bertlearn.data.corpora import (
+    Document,
     Plot,
     Reviews,
     ReviewSet,
     Verse,
+    course_documents,
     fetch,
     load_bible,
     load_plots,
@@ -26,6 +28,7 @@ __all__ = [
     "SOURCES",
     "Article",
     "DataError",
+    "Document",
     "HubTexts",
     "Member",
     "Plot",
@@ -35,6 +38,7 @@ __all__ = [
     "Status",
     "Verse",
     "cache_folder",
+    "course_documents",
     "fetch",
     "load_articles",
     "load_bible",

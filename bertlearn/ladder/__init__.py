@@ -1,0 +1,115 @@
+"""The ladder: one long pretraining run, kept at growing steps, so that a class can look in or join anywhere.
+
+Chapter 4 climbs it; chapters 5 and 6 start from its top. `tools/make_ladder.py` made it (`make ladder`), and
+provenance.json beside this file says from what, how and how long. Weights are stored in fp16; step 0 is not
+stored, it is drawn anew from the seed. Leaves out: AdamW's moments, which would triple the size.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors.torch import load_file
+
+from bertlearn.options import PretrainOptions, TrainingOptions
+from bertlearn.pretrain import CHECKPOINTS, LADDER, course_shards, new_model, pretraining_task
+from bertlearn.pretraining import BertForMaskedLM
+from bertlearn.shards import Shards
+from bertlearn.tokenization import WordPieceTokenizer
+from bertlearn.training import Record, read_history, write_start
+from bertlearn.weights import fill_tied
+
+RUNGS = (0, 250, 1000, 1500, 2000, 3000, 6000, 20000)
+OPTIONS = PretrainOptions(
+    short_share=0.08, training=TrainingOptions(steps=20000, warmup=0.025, evaluate_every=250)
+)
+
+
+class Rung(NamedTuple):
+    """The model as it was after `step` updates."""
+
+    step: int
+    model: BertForMaskedLM  # fp32, in evaluation mode
+    tokenizer: WordPieceTokenizer
+
+    def write_checkpoint(self, folder: str | Path) -> Path:
+        """Write a state from which `pretrain(course_shards("train"), OPTIONS, folder, resume=True)` goes on.
+
+        Args:
+            folder: the run's output folder; it must not have checkpoints yet.
+
+        AdamW's averages are not kept: it begins anew, which a few dozen steps make good.
+        """
+        task = pretraining_task(Shards.open(course_shards("train")), OPTIONS)
+        return write_start(self.model, task, OPTIONS.training, self.step, Path(folder) / CHECKPOINTS)
+
+
+class Band(NamedTuple):
+    """What is normal: a loss curve's mean and standard deviation over several seeds, by step."""
+
+    steps: list[int]
+    mean: list[float]  # nats
+    std: list[float]  # nats
+
+
+def load_rung(step: int) -> Rung:
+    """Return the model of one of the `RUNGS`.
+
+    Raises:
+        ValueError: a step that was not kept.
+    """
+    if step not in RUNGS:
+        raise ValueError(f"step={step} was not kept; the rungs are {', '.join(map(str, RUNGS))}")
+    tokenizer = WordPieceTokenizer.from_pretrained(LADDER)
+    model = new_model(OPTIONS, tokenizer.vocab_size)
+    assert isinstance(model, BertForMaskedLM)
+    if step:
+        state = {name: tensor.float() for name, tensor in load_file(rung_path(step)).items()}
+        model.load_state_dict(fill_tied(state, model))
+    return Rung(step, model.eval(), tokenizer)
+
+
+def rung_path(step: int) -> Path:
+    """Return where the weights of a rung are kept."""
+    return LADDER / f"step-{step:05d}.safetensors"
+
+
+def provenance() -> dict[str, Any]:
+    """Return from what the ladder was made, how, on what and how long, and what each rung reaches."""
+    return json.loads((LADDER / "provenance.json").read_text(encoding="utf-8"))
+
+
+def history() -> list[Record]:
+    """Return the records of the long run (see `training.Run`)."""
+    return read_history(LADDER / "history.csv")
+
+
+def band(name: str) -> Band:
+    """Return the band of normal loss curves.
+
+    Args:
+        name: "scratch", 64-token sequences from nothing; or "breakthrough", from the rung before it.
+
+    Raises:
+        ValueError: another name.
+    """
+    rows = [row for row in _bands() if row["name"] == name]
+    if not rows:
+        raise ValueError(
+            f"name={name!r} is no band; choose among {sorted({row['name'] for row in _bands()})}"
+        )
+    return Band(
+        [int(row["step"]) for row in rows],
+        [float(row["mean"]) for row in rows],
+        [float(row["std"]) for row in rows],
+    )
+
+
+@cache
+def _bands() -> list[dict[str, str]]:
+    with (LADDER / "bands.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

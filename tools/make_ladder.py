@@ -1,0 +1,101 @@
+"""Make bertlearn/ladder anew: the vocabulary, one long pretraining run, its rungs and where they come from.
+
+python tools/make_ladder.py vocabulary     the 4,096 pieces, from the training text (half a minute)
+python tools/make_ladder.py train WORK     the run and its rungs; killed, it goes on from WORK's checkpoint
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from bertlearn import ladder
+from bertlearn.data import course_documents
+from bertlearn.pretrain import LADDER, Pretrained, course_shards, evaluate, held_out_batches, pretrain
+from bertlearn.shards import Shards
+from bertlearn.tokenization import WordPieceTokenizer, train_wordpiece
+from bertlearn.training import write_history
+from bertlearn.weights import untied_state, write_whole
+
+VOCAB_SIZE = 4096
+SOURCES = ("reviews", "plots", "wikipedia", "bible")
+
+
+def make_vocabulary() -> None:
+    texts = [document.text for document in course_documents("train")]
+    WordPieceTokenizer(train_wordpiece(texts, VOCAB_SIZE).vocab).save_pretrained(LADDER)
+
+
+def climb(work: Path) -> None:
+    """Train, and keep each rung as soon as it is reached."""
+    data, held_out = course_shards("train"), course_shards("validation")
+    facts, found = circumstances(), []
+    for step in ladder.RUNGS[1:]:
+        reached = pretrain(data, ladder.OPTIONS, work, held_out, resume=True, until=step)
+        if reached.run.step != step:
+            sys.exit(f"stopped at step {reached.run.step}; run the same command again to go on")
+        keep_rung(reached)
+        found.append({"step": step, **measure(step, held_out)})
+        print(found[-1], flush=True)
+    write_history(reached.run.history, LADDER / "history.csv")
+    facts |= {"seconds": reached.run.history[-1]["seconds"], "rungs": found}
+    (LADDER / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def keep_rung(reached: Pretrained) -> None:
+    tensors = {name: tensor.half().contiguous() for name, tensor in untied_state(reached.model).items()}
+    write_whole(
+        ladder.rung_path(reached.run.step), lambda path: save_file(tensors, path, metadata={"format": "pt"})
+    )
+
+
+def measure(step: int, held_out: Path) -> dict[str, float]:
+    """Measure the rung as it is stored, on all held-out text and on each source."""
+    rung, shards = ladder.load_rung(step), Shards.open(held_out)
+    found = {}
+    for name in ("all", *SOURCES):
+        part = shards if name == "all" else shards.of_source(name)
+        scores = evaluate(
+            rung.model, held_out_batches(part, rung.tokenizer, ladder.OPTIONS.max_length, False)
+        )
+        found[f"{name}_loss"] = round(scores["valid_mlm_loss"], 4)
+        found[f"{name}_accuracy"] = round(scores["valid_mlm_accuracy"], 4)
+    return found
+
+
+def circumstances() -> dict[str, Any]:
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    shards = Shards.open(course_shards("train"))
+    return {
+        "command": "python tools/make_ladder.py train WORK",
+        "commit": commit,
+        "data": {
+            "what": "reviews and plots of training films, Wikipedia articles, Bible (see course_documents)",
+            "fingerprint": shards.fingerprint,
+            "tokens": shards.tokens,
+        },
+        "seed": ladder.OPTIONS.training.seed,
+        "hardware": f"{torch.get_num_threads()} thread(s) of {platform.machine()}, shared with other work",
+        "python": platform.python_version(),
+        "torch": version("torch"),
+    }
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["vocabulary"]:
+            make_vocabulary()
+        case ["train", folder]:
+            climb(Path(folder))
+        case _:
+            sys.exit(__doc__)
