@@ -15,7 +15,7 @@ LAB_FLAGS := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test fast lint doctor notebooks lock clean
+.PHONY: help setup lab test fast lint doctor notebooks ladder lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,11 @@ doctor: $(VENV)/.ready ## examine this machine and say what each chapter will ta
 
 notebooks: $(VENV)/.ready-dev ## run all chapters anew and keep their outputs
 	$(BIN)/python tools/notebooks.py run --measure notebooks/*.ipynb
+
+ladder: setup ## pretrain the checkpoints of chapter 4 anew (an hour or two; goes on after an interruption)
+	$(BIN)/python tools/make_ladder.py vocabulary
+	$(BIN)/python tools/make_ladder.py train ladder-run
+	$(BIN)/python tools/make_ladder.py bands
 
 lock: $(VENV)/.ready-dev ## lock every package anew in constraints.txt
 	$(PIP) uv

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from bertlearn.data import minilm_path as minilm_path
     from bertlearn.encoder import BertModel as BertModel
     from bertlearn.encoder import mean_pooling as mean_pooling
+    from bertlearn.ladder import load_rung as load_rung
+    from bertlearn.pretraining import BertForMaskedLM as BertForMaskedLM
+    from bertlearn.pretraining import BertForPreTraining as BertForPreTraining
+    from bertlearn.pretraining import fill_mask as fill_mask
     from bertlearn.tokenization import WordPieceTokenizer as WordPieceTokenizer
     from bertlearn.tokenization import train_wordpiece as train_wordpiece
 
@@ -29,14 +33,18 @@ __version__ = "0.1.0"
 
 _HOME = {
     "BertConfig": "config",
+    "BertForMaskedLM": "pretraining",
+    "BertForPreTraining": "pretraining",
     "BertModel": "encoder",
     "WordPieceTokenizer": "tokenization",
     "compare_layers": "checks.swap",
+    "fill_mask": "pretraining",
     "load_articles": "data",
     "load_bible": "data",
     "load_hub": "data",
     "load_plots": "data",
     "load_reviews": "data",
+    "load_rung": "ladder",
     "mean_pooling": "encoder",
     "minilm_path": "data",
     "scaled_dot_product_attention": "attention",

@@ -8,11 +8,14 @@ Leaves out: model and pipeline parallelism, which a BERT does not need.
 from __future__ import annotations
 
 import copy
+import gc
 import os
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -65,9 +68,35 @@ def join_processes(device: torch.device | str | None = None) -> Iterator[Process
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo")
-    yield Processes(dist.get_rank(), world_size, chosen)
+    store, rank, _ = next(dist.rendezvous("env://"))
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo",
+        store=_own_part(store, rank, world_size),
+        rank=rank,
+        world_size=world_size,
+    )
+    yield Processes(rank, world_size, chosen)
+    # DDP must be gone before its group: the other way round, the two can wait for each other for ever.
+    gc.collect()
     dist.destroy_process_group()  # not after an error: it could wait for processes that wait for this one
+
+
+def _own_part(store: dist.Store, rank: int, world_size: int) -> dist.Store:
+    """Return a part of torchrun's store that these living processes have to themselves.
+
+    The store outlives a restart, and the living would wait in vain at the addresses of the dead in it. So
+    every process shows a name that it has just drawn, and process 0 answers to it with one for the group.
+    """
+    own = uuid4().hex
+    store.set(f"bertlearn/{rank}", own)
+    for other in range(1, world_size) if rank == 0 else ():
+        while not store.check([f"{own}/{other}"]):
+            shown = store.get(f"bertlearn/{other}").decode()  # for a moment it may be a dead one's
+            store.set(f"answer/{shown}", own)
+            time.sleep(0.02)
+    group = own if rank == 0 else store.get(f"answer/{own}").decode()
+    store.set(f"{group}/{rank}", "has come")
+    return dist.PrefixStore(group, store)
 
 
 def is_first_process() -> bool:
@@ -75,9 +104,9 @@ def is_first_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def was_restarted() -> bool:
-    """Say whether `torchrun` has started this run again after a process died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+def was_restarted(processes: Processes) -> bool:
+    """Say whether `torchrun` has started this run again after a process died; not every machine counts it."""
+    return processes.sum([float(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))])[0] > 0
 
 
 def wrap(model: nn.Module, processes: Processes, strategy: str) -> nn.Module:

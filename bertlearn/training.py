@@ -148,6 +148,7 @@ def train(
             return trainer.run(options.steps if until is None else min(until, options.steps))
         finally:
             model.eval()
+            del trainer  # and with it DDP, before its group of processes ends
 
 
 def write_start(
@@ -180,7 +181,7 @@ class _Trainer:
         identity = {**task.identity, **_identity(options), "micro_batch_size": self.micro_batch_size}
         self.identity = json.loads(json.dumps(identity))  # as a checkpoint has it: no tuples, for example
         self.given = model
-        self.wrapped = wrap(model, processes, options.strategy).train()
+        self.wrapped = wrap(model, processes, options.strategy)
         self.plain = unwrap(self.wrapped)  # its names are those in files
         compiles = use_compile(options, processes.device)
         self.model: Any = torch.compile(self.wrapped) if compiles else self.wrapped
@@ -196,7 +197,7 @@ class _Trainer:
             return
         if self.processes.is_first:
             remove_leftovers(self.folder)
-        if resume or was_restarted():
+        if was_restarted(self.processes) or resume:
             checkpoint = latest_checkpoint(self.folder, self.identity)
             if checkpoint is not None:
                 self._restore(checkpoint)
@@ -210,6 +211,7 @@ class _Trainer:
         """Do the steps that are left of the first `until`."""
         begun, resumed_at, stopped = time.perf_counter() - self.seconds, self.step, False
         total, shows = self.options.steps, self.processes.is_first
+        self.wrapped.train()
         bar = tqdm(total=until, initial=self.step, unit="step", disable=not shows)
         with bar, _stop_signal() as wish:
             while self.step < until and not stopped:

@@ -46,6 +46,7 @@ def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:
     state = rename_old_keys(read_safetensors(folder))
     config = BertConfig.from_dict(read_json(folder / CONFIG))
     if hasattr(cls, "base_model_prefix"):
+        check_has_head(state, cls, folder)
         model = cls(config)
     else:
         state = encoder_state(state)
@@ -151,6 +152,16 @@ def rename_old_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def check_has_head(state: dict[str, Tensor], cls: type[nn.Module], folder: Path) -> None:
+    """Refuse a folder that holds an encoder alone, whose names have no `bert.` before them."""
+    if not any(name.startswith("bert.") for name in state):
+        raise ValueError(
+            f"{folder} holds a BertModel, without the head that {cls.__name__} needs (cls.…); take a folder "
+            f"saved by {cls.__name__}, or load BertModel from this one and put it into a new "
+            f"{cls.__name__}(config) as .bert"
+        )
+
+
 def encoder_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the encoder's tensors of a model with heads, where they stand under `bert.`."""
     if any(name.startswith("bert.") for name in state):
@@ -167,7 +178,8 @@ def keep_needed(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]
 
 def untied_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the model's tensors, each once: of tied ones the first name, as transformers' files have it."""
-    return {first: model.state_dict()[first] for first in dict.fromkeys(_first_names(model).values())}
+    state = model.state_dict()
+    return {first: state[first] for first in dict.fromkeys(_first_names(model).values())}
 
 
 def fill_tied(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

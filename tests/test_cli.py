@@ -13,7 +13,7 @@ from typing import get_args
 
 import pytest
 
-from bertlearn import cli, data, doctor
+from bertlearn import cli, data, doctor, shards
 
 FAKE_SOURCE = data.Status("reviews", "damaged", Path("folder"), 3_000_000)
 
@@ -71,6 +71,103 @@ def test_data_reports_a_failure_in_one_message(
     monkeypatch.setattr(data, "fetch", fail)
     assert cli.data() == 1
     assert capsys.readouterr().err == "bertlearn data: no network; do this\n"
+
+
+def build_data(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str | Path
+) -> tuple[int, str, str]:
+    """Run `bertlearn data build` in this process; return its status, output and errors."""
+    monkeypatch.setattr(sys, "argv", ["bertlearn", "data", "build", *map(str, words)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    output = capsys.readouterr()
+    return int(str(stopped.value)), output.out, output.err
+
+
+def test_data_build_help_explains_each_option() -> None:
+    text = bertlearn("data", "build", "--help").stdout
+    for option in ("--output", "--input", "--vocab", "--vocab-size", "--split", "--lines", "--field"):
+        assert option in text
+    assert "--workers" in text and "--overwrite" in text and "hub:owner/name" in text
+    assert "bertlearn data build" in bertlearn("data", "--help").stdout
+
+
+def test_data_build_learns_a_vocabulary_and_then_uses_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("the film ends well\n\nthe film ends badly\n" * 5, encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text('{"body": "a film"}\n[]\n', encoding="utf-8")
+    inputs = ["--input", f"{tmp_path}/*.txt", f"{tmp_path}/*.jsonl", "--field", "body"]
+    status, out, err = build_data(
+        monkeypatch, capsys, *inputs, "--output", tmp_path / "one", "--vocab-size", "60"
+    )
+    assert status == 0
+    assert "7 documents" in out and "left out: 1 × no JSON object" in out
+    assert err.count("b.jsonl:2: no JSON object") == 1  # though the input is read twice
+    one = shards.Shards.open(tmp_path / "one")
+    assert 20 < len(one.vocab) <= 60
+    for vocab in (tmp_path / "one", tmp_path / "one" / "vocab.txt"):
+        words = [*inputs, "--output", tmp_path / "two", "--vocab", vocab, "--overwrite", "--lines"]
+        assert build_data(monkeypatch, capsys, *words)[0] == 0
+        two = shards.Shards.open(tmp_path / "two")
+        assert two.vocabulary == one.vocabulary and two.documents == 11
+    status, _, err = build_data(monkeypatch, capsys, *inputs, "--output", tmp_path / "two")
+    assert status == 1
+    assert err.startswith("bertlearn data build: ") and "holds finished shards" in err
+    assert err.count("\n") == 1
+
+
+def test_data_build_takes_the_course_texts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    asked = []
+
+    def documents(split: str) -> list[data.Document]:
+        asked.append(split)
+        return [data.Document("plots", "two friends talk and talk")] * 3
+
+    monkeypatch.setattr(data, "course_documents", documents)
+    words = ["--output", tmp_path / "shards", "--split", "validation", "--vocab-size", "40"]
+    assert build_data(monkeypatch, capsys, *words)[0] == 0
+    assert asked == ["validation", "train"]  # the vocabulary is that of training
+    assert shards.Shards.open(tmp_path / "shards").sources == ("plots",)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--input", "nowhere/*.txt"], "no file matches 'nowhere/*.txt'"),
+        (["--split", "test"], "split='test' is not for pretraining"),
+        (["--vocab", "no such folder", "--input", "{text}"], "no folder 'no such folder'"),
+        (["--workers", "0", "--vocab", "{vocab}", "--input", "{text}"], "workers=0 must be"),
+        (["--vocab", "{vocab}", "--input", "{empty}"], "not one document of at least 2 pieces"),
+    ],
+)
+def test_data_build_tells_what_is_wrong_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    words: list[str],
+    message: str,
+) -> None:
+    files = {name: tmp_path / f"{name}.txt" for name in ("vocab", "text", "empty")}
+    files["vocab"].write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n", encoding="utf-8")
+    files["text"].write_text("a a a", encoding="utf-8")
+    files["empty"].touch()
+    monkeypatch.setattr(data.corpora, "load_reviews", pytest.fail)
+    words = [word.format(**files) for word in words]
+    status, _, err = build_data(monkeypatch, capsys, *words, "--output", tmp_path / "out")
+    assert status == 1
+    last = err.splitlines()[-1]
+    assert last.startswith("bertlearn data build: ") and message in last
+    assert "Traceback" not in err and not list(tmp_path.glob("out/*.npy"))
+
+
+def test_data_build_refuses_unknown_options(tmp_path: Path) -> None:
+    assert bertlearn("data", "build").returncode == 2
+    result = bertlearn("data", "build", "--output", str(tmp_path / "x"), "--inptu", "a.txt")
+    assert result.returncode == 2
+    assert "--inptu" in result.stdout + result.stderr
 
 
 @pytest.mark.usefixtures("quick")

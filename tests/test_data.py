@@ -17,6 +17,7 @@ import sys
 import tarfile
 import textwrap
 import zipfile
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow
@@ -654,6 +655,38 @@ class TestRealData:
     def test_cleaning_gives_what_the_checksum_in_the_code_says(self):
         dump = download.read_member(SOURCES["wikipedia"], "articles.xml.bz2")
         assert sha256(wikipedia._clean(dump)) == wikipedia._CLEAN_SHA256
+
+    def test_course_documents(self):
+        train, validation = (bertlearn.data.course_documents(split) for split in ("train", "validation"))
+        counts = [
+            [(s, len(list(g))) for s, g in groupby(d.source for d in part)] for part in (train, validation)
+        ]
+        assert counts == [
+            [("reviews", 400), ("plots", 860), ("wikipedia", 87), ("bible", 1_129)],
+            [("reviews", 56), ("plots", 124), ("wikipedia", 10), ("bible", 60)],
+        ]
+        texts = [{document.text for document in part} for part in (train, validation)]
+        assert not texts[0] & texts[1]
+        assert len(texts[0]) == len(train) and len(texts[1]) == len(validation)
+        reviews = bertlearn.data.load_reviews()
+        sentences = [
+            {line for d in part if d.source == "reviews" for line in d.text.split("\n")}
+            for part in (train, validation)
+        ]
+        assert sentences == [set(reviews.train.sentences), set(reviews.validation.sentences)]
+        with pytest.raises(ValueError, match="split='test' is not for pretraining"):
+            bertlearn.data.course_documents("test")
+
+    def test_no_test_film_in_any_pretraining_text(self):
+        plots = [p.text for p in bertlearn.data.load_plots() if bertlearn.data.split_of(p.film) == "test"]
+        sentences = bertlearn.data.load_reviews().test.sentences
+        assert len(plots) > 90 and len(sentences) == 1_265
+        for split in ("train", "validation"):
+            documents = bertlearn.data.course_documents(split)
+            lines = {line.casefold() for document in documents for line in document.text.split("\n")}
+            assert not lines & {text.casefold() for text in [*sentences, *plots]}
+            everything = "\n".join(document.text for document in documents)
+            assert not [plot for plot in plots if plot[:80] in everything]
 
     def test_bible(self):
         verses = bertlearn.data.load_bible()

@@ -25,13 +25,26 @@ ALLOWED = {  # module or folder: what of the package it may import
     "embeddings": {"config", "normalization"},
     "weights": {"config"},
     "encoder": {"config", "normalization", "attention", "embeddings", "weights"},
+    "pretraining": {"config", "encoder", "normalization", "tokenization", "weights"},
+    "options": set(),
+    "distributed": set(),
+    "checkpoints": {"weights"},
+    "training": {"checkpoints", "distributed", "options", "weights"},
+    "shards": {"data", "tokenization", "weights"},
     "tokenization": {"weights", "wordpiece_training", "unicode_tables"},
     "wordpiece_training": {"tokenization", "unicode_tables"},
     "unicode_tables": set(),
     "visualization": set(),
-    "checks": {"attention", "config", "embeddings", "encoder", "normalization", "tokenization"},
+    "checks": {
+        *("attention", "config", "embeddings", "encoder", "normalization", "tokenization"),
+        *("options", "pretrain", "pretraining", "shards", "training"),  # the bug hunt trains
+    },
+    "pretrain": {
+        *("config", "data", "embeddings", "options", "pretraining", "shards", "tokenization", "training"),
+    },
+    "ladder": {"options", "pretrain", "pretraining", "shards", "tokenization", "training", "weights"},
     "doctor": {"config", "data", "encoder"},
-    "cli": {"data", "doctor"},
+    "cli": {"data", "doctor", "options", "pretrain", "shards", "tokenization"},
     "__main__": {"cli"},
 }
 

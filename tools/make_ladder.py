@@ -6,10 +6,14 @@ python tools/make_ladder.py train WORK     the run and its rungs; killed, it goe
 
 from __future__ import annotations
 
+import csv
 import json
 import platform
+import statistics
 import subprocess
 import sys
+import tempfile
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ from safetensors.torch import save_file
 
 from bertlearn import ladder
 from bertlearn.data import course_documents
+from bertlearn.options import PretrainOptions
 from bertlearn.pretrain import LADDER, Pretrained, course_shards, evaluate, held_out_batches, pretrain
 from bertlearn.shards import Shards
 from bertlearn.tokenization import WordPieceTokenizer, train_wordpiece
@@ -26,6 +31,7 @@ from bertlearn.training import write_history
 from bertlearn.weights import untied_state, write_whole
 
 VOCAB_SIZE = 4096
+BAND_SEEDS = range(1, 6)  # 0 is the ladder's own
 SOURCES = ("reviews", "plots", "wikipedia", "bible")
 
 
@@ -71,6 +77,40 @@ def measure(step: int, held_out: Path) -> dict[str, float]:
     return found
 
 
+def make_bands() -> None:
+    rows = []
+    for name, curve in (("scratch", scratch_curve), ("breakthrough", breakthrough_curve)):
+        curves = [curve(seed) for seed in BAND_SEEDS]
+        for step in curves[0]:
+            losses = [found[step] for found in curves]
+            rows.append([name, step, round(statistics.mean(losses), 4), round(statistics.stdev(losses), 4)])
+    with (LADDER / "bands.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([["name", "step", "mean", "std"], *rows])
+
+
+def scratch_curve(seed: int) -> dict[int, float]:
+    return held_out_losses(with_seed(ladder.SCRATCH, seed), None, ladder.SCRATCH_UNTIL)
+
+
+def breakthrough_curve(seed: int) -> dict[int, float]:
+    options = with_seed(ladder.OPTIONS, seed)
+    options = replace(options, training=replace(options.training, evaluate_every=100))
+    with tempfile.TemporaryDirectory() as folder:
+        ladder.load_rung(ladder.BEFORE).write_checkpoint(folder, options)
+        return held_out_losses(options, Path(folder), ladder.THROUGH)
+
+
+def with_seed(options: PretrainOptions, seed: int) -> PretrainOptions:
+    return replace(options, training=replace(options.training, seed=seed))
+
+
+def held_out_losses(options: PretrainOptions, folder: Path | None, until: int) -> dict[int, float]:
+    data, held_out = course_shards("train"), course_shards("validation")
+    run = pretrain(data, options, folder, held_out, resume=True, until=until).run
+    print(options.training.seed, run.summary, flush=True)
+    return {int(x["step"]): x["valid_mlm_loss"] for x in run.history if "valid_mlm_loss" in x}
+
+
 def circumstances() -> dict[str, Any]:
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
@@ -97,5 +137,7 @@ if __name__ == "__main__":
             make_vocabulary()
         case ["train", folder]:
             climb(Path(folder))
+        case ["bands"]:
+            make_bands()
         case _:
             sys.exit(__doc__)

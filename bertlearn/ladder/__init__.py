@@ -23,10 +23,13 @@ from bertlearn.tokenization import WordPieceTokenizer
 from bertlearn.training import Record, read_history, write_start
 from bertlearn.weights import fill_tied
 
-RUNGS = (0, 250, 1000, 1500, 2000, 3000, 6000, 20000)
+RUNGS = (0, 250, 1500, 1750, 2000, 3000, 6000, 20000)
 OPTIONS = PretrainOptions(
     short_share=0.08, training=TrainingOptions(steps=20000, warmup=0.025, evaluate_every=250)
 )
+SCRATCH = PretrainOptions(short_share=0.0, training=TrainingOptions(evaluate_every=100))  # to see the plateau
+SCRATCH_UNTIL = 800
+BEFORE, THROUGH = 1500, 2200  # the steps of the ladder between which the loss falls
 
 
 class Rung(NamedTuple):
@@ -36,16 +39,17 @@ class Rung(NamedTuple):
     model: BertForMaskedLM  # fp32, in evaluation mode
     tokenizer: WordPieceTokenizer
 
-    def write_checkpoint(self, folder: str | Path) -> Path:
-        """Write a state from which `pretrain(course_shards("train"), OPTIONS, folder, resume=True)` goes on.
+    def write_checkpoint(self, folder: str | Path, options: PretrainOptions = OPTIONS) -> Path:
+        """Write a state from which `pretrain(course_shards("train"), options, folder, resume=True)` goes on.
 
         Args:
-            folder: the run's output folder; it must not have checkpoints yet.
+            folder: the run's output folder.
+            options: the ladder's own, or the same with another seed.
 
         AdamW's averages are not kept: it begins anew, which a few dozen steps make good.
         """
-        task = pretraining_task(Shards.open(course_shards("train")), OPTIONS)
-        return write_start(self.model, task, OPTIONS.training, self.step, Path(folder) / CHECKPOINTS)
+        task = pretraining_task(Shards.open(course_shards("train")), options)
+        return write_start(self.model, task, options.training, self.step, Path(folder) / CHECKPOINTS)
 
 
 class Band(NamedTuple):
@@ -92,16 +96,16 @@ def band(name: str) -> Band:
     """Return the band of normal loss curves.
 
     Args:
-        name: "scratch", 64-token sequences from nothing; or "breakthrough", from the rung before it.
+        name: "scratch" (`SCRATCH`, 64-token sequences from nothing) or "breakthrough" (from the rung `BEFORE`
+            to the step `THROUGH`); both are losses on held-out text.
 
     Raises:
         ValueError: another name.
     """
-    rows = [row for row in _bands() if row["name"] == name]
+    table = _table("bands.csv")
+    rows = [row for row in table if row["name"] == name]
     if not rows:
-        raise ValueError(
-            f"name={name!r} is no band; choose among {sorted({row['name'] for row in _bands()})}"
-        )
+        raise ValueError(f"name={name!r} is no band; choose among {sorted({row['name'] for row in table})}")
     return Band(
         [int(row["step"]) for row in rows],
         [float(row["mean"]) for row in rows],
@@ -109,7 +113,16 @@ def band(name: str) -> Band:
     )
 
 
+def ablation() -> list[dict[str, str]]:
+    """Return the held-out loss and accuracy of the recipe and its variants, a row a seed and step.
+
+    Made by `benchmarks/pretraining_ablation.py`; the columns are variant, seed, step, seconds, loss (nats),
+    accuracy, and nsp_accuracy where pairs were learned.
+    """
+    return _table("ablation.csv")
+
+
 @cache
-def _bands() -> list[dict[str, str]]:
-    with (LADDER / "bands.csv").open(encoding="utf-8", newline="") as file:
+def _table(name: str) -> list[dict[str, str]]:
+    with (LADDER / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

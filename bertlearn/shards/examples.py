@@ -3,8 +3,8 @@
 Sentence pairs. A document is read in as many rows as it needs, spread evenly from its start to its end, at
 another place in every epoch. The span of a row is cut in two, A and B, where a sentence begins. In half of
 the rows (label 1) another B is put in its place, from a random place in another document of the shard. A
-never depends on the label, and the other B is as long as the true one, begins as it does (at a sentence or
-within one) and ends as it does: nothing but the meaning tells the two apart.
+never depends on the label, and the other B is as long as the true one, begins as it does (with a sentence or
+within one) and ends as it does (its document, or anywhere): nothing but the meaning tells the two apart.
 
 Windows. The documents of a shard, each followed by [SEP], are one long text, cut into windows of equal
 length, at another place in every epoch; its end runs on into its beginning.
@@ -71,7 +71,7 @@ class Examples:
 
     @property
     def examples_per_epoch(self) -> int:
-        """The number of rows in which the whole text is read once."""
+        """The number of rows in which the text is read about once (pairs overlap by an eighth and more)."""
         return self._firsts[-1]
 
     def rows(self, first: int, count: int) -> Rows:
@@ -134,8 +134,9 @@ class Examples:
         cut, at_sentence = self._cut(view, document, (start, end), draws[0])
         if draws[1] >> 63 == 0:
             return _Row(view, (start, cut), (cut, end), 0)
-        for draw in draws[2:]:
-            b, alike = self._other(view, document, (start, cut, end), at_sentence, draw)
+        most = self.room - (cut - start)
+        for draw in draws[2:]:  # the last one is taken as it is: a few documents have no match
+            b, alike = self._other(view, document, (cut, end), most, at_sentence, draw)
             if alike:
                 break
         return _Row(view, (start, cut), b, 1)
@@ -172,38 +173,52 @@ class Examples:
         return self._word_start(view, (start + 1, end), start + 1 + draw % (end - start - 1)), False
 
     def _other(
-        self, view: _View, document: int, own: tuple[int, int, int], at_sentence: bool, draw: int
+        self, view: _View, document: int, b: Span, most: int, at_sentence: bool, draw: int
     ) -> tuple[Span, bool]:
-        """Look for a B in another document.
+        """Look for a B in another document of the shard: each of its tokens is as likely a place.
 
         Args:
             view: the shard.
             document: the one that A is from.
-            own: where its span begins, where the true B begins, and where it ends.
+            b: the true B.
+            most: tokens that there is room for.
             at_sentence: whether the true B begins with a sentence.
             draw: a random number.
 
         Returns:
-            The other B, and whether it looks like the true one: by its length, or, where the true one ends
-            with its document, by ending with a sentence.
+            The other B, and whether it is like the true one.
         """
-        start, cut, end = own
-        length = end - cut
+        length = b[1] - b[0]
         first, last = view.tokens_of(document)
-        place = draw % (len(view.tokens) - (last + 1 - first))  # any token that is not the document's
+        if b[1] == last:
+            return self._other_end(view, document, length, most, at_sentence, draw)
+        place = draw % (len(view.tokens) - (last + 1 - first))
         place += (last + 1 - first) if place >= first else 0
         other = bisect_right(view.starts, place) - 1
-        other_first, other_last = view.tokens_of(other)
-        place = max(other_first, min(place, other_last - length))
+        first, last = view.tokens_of(other)
+        place = max(first, min(place, last - length))
         if at_sentence:
             begin = view.sentence_start(other, place)
         else:
-            begin = self._word_start(view, (other_first, other_last), place)
-        stop = min(begin + length, other_last)
-        if end < last:
-            return (begin, stop), stop - begin == length
-        whole = view.sentence_end(other, begin, stop, begin + self.room - (cut - start))
-        return (begin, whole or stop), whole is not None
+            begin = self._word_start(view, (first, last), place)
+        end = min(begin + length, last)
+        return (begin, end), end - begin == length
+
+    def _other_end(
+        self, view: _View, document: int, length: int, most: int, at_sentence: bool, draw: int
+    ) -> tuple[Span, bool]:
+        """Look for a B at the end of another document, for a true one that ends its own; see `_other`."""
+        other = draw % (len(view.starts) - 2)
+        other += other >= document
+        first, last = view.tokens_of(other)
+        place = max(first, last - length)
+        if not at_sentence:
+            begin = self._word_start(view, (max(first, last - most), last), place)
+            return (begin, last), place == last - length
+        near = (view.sentence_start(other, place), view.next_sentence(other, place))
+        fitting = [begin for begin in near if last - most <= begin < last]
+        begin = min(fitting, key=lambda begin: abs(begin - place), default=place)
+        return (begin, last), bool(fitting) and place == last - length
 
     def _word_start(self, view: _View, within: Span, place: int) -> int:
         """Go back from a token to the first one of its word, or, if that is outside, on to the next word."""
@@ -243,7 +258,9 @@ class _View(NamedTuple):
     def of(cls, shard: Shard, room: int | None) -> _View:
         documents = np.asarray(shard.documents)
         lengths = np.diff(documents[:, 1]) - 1  # without [SEP]
-        counts = -(-lengths // (room - room // 8)) if room else lengths[:0]  # with some overlap: see _span
+        counts = lengths[:0]
+        if room:  # one row where that is enough, else with some overlap: see _span
+            counts = np.where(lengths <= room, 1, -(-lengths // (room - room // 8)))
         return cls(
             np.asarray(shard.tokens),
             np.asarray(shard.sentences).data,
@@ -268,11 +285,6 @@ class _View(NamedTuple):
         low, high = self.sentences_of(document)
         following = bisect_left(self.sentences, place, low, high)
         return self.sentences[following] if following < high else self.tokens_of(document)[1]
-
-    def sentence_end(self, document: int, begin: int, wanted: int, most: int) -> int | None:
-        """Return the end of a sentence nearest to `wanted`, after `begin` and at most `most`, if any."""
-        ends = (self.sentence_start(document, wanted - 1), self.next_sentence(document, wanted))
-        return min((e for e in ends if begin < e <= most), key=lambda e: abs(e - wanted), default=None)
 
 
 class _Row(NamedTuple):

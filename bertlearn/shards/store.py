@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,11 +39,13 @@ class Shard(NamedTuple):
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shards:
     """A finished folder of shards; nothing of the data is in memory.
 
     Attributes:
+        folder: where it is.
+        shards: its shards, in order.
         vocab: the pieces in the order of their ids.
         vocabulary: sha256 of the vocabulary, in hexadecimal.
         do_lower_case: whether the text was made small.
@@ -51,8 +53,8 @@ class Shards:
     """
 
     folder: Path
-    shards: tuple[Shard, ...]
-    vocab: tuple[str, ...]
+    shards: tuple[Shard, ...] = field(repr=False)
+    vocab: tuple[str, ...] = field(repr=False)
     vocabulary: str
     do_lower_case: bool
     problems: dict[str, int]

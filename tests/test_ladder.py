@@ -1,0 +1,138 @@
+"""The ladder: its rungs are what provenance.json says, rise, fit into the repository, and can be joined."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bertlearn import ladder
+from bertlearn.data import course_documents, load_plots, load_reviews, split_of
+from bertlearn.pretrain import course_shards, evaluate, held_out_batches, new_model, pretrain
+from bertlearn.pretraining import fill_mask
+from bertlearn.shards import Shards
+from bertlearn.tokenization import WordPieceTokenizer, train_wordpiece
+from bertlearn.weights import untied_state
+
+
+def losses() -> dict[int, float]:
+    return {rung["step"]: rung["all_loss"] for rung in ladder.provenance()["rungs"]}
+
+
+def test_all_rungs_are_there_and_small() -> None:
+    files = sorted(ladder.LADDER.glob("*.safetensors"))
+    assert files == [ladder.rung_path(step) for step in ladder.RUNGS[1:]]
+    assert sum(file.stat().st_size for file in files) < 15e6
+    with pytest.raises(ValueError, match="step=7 was not kept; the rungs are 0, 250"):
+        ladder.load_rung(7)
+
+
+@pytest.mark.parametrize("step", ladder.RUNGS[1:])
+def test_a_rung_reaches_what_its_provenance_says(step: int) -> None:
+    rung = ladder.load_rung(step)
+    shards = Shards.open(course_shards("validation"))
+    found = evaluate(rung.model, held_out_batches(shards, rung.tokenizer, 64, False))
+    assert found["valid_mlm_loss"] == pytest.approx(losses()[step], abs=0.002)
+    assert not rung.model.training and rung.step == step
+    assert all(tensor.dtype == torch.float32 for tensor in rung.model.state_dict().values())
+
+
+def test_the_ground_is_the_model_as_it_was_drawn() -> None:
+    rung = ladder.load_rung(0)
+    drawn = untied_state(new_model(ladder.OPTIONS, rung.tokenizer.vocab_size))
+    assert all(torch.equal(drawn[name], tensor) for name, tensor in untied_state(rung.model).items())
+
+
+def test_the_plateau_and_the_way_off_it() -> None:
+    found = losses()
+    assert found[1500] == pytest.approx(found[250], abs=0.4) and found[1500] > 6.0  # long on the plateau
+    assert found[2000] < found[1750] < found[1500] and found[2000] < 5.4  # and then off it
+    assert found[20000] < found[6000] < found[3000] < 4.7
+
+
+def test_heads_for_the_neighbors_appear() -> None:
+    shards = Shards.open(course_shards("validation"))
+    ids = held_out_batches(shards, ladder.load_rung(0).tokenizer, 64, False, count=32)[0].input_ids
+    shares = {}
+    for step in (1500, 3000):
+        with torch.no_grad():
+            probs = ladder.load_rung(step).model(ids, output_attentions=True).attentions[0]  # (B, A, S, S)
+        shares[step] = {
+            offset: probs.diagonal(offset, 2, 3).mean(dim=(0, 2)).max().item() for offset in (-1, 1)
+        }
+    for offset in (-1, 1):
+        assert shares[1500][offset] < 0.15 and shares[3000][offset] > 0.8
+
+
+def test_the_top_guesses_with_sense() -> None:
+    top = ladder.load_rung(ladder.RUNGS[-1])
+    assert "the" in [guess.token for guess in fill_mask(top.model, top.tokenizer, "in [MASK] beginning")[0]]
+    assert "of" in [guess.token for guess in fill_mask(top.model, top.tokenizer, "the city [MASK] london")[0]]
+
+
+def test_the_vocabulary_is_the_one_trained_on_the_training_text() -> None:
+    texts = [document.text for document in course_documents("train")]
+    vocab = WordPieceTokenizer.from_pretrained(ladder.LADDER).ids_to_tokens
+    assert train_wordpiece(texts, len(vocab)).vocab == vocab
+
+
+def test_the_shards_are_those_the_ladder_was_trained_on() -> None:
+    shards = Shards.open(course_shards("train"))
+    assert shards.fingerprint == ladder.provenance()["data"]["fingerprint"]
+
+
+def fingerprints(ids: np.ndarray, length: int = 12) -> np.ndarray:
+    """Return a number for each run of `length` pieces; different runs have different ones, almost surely."""
+    factors = np.random.default_rng(0).integers(1, 2**63, length, dtype=np.uint64)
+    ids = ids.astype(np.uint64)
+    return sum(factor * ids[i : len(ids) - length + 1 + i] for i, factor in enumerate(factors))
+
+
+def test_no_text_of_a_test_film_is_in_what_was_trained_on() -> None:
+    shards = Shards.open(course_shards("train"))
+    tokenizer = WordPieceTokenizer.from_pretrained(shards.folder).fast()
+    trained = set(
+        np.concatenate([fingerprints(np.asarray(shard.tokens)) for shard in shards.shards]).tolist()
+    )
+
+    def known(texts: list[str]) -> float:
+        """Return the share of texts of which most runs of 12 pieces were trained on."""
+        pieces = [np.array(x.ids) for x in tokenizer.encode_batch(texts, add_special_tokens=False)]
+        long_enough = [ids for ids in pieces if len(ids) >= 12]
+        hits = [[run in trained for run in fingerprints(ids).tolist()] for ids in long_enough]
+        return float(np.mean([np.mean(found) > 0.5 for found in hits]))
+
+    reviews = load_reviews()
+    plots = {part: [p.text for p in load_plots() if split_of(p.film) == part] for part in ("train", "test")}
+    assert known(reviews.test.sentences) == known(plots["test"]) == 0
+    assert known(reviews.train.sentences[:500]) > 0.99 and known(plots["train"][:50]) > 0.99  # it can find
+
+
+def test_a_class_joins_in_the_middle(tmp_path: Path) -> None:
+    rung = ladder.load_rung(ladder.BEFORE)
+    rung.write_checkpoint(tmp_path)
+    joined = pretrain(course_shards("train"), ladder.OPTIONS, tmp_path, resume=True, until=ladder.BEFORE + 20)
+    assert joined.run.step == ladder.BEFORE + 20
+    band = ladder.history()
+    normal = next(row["mlm_loss"] for row in band if row["step"] == ladder.BEFORE + 50)
+    assert joined.run.history[-1]["mlm_loss"] == pytest.approx(normal, abs=0.4)
+
+
+def test_bands_and_history_can_be_plotted() -> None:
+    for name, last in (("scratch", ladder.SCRATCH_UNTIL), ("breakthrough", ladder.THROUGH)):
+        band = ladder.band(name)
+        assert band.steps == sorted(band.steps) and band.steps[-1] == last
+        assert all(0 < deviation < 0.5 for deviation in band.std)
+    assert ladder.band("scratch").mean[-1] > 5.9  # still on the plateau
+    assert ladder.band("breakthrough").mean[-1] < 5.2
+    with pytest.raises(ValueError, match="choose among"):
+        ladder.band("nonsense")
+    assert ladder.history()[-1]["step"] == ladder.RUNGS[-1]
+
+
+def test_provenance_names_what_it_must() -> None:
+    facts = json.loads((ladder.LADDER / "provenance.json").read_text(encoding="utf-8"))
+    assert {"command", "commit", "data", "seed", "hardware", "seconds", "rungs", "torch"} <= facts.keys()

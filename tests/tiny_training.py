@@ -1,0 +1,220 @@
+"""A training run so small that tests can afford many; also a script, for the tests that need processes.
+
+`python tiny_training.py kills FOLDER` kills runs; under torchrun, `… processes FOLDER` runs DDP and FSDP.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from bertlearn import weights
+from bertlearn.checkpoints import find_checkpoints
+from bertlearn.config import BertConfig
+from bertlearn.pretraining import (
+    IGNORE,
+    BertForPreTraining,
+    PretrainingBatch,
+    count_targets,
+    score_batch,
+)
+from bertlearn.training import Record, Run, Task, TrainingOptions, derive_seed, make_optimizer, train
+
+LENGTH, VOCABULARY = 12, 101
+ORDINARY = dict(
+    steps=8,
+    batch_size=8,
+    learning_rate=3e-3,
+    warmup=0.25,
+    precision="fp32",
+    log_every=3,
+    evaluate_every=4,
+    checkpoint_every=5,
+)
+
+
+def options(**changes: object) -> TrainingOptions:
+    return TrainingOptions(**{**ORDINARY, **changes})
+
+
+def tiny_model(dropout: float = 0.1, seed: int = 0) -> BertForPreTraining:
+    torch.manual_seed(seed)
+    return BertForPreTraining(
+        BertConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=48,
+            max_position_embeddings=16,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+        )
+    )
+
+
+def example(number: int) -> tuple[torch.Tensor, ...]:
+    """Counting with step 1 or 2, some of it hidden: every third example has far more targets than others."""
+    generator = torch.Generator().manual_seed(derive_seed(7, number))
+    stride = number % 2 + 1
+    ids = (torch.randint(96, (1,), generator=generator) + stride * torch.arange(LENGTH)) % 96 + 5
+    chosen = torch.rand(LENGTH, generator=generator) < (0.6 if number % 3 == 0 else 0.1)
+    segments = (torch.arange(LENGTH) >= LENGTH // 2).long()
+    return (
+        torch.where(chosen, 4, ids),
+        segments,
+        torch.where(chosen, ids, IGNORE),
+        torch.tensor(stride - 1),
+    )
+
+
+def tiny_batch(first: int, count: int) -> PretrainingBatch:
+    ids, segments, labels, strides = zip(*map(example, range(first, first + count)), strict=True)
+    return PretrainingBatch(
+        torch.stack(ids), None, torch.stack(segments), torch.stack(labels), torch.stack(strides)
+    )
+
+
+@torch.no_grad()
+def measure(model: torch.nn.Module) -> Record:
+    assert not model.training
+    return {"valid_mlm_loss": float(score_batch(model, tiny_batch(10**6, 4))["mlm"].loss)}
+
+
+def tiny_task(
+    batch: Callable[[int, int], PretrainingBatch] = tiny_batch, name: str = "counting", **parts: object
+) -> Task:
+    return Task(
+        **{
+            "batch": batch,
+            "count": count_targets,
+            "score": score_batch,
+            "evaluate": measure,
+            "identity": {"data": name, "shape": (LENGTH, VOCABULARY)},
+            **parts,
+        }
+    )
+
+
+def without_times(history: list[Record]) -> list[Record]:
+    return [{n: v for n, v in r.items() if n not in ("seconds", "tokens_per_second")} for r in history]
+
+
+# What follows runs in processes of its own.
+
+KILLS = 20
+LONG = dict(steps=70, batch_size=4, checkpoint_every=1, log_every=7, evaluate_every=25)
+
+
+def run_to_the_end(folder: Path, batch: Callable[[int, int], PretrainingBatch] = tiny_batch) -> Run:
+    model = tiny_model()
+    run = train(model, tiny_task(batch), options(**LONG), folder, resume=True)
+    if run.finished:
+        model.save_pretrained(folder)
+    return run
+
+
+def child(folder: Path, told: int, die_at: str) -> None:
+    """Train, and tell the parent of each batch; die of one's own hand at `die_at`, a function of os."""
+
+    def batch(first: int, count: int) -> PretrainingBatch:
+        os.write(told, b".")
+        return tiny_batch(first, count)
+
+    if die_at:
+        calls, real = iter((False, True)), getattr(os, die_at)  # the first writes the history, at the start
+        setattr(
+            os, die_at, lambda *args: os.kill(os.getpid(), signal.SIGKILL) if next(calls) else real(*args)
+        )
+    run_to_the_end(folder, batch)
+
+
+def fork(folder: Path, die_at: str = "") -> tuple[int, int]:
+    """Start a child; return its number and the end of the pipe on which it tells of its batches."""
+    heard, told = os.pipe()
+    number = os.fork()
+    if number == 0:
+        os.close(heard)
+        status = 1
+        try:
+            child(folder, told, die_at)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(told)
+    return number, heard
+
+
+def hear(heard: int, batches: int) -> None:
+    for _ in range(batches):
+        os.read(heard, 1)  # empty, at once, when the child is dead
+
+
+def kills(folder: Path) -> dict[str, object]:
+    """Kill a run again and again, at chosen and at random moments, then stop it twice politely."""
+    make_optimizer(tiny_model(), options())  # brings in the modules that take seconds, once for all children
+    chance, leftovers, deaths = random.Random(0), 0, 0
+    for attempt in range(KILLS):
+        die_at = {3: "fsync", 7: "replace", 11: "fsync"}.get(attempt, "")
+        number, heard = fork(folder, die_at)
+        if die_at:
+            hear(heard, 100)
+        hear(heard, chance.randrange(1, 6))
+        select.select([], [], [], chance.uniform(0, 0.02))
+        os.kill(number, signal.SIGKILL)
+        deaths += os.WIFSIGNALED(os.waitpid(number, 0)[1])
+        os.close(heard)
+        leftovers += any(folder.glob(".step-*"))
+    polite = []
+    for wish in (signal.SIGTERM, signal.SIGINT):
+        number, heard = fork(folder)
+        hear(heard, 4)
+        os.kill(number, wish)
+        status = os.waitpid(number, 0)[1]
+        os.close(heard)
+        polite.append([status, len(find_checkpoints(folder)), (folder / weights.WEIGHTS).exists()])
+    run = run_to_the_end(folder)
+    return {"deaths": deaths, "leftovers": leftovers, "polite": polite, "history": run.history}
+
+
+def processes(folder: Path) -> None:
+    """Under torchrun: DDP, in which process 1 dies at step 6 of its first life, then FSDP."""
+    rank, life = os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]
+
+    def recorded(name: str, dies: bool) -> Callable[[int, int], PretrainingBatch]:
+        def batch(first: int, count: int) -> PretrainingBatch:
+            with (folder / f"{name}-{life}-{rank}.txt").open("a", encoding="utf-8") as file:
+                file.write(f"{first} {count}\n")
+            if dies and rank == "1" and life == "0" and first >= 6 * 8:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return tiny_batch(first, count)
+
+        return batch
+
+    for strategy in ("ddp", "fsdp"):
+        model = tiny_model()
+        task = tiny_task(recorded(strategy, dies=strategy == "ddp"))
+        run = train(model, task, options(micro_batch_size=2, strategy=strategy), folder / strategy)
+        model.save_pretrained(folder / f"{strategy}-model-{rank}")
+        (folder / f"{strategy}-{rank}.json").write_text(json.dumps(run.history), encoding="utf-8")
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / weights.WEIGHTS)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    if sys.argv[1] == "kills":
+        print(json.dumps(kills(Path(sys.argv[2]))))
+    else:
+        processes(Path(sys.argv[2]))
