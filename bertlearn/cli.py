@@ -86,6 +86,7 @@ def pretrain(
     Returns:
         Exit status: 0 when the last step was reached, 3 when the run was stopped before, 1 on an error.
     """
+    from bertlearn.distributed import is_first_process
     from bertlearn.pretrain import course_shards
     from bertlearn.pretrain import pretrain as run_pretraining
 
@@ -96,7 +97,7 @@ def pretrain(
     except (OSError, ValueError, RuntimeError) as error:
         print(f"bertlearn pretrain: {error}", file=sys.stderr)
         return 1
-    if int(os.environ.get("RANK", "0")) == 0:
+    if is_first_process():
         print(run.summary)
     return 0 if run.finished else 3
 

@@ -10,6 +10,13 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+_COUNTS = ("steps", "batch_size", "log_every", "evaluate_every", "checkpoint_every", "keep")
+_CHOICES = {
+    "precision": ("auto", "fp32", "bf16"),
+    "compile": ("auto", "on", "off"),
+    "strategy": ("ddp", "fsdp"),
+}
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
@@ -20,8 +27,8 @@ class TrainingOptions:
     batch_size: int = 16
     """Sequences a step, over all processes together."""
     micro_batch_size: int = 0
-    """Sequences that go through the model at once; 0: a step's whole share of a process. A smaller number
-    saves memory and changes nothing else: gradients are added up."""
+    """Sequences that go through the model at once; 0: a step's whole share of a process. Fewer save memory;
+    their gradients are added up. Each part draws its own masks and dropout, whichever process has it."""
     learning_rate: float = 2e-3
     """The highest, at the end of the warm-up."""
     warmup: float = 0.06
@@ -55,9 +62,14 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        for name in ("steps", "batch_size", "log_every", "evaluate_every", "checkpoint_every", "keep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        lowest = {"micro_batch_size": 0, "seed": 0} | dict.fromkeys(_COUNTS, 1)
+        for name, least in lowest.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; use {', '.join(choices)}")
         for name in ("learning_rate", "max_grad_norm", "epsilon"):
             if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
                 raise ValueError(f"{name}={getattr(self, name)} must be a positive number")

@@ -17,6 +17,7 @@ from torch import nn
 
 from bertlearn.config import BertConfig
 from bertlearn.data import cache_folder, course_documents
+from bertlearn.distributed import is_first_process
 from bertlearn.embeddings import sinusoidal_positions
 from bertlearn.options import PretrainOptions
 from bertlearn.pretraining import (
@@ -75,7 +76,7 @@ def pretrain(
     task = pretraining_task(shards, options, None if held_out is None else Shards.open(held_out))
     checkpoints = None if output is None else Path(output) / CHECKPOINTS
     run = train(model, task, options.training, checkpoints, resume, device, until)
-    if output is not None and run.finished:
+    if output is not None and run.finished and is_first_process():
         model.save_pretrained(output)
         tokenizer.save_pretrained(output)
     return Pretrained(model.cpu().eval(), tokenizer, run)

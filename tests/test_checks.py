@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -10,16 +11,21 @@ import pytest
 import torch
 from conftest import random_batch, twins
 
-from bertlearn import attention, checks, encoder
+from bertlearn import attention, checks, encoder, pretraining
 from bertlearn.attention import scaled_dot_product_attention
-from bertlearn.checks import Exercise, Wrong, compare_layers, use
+from bertlearn.checks import Exercise, Wrong, bug_hunt, compare_layers, use
 from bertlearn.checks import attention as attention_checks
 from bertlearn.checks import encoder as encoder_checks
+from bertlearn.checks import pretraining as pretraining_checks
 from bertlearn.checks import tokenization as tokenization_checks
 from bertlearn.checks import welcome as welcome_checks
 from bertlearn.checks.core import difference
 from bertlearn.config import BertConfig
+from bertlearn.data import Document
+from bertlearn.options import TrainingOptions
+from bertlearn.shards import Shards, build_shards
 from bertlearn.tokenization import WordPieceTokenizer
+from bertlearn.training import learning_rate_at, make_optimizer
 
 SOLUTIONS = Path(__file__).parent.parent / "notebooks" / "solutions"
 CHAPTERS = {
@@ -27,6 +33,7 @@ CHAPTERS = {
     "01_attention": attention_checks,
     "02_tokenization": tokenization_checks,
     "03_encoder": encoder_checks,
+    "04_pretraining": pretraining_checks,
 }
 
 
@@ -310,3 +317,129 @@ def test_tokenizations_are_compared() -> None:
 
 def test_checks_are_named_in_the_package() -> None:
     assert checks.use is use
+
+
+# Chapter 4: the right answers are those of the package, and each suspect of the bug hunt has just its bug.
+
+
+def test_the_learning_rate_is_that_of_the_training_loop() -> None:
+    options = TrainingOptions(steps=40, warmup=0.1, learning_rate=2e-3)
+    for step in range(1, 41):
+        mine = pretraining_checks.learning_rate.reference(step, 40, 4, 2e-3)
+        assert mine == pytest.approx(learning_rate_at(step, options))
+
+
+def test_the_adamw_step_is_that_of_the_optimizer() -> None:
+    parameter = torch.nn.Parameter(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)))
+    model = torch.nn.ParameterDict({"weight": parameter})
+    optimizer = make_optimizer(model, TrainingOptions(weight_decay=0.3))
+    optimizer.param_groups[0]["lr"] = 0.1
+    state = parameter.detach().clone(), torch.zeros(5, 3), torch.zeros(5, 3)
+    for step in range(1, 4):
+        parameter.grad = parameter.detach().cos()
+        state = pretraining_checks.adamw_step.reference(
+            state[0], parameter.grad.clone(), *state[1:], step, 0.1, 0.3
+        )
+        optimizer.step()
+        torch.testing.assert_close(parameter.detach(), state[0])
+
+
+def test_clipping_is_torchs() -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(2, 2))]
+    for parameter in parameters:
+        parameter.grad = torch.full_like(parameter, 2.0)
+    mine = pretraining_checks.clip_gradients.reference([p.grad.clone() for p in parameters], 1.0)
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+    for parameter, gradient in zip(parameters, mine, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_the_masked_lm_loss_is_that_of_the_model(small_config: BertConfig) -> None:
+    model = pretraining.BertForMaskedLM(small_config).eval()
+    ids = random_batch(small_config)["input_ids"]
+    labels = torch.where(ids % 5 == 0, ids, -100)
+    with torch.no_grad():
+        mine = pretraining_checks.masked_lm_loss.reference(model(ids).prediction_logits, labels)
+        torch.testing.assert_close(mine, model(ids, labels=labels).loss)
+
+
+@pytest.fixture(scope="module")
+def hunt(tmp_path_factory: pytest.TempPathFactory) -> tuple[pretraining.BertForMaskedLM, Shards]:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnop", "."]
+    text = " ".join("abcdefghijklmnop"[i * i % 16] + (" ." if i % 7 == 0 else "") for i in range(120))
+    documents = [Document("test", text[i:]) for i in range(0, 60, 2)]
+    folder = tmp_path_factory.mktemp("shards") / "hunt"
+    shards = build_shards(documents, folder, WordPieceTokenizer(words), progress=False)
+    torch.manual_seed(0)
+    config = BertConfig.preset("tiny", vocab_size=len(words), max_position_embeddings=16)
+    return pretraining.BertForMaskedLM(config).eval(), shards
+
+
+HUNT = replace(
+    bug_hunt.OPTIONS, max_length=16, training=replace(bug_hunt.OPTIONS.training, steps=2, batch_size=8)
+)
+
+
+@pytest.mark.parametrize("fault", bug_hunt.FAULTS)
+def test_each_suspect_differs_from_the_healthy_run_in_just_its_bug(
+    fault: str, hunt: tuple[pretraining.BertForMaskedLM, Shards]
+) -> None:
+    right = bug_hunt.healthy(*hunt, HUNT)
+    wrong = bug_hunt.FAULTS[fault](bug_hunt.healthy(*hunt, HUNT))
+    ours, theirs = right.task.batch(3, 8), wrong.task.batch(3, 8)
+    differing = {name for name in ours._fields if difference(getattr(theirs, name), getattr(ours, name), 0.0)}
+    weights, others = right.model.state_dict(), wrong.model.state_dict()
+    differing |= {name for name in weights if not torch.equal(weights[name], others[name])}
+    model = right.model.eval()
+    with torch.no_grad():
+        scores, changed = right.task.score(model, ours), wrong.task.score(model, ours)
+    differing |= {f"score of {name}" for name in scores if scores[name] != changed[name]}
+    assert right.task.identity == wrong.task.identity
+    assert right.task.count(ours) == wrong.task.count(ours)
+    assert (
+        differing
+        == {
+            "every token has a label": {"labels"},
+            "nothing is masked": {"input_ids"},
+            "the loss ignores class 0": {"score of nsp"},
+            "the weights are not tied": {"cls.predictions.decoder.weight"},
+        }[fault]
+    )
+
+
+def test_the_healthy_run_starts_from_the_given_model(
+    hunt: tuple[pretraining.BertForMaskedLM, Shards],
+) -> None:
+    start, shards = hunt
+    model, task = bug_hunt.healthy(start, shards, HUNT)
+    batch = task.batch(0, 8)
+    logits = model.eval()(batch.input_ids, batch.attention_mask, batch.token_type_ids).prediction_logits
+    expected = start(batch.input_ids, batch.attention_mask, batch.token_type_ids).prediction_logits
+    torch.testing.assert_close(logits, expected)
+    assert model.cls.predictions.decoder.weight is model.bert.embeddings.word_embeddings.weight
+
+
+def test_every_suspect_trains_and_leaves_its_first_batch(
+    hunt: tuple[pretraining.BertForMaskedLM, Shards],
+) -> None:
+    for letter in ("healthy", *"ABCD"):
+        suspect = bug_hunt.train_suspect(letter, *hunt, HUNT)
+        assert suspect.history[-1]["step"] == 2
+        assert suspect.batch.labels.shape == (8, 16)
+    with pytest.raises(ValueError, match="letter='E' is no suspect"):
+        bug_hunt.train_suspect("E", *hunt, HUNT)
+
+
+def test_the_bug_hunt_judges_without_telling() -> None:
+    right = solutions("04_pretraining").bug_hunt()
+    assert repr(bug_hunt.verdict(lambda: right)) == "✓ bug_hunt: all four are found"
+    assert repr(bug_hunt.verdict(stub)) == "– bug_hunt: not attempted yet"
+    assert "it stops with RuntimeError: boom" in repr(bug_hunt.verdict(raises))
+    assert "return a dictionary" in repr(bug_hunt.verdict(lambda: None))
+    for letter, culprit in right.items():
+        for suspicion in set(bug_hunt.AGAINST) - {culprit}:
+            result = bug_hunt.verdict(lambda letter=letter, said=suspicion: {**right, letter: said})
+            assert repr(result).startswith("✗ bug_hunt: 3 of 4 found")
+            assert bug_hunt.AGAINST[suspicion] in repr(result)
+            assert culprit not in repr(result)
+    assert "A: choose one of" in repr(bug_hunt.verdict(lambda: {**right, "A": "gremlins"}))

@@ -26,18 +26,9 @@ def stem(path: Path) -> str:
 
 
 def test_the_chapters_are_there() -> None:
-    assert [path.stem for path in NOTEBOOKS[:4]] == [
-        "00_welcome",
-        "01_attention",
-        "02_tokenization",
-        "03_encoder",
-    ]
-    assert [path.stem for path in CHAPTERS[:4]] == [
-        "00_welcome",
-        "01_attention",
-        "02_tokenization",
-        "03_encoder",
-    ]
+    stems = ["00_welcome", "01_attention", "02_tokenization", "03_encoder", "04_pretraining"]
+    assert [path.stem for path in NOTEBOOKS[:5]] == stems
+    assert [path.stem for path in CHAPTERS[:5]] == stems
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
@@ -116,6 +107,19 @@ def test_normalizing_twice_changes_nothing_and_ids_follow_the_text() -> None:
     before = nbformat.writes(one)
     tool.normalize(one)
     assert nbformat.writes(one) == before
+
+
+def test_progress_bars_are_kept_only_where_outputs_are_compared() -> None:
+    notebook = small_notebook("bar")
+    bar = nbformat.v4.new_output("display_data", {tool.WIDGET: {"model_id": "1"}, "text/plain": "0%"})
+    text = nbformat.v4.new_output("stream", text="done")
+    notebook.cells[0].outputs = [bar, text]
+    tool.normalize(notebook)
+    assert notebook.cells[0].outputs == [bar, text]
+    notebook.cells[0].metadata["tags"] = ["nbval-ignore-output"]
+    assert any("not normalized" in fault for fault in tool.faults(notebook, "n"))
+    tool.normalize(notebook)
+    assert notebook.cells[0].outputs == [text]
 
 
 def test_filling_in_replaces_the_stub_only(tmp_path: Path) -> None:

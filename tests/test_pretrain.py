@@ -89,6 +89,22 @@ def test_lengths_that_do_not_divide_are_refused() -> None:
         PretrainOptions(short_share=1.0)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("precision", "fp16", "precision='fp16' is unknown; use auto, fp32, bf16"),
+        ("strategy", "zero", "use ddp, fsdp"),
+        ("steps", 2.5, "steps=2.5 must be a whole number"),
+        ("seed", -1, "seed=-1"),
+        ("learning_rate", 0.0, "learning_rate=0.0"),
+        ("warmup", 1.0, "warmup=1.0"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(name: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(TRAINING, **{name: value})
+
+
 @pytest.mark.parametrize("pairs", [False, True])
 def test_a_run_learns_repeats_and_is_read_by_transformers(folder: Path, tmp_path: Path, pairs: bool) -> None:
     options = replace(OPTIONS, pairs=pairs, training=replace(TRAINING, steps=60, learning_rate=5e-3))

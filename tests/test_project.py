@@ -40,11 +40,21 @@ ALLOWED = {  # module or folder: what of the package it may import
         *("options", "pretrain", "pretraining", "shards", "training"),  # the bug hunt trains
     },
     "pretrain": {
-        *("config", "data", "embeddings", "options", "pretraining", "shards", "tokenization", "training"),
+        *(
+            "config",
+            "data",
+            "distributed",
+            "embeddings",
+            "options",
+            "pretraining",
+            "shards",
+            "tokenization",
+            "training",
+        ),
     },
     "ladder": {"options", "pretrain", "pretraining", "shards", "tokenization", "training", "weights"},
     "doctor": {"config", "data", "encoder"},
-    "cli": {"data", "doctor", "options", "pretrain", "shards", "tokenization"},
+    "cli": {"data", "distributed", "doctor", "options", "pretrain", "shards", "tokenization"},
     "__main__": {"cli"},
 }
 

@@ -7,6 +7,7 @@ which known mistake it equals, on which inputs it goes wrong, and, when asked, o
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -206,7 +207,8 @@ def _number_difference(value: Any, expected: float, tolerance: float) -> str | N
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"a number is expected, yours is {_kind(value)}"
     close = abs(value - expected) <= tolerance * max(1.0, abs(expected)) or value == expected
-    return None if close else _unequal(value, expected)
+    both_nan = math.isnan(value) and math.isnan(expected)
+    return None if close or both_nan else _unequal(value, expected)
 
 
 def _dict_difference(value: Any, expected: dict[Any, Any], tolerance: float) -> str | None:
