@@ -61,8 +61,8 @@ class Task:
     """What is learned: batches, and what a model makes of them.
 
     batch(first, count) gives the examples numbered first to first + count − 1, a NamedTuple of tensors (or
-    None); the numbers run on without end, and the same two numbers always give the same batch. count(batch)
-    gives the number of targets of each objective, score(model, batch) for each the summed loss and the number of
+    None); the numbers run on without end, the same two always give the same batch. count(batch) gives the
+    number of targets of each objective, score(model, batch) for each the summed loss and the number of
     hits. evaluate(model) gives named numbers for the history; it runs without gradient and dropout.
     `identity` says in plain values what model and data are: only a run with the same may be resumed.
     """
