@@ -1,6 +1,6 @@
 """What does BERT-base on 3.3 billion words cost? Measured tokens a second, times the tokens of the paper.
 
-    python -m benchmarks.pretraining_cost [--presets tiny base] [--lengths 128 512] [--batch 8]
+    python -m benchmarks.pretraining_cost [--presets tiny base] [--batch 8]
 
 For each size and length it times whole training steps (forward, backward, clipping, AdamW) on random tokens,
 masked at 15 %, and extrapolates. Devlin et al. 2019, appendix A.2: 1,000,000 steps of 256 sequences, 90 % of
