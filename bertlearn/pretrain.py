@@ -1,7 +1,7 @@
 """A pretraining run: shards, model and training loop put together (chapter 4, and `bertlearn pretrain`).
 
 The defaults are the recipe of chapter 4, which leaves the plateau of the loss in minutes on two cores;
-`benchmarks/pretraining_ablation.py` measured what each of its choices is worth.
+`benchmarks/pretraining_ablation.py` measures what each of its choices is worth.
 Source: Devlin et al. 2019, §3.1; short sequences first: appendix A.2.
 Leaves out: anything that only a larger corpus would need, such as dynamic mixing of sources.
 """
