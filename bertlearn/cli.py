@@ -1,15 +1,16 @@
-"""The command line: `bertlearn doctor`, `bertlearn data` and `bertlearn data build`."""
+"""The command line: `bertlearn doctor`, `data`, `data build` and `pretrain`."""
 
 from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from bertlearn.options import PretrainOptions
+from bertlearn.options import PretrainOptions, TextOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,12 +105,9 @@ def pretrain(
 
 def build(
     output: Path,
-    input: tuple[str, ...] = (),
+    text: tyro.conf.OmitArgPrefixes[TextOptions],
     vocab: str | None = None,
     vocab_size: int = 4096,
-    split: str = "train",
-    lines: bool = False,
-    field: str = "text",
     workers: int = 1,
     overwrite: bool = False,
 ) -> int:
@@ -120,17 +118,10 @@ def build(
 
     Args:
         output: Folder to fill.
-        input: Patterns of .txt and .jsonl files, also .gz, .bz2 and .xz, such as "books/**/*.txt" (quoted),
-            or hub:owner/name[@config] for a data set of the Hugging Face hub. A .txt has blank lines between
-            documents, a .jsonl a document a line. Without any: the course's own texts, no test film among
-            them.
+        text: What to read.
         vocab: A vocab.txt, or a tokenizer's folder or hub name. Without it a vocabulary is learned first,
             from documents taken evenly from all the input, up to 10 million characters.
         vocab_size: Pieces of a vocabulary that is learned.
-        split: Part to take of a hub data set, or of the course's texts (train or validation; a vocabulary is
-            always learned from train).
-        lines: Each line of a .txt is a document.
-        field: Where a line of a .jsonl, or a row of a data set, has its text.
         workers: Processes that tokenize.
         overwrite: Replace finished shards in the folder.
 
@@ -138,34 +129,30 @@ def build(
         Exit status: 0 when the shards are there, 1 when not.
     """
     from bertlearn import shards
-    from bertlearn.data import DataError, course_documents
-
-    def read(problems: Problems, part: str) -> Iterable[Document]:
-        return (
-            shards.read_documents(input, problems, lines, field, split) if input else course_documents(part)
-        )
+    from bertlearn.data import DataError
 
     problems = shards.Problems()
     try:
         shards.check_free(output, overwrite)
-        documents = read(problems, split)
-        if vocab is None:
-            tokenizer = _learn_tokenizer(read(shards.Problems(shown=0), "train"), vocab_size)
-        else:
-            tokenizer = _load_tokenizer(vocab)
+        documents = _documents(text, problems)
+        tokenizer = _load_tokenizer(vocab) if vocab else _learn_tokenizer(text, vocab_size)
+        size = shards.input_bytes(text.input)
         shards.build_shards(
-            documents,
-            output,
-            tokenizer,
-            workers,
-            overwrite=overwrite,
-            problems=problems,
-            total_bytes=shards.input_bytes(input),
+            documents, output, tokenizer, workers, overwrite=overwrite, problems=problems, total_bytes=size
         )
     except (DataError, OSError, ValueError) as error:
         print(f"bertlearn data build: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _documents(text: TextOptions, problems: Problems) -> Iterable[Document]:
+    from bertlearn.data import course_documents
+    from bertlearn.shards import read_documents
+
+    if not text.input:
+        return course_documents(text.split)
+    return read_documents(text.input, problems, text.lines, text.field, text.split)
 
 
 def _load_tokenizer(vocab: str) -> WordPieceTokenizer:
@@ -178,10 +165,13 @@ def _load_tokenizer(vocab: str) -> WordPieceTokenizer:
     return WordPieceTokenizer.from_pretrained(path.parent if path.is_file() else vocab)
 
 
-def _learn_tokenizer(documents: Iterable[Document], vocab_size: int) -> WordPieceTokenizer:
-    from bertlearn.shards import sample_texts
+def _learn_tokenizer(text: TextOptions, vocab_size: int) -> WordPieceTokenizer:
+    from bertlearn.shards import Problems, sample_texts
     from bertlearn.tokenization import WordPieceTokenizer, train_wordpiece
 
+    if not text.input:
+        text = replace(text, split="train")  # never from what a model is measured on
+    documents = _documents(text, Problems(shown=0))  # they will be told when the shards are built
     return WordPieceTokenizer(train_wordpiece(sample_texts(documents), vocab_size).vocab)
 
 

@@ -119,3 +119,20 @@ class PretrainOptions:
     def short_steps(self) -> int:
         """Steps with short sequences, at the beginning."""
         return round(self.short_share * self.training.steps)
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """Text to make shards of."""
+
+    input: tuple[str, ...] = ()
+    """Patterns of .txt and .jsonl files, also .gz, .bz2 and .xz, such as "books/**/*.txt" (quoted), or
+    hub:owner/name[@config] for a data set of the Hugging Face hub. A .txt has blank lines between documents,
+    a .jsonl a document a line. Without any: the course's own texts, no test film among them."""
+    split: str = "train"
+    """Part to take of a hub data set, or of the course's texts (train or validation; of these a vocabulary is
+    always learned from train)."""
+    lines: bool = False
+    """Each line of a .txt is a document."""
+    field: str = "text"
+    """Where a line of a .jsonl, or a row of a data set, has its text."""

@@ -89,24 +89,17 @@ def build_shards(
     """
     folder = Path(folder).expanduser()
     problems = Problems() if problems is None else problems
-    for name, value in (("workers", workers), ("shard_tokens", shard_tokens)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+    _check_counts(workers=workers, shard_tokens=shard_tokens)
     began = time.monotonic()
-    with _explain_os_errors(folder):
-        _make_room(folder, overwrite)
-        try:
-            tokenizer.save_pretrained(folder)
-            with tqdm(total=total_bytes, unit="B", unit_scale=True, disable=not progress) as bar:
-                blocks = _blocks(documents, bar)
-                with closing(_encode_all(blocks, tokenizer.fast().to_str(), workers)) as encoded:
-                    kept = _long_enough(encoded, problems)
-                    records = _write_shards(folder, kept, tokenizer, shard_tokens)
-                bar.total = bar.n  # what was left out will not come any more
-            _write_meta(folder, tokenizer, records, problems)
-        except BaseException:
-            _remove_ours(folder)
-            raise
+    with _explain_os_errors(folder), _all_or_nothing(folder, overwrite):
+        tokenizer.save_pretrained(folder)
+        with tqdm(total=total_bytes, unit="B", unit_scale=True, disable=not progress) as bar:
+            blocks = _blocks(documents, bar)
+            with closing(_encode_all(blocks, tokenizer.fast().to_str(), workers)) as encoded:
+                kept = _long_enough(encoded, problems)
+                records = _write_shards(folder, kept, tokenizer, shard_tokens)
+            bar.total = bar.n  # what was left out will not come any more
+        _write_meta(folder, tokenizer, records, problems)
     shards = Shards.open(folder)
     if progress:
         print(_summary(shards, problems, time.monotonic() - began))
@@ -123,6 +116,23 @@ def check_free(folder: str | Path, overwrite: bool = False) -> None:
         raise ValueError(
             f"{folder} holds finished shards; choose another folder, or overwrite=True (--overwrite)"
         )
+
+
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+
+
+@contextmanager
+def _all_or_nothing(folder: Path, overwrite: bool) -> Iterator[None]:
+    """Begin with an empty folder, and leave one behind unless all went well."""
+    _make_room(folder, overwrite)
+    try:
+        yield
+    except BaseException:
+        _remove_ours(folder)
+        raise
 
 
 def encode(fast: tokenizers.Tokenizer, text: str) -> Encoded:
