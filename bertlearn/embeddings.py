@@ -17,7 +17,7 @@ def sum_embeddings(word: Tensor, position: Tensor, token_type: Tensor) -> Tensor
 
     Args:
         word: floats (B, S, H).
-        position: floats (S, H), the same for every sequence of the batch.
+        position: floats (S, H), the same for every sequence of the batch, or (B, S, H).
         token_type: floats (B, S, H).
 
     Returns:
@@ -37,21 +37,25 @@ class BertEmbeddings(nn.Module):
         self.LayerNorm = LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, input_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+    def forward(
+        self, input_ids: Tensor, token_type_ids: Tensor | None = None, position_ids: Tensor | None = None
+    ) -> Tensor:
         """Look the tokens up.
 
         Args:
             input_ids: whole numbers (B, S), each below vocab_size; S at most max_position_embeddings.
             token_type_ids: whole numbers (B, S), 0 for the first sentence, 1 for the second; all 0 if None.
+            position_ids: whole numbers (B, S), where each token stands; 0, 1, 2, … if None.
 
         Returns:
             floats (B, S, H).
         """
         if token_type_ids is None:
             token_type_ids = torch.zeros_like(input_ids)
+        places = slice(input_ids.shape[1]) if position_ids is None else position_ids
         embeddings = sum_embeddings(
             self.word_embeddings(input_ids),
-            self.position_embeddings.weight[: input_ids.shape[1]],
+            self.position_embeddings.weight[places],
             self.token_type_embeddings(token_type_ids),
         )
         return self.dropout(self.LayerNorm(embeddings))

@@ -155,6 +155,7 @@ class BertModel(nn.Module):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
     ) -> BertModelOutput:
@@ -164,14 +165,15 @@ class BertModel(nn.Module):
             input_ids: whole numbers (B, S).
             attention_mask: (B, S), 1 = keep, 0 = padding; all 1 if None.
             token_type_ids: whole numbers (B, S), 0 or 1; all 0 if None.
+            position_ids: whole numbers (B, S), where each token stands; 0, 1, 2, … if None.
             output_attentions: also return each layer's probabilities; they cost S² numbers a head.
             output_hidden_states: also return the embeddings and each layer's output.
 
         Raises:
-            ValueError: ids, mask or segments of a wrong type, shape or range.
+            ValueError: ids, mask, segments or positions of a wrong type, shape or range.
         """
-        _check_inputs(self.config, input_ids, attention_mask, token_type_ids)
-        embeddings = self.embeddings(input_ids, token_type_ids)  # (B, S, H)
+        _check_inputs(self.config, input_ids, attention_mask, token_type_ids, position_ids)
+        embeddings = self.embeddings(input_ids, token_type_ids, position_ids)  # (B, S, H)
         mask = None if attention_mask is None else additive_mask(attention_mask, embeddings.dtype)
         states, attentions = self.encoder(embeddings, mask, output_attentions)
         return BertModelOutput(
@@ -195,7 +197,11 @@ class BertModel(nn.Module):
 
 
 def _check_inputs(
-    config: BertConfig, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+    config: BertConfig,
+    input_ids: Tensor,
+    attention_mask: Tensor | None,
+    token_type_ids: Tensor | None,
+    position_ids: Tensor | None,
 ) -> None:
     """Refuse what would end in an index error, a NaN or, worse, a silent wrong answer."""
     _check_ids("input_ids", input_ids, config.vocab_size, "use the tokenizer that belongs to this model")
@@ -207,6 +213,9 @@ def _check_inputs(
     if token_type_ids is not None:
         _check_ids("token_type_ids", token_type_ids, config.type_vocab_size, "0 = first sentence, 1 = second")
         _check_shape("token_type_ids", token_type_ids, input_ids)
+    if position_ids is not None:
+        _check_ids("position_ids", position_ids, config.max_position_embeddings, "0 = the first place")
+        _check_shape("position_ids", position_ids, input_ids)
     if attention_mask is not None:
         _check_mask(attention_mask, input_ids)
 

@@ -87,9 +87,9 @@ class PretrainOptions:
     max_length: int = 64
     """Tokens in a sequence, [CLS] and [SEP] counted."""
     short_length: int = 8
-    """Tokens in a sequence at the beginning, where short ones teach faster; a step has more of them."""
+    """Tokens in a piece, at the beginning: sequences are cut there, since fewer tokens teach faster."""
     short_share: float = 0.2
-    """Share of the steps with short sequences; 0 for none."""
+    """Share of the steps with sequences cut into pieces; 0 for none."""
     pairs: bool = False
     """Also learn whether text B follows A (NSP), as BERT did; otherwise masked tokens only, as RoBERTa."""
     mask_probability: float = 0.2
@@ -109,15 +109,15 @@ class PretrainOptions:
         """Refuse lengths that do not go together."""
         if not 0 <= self.short_share < 1:
             raise ValueError(f"short_share={self.short_share} must lie in [0, 1)")
-        if self.short_share and self.max_length % self.short_length:
+        if self.short_length < 1 or (self.short_share and self.max_length % self.short_length):
             raise ValueError(
-                f"max_length={self.max_length} is not a multiple of short_length={self.short_length}, so a "
-                "step of short ones cannot have as many tokens; use for example 8 and 64, or short_share=0"
+                f"max_length={self.max_length} cannot be cut into pieces of short_length="
+                f"{self.short_length}; use for example 8 and 64, or short_share=0"
             )
 
     @property
     def short_steps(self) -> int:
-        """Steps with short sequences, at the beginning."""
+        """Steps with sequences cut into pieces, at the beginning."""
         return round(self.short_share * self.training.steps)
 
 

@@ -2,7 +2,7 @@
 
 The defaults are the recipe of chapter 4, which leaves the plateau of the loss in minutes on two cores;
 `benchmarks/pretraining_ablation.py` measures what each of its choices is worth.
-Source: Devlin et al. 2019, §3.1; short sequences first: appendix A.2.
+Source: Devlin et al. 2019, §3.1; short sequences before long ones: appendix A.2.
 Leaves out: anything that only a larger corpus would need, such as dynamic mixing of sources.
 """
 
@@ -21,6 +21,7 @@ from bertlearn.distributed import is_first_process
 from bertlearn.embeddings import sinusoidal_positions
 from bertlearn.options import PretrainOptions
 from bertlearn.pretraining import (
+    IGNORE,
     BertForMaskedLM,
     BertForPreTraining,
     PretrainingBatch,
@@ -121,14 +122,13 @@ def pretraining_task(shards: Shards, options: PretrainOptions, held_out: Shards 
     """Return batches of masked sequences and what to count on them, for `train`."""
     seed, tokenizer = options.training.seed, WordPieceTokenizer.from_pretrained(shards.folder)
     examples = Examples(shards, options.max_length, options.pairs, seed)
-    short = Examples(shards, options.short_length, options.pairs, seed) if options.short_steps else examples
-    more = options.max_length // options.short_length
     until = options.short_steps * options.training.batch_size
 
     def batch(first: int, count: int) -> PretrainingBatch:
         generator = torch.Generator().manual_seed(derive_seed(seed, first))
-        rows = short.rows(first * more, count * more) if first < until else examples.rows(first, count)
-        return masked_batch(rows, tokenizer, generator, options.mask_probability, options.whole_words)
+        rows = examples.rows(first, count)
+        masked = masked_batch(rows, tokenizer, generator, options.mask_probability, options.whole_words)
+        return cut(masked, options.short_length) if first < until else masked
 
     identity = {
         **{name: value for name, value in vars(options).items() if name != "training"},
@@ -162,6 +162,25 @@ def masked_batch(
         labels,
         None if rows.next_sentence_label is None else torch.from_numpy(rows.next_sentence_label),
     )
+
+
+def cut(batch: PretrainingBatch, length: int) -> PretrainingBatch:
+    """Cut sequences into pieces of `length` tokens, which no longer see each other but keep their positions.
+
+    Pieces of nothing but padding are dropped. Of a pair only the piece with [CLS] keeps the label.
+    """
+    count, whole = batch.input_ids.shape
+    positions = torch.arange(whole).expand(count, whole)
+    tokens = batch._replace(position_ids=positions, next_sentence_label=None)
+    pieces = PretrainingBatch._make(x if x is None else x.reshape(-1, length) for x in tokens)
+    if batch.next_sentence_label is not None:
+        related = torch.full((count, whole // length), IGNORE)
+        related[:, 0] = batch.next_sentence_label
+        pieces = pieces._replace(next_sentence_label=related.flatten())
+    if pieces.attention_mask is None:
+        return pieces
+    filled = pieces.attention_mask.any(dim=1)
+    return PretrainingBatch._make(x if x is None else x[filled] for x in pieces)
 
 
 def held_out_batches(

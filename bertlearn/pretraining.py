@@ -31,7 +31,9 @@ class PretrainingBatch(NamedTuple):
     attention_mask: Tensor | None  # int64 (B, S), 1 = keep; None when nothing is padded
     token_type_ids: Tensor  # int64 (B, S)
     labels: Tensor  # int64 (B, S): the token that was there, −100 where none was chosen
-    next_sentence_label: Tensor | None = None  # int64 (B,): 0 = B follows A, 1 = B is from elsewhere
+    # int64 (B,): 0 = B follows A, 1 = B is from elsewhere, −100 = not to be guessed
+    next_sentence_label: Tensor | None = None
+    position_ids: Tensor | None = None  # int64 (B, S); None for 0, 1, 2, …
 
 
 class PretrainingOutput(NamedTuple):
@@ -189,6 +191,7 @@ class BertForMaskedLM(nn.Module):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
         labels: Tensor | None = None,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
@@ -196,7 +199,7 @@ class BertForMaskedLM(nn.Module):
         """Guess the labeled tokens, or, without labels, every token.
 
         Args:
-            input_ids, attention_mask, token_type_ids: as `BertModel` takes them, (B, S).
+            input_ids, attention_mask, token_type_ids, position_ids: as `BertModel` takes them, (B, S).
             labels: int64 (B, S), the tokens to be guessed, −100 at all other positions.
             output_attentions, output_hidden_states: as in `BertModel`.
 
@@ -204,7 +207,7 @@ class BertForMaskedLM(nn.Module):
             The loss is the mean over the labeled positions, in nats.
         """
         encoded = self.bert(
-            input_ids, attention_mask, token_type_ids, output_attentions, output_hidden_states
+            input_ids, attention_mask, token_type_ids, position_ids, output_attentions, output_hidden_states
         )
         logits = self.cls.predictions(labeled(encoded.last_hidden_state, labels))
         loss = None if labels is None else cross_entropy(logits, targets(labels))
@@ -241,6 +244,7 @@ class BertForPreTraining(nn.Module):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
         labels: Tensor | None = None,
         next_sentence_label: Tensor | None = None,
         output_attentions: bool = False,
@@ -249,16 +253,17 @@ class BertForPreTraining(nn.Module):
         """Guess the labeled tokens, and whether the second text follows the first.
 
         Args:
-            input_ids, attention_mask, token_type_ids: as `BertModel` takes them, (B, S).
+            input_ids, attention_mask, token_type_ids, position_ids: as `BertModel` takes them, (B, S).
             labels: int64 (B, S), the tokens to be guessed, −100 at all other positions.
-            next_sentence_label: int64 (B,), 0 = B follows A, 1 = B is from another document.
+            next_sentence_label: int64 (B,), 0 = B follows A, 1 = B is from another document,
+                −100 = not to be guessed.
             output_attentions, output_hidden_states: as in `BertModel`.
 
         Returns:
             The loss is the sum of the two means, in nats; None unless both kinds of label are given.
         """
         encoded = self.bert(
-            input_ids, attention_mask, token_type_ids, output_attentions, output_hidden_states
+            input_ids, attention_mask, token_type_ids, position_ids, output_attentions, output_hidden_states
         )
         assert encoded.pooler_output is not None
         logits = self.cls.predictions(labeled(encoded.last_hidden_state, labels))
@@ -295,7 +300,7 @@ def count_targets(batch: PretrainingBatch) -> dict[str, int]:
     """Count what is to be guessed: masked tokens ("mlm") and, if the batch has pairs, pairs ("nsp")."""
     counts = {"mlm": int((batch.labels != IGNORE).sum())}
     if batch.next_sentence_label is not None:
-        counts["nsp"] = len(batch.next_sentence_label)
+        counts["nsp"] = int((batch.next_sentence_label != IGNORE).sum())
     return counts
 
 

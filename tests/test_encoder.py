@@ -55,6 +55,10 @@ def test_masks_and_segments_equal_transformers(small_config: BertConfig, seed: i
         assert largest(found.pooler_output, expected.pooler_output) < TOLERANCE
         bare = ours(batch["input_ids"]).last_hidden_state
         assert largest(bare, theirs(batch["input_ids"]).last_hidden_state) < TOLERANCE
+        batch["position_ids"] = batch["input_ids"] % 32
+        moved = ours(**batch).last_hidden_state
+        assert largest(moved, theirs(**batch).last_hidden_state) < TOLERANCE
+        assert largest(moved, found.last_hidden_state) > 1e-2
 
 
 def drop_query_bias(model: BertModel) -> None:
@@ -244,6 +248,10 @@ BAD_INPUTS = {
     "segments of another shape": (
         dict(input_ids=torch.tensor([[1, 2]]), token_type_ids=torch.tensor([[0]])),
         r"token_type_ids has shape \(1, 1\)",
+    ),
+    (
+        dict(input_ids=torch.tensor([[1, 2]]), position_ids=torch.tensor([[0, 32]])),
+        "position_ids holds 32, expected 0 to 31",
     ),
 }
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from conftest import largest
+from conftest import largest, twins
 
 from bertlearn.data.corpora import Document
 from bertlearn.options import PretrainOptions, TrainingOptions
-from bertlearn.pretrain import evaluate, held_out_batches, new_model, pretrain, pretraining_task
-from bertlearn.pretraining import BertForMaskedLM, BertForPreTraining, fill_mask
+from bertlearn.pretrain import cut, evaluate, held_out_batches, new_model, pretrain, pretraining_task
+from bertlearn.pretraining import BertForMaskedLM, BertForPreTraining, count_targets, fill_mask
 from bertlearn.shards import Shards, build_shards
 from bertlearn.tokenization import WordPieceTokenizer, train_wordpiece
 
@@ -75,15 +75,43 @@ def test_drawing_a_model_leaves_the_callers_chance_alone() -> None:
     assert not torch.equal(weights(one), weights(new_model(other, 90)))
 
 
-def test_the_first_steps_read_short_sequences_and_as_many_tokens(folder: Path) -> None:
+def test_the_first_steps_read_the_same_sequences_cut_into_pieces(folder: Path) -> None:
+    whole = pretraining_task(Shards.open(folder), replace(OPTIONS, short_share=0.0))
     task = pretraining_task(Shards.open(folder), replace(OPTIONS, short_share=0.5))
-    assert task.batch(0, 4).input_ids.shape == (16, 8)
     assert task.batch(5 * 4, 4).input_ids.shape == (16, 8)
     assert task.batch(6 * 4, 4).input_ids.shape == (4, 32)
+    pieces, expected = task.batch(0, 4), whole.batch(0, 4)
+    assert torch.equal(pieces.input_ids.view(4, 32), expected.input_ids)
+    assert torch.equal(pieces.labels.view(4, 32), expected.labels)
+    assert pieces.position_ids[5].tolist() == [8, 9, 10, 11, 12, 13, 14, 15]
+
+
+def test_a_piece_gives_what_attention_within_the_piece_gives(folder: Path) -> None:
+    batch = pretraining_task(Shards.open(folder), replace(OPTIONS, short_share=0.0)).batch(0, 3)
+    ours, theirs = twins(new_model(OPTIONS, 90).config)
+    blocks = torch.block_diag(*[torch.ones(8, 8)] * 4).expand(3, 1, 32, 32)
+    expected = theirs(batch.input_ids, (1 - blocks) * torch.finfo(torch.float32).min).last_hidden_state
+    pieces = cut(batch, 8)
+    found = ours(pieces.input_ids, position_ids=pieces.position_ids).last_hidden_state
+    assert largest(found.view(3, 32, -1), expected) < 1e-5
+
+
+def test_pieces_of_padding_are_dropped_and_a_pairs_label_stays_with_cls(folder: Path) -> None:
+    options = replace(OPTIONS, short_share=0.0, pairs=True)
+    batch = pretraining_task(Shards.open(folder), options).batch(0, 64)
+    pieces = cut(batch, 8)
+    assert 64 < len(pieces.input_ids) < 64 * 4
+    assert pieces.attention_mask.any(dim=1).all()
+    assert pieces.attention_mask.sum() == batch.attention_mask.sum()
+    assert (pieces.labels != -100).sum() == (batch.labels != -100).sum()
+    starts = pieces.position_ids[:, 0] == 0
+    assert torch.equal(pieces.next_sentence_label[starts], batch.next_sentence_label)
+    assert (pieces.next_sentence_label[~starts] == -100).all()
+    assert count_targets(pieces) == count_targets(batch)
 
 
 def test_lengths_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(ValueError, match="multiple of short_length=8"):
+    with pytest.raises(ValueError, match="max_length=60 cannot be cut into pieces of short_length=8"):
         PretrainOptions(max_length=60)
     with pytest.raises(ValueError, match="short_share=1"):
         PretrainOptions(short_share=1.0)

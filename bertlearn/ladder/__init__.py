@@ -23,13 +23,13 @@ from bertlearn.tokenization import WordPieceTokenizer
 from bertlearn.training import Record, read_history, write_start
 from bertlearn.weights import fill_tied
 
-RUNGS = (0, 250, 1500, 1750, 2000, 3000, 6000, 20000)
+RUNGS = (0, 250, 1000, 1250, 1500, 3000, 6000, 20000)
 OPTIONS = PretrainOptions(
-    short_share=0.08, training=TrainingOptions(steps=20000, warmup=0.025, evaluate_every=250)
+    short_share=0.05, training=TrainingOptions(steps=20000, warmup=0.025, evaluate_every=250)
 )
 SCRATCH = PretrainOptions(short_share=0.0, training=TrainingOptions(evaluate_every=100))  # to see the plateau
 SCRATCH_UNTIL = 800
-BEFORE, THROUGH = 1500, 2200  # the steps of the ladder between which the loss falls
+BEFORE, THROUGH = 1000, 1700  # the steps of the ladder between which the loss falls
 
 
 class Rung(NamedTuple):
@@ -96,7 +96,7 @@ def band(name: str) -> Band:
     """Return the band of normal loss curves.
 
     Args:
-        name: "scratch" (`SCRATCH`, 64-token sequences from nothing) or "breakthrough" (from the rung `BEFORE`
+        name: "scratch" (`SCRATCH`, whole sequences from nothing) or "breakthrough" (from the rung `BEFORE`
             to the step `THROUGH`); both are losses on held-out text.
 
     Raises:
