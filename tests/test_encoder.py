@@ -249,7 +249,7 @@ BAD_INPUTS = {
         dict(input_ids=torch.tensor([[1, 2]]), token_type_ids=torch.tensor([[0]])),
         r"token_type_ids has shape \(1, 1\)",
     ),
-    (
+    "position 32": (
         dict(input_ids=torch.tensor([[1, 2]]), position_ids=torch.tensor([[0, 32]])),
         "position_ids holds 32, expected 0 to 31",
     ),
