@@ -92,7 +92,7 @@ def learning_rate_at(step: int, options: TrainingOptions) -> float:
 
     The lines would be at 0 one step before the first and one after the last, so that every step moves.
     """
-    warmup = max(1, round(options.warmup * options.steps))
+    warmup = round(options.warmup * options.steps)
     if step <= warmup:
         return options.learning_rate * step / warmup
     return options.learning_rate * (options.steps + 1 - step) / (options.steps + 1 - warmup)

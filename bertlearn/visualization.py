@@ -205,7 +205,9 @@ def plot_curves(
         _plain_log_ticks(axes.xaxis, across)
     if "y" in log:
         axes.set_yscale("log")
-    if len(curves) > 1:
+    if len(curves) > 4:  # so many names would cover a curve
+        figure.legend(frameon=False, loc="outside right upper")
+    elif len(curves) > 1:
         axes.legend(frameon=False)
     return Picture(
         figure, alt or f"Curves. {title}: {'; '.join(ends)}, over {xlabel} {across[0]:g} to {across[-1]:g}."

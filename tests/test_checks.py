@@ -322,10 +322,11 @@ def test_checks_are_named_in_the_package() -> None:
 # Chapter 4: the right answers are those of the package, and each suspect of the bug hunt has just its bug.
 
 
-def test_the_learning_rate_is_that_of_the_training_loop() -> None:
-    options = TrainingOptions(steps=40, warmup=0.1, learning_rate=2e-3)
+@pytest.mark.parametrize("warmup_steps", [4, 0])
+def test_the_learning_rate_is_that_of_the_training_loop(warmup_steps: int) -> None:
+    options = TrainingOptions(steps=40, warmup=warmup_steps / 40, learning_rate=2e-3)
     for step in range(1, 41):
-        mine = pretraining_checks.learning_rate.reference(step, 40, 4, 2e-3)
+        mine = pretraining_checks.learning_rate.reference(step, 40, warmup_steps, 2e-3)
         assert mine == pytest.approx(learning_rate_at(step, options))
 
 

@@ -125,7 +125,7 @@ def circumstances() -> dict[str, Any]:
             "tokens": shards.tokens,
         },
         "seed": ladder.OPTIONS.training.seed,
-        "hardware": f"{torch.get_num_threads()} threads of, {platform.machine()}",
+        "hardware": f"{torch.get_num_threads()} threads, {platform.machine()}",
         "python": platform.python_version(),
         "torch": version("torch"),
     }

@@ -4,7 +4,7 @@ Each is the healthy run with one thing changed, as people have changed it by acc
 of the ladder, now with sentence pairs. The letters hide which is which; reading on spoils the hunt.
 
 Sources: lucidrains/mlm-pytorch #2 and transformers #20797 (a label at every token), codertimo/BERT-pytorch
-#49 and #98 (`ignore_index=0` for both losses), octanove/shiba #12 (nothing is ever masked), transformers
+#29 (conditions under which nothing is ever masked) and #49 (`ignore_index=0` for both losses), transformers
 #44931 (output weights left random instead of tied).
 """
 

@@ -19,7 +19,7 @@ Masked = tuple[Tensor, Tensor]
 State = tuple[Tensor, Tensor, Tensor]
 
 IGNORE = -100
-BETA1, BETA2, EPSILON = 0.9, 0.98, 1e-6
+BETAS, EPSILON = (0.9, 0.98), 1e-6
 
 
 def _rand(*shape: int, seed: int) -> Tensor:
@@ -110,6 +110,21 @@ def _random_and_unchanged_swapped(
     return _hide_tokens(ids, chance, swapped, random_ids, special_ids, mask_id)
 
 
+def _masked_in_place(
+    ids: Tensor, chance: Tensor, fate: Tensor, random_ids: Tensor, special_ids: Tensor, mask_id: int
+) -> Masked:
+    chosen = _chosen(ids, chance, special_ids)
+    ids.copy_(_mask(ids, chosen, fate, random_ids, mask_id))
+    return ids, _labels(ids, chosen)
+
+
+def _outputs_swapped(
+    ids: Tensor, chance: Tensor, fate: Tensor, random_ids: Tensor, special_ids: Tensor, mask_id: int
+) -> Masked:
+    masked, labels = _hide_tokens(ids, chance, fate, random_ids, special_ids, mask_id)
+    return labels, masked
+
+
 _SPECIAL = torch.tensor([0, 1, 2, 3, 4])  # [PAD] [UNK] [CLS] [SEP] [MASK]
 _BATCH = 5 + (95 * _rand(4, 40, seed=0)).long()
 _BATCH[:, 0], _BATCH[:, 30] = 2, 3
@@ -156,6 +171,10 @@ hide_tokens = Exercise(
         "the label is what stands there after masking": Wrong(
             _label_after_masking, "What does your model learn to answer when it sees [MASK]? Look at a label."
         ),
+        "the labels taken from ids that were masked in place": Wrong(
+            _masked_in_place,
+            "`masked = input_ids` is no copy. What stands in input_ids by the time you take the labels?",
+        ),
         "chosen but unchanged tokens without a label": Wrong(
             _unchanged_without_label,
             "A tenth of the chosen stay as they are. If nobody asks for them, what are they chosen for?",
@@ -166,6 +185,9 @@ hide_tokens = Exercise(
         "random and unchanged swapped": Wrong(
             _random_and_unchanged_swapped,
             "A model would not notice, but the task says which fates are which: what is 0.85, what is 0.95?",
+        ),
+        "labels first, ids second": Wrong(
+            _outputs_swapped, "Your first tensor is what the model reads. Is −100 the id of a piece?"
         ),
     },
     hints=(
@@ -334,6 +356,15 @@ def _no_softmax(logits: Tensor, labels: Tensor) -> Tensor:
     return -logits[asked].gather(1, labels[asked][:, None]).mean()
 
 
+def _minus_forgotten(logits: Tensor, labels: Tensor) -> Tensor:
+    return -_masked_lm_loss(logits, labels)
+
+
+def _log_of_softmax(logits: Tensor, labels: Tensor) -> Tensor:
+    asked = labels != IGNORE
+    return -logits[asked].softmax(dim=-1).log().gather(1, labels[asked][:, None]).mean()
+
+
 def _bits(logits: Tensor, labels: Tensor) -> Tensor:
     return _masked_lm_loss(logits, labels) / math.log(2)
 
@@ -351,6 +382,11 @@ masked_lm_loss = Exercise(
         "a sequence with nothing to guess": (
             _randn(2, 3, 6, seed=13),
             torch.tensor([[2, 5, -100], [-100, -100, -100]]),
+        ),
+        # Each label is far below the largest logit, so that exp, softmax and log by hand all end in infinity.
+        "large logits": (
+            torch.tensor([[[200.0, -200.0, 0.0], [0.0, 0.0, 0.0], [-199.0, 3.0, 201.0]]]),
+            torch.tensor([[1, -100, 1]]),
         ),
     },
     wrong={
@@ -378,6 +414,15 @@ masked_lm_loss = Exercise(
         ),
         "the logit instead of its log-probability": Wrong(
             _no_softmax, "Add 100 to all logits: your loss falls by 100. Do the probabilities change?"
+        ),
+        "the minus forgotten": Wrong(
+            _minus_forgotten,
+            "Training makes this number small. Does the probability of the true piece rise or fall with it?",
+        ),
+        "the log apart from the softmax": Wrong(
+            _log_of_softmax,
+            "Logits of 200 and −200: what are e²⁰⁰ and e⁻⁴⁰⁰ in 32 bits, and what is the ln of that? "
+            "log_softmax takes both steps at once.",
         ),
         "bits instead of nats": Wrong(_bits, "Which logarithm gives ln V for a model that knows nothing?"),
     },
@@ -480,7 +525,7 @@ def _decay_from_the_start(step: int, steps: int, warmup_steps: int, peak: float)
 
 
 def _no_decay(step: int, steps: int, warmup_steps: int, peak: float) -> float:
-    return peak * min(1.0, step / warmup_steps)
+    return peak * step / warmup_steps if step <= warmup_steps else peak
 
 
 def _never_at_zero(step: int, steps: int, warmup_steps: int, peak: float) -> float:
@@ -499,6 +544,30 @@ def _jump_after_warmup(step: int, steps: int, warmup_steps: int, peak: float) ->
     return peak * (steps + 1 - step) / steps
 
 
+def _zero_at_the_last(step: int, steps: int, warmup_steps: int, peak: float) -> float:
+    if step <= warmup_steps:
+        return peak * step / warmup_steps
+    return peak * (steps - step) / (steps - warmup_steps)
+
+
+def _rise_from_step_1(step: int, steps: int, warmup_steps: int, peak: float) -> float:
+    if step <= warmup_steps:
+        return peak * (step - 1) / warmup_steps
+    return _learning_rate(step, steps, warmup_steps, peak)
+
+
+def _lines_that_cross(step: int, steps: int, warmup_steps: int, peak: float) -> float:
+    return peak * min(step / warmup_steps, (steps + 1 - step) / (steps + 1))
+
+
+def _always_divided(step: int, steps: int, warmup_steps: int, peak: float) -> float:
+    return peak * min(step / warmup_steps, (steps + 1 - step) / (steps + 1 - warmup_steps))
+
+
+def _at_least_one(step: int, steps: int, warmup_steps: int, peak: float) -> float:
+    return _learning_rate(step, steps, max(1, warmup_steps), peak)
+
+
 learning_rate = Exercise(
     name="learning_rate",
     reference=_learning_rate,
@@ -509,6 +578,7 @@ learning_rate = Exercise(
         "just after it": (11, 100, 10, 1.0),
         "halfway down": (55, 99, 10, 1.0),
         "the last step": (100, 100, 10, 1.0),
+        "without warm-up": (40, 100, 0, 1.0),
     },
     wrong={
         "no warm-up": Wrong(_no_warmup, "What is your rate at step 1 of 100, and what should it be?"),
@@ -532,6 +602,27 @@ learning_rate = Exercise(
             "Google's own code has this: at the end of the warm-up it drops to the decay's line, which began "
             "at step 0. The two lines of this exercise meet at the peak.",
         ),
+        "0 at the last step": Wrong(
+            _zero_at_the_last,
+            "That is transformers' line: your last step has the rate 0. At which step should yours be 0?",
+        ),
+        "a rise that begins at step 1": Wrong(
+            _rise_from_step_1,
+            "What are your rates at step 1 and at warmup_steps, and what should the second be?",
+        ),
+        "the smaller of two lines that cross below the peak": Wrong(
+            _lines_that_cross,
+            "What is your rate at warmup_steps? The falling line should leave from the peak there; where "
+            "does yours leave from?",
+        ),
+        "a division by a warm-up of 0": Wrong(
+            _always_divided,
+            "With warmup_steps = 0 there is no rising line. Does yours divide by its length all the same?",
+        ),
+        "a warm-up of 0 taken for 1": Wrong(
+            _at_least_one,
+            "With warmup_steps = 0 the falling line leaves from the peak at step 0. Where does yours?",
+        ),
     },
     hints=(
         "Two straight lines: one from (0, 0) to (warmup_steps, peak), one from there to (steps + 1, 0).",
@@ -543,91 +634,21 @@ learning_rate = Exercise(
 )
 
 
-# Exercise 6: clipping.
+# Exercise 6: a step of AdamW.
 
 
-def _norm(gradients: list[Tensor]) -> Tensor:
-    return torch.stack([g.norm() for g in gradients]).norm()
+def _averages(
+    g: Tensor, average: Tensor, square: Tensor, betas: tuple[float, float] = BETAS
+) -> tuple[Tensor, Tensor]:
+    beta1, beta2 = betas
+    return beta1 * average + (1 - beta1) * g, beta2 * square + (1 - beta2) * g**2
 
 
-def _scaled(gradients: list[Tensor], factor: Tensor | float) -> list[Tensor]:
-    return [g * factor for g in gradients]
-
-
-def _clip_gradients(gradients: list[Tensor], max_norm: float) -> list[Tensor]:
-    return _scaled(gradients, (max_norm / _norm(gradients)).clamp(max=1))
-
-
-def _each_by_itself(gradients: list[Tensor], max_norm: float) -> list[Tensor]:
-    return [g * (max_norm / g.norm()).clamp(max=1) for g in gradients]
-
-
-def _always_scaled(gradients: list[Tensor], max_norm: float) -> list[Tensor]:
-    return _scaled(gradients, max_norm / _norm(gradients))
-
-
-def _by_value(gradients: list[Tensor], max_norm: float) -> list[Tensor]:
-    return [g.clamp(-max_norm, max_norm) for g in gradients]
-
-
-def _sum_of_norms(gradients: list[Tensor], max_norm: float) -> list[Tensor]:
-    return _scaled(gradients, (max_norm / torch.stack([g.norm() for g in gradients]).sum()).clamp(max=1))
-
-
-def _root_forgotten(gradients: list[Tensor], max_norm: float) -> list[Tensor]:
-    return _scaled(gradients, (max_norm / _norm(gradients) ** 2).clamp(max=1))
-
-
-def _thrown_away(gradients: list[Tensor], max_norm: float) -> list[Tensor]:
-    return _scaled(gradients, 0.0) if _norm(gradients) > max_norm else list(gradients)
-
-
-clip_gradients = Exercise(
-    name="clip_gradients",
-    reference=_clip_gradients,
-    cases={
-        "a long gradient in two tensors": (
-            [torch.tensor([3.0, 0.0]), torch.tensor([[0.0, 4.0], [0.0, 0.0]])],
-            1.0,
-        ),
-        "one long, one short": ([2 * _randn(3, 4, seed=30), 0.01 * _randn(4, seed=31)], 1.0),
-        "short already": ([torch.tensor([0.3, 0.4]), torch.tensor([0.1])], 1.0),
-    },
-    wrong={
-        "each tensor by itself": Wrong(
-            _each_by_itself,
-            "Two tensors of length 3 and 4: what is the ratio of the lengths before clipping, and after?",
-        ),
-        "scaled even when short": Wrong(
-            _always_scaled, "What happens in yours to a gradient that is shorter than max_norm?"
-        ),
-        "each number by itself": Wrong(
-            _by_value, "Clipping is not to change the direction. Does (3, 0.5) keep its direction in yours?"
-        ),
-        "the norms added up": Wrong(
-            _sum_of_norms, "How long is the vector (3, 4)? Not 7. All tensors together are one long vector."
-        ),
-        "the root forgotten": Wrong(_root_forgotten, "How long is the vector (3, 4)? Not 25."),
-        "long gradients thrown away": Wrong(
-            _thrown_away, "The batch that is most surprising: does your model learn anything from it?"
-        ),
-    },
-    hints=(
-        "All tensors together are one long vector: its length is the root of the sum of all squares.",
-        "One factor for all: max_norm divided by that length, but never more than 1.",
-    ),
-)
-
-
-# Exercise 7: a step of AdamW.
-
-
-def _averages(g: Tensor, average: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
-    return BETA1 * average + (1 - BETA1) * g, BETA2 * square + (1 - BETA2) * g**2
-
-
-def _corrected(average: Tensor, square: Tensor, step: int) -> tuple[Tensor, Tensor]:
-    return average / (1 - BETA1**step), square / (1 - BETA2**step)
+def _corrected(
+    average: Tensor, square: Tensor, step: int, betas: tuple[float, float] = BETAS
+) -> tuple[Tensor, Tensor]:
+    beta1, beta2 = betas
+    return average / (1 - beta1**step), square / (1 - beta2**step)
 
 
 def _adamw_step(
@@ -635,6 +656,22 @@ def _adamw_step(
 ) -> State:
     average, square = _averages(g, average, square)
     m, v = _corrected(average, square, step)
+    return p - learning_rate * (m / (v.sqrt() + EPSILON) + decay * p), average, square
+
+
+def _torchs_beta2(
+    p: Tensor, g: Tensor, average: Tensor, square: Tensor, step: int, learning_rate: float, decay: float
+) -> State:
+    average, square = _averages(g, average, square, (0.9, 0.999))
+    m, v = _corrected(average, square, step, (0.9, 0.999))
+    return p - learning_rate * (m / (v.sqrt() + EPSILON) + decay * p), average, square
+
+
+def _betas_swapped(
+    p: Tensor, g: Tensor, average: Tensor, square: Tensor, step: int, learning_rate: float, decay: float
+) -> State:
+    average, square = _averages(g, average, square, BETAS[::-1])
+    m, v = _corrected(average, square, step, BETAS[::-1])
     return p - learning_rate * (m / (v.sqrt() + EPSILON) + decay * p), average, square
 
 
@@ -771,6 +808,15 @@ adamw_step = Exercise(
         "the root forgotten": Wrong(
             _no_root, "Ten times the gradient: how much longer should the step get? And in yours?"
         ),
+        "torch's β₂": Wrong(
+            _torchs_beta2,
+            "0.999 is the default of torch.optim.AdamW. What does the exercise ask for?",
+        ),
+        "β₁ and β₂ swapped": Wrong(
+            _betas_swapped,
+            "Which forgets faster in yours, the average of the gradient or that of its square? And which "
+            "should?",
+        ),
         "uphill": Wrong(
             _uphill, "A positive gradient: which way does the loss rise, and which way do you go?"
         ),
@@ -782,6 +828,82 @@ adamw_step = Exercise(
         "were before the correction.",
     ),
     tolerance=1e-6,
+)
+
+
+# Exercise 7: clipping.
+
+
+def _norm(gradients: list[Tensor]) -> Tensor:
+    return torch.stack([g.norm() for g in gradients]).norm()
+
+
+def _scaled(gradients: list[Tensor], factor: Tensor | float) -> list[Tensor]:
+    return [g * factor for g in gradients]
+
+
+def _clip_gradients(gradients: list[Tensor], max_norm: float) -> list[Tensor]:
+    return _scaled(gradients, (max_norm / _norm(gradients)).clamp(max=1))
+
+
+def _each_by_itself(gradients: list[Tensor], max_norm: float) -> list[Tensor]:
+    return [g * (max_norm / g.norm()).clamp(max=1) for g in gradients]
+
+
+def _always_scaled(gradients: list[Tensor], max_norm: float) -> list[Tensor]:
+    return _scaled(gradients, max_norm / _norm(gradients))
+
+
+def _by_value(gradients: list[Tensor], max_norm: float) -> list[Tensor]:
+    return [g.clamp(-max_norm, max_norm) for g in gradients]
+
+
+def _sum_of_norms(gradients: list[Tensor], max_norm: float) -> list[Tensor]:
+    return _scaled(gradients, (max_norm / torch.stack([g.norm() for g in gradients]).sum()).clamp(max=1))
+
+
+def _root_forgotten(gradients: list[Tensor], max_norm: float) -> list[Tensor]:
+    return _scaled(gradients, (max_norm / _norm(gradients) ** 2).clamp(max=1))
+
+
+def _thrown_away(gradients: list[Tensor], max_norm: float) -> list[Tensor]:
+    return _scaled(gradients, 0.0) if _norm(gradients) > max_norm else list(gradients)
+
+
+clip_gradients = Exercise(
+    name="clip_gradients",
+    reference=_clip_gradients,
+    cases={
+        "a long gradient in two tensors": (
+            [torch.tensor([3.0, 0.0]), torch.tensor([[0.0, 4.0], [0.0, 0.0]])],
+            1.0,
+        ),
+        "one long, one short": ([2 * _randn(3, 4, seed=30), 0.01 * _randn(4, seed=31)], 1.0),
+        "short already": ([torch.tensor([0.3, 0.4]), torch.tensor([0.1])], 1.0),
+    },
+    wrong={
+        "each tensor by itself": Wrong(
+            _each_by_itself,
+            "Two tensors of length 3 and 4: what is the ratio of the lengths before clipping, and after?",
+        ),
+        "scaled even when short": Wrong(
+            _always_scaled, "What happens in yours to a gradient that is shorter than max_norm?"
+        ),
+        "each number by itself": Wrong(
+            _by_value, "Clipping is not to change the direction. Does (3, 0.5) keep its direction in yours?"
+        ),
+        "the norms added up": Wrong(
+            _sum_of_norms, "How long is the vector (3, 4)? Not 7. All tensors together are one long vector."
+        ),
+        "the root forgotten": Wrong(_root_forgotten, "How long is the vector (3, 4)? Not 25."),
+        "long gradients thrown away": Wrong(
+            _thrown_away, "The batch that is most surprising: does your model learn anything from it?"
+        ),
+    },
+    hints=(
+        "All tensors together are one long vector: its length is the root of the sum of all squares.",
+        "One factor for all: max_norm divided by that length, but never more than 1.",
+    ),
 )
 
 
@@ -809,6 +931,10 @@ def _divided_by_batches(gradients: list[Tensor], counts: list[int]) -> Tensor:
     return _not_divided(gradients, counts) / len(counts)
 
 
+def _divided_by_counts(gradients: list[Tensor], counts: list[int]) -> Tensor:
+    return torch.stack([g / count for g, count in zip(gradients, counts, strict=True)]).sum(dim=0)
+
+
 def _only_the_last(gradients: list[Tensor], counts: list[int]) -> Tensor:
     return gradients[-1].clone()
 
@@ -834,6 +960,10 @@ combine_gradients = Exercise(
         ),
         "divided by the number of batches": Wrong(
             _divided_by_batches, "Your sum is over tokens. How many tokens are in it?"
+        ),
+        "each divided by its count": Wrong(
+            _divided_by_counts,
+            "Each gradient is that of a mean: divided by its count already. What undoes that?",
         ),
         "the last batch alone": Wrong(
             _only_the_last, "Is zero_grad inside the loop? Where do the earlier gradients go?"
