@@ -50,7 +50,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Pat
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     header = {_FACTS: facts, _SHA256: _digest(facts, tensors)}
     path = folder / f"step-{checkpoint.step:08d}.safetensors"
-    write_whole(path, lambda temporary: _save(tensors, temporary, header))
+    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata=header))
     _sync_folder(folder)
     # A later one that could not be used does not count: it must never push out the one just written.
     upto = [old for old in find_checkpoints(folder) if _step(old) <= checkpoint.step]
@@ -128,14 +128,6 @@ def remove_leftovers(folder: Path) -> None:
 
 def _step(path: Path) -> int:
     return int(path.stem.removeprefix("step-"))
-
-
-def _save(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
-    """Call `save_file`, whose error at a full disk is no `OSError`."""
-    try:
-        save_file(tensors, path, metadata=header)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
 
 
 def _check_identity(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 from conftest import largest, random_batch, twins
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from bertlearn import weights
@@ -199,14 +200,20 @@ def test_a_hub_name_comes_from_the_hubs_local_cache(
     assert torch.equal(again.pooler.dense.weight, ours.pooler.dense.weight)
 
 
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left"), SafetensorError("I/O error: No space left")]
+)
 def test_a_full_disk_leaves_the_old_model(
-    saved: tuple[BertModel, Path], small_config: BertConfig, monkeypatch: pytest.MonkeyPatch
+    saved: tuple[BertModel, Path],
+    small_config: BertConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
 ) -> None:
     ours, folder = saved
 
     def full(tensors: dict, path: Path, metadata: dict) -> None:
         Path(path).write_bytes(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise error
 
     monkeypatch.setattr(weights, "save_file", full)
     with pytest.raises(OSError, match="No space left"):
