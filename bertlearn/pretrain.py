@@ -19,6 +19,7 @@ from bertlearn.config import BertConfig
 from bertlearn.data import cache_folder, course_documents
 from bertlearn.distributed import is_first_process
 from bertlearn.embeddings import sinusoidal_positions
+from bertlearn.history import Record
 from bertlearn.options import PretrainOptions
 from bertlearn.pretraining import (
     IGNORE,
@@ -32,7 +33,7 @@ from bertlearn.pretraining import (
 from bertlearn.shards import Examples, Rows, Shards, build_shards
 from bertlearn.shards.store import META, vocabulary_hash
 from bertlearn.tokenization import WordPieceTokenizer
-from bertlearn.training import Record, Run, Task, derive_seed, to_device, train
+from bertlearn.training import Run, Task, derive_seed, to_device, train
 
 PretrainingModel = BertForMaskedLM | BertForPreTraining
 CHECKPOINTS = "checkpoints"  # folder in the output folder

@@ -9,8 +9,6 @@ Leaves out: learning-rate schedules other than BERT's own, and optimizers other 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import signal
@@ -19,7 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,12 +46,12 @@ from bertlearn.distributed import (
     whole,
     wrap,
 )
+from bertlearn.history import Record, Window, describe, write_history
 from bertlearn.options import TrainingOptions
-from bertlearn.weights import untied_state, write_whole
+from bertlearn.weights import untied_state
 
 HISTORY = "history.csv"
 SAME_WISH = 1.0  # seconds; torchrun passes a Ctrl-C on to processes that the terminal has told already
-Record = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,7 @@ class _Trainer:
         self.optimizer = make_optimizer(self.plain, options)
         self.step, self.seconds, self.tokens = 0, 0.0, 0
         self.history: list[Record] = []
-        self.window = _Window()
+        self.window = Window()
         self.ahead: list[Any] = []  # the next step's batches, made while the GPU computes this one's
 
     def start(self, resume: bool) -> None:
@@ -295,7 +293,7 @@ class _Trainer:
         evaluate = self.task.evaluate is not None and (last or self.step % self.options.evaluate_every == 0)
         if last or evaluate or self.step % self.options.log_every == 0:
             self.history.append(self._record() | (self._evaluate() if evaluate else {}))
-            bar.set_postfix_str(_short(self.history[-1]))
+            bar.set_postfix_str(describe(self.history[-1]))
         if last or stopped or self.step % self.options.checkpoint_every == 0:
             self._save()
         if stopped and self.window.steps:  # for the reader; the checkpoint has the window as it was
@@ -304,7 +302,7 @@ class _Trainer:
 
     def _record(self) -> Record:
         """Turn what was added up since the last record into one line of the history."""
-        found, self.window = self.window.means(), _Window()
+        found, self.window = self.window.means(), Window()
         return {"step": self.step, "seconds": round(self.seconds, 2), "tokens": self.tokens, **found}
 
     def _evaluate(self) -> Record:
@@ -372,7 +370,7 @@ class _Trainer:
                 }
         self.step, self.history = checkpoint.step, checkpoint.facts["history"]
         self.seconds, self.tokens = checkpoint.facts["seconds"], checkpoint.facts["tokens"]
-        self.window = _Window(**checkpoint.facts["window"])
+        self.window = Window(**checkpoint.facts["window"])
         self._write_history()  # the run may have died between the two files
 
     def _check_all_begin_here(self) -> None:
@@ -454,39 +452,8 @@ class _Trainer:
         resumed = f" (resumed at {resumed_at})" if resumed_at else ""
         return (
             f"{state} at step {self.step} of {self.options.steps}{resumed}, {self.seconds:.0f} s, "
-            f"{self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s; {found or _short(last)}"
+            f"{self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s; {found or describe(last)}"
         )
-
-
-@dataclass
-class _Window:
-    """Sums since the last record, over all processes."""
-
-    steps: int = 0
-    tokens: float = 0.0
-    seconds: float = 0.0  # of the updates alone
-    norm: float = 0.0
-    learning_rate: float = 0.0  # of the latest step
-    losses: dict[str, float] = field(default_factory=dict)
-    hits: dict[str, float] = field(default_factory=dict)
-    targets: dict[str, float] = field(default_factory=dict)
-
-    def add_step(self, learning_rate: float, norm: float, tokens: float, seconds: float) -> None:
-        self.steps, self.learning_rate, self.norm = self.steps + 1, learning_rate, self.norm + norm
-        self.tokens, self.seconds = self.tokens + tokens, self.seconds + seconds
-
-    def add_scores(self, scores: dict[str, tuple[float, float]], totals: dict[str, float]) -> None:
-        for name, (loss, hits) in scores.items():
-            self.losses[name] = self.losses.get(name, 0.0) + loss
-            self.hits[name] = self.hits.get(name, 0.0) + hits
-            self.targets[name] = self.targets.get(name, 0.0) + totals[name]
-
-    def means(self) -> Record:
-        record = {"learning_rate": self.learning_rate, "grad_norm": self.norm / self.steps}
-        for name, targets in self.targets.items():
-            record[f"{name}_loss"] = self.losses[name] / max(1.0, targets)
-            record[f"{name}_accuracy"] = self.hits[name] / max(1.0, targets)
-        return record | {"tokens_per_second": round(self.tokens / self.seconds, 1)}
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
@@ -527,22 +494,6 @@ def use_bf16(options: TrainingOptions, device: torch.device) -> bool:
 def use_compile(options: TrainingOptions, device: torch.device) -> bool:
     """Say whether the model is compiled; "auto" does so on a GPU."""
     return device.type == "cuda" if options.compile == "auto" else options.compile == "on"
-
-
-def write_history(history: list[Record], path: Path) -> None:
-    """Write the records as CSV, one column for each name that occurs."""
-    names = list(dict.fromkeys(name for record in history for name in record))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_whole(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
-
-
-def read_history(path: str | Path) -> list[Record]:
-    """Read what `write_history` wrote."""
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        return [{name: float(x) for name, x in row.items() if x} for row in csv.DictReader(file)]
 
 
 @contextmanager
@@ -595,9 +546,3 @@ def _identity(options: TrainingOptions) -> dict[str, Any]:
     """Return the options on which the result depends."""
     ours = ("log_every", "evaluate_every", "checkpoint_every", "keep", "precision", "compile", "strategy")
     return {name: value for name, value in asdict(options).items() if name not in ours}
-
-
-def _short(record: Record) -> str:
-    shown = {name: value for name, value in record.items() if name.endswith(("loss", "accuracy"))}
-    speed = record.get("tokens_per_second", 0.0)
-    return ", ".join(f"{name} {value:.3f}" for name, value in shown.items()) + f", {speed:,.0f} tokens/s"

@@ -307,9 +307,16 @@ def _write_numbers(axes: Axes, values: np.ndarray, image: Any) -> None:
 
 
 def _plain_log_ticks(axis: Axis, values: np.ndarray) -> None:
-    """Put the ticks of a logarithmic axis where the points are, as plain numbers, if they are few."""
+    """Put the ticks of a logarithmic axis where the points are, as plain numbers, if they are few.
+
+    A point less than a twelfth of the axis from the last tick gets none: the numbers would overlap.
+    """
     if len(values) <= 10:
-        axis.set_major_locator(FixedLocator(values.tolist()))
+        ticks = [values[0]]
+        for value in values[1:]:
+            if 12 * np.log(value / ticks[-1]) >= np.log(values[-1] / values[0]):
+                ticks.append(value)
+        axis.set_major_locator(FixedLocator(ticks))
         axis.set_major_formatter("{x:,g}")
         axis.set_minor_locator(NullLocator())
 

@@ -33,6 +33,7 @@ from torch import nn
 
 from bertlearn import checkpoints, training
 from bertlearn.checkpoints import CheckpointError, find_checkpoints, read_checkpoint
+from bertlearn.history import read_history
 from bertlearn.pretraining import PretrainingBatch, count_targets, score_batch
 from bertlearn.training import (
     TrainingError,
@@ -40,7 +41,6 @@ from bertlearn.training import (
     learning_rate_at,
     make_optimizer,
     micro_batch_size,
-    read_history,
     train,
     write_start,
 )
@@ -131,7 +131,7 @@ def test_two_steps_by_hand() -> None:
     """The first gradient is short enough, the second is cut to length 1; then AdamW as published."""
     model = Line()
     x = torch.tensor([[3.0, 0.0, 0.2], [1.0, -4.0, 0.2], [3.0, 0.0, 2.0], [1.0, -4.0, 2.0]])
-    chosen = options(steps=2, batch_size=2, learning_rate=0.1, warmup=0.0, weight_decay=0.2, log_every=1)
+    chosen = options(steps=2, batch_size=2, learning_rate=0.1, warmup=0.5, weight_decay=0.2, log_every=1)
     run = train(model, line_task(x), chosen)
     assert [record["grad_norm"] for record in run.history] == pytest.approx([0.6, 6.0])
     values, decay = [1.0, -2.0, 0.5], [0.2, 0.2, 0.0]

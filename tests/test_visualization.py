@@ -64,6 +64,16 @@ def test_few_points_on_a_logarithmic_axis_are_its_ticks() -> None:
     axes = v.plot_curves([250, 1000, 16000], {"c": [1, 2, 3]}, "T", "x", "y", log="x").figure.axes[0]
     axes.figure.canvas.draw()
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["250", "1,000", "16,000"]
+    axes = v.plot_curves([250, 1000, 1250, 1500, 20000], {"c": range(5)}, "T", "x", "y", log="x").figure.axes[
+        0
+    ]
+    assert axes.get_xticks().tolist() == [250, 1000, 1500, 20000]  # 1,250 would touch its neighbors
+
+
+def test_many_names_stand_beside_the_curves() -> None:
+    for count in (4, 5):
+        figure = v.plot_curves([1, 2], {f"c{i}": [i, i] for i in range(count)}, "T", "x", "y").figure
+        assert (figure.axes[0].get_legend() is None) == (len(figure.legends) == 1) == (count > 4)
 
 
 def test_opposite_signs_get_a_palette_around_zero() -> None:

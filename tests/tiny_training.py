@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from bertlearn import weights
 from bertlearn.checkpoints import find_checkpoints
 from bertlearn.config import BertConfig
+from bertlearn.history import Record
 from bertlearn.pretraining import (
     IGNORE,
     BertForPreTraining,
@@ -27,7 +28,7 @@ from bertlearn.pretraining import (
     count_targets,
     score_batch,
 )
-from bertlearn.training import Record, Run, Task, TrainingOptions, derive_seed, make_optimizer, train
+from bertlearn.training import Run, Task, TrainingOptions, derive_seed, make_optimizer, train
 
 LENGTH, VOCABULARY = 12, 101
 ORDINARY = dict(

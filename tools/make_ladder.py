@@ -23,11 +23,11 @@ from safetensors.torch import save_file
 
 from bertlearn import ladder
 from bertlearn.data import course_documents
+from bertlearn.history import write_history
 from bertlearn.options import PretrainOptions
 from bertlearn.pretrain import LADDER, Pretrained, course_shards, evaluate, held_out_batches, pretrain
 from bertlearn.shards import Shards
 from bertlearn.tokenization import WordPieceTokenizer, train_wordpiece
-from bertlearn.training import write_history
 from bertlearn.weights import untied_state, write_whole
 
 VOCAB_SIZE = 4096

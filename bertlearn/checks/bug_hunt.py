@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bertlearn.checks.core import Result, is_stub
+from bertlearn.history import Record
 from bertlearn.options import PretrainOptions, TrainingOptions
 from bertlearn.pretrain import pretraining_task
 from bertlearn.pretraining import (
@@ -30,7 +31,7 @@ from bertlearn.pretraining import (
     targets,
 )
 from bertlearn.shards import Shards
-from bertlearn.training import Record, Task, train
+from bertlearn.training import Task, train
 
 OPTIONS = PretrainOptions(
     pairs=True,

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 
 from safetensors.torch import load_file
 
+from bertlearn.history import Record, read_history
 from bertlearn.options import PretrainOptions, TrainingOptions
 from bertlearn.pretrain import CHECKPOINTS, LADDER, course_shards, new_model, pretraining_task
 from bertlearn.pretraining import BertForMaskedLM
 from bertlearn.shards import Shards
 from bertlearn.tokenization import WordPieceTokenizer
-from bertlearn.training import Record, read_history, write_start
+from bertlearn.training import write_start
 from bertlearn.weights import fill_tied
 
 RUNGS = (0, 250, 1000, 1250, 1500, 3000, 6000, 20000)
