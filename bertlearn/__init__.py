@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from bertlearn.data import minilm_path as minilm_path
     from bertlearn.encoder import BertModel as BertModel
     from bertlearn.encoder import mean_pooling as mean_pooling
+    from bertlearn.finetuning import BertForQuestionAnswering as BertForQuestionAnswering
+    from bertlearn.finetuning import BertForSequenceClassification as BertForSequenceClassification
+    from bertlearn.finetuning import BertForTokenClassification as BertForTokenClassification
+    from bertlearn.finetuning import predict as predict
     from bertlearn.ladder import load_rung as load_rung
     from bertlearn.pretraining import BertForMaskedLM as BertForMaskedLM
     from bertlearn.pretraining import BertForPreTraining as BertForPreTraining
@@ -35,6 +39,9 @@ _HOME = {
     "BertConfig": "config",
     "BertForMaskedLM": "pretraining",
     "BertForPreTraining": "pretraining",
+    "BertForQuestionAnswering": "finetuning",
+    "BertForSequenceClassification": "finetuning",
+    "BertForTokenClassification": "finetuning",
     "BertModel": "encoder",
     "WordPieceTokenizer": "tokenization",
     "compare_layers": "checks.swap",
@@ -47,6 +54,7 @@ _HOME = {
     "load_rung": "ladder",
     "mean_pooling": "encoder",
     "minilm_path": "data",
+    "predict": "finetuning",
     "scaled_dot_product_attention": "attention",
     "train_wordpiece": "tokenization",
     "use": "checks.swap",

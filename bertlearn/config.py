@@ -7,7 +7,7 @@ Leaves out: decoder and cross-attention fields, relative positions, other activa
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 PRESETS: dict[str, tuple[int, int]] = {  # name: (num_hidden_layers, hidden_size); heads = hidden_size / 64
@@ -18,13 +18,15 @@ PRESETS: dict[str, tuple[int, int]] = {  # name: (num_hidden_layers, hidden_size
     "base": (12, 768),
     "large": (24, 1024),
 }
+TWO_LABELS = {0: "LABEL_0", 1: "LABEL_1"}  # transformers' default
 
 
 @dataclass(frozen=True)
 class BertConfig:
     """Sizes and constants of a BERT; the defaults are BERT-base, uncased.
 
-    Lengths are in tokens, sizes in features, dropout in probability.
+    Lengths are in tokens, sizes in features, dropout in probability. Only the heads of chapter 5 read the
+    last three fields; config.json has them where they differ from the defaults.
     Raises `ValueError` when the fields contradict each other; a misspelt field is a `TypeError`.
     """
 
@@ -41,6 +43,9 @@ class BertConfig:
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
     pad_token_id: int = 0
+    classifier_dropout: float | None = field(default=None, repr=False)  # None: hidden_dropout_prob
+    id2label: dict[int, str] = field(default_factory=TWO_LABELS.copy, repr=False, hash=False)
+    classifier_pooling: str = field(default="cls", repr=False)  # or "mean", which transformers' BERT has not
 
     def __post_init__(self) -> None:
         """Refuse sizes that no BERT can have, naming a remedy."""
@@ -49,9 +54,13 @@ class BertConfig:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
         _check_heads(self.hidden_size, self.num_attention_heads)
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)!r} is a probability: use a value in [0, 1)")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(f"{name}={value!r} is a probability: use a value in [0, 1)")
+        if self.classifier_pooling not in ("cls", "mean"):
+            raise ValueError(f"classifier_pooling={self.classifier_pooling!r} is neither 'cls' nor 'mean'")
+        object.__setattr__(self, "id2label", _check_labels(self.id2label))
         if self.hidden_act != "gelu":
             raise ValueError(
                 f"hidden_act={self.hidden_act!r} is not supported; BERT uses 'gelu' (the exact, erf form)"
@@ -61,6 +70,16 @@ class BertConfig:
     def head_size(self) -> int:
         """D, the features each head works with: hidden_size / num_attention_heads."""
         return self.hidden_size // self.num_attention_heads
+
+    @property
+    def num_labels(self) -> int:
+        """C, the number of classes a head tells apart."""
+        return len(self.id2label)
+
+    @property
+    def label2id(self) -> dict[str, int]:
+        """The number of each label, by its name."""
+        return {label: number for number, label in self.id2label.items()}
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> BertConfig:
@@ -85,11 +104,16 @@ class BertConfig:
         """
         _check_supported(values)
         known = {field.name for field in fields(cls)}
+        known -= {name for name in _HEADS if values.get(name) is None}
         return cls(**{name: value for name, value in values.items() if name in known})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what goes into `config.json`: every field, and the two that transformers needs."""
-        return {"architectures": ["BertModel"], "model_type": "bert", **asdict(self)}
+        """Return what goes into `config.json`: the fields, and the two that transformers needs."""
+        unused = {name for name, default in _HEADS.items() if getattr(self, name) == default}
+        values = {name: value for name, value in asdict(self).items() if name not in unused}
+        if "id2label" in values:
+            values["label2id"] = self.label2id
+        return {"architectures": ["BertModel"], "model_type": "bert", **values}
 
 
 _POSITIVE = (
@@ -101,6 +125,8 @@ _POSITIVE = (
     "max_position_embeddings",
     "type_vocab_size",
 )
+
+_HEADS = {"classifier_dropout": None, "id2label": TWO_LABELS, "classifier_pooling": "cls"}
 
 _ONLY: dict[str, tuple[Any, str]] = {  # field: (the one value supported, why)
     "model_type": ("bert", "only BERT's own architecture is implemented"),
@@ -117,6 +143,21 @@ def _check_heads(hidden_size: int, heads: int) -> None:
         raise ValueError(
             f"hidden_size={hidden_size} is not divisible by num_attention_heads={heads}; use {fix}"
         )
+
+
+def _check_labels(id2label: dict[Any, Any]) -> dict[int, str]:
+    """Return the labels in the order of their numbers, which JSON turns into text."""
+    if not isinstance(id2label, dict):
+        raise ValueError(
+            f"id2label is {type(id2label).__name__}, expected a dictionary; use dict(enumerate(labels))"
+        )
+    numbered = {int(number): label for number, label in id2label.items() if str(number).isdecimal()}
+    if not id2label or sorted(numbered) != list(range(len(id2label))):
+        raise ValueError(f"id2label numbers the labels {list(id2label)}, expected 0, 1, 2, … without gaps")
+    labels = list(numbered.values())
+    if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
+        raise ValueError(f"id2label names the labels {labels}, expected texts, each once; rename them")
+    return dict(sorted(numbered.items()))
 
 
 def _check_supported(values: dict[str, Any]) -> None:

@@ -432,12 +432,23 @@ class WordPieceTokenizer:
         Raises:
             ValueError: no texts, not as many pairs, or what `encode` refuses.
         """
-        seconds = _check_texts(texts, pairs)
-        rows = [self.encode(text, pair, max_length) for text, pair in zip(texts, seconds, strict=True)]
+        seconds = check_texts(texts, pairs)
+        return self.pad(
+            [self.encode(text, pair, max_length) for text, pair in zip(texts, seconds, strict=True)]
+        )
+
+    def pad(self, encodings: Sequence[Encoding]) -> Batch:
+        """Put B encodings into one batch, padded to the longest.
+
+        Raises:
+            ValueError: no encodings.
+        """
+        if not encodings:
+            raise ValueError("encodings is empty, expected at least one; a batch without texts has no shape")
         return Batch(
-            _stack([row.input_ids for row in rows], self.pad_token_id),
-            _stack([row.attention_mask for row in rows], 0),
-            _stack([row.token_type_ids for row in rows], 0),
+            _stack([row.input_ids for row in encodings], self.pad_token_id),
+            _stack([row.attention_mask for row in encodings], 0),
+            _stack([row.token_type_ids for row in encodings], 0),
         )
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
@@ -640,8 +651,8 @@ def _check_filled(text: str, name: str) -> str:
     return _check_text(text, name)
 
 
-def _check_texts(texts: Sequence[str], pairs: Sequence[str] | None) -> Sequence[str | None]:
-    """Return as many second texts as there are texts, None where there are none."""
+def check_texts(texts: Sequence[str], pairs: Sequence[str] | None) -> Sequence[str | None]:
+    """Return as many second texts as there are texts, None where there are none; refuse what is no text."""
     for name, given in (("texts", texts), ("pairs", pairs)):
         absent = given is None and name == "pairs"
         if isinstance(given, str | bytes) or not (absent or isinstance(given, Sequence)):

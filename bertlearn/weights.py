@@ -44,10 +44,12 @@ def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:
     """
     folder = find_folder(folder_or_name)
     state = rename_old_keys(read_safetensors(folder))
-    config = BertConfig.from_dict(read_json(folder / CONFIG))
+    values = read_json(folder / CONFIG)
+    config = BertConfig.from_dict(values)
     if hasattr(cls, "base_model_prefix"):
-        check_has_head(state, cls, folder)
         model = cls(config)
+        check_has_head(state, model, folder)
+        check_task(values, cls, folder)
     else:
         state = encoder_state(state)
         model = cls(config, add_pooling_layer=any(name.startswith("pooler.") for name in state))
@@ -154,13 +156,36 @@ def rename_old_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def check_has_head(state: dict[str, Tensor], cls: type[nn.Module], folder: Path) -> None:
-    """Refuse a folder that holds an encoder alone, whose names have no `bert.` before them."""
-    if not any(name.startswith("bert.") for name in state):
+def check_has_head(state: dict[str, Tensor], model: nn.Module, folder: Path) -> None:
+    """Refuse a folder without the tensors of the model's head: an encoder alone, or another task's model."""
+    parts = [part for part, module in model.named_children() if any(True for _ in module.parameters())]
+    head = next(part for part in parts if part != "bert")
+    if any(name.startswith(f"{head}.") for name in state):
+        return
+    cls = type(model).__name__
+    found = "a model for another task" if any(name.startswith("bert.") for name in state) else "a BertModel"
+    new = f"load BertModel from this one and put it into a new {cls}(config) as .bert"
+    if hasattr(model, "from_encoder"):
+        new = f"draw a new head: {cls}.from_encoder(BertModel.from_pretrained(folder), …)"
+    raise ValueError(
+        f"{folder} holds {found}, without the head that {cls} needs ({head}.…); take a folder saved by "
+        f"{cls}, or {new}"
+    )
+
+
+def check_task(values: dict[str, Any], cls: type[nn.Module], folder: Path) -> None:
+    """Refuse a fine-tuned model of another task, though its head may have the same names and shapes."""
+    if not hasattr(cls, "from_encoder"):
+        return
+    classes = values.get("architectures") or [cls.__name__]
+    if cls.__name__ not in classes:
         raise ValueError(
-            f"{folder} holds a BertModel, without the head that {cls.__name__} needs (cls.…); take a folder "
-            f"saved by {cls.__name__}, or load BertModel from this one and put it into a new "
-            f"{cls.__name__}(config) as .bert"
+            f"{folder} was saved by {classes[0]}, not by {cls.__name__}; load it as {classes[0]}"
+        )
+    if values.get("problem_type") not in (None, "single_label_classification"):
+        raise ValueError(
+            f"problem_type={values['problem_type']!r} in {folder / CONFIG} is not supported; the heads here "
+            "choose one label of several"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 import transformers
@@ -12,9 +13,12 @@ from bertlearn.encoder import BertModel
 
 
 def test_defaults_are_transformers() -> None:
-    theirs = transformers.BertConfig()
+    theirs = {  # the pooling is ModernBERT's there
+        "classifier_pooling": transformers.ModernBertConfig().classifier_pooling,
+        **transformers.BertConfig().to_dict(),
+    }
     for field in dataclasses.fields(BertConfig):
-        assert getattr(BertConfig(), field.name) == getattr(theirs, field.name), field.name
+        assert getattr(BertConfig(), field.name) == theirs[field.name], field.name
 
 
 @pytest.mark.parametrize(
@@ -45,6 +49,23 @@ def test_preset_takes_changes_and_names_the_choices() -> None:
         ({"num_attention_heads": True}, "num_attention_heads=True must be a whole number"),
         ({"hidden_dropout_prob": 1.0}, r"hidden_dropout_prob=1.0 is a probability: use a value in \[0, 1\)"),
         ({"hidden_act": "relu"}, "hidden_act='relu' is not supported"),
+        ({"classifier_dropout": -0.1}, "classifier_dropout=-0.1 is a probability"),
+        ({"classifier_pooling": "max"}, "classifier_pooling='max' is neither 'cls' nor 'mean'"),
+        (
+            {"id2label": ["a", "b"]},
+            r"id2label is list, expected a dictionary; use dict\(enumerate\(labels\)\)",
+        ),
+        (
+            {"id2label": {1: "a", 2: "b"}},
+            r"id2label numbers the labels \[1, 2\], expected 0, 1, 2, … without",
+        ),
+        ({"id2label": {"0": "a", "x": "b"}}, "id2label numbers the labels"),
+        ({"id2label": {}}, "id2label numbers the labels"),
+        (
+            {"id2label": {0: "a", 1: "a"}},
+            r"id2label names the labels \['a', 'a'\], expected texts, each once",
+        ),
+        ({"id2label": {0: 0, 1: 1}}, "expected texts, each once; rename them"),
     ],
 )
 def test_impossible_sizes_are_refused(fields: dict, message: str) -> None:
@@ -64,3 +85,23 @@ def test_dictionaries_go_both_ways_and_extra_fields_are_ignored() -> None:
     assert BertConfig.from_dict({**config.to_dict(), "torch_dtype": "float32", "_name": "x"}) == config
     with pytest.raises(ValueError, match="a config is a dictionary of fields, got list"):
         BertConfig.from_dict([])
+
+
+def test_labels_go_both_ways_through_json_and_an_encoder_has_none_in_its_file() -> None:
+    config = BertConfig(id2label={1: "good", 0: "bad", 2: "so so"}, classifier_dropout=0.2)
+    assert (config.num_labels, config.label2id) == (3, {"bad": 0, "good": 1, "so so": 2})
+    written = json.loads(json.dumps(config.to_dict()))
+    assert (written["id2label"]["2"], written["label2id"]["good"]) == ("so so", 1)
+    assert "classifier_pooling" not in written
+    assert BertConfig.from_dict(written) == config
+    assert list(BertConfig.from_dict(written).id2label) == [0, 1, 2]
+    heads = {"id2label": None, "label2id": None, "classifier_dropout": None, "classifier_pooling": None}
+    assert BertConfig.from_dict({**BertConfig().to_dict(), **heads}) == BertConfig()
+    assert not {*heads, "num_labels"} & BertConfig().to_dict().keys()
+    assert not [name for name in heads if name in repr(config)]
+    assert hash(config) == hash(BertConfig.from_dict(written))
+
+
+def test_the_default_labels_are_not_shared() -> None:
+    BertConfig().id2label[0] = "changed"
+    assert BertConfig().id2label[0] == "LABEL_0"

@@ -26,6 +26,8 @@ ALLOWED = {  # module or folder: what of the package it may import
     "weights": {"config"},
     "encoder": {"config", "normalization", "attention", "embeddings", "weights"},
     "pretraining": {"config", "encoder", "normalization", "tokenization", "weights"},
+    "finetuning": {"config", "encoder", "pretraining", "tokenization", "weights"},
+    "spans": {"pretraining", "tokenization"},
     "options": set(),
     "distributed": set(),
     "checkpoints": {"weights"},

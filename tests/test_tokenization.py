@@ -499,6 +499,7 @@ def test_what_is_no_text_is_refused(text: object, message: str, toy: WordPieceTo
         (lambda t: t.encode_batch("a film"), "texts is str"),
         (lambda t: t.encode_batch(None), "texts is NoneType"),
         (lambda t: t.encode_batch([]), "no text"),
+        (lambda t: t.pad([]), "encodings is empty, expected at least one"),
         (lambda t: t.encode_batch(["a"], "b"), "pairs is str"),
         (lambda t: t.encode_batch(["a"], ["b", "c"]), "2 pairs"),
         (lambda t: t.encode_batch(["a", ""]), r"texts\[1\] is empty"),
