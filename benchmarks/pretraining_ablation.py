@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import statistics
+import sys
 from collections import defaultdict
 from dataclasses import replace
 from typing import Any
@@ -34,11 +35,10 @@ def with_training(**changes: Any) -> PretrainOptions:
     return replace(RECIPE, training=replace(RECIPE.training, **changes))
 
 
-def with_batch(size: int) -> PretrainOptions:
-    """Return the recipe with another batch, looked at after as many tokens."""
-    times = size / RECIPE.training.batch_size
-    steps, looks = (round(count / times) for count in (RECIPE.training.steps, 125))
-    return with_training(batch_size=size, steps=steps, evaluate_every=looks, log_every=looks)
+def with_batch(size: int, every: int) -> PretrainOptions:
+    """Return the recipe with another batch and as many tokens, looked at every so many steps."""
+    steps = RECIPE.training.steps * RECIPE.training.batch_size // size
+    return with_training(batch_size=size, steps=steps, evaluate_every=every, log_every=every)
 
 
 VARIANTS: dict[str, PretrainOptions] = {
@@ -52,8 +52,9 @@ VARIANTS: dict[str, PretrainOptions] = {
     "40 % masked": replace(RECIPE, mask_probability=0.4),
     "learning rate 1e-3, not 2e-3": with_training(learning_rate=1e-3),
     "learning rate 4e-3": with_training(learning_rate=4e-3),
-    "8 sequences a step, twice the steps": with_batch(8),
-    "32 sequences a step, half the steps": with_batch(32),
+    "random positions and 40 % masked": replace(RECIPE, positions="random", mask_probability=0.4),
+    "8 sequences a step, twice the steps": with_batch(8, 250),
+    "32 sequences a step, half the steps": with_batch(32, 50),
     "preset mini (256 wide, 4 layers)": replace(RECIPE, preset="mini"),
     "with pairs (NSP)": replace(RECIPE, pairs=True),
 }
@@ -73,6 +74,8 @@ def measure(name: str, seed: int) -> None:
     options = replace(options, training=replace(options.training, seed=seed))
     data, held_out = course_shards("train"), course_shards("validation")
     run = pretrain(data, options, held_out=held_out, until=last_step(options)).run
+    if run.step < last_step(options):
+        sys.exit(f"stopped in “{name}”, seed {seed}; the same command runs it again")
     is_new = not RESULTS.exists()
     with RESULTS.open("a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -1,7 +1,7 @@
 """What can be chosen for a run, as plain dataclasses for notebooks and command line (chapters 4 to 6).
 
-Imports no torch, so that `--help` answers at once. The defaults are the recipe of chapter 4; each choice can
-be measured by `benchmarks/pretraining_ablation.py`.
+Imports no torch, so that `--help` answers at once. The defaults are the recipe of chapter 4;
+`docs/pretraining.md` says what each choice is worth.
 """
 
 from __future__ import annotations
