@@ -125,6 +125,13 @@ def _outputs_swapped(
     return labels, masked
 
 
+def _random_over_mask(
+    ids: Tensor, chance: Tensor, fate: Tensor, random_ids: Tensor, special_ids: Tensor, mask_id: int
+) -> Masked:
+    masked, labels = _hide_tokens(ids, chance, fate, random_ids, special_ids, mask_id)
+    return torch.where((labels != IGNORE) & (fate < 0.9), random_ids, masked), labels
+
+
 _SPECIAL = torch.tensor([0, 1, 2, 3, 4])  # [PAD] [UNK] [CLS] [SEP] [MASK]
 _BATCH = 5 + (95 * _rand(4, 40, seed=0)).long()
 _BATCH[:, 0], _BATCH[:, 30] = 2, 3
@@ -181,6 +188,10 @@ hide_tokens = Exercise(
         ),
         "0 where nothing is asked": Wrong(
             _zero_for_ignored, "0 is the id of [PAD]. Which label says “do not ask” in this course?"
+        ),
+        "the random piece put over [MASK]": Wrong(
+            _random_over_mask,
+            "Is there a [MASK] left in yours? 0.5 is below 0.9, too: what must the second step leave alone?",
         ),
         "random and unchanged swapped": Wrong(
             _random_and_unchanged_swapped,
@@ -741,6 +752,13 @@ def _uphill(
     return p + learning_rate * (m / (v.sqrt() + EPSILON) - decay * p), average, square
 
 
+def _averages_swapped(
+    p: Tensor, g: Tensor, average: Tensor, square: Tensor, step: int, learning_rate: float, decay: float
+) -> State:
+    moved, average, square = _adamw_step(p, g, average, square, step, learning_rate, decay)
+    return moved, square, average
+
+
 adamw_step = Exercise(
     name="adamw_step",
     reference=_adamw_step,
@@ -801,6 +819,10 @@ adamw_step = Exercise(
         "no weight decay": Wrong(_no_decay_at_all, "What is `decay` for in yours?"),
         "the corrected averages kept": Wrong(
             _correction_kept, "Your averages are corrected again in the next step. Which ones should be kept?"
+        ),
+        "the averages swapped": Wrong(
+            _averages_swapped,
+            "Which of the two averages does the task name first? And which do you return first?",
         ),
         "a step behind": Wrong(
             _old_averages, "At the first step the old averages are 0. Which averages should move the weights?"
@@ -939,6 +961,10 @@ def _only_the_last(gradients: list[Tensor], counts: list[int]) -> Tensor:
     return gradients[-1].clone()
 
 
+def _means_over_tokens(gradients: list[Tensor], counts: list[int]) -> Tensor:
+    return torch.stack(gradients).sum(dim=0) / sum(counts)
+
+
 combine_gradients = Exercise(
     name="combine_gradients",
     reference=_combine_gradients,
@@ -954,6 +980,9 @@ combine_gradients = Exercise(
         ),
         "the sum of the means": Wrong(
             _sum_of_means, "Four small batches for one large one: is your gradient four times as long?"
+        ),
+        "means added, then divided by all tokens": Wrong(
+            _means_over_tokens, "What you add up are means already. What makes a mean a sum over its tokens?"
         ),
         "summed, but not divided": Wrong(
             _not_divided, "You have the sum over all tokens. What does the loss of the large batch take?"
