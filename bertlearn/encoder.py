@@ -6,17 +6,16 @@ Leaves out: decoding, caches, cross-attention; the heads for particular tasks co
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from bertlearn import weights
 from bertlearn.attention import AttentionOutput, BertAttention, additive_mask
 from bertlearn.config import BertConfig
 from bertlearn.embeddings import BertEmbeddings
 from bertlearn.normalization import LayerNorm, add_and_norm
+from bertlearn.weights import PreTrainedModel
 
 
 def init_weights(model: nn.Module, std: float) -> None:
@@ -136,7 +135,7 @@ class BertPooler(nn.Module):
         return torch.tanh(self.dense(hidden_states[:, 0]))
 
 
-class BertModel(nn.Module):
+class BertModel(PreTrainedModel):
     """BERT's encoder: token ids in, a vector for each token and one for the sequence out.
 
     Source: Devlin et al. 2019. Attribute names are transformers', so state dicts move both ways.
@@ -182,18 +181,6 @@ class BertModel(nn.Module):
             hidden_states=tuple(states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
-
-    @classmethod
-    def from_pretrained(cls, folder_or_name: str | Path) -> BertModel:
-        """Load config and weights from a folder in transformers' layout, or from the hub by name.
-
-        The model comes in evaluation mode (dropout off). Raises what `weights.load_pretrained` raises.
-        """
-        return weights.load_pretrained(cls, folder_or_name)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors`, which `transformers.AutoModel` reads as well."""
-        weights.save_pretrained(self, folder)
 
 
 def _check_inputs(

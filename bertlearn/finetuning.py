@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
@@ -18,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
-from bertlearn import weights
 from bertlearn.config import TWO_LABELS, BertConfig
 from bertlearn.encoder import BertModel, init_weights, mean_pooling
 from bertlearn.pretraining import IGNORE
 from bertlearn.tokenization import Encoding, WordPieceTokenizer, check_texts
+from bertlearn.weights import PreTrainedModel
 
 Pair = tuple[str, str]
 Model = TypeVar("Model", bound=nn.Module)
@@ -48,12 +47,14 @@ class QuestionAnsweringOutput(NamedTuple):
     attentions: tuple[Tensor, ...] | None = None  # L of (B, A, S, S)
 
 
-class BertForSequenceClassification(nn.Module):
+class BertForSequenceClassification(PreTrainedModel):
     """BERT with a head that gives a text, or a pair of texts, one of C labels.
 
     The labels are `config.id2label`. `config.classifier_pooling` says what the head sees: "cls", the
     pooler's output, as in the paper; or "mean", the average of all tokens, without a pooler.
     Source: Devlin et al. 2019, §4.1.
+    Differs from transformers: it knows "cls" alone. Of a saved "mean" model it reports a missing pooler,
+    draws one and gives other scores.
     """
 
     base_model_prefix = "bert"
@@ -129,24 +130,8 @@ class BertForSequenceClassification(nn.Module):
             cls(replace(config, id2label=id2label, classifier_pooling=pooling)), encoder, generator
         )
 
-    @classmethod
-    def from_pretrained(cls, folder_or_name: str | Path) -> BertForSequenceClassification:
-        """Load encoder, head and labels from a folder in transformers' layout, or from the hub by name.
 
-        The model comes in evaluation mode. Raises what `weights.load_pretrained` raises.
-        """
-        return weights.load_pretrained(cls, folder_or_name)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors`, which `transformers.pipeline` reads as well.
-
-        Differs from transformers: it knows "cls" alone. Of a "mean" model it reports a missing pooler,
-        draws one and gives other scores.
-        """
-        weights.save_pretrained(self, folder)
-
-
-class BertForTokenClassification(nn.Module):
+class BertForTokenClassification(PreTrainedModel):
     """BERT with a head that gives each token one of C labels, those of `config.id2label`.
 
     Source: Devlin et al. 2019, §5.3.
@@ -210,20 +195,8 @@ class BertForTokenClassification(nn.Module):
         id2label, config = number_labels(labels), encoder_config(encoder)
         return add_head(cls(replace(config, id2label=id2label)), encoder, generator)
 
-    @classmethod
-    def from_pretrained(cls, folder_or_name: str | Path) -> BertForTokenClassification:
-        """Load encoder, head and labels from a folder in transformers' layout, or from the hub by name.
 
-        The model comes in evaluation mode. Raises what `weights.load_pretrained` raises.
-        """
-        return weights.load_pretrained(cls, folder_or_name)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors`, which `transformers.pipeline` reads as well."""
-        weights.save_pretrained(self, folder)
-
-
-class BertForQuestionAnswering(nn.Module):
+class BertForQuestionAnswering(PreTrainedModel):
     """BERT with a head that marks where in a text the answer to a question begins and ends.
 
     The question is the first text of the pair, the text with the answer the second.
@@ -293,18 +266,6 @@ class BertForQuestionAnswering(nn.Module):
             ValueError: something else than an encoder.
         """
         return add_head(cls(encoder_config(encoder)), encoder, generator)
-
-    @classmethod
-    def from_pretrained(cls, folder_or_name: str | Path) -> BertForQuestionAnswering:
-        """Load encoder and head from a folder in transformers' layout, or from the hub by name.
-
-        The model comes in evaluation mode. Raises what `weights.load_pretrained` raises.
-        """
-        return weights.load_pretrained(cls, folder_or_name)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors`, which transformers' class of this name reads too."""
-        weights.save_pretrained(self, folder)
 
 
 # The parts of a head

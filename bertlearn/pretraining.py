@@ -7,18 +7,17 @@ Leaves out: reading text from disk (`shards`) and the training loop (`training`)
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bertlearn import weights
 from bertlearn.config import BertConfig
 from bertlearn.encoder import BertModel, gelu, init_weights
 from bertlearn.normalization import LayerNorm
 from bertlearn.tokenization import WordPieceTokenizer
+from bertlearn.weights import PreTrainedModel
 
 IGNORE = -100  # the label of a position that is not to be guessed
 MASKED_AS_MASK, MASKED_AS_RANDOM = 0.8, 0.1  # what the chosen tokens become; the rest stays as it is
@@ -174,7 +173,7 @@ class BertPreTrainingHeads(nn.Module):
         self.seq_relationship = nn.Linear(config.hidden_size, 2)
 
 
-class BertForMaskedLM(nn.Module):
+class BertForMaskedLM(PreTrainedModel):
     """BERT with the head that guesses masked tokens. Source: Devlin et al. 2019, §3.1, task 1."""
 
     base_model_prefix = "bert"
@@ -213,20 +212,8 @@ class BertForMaskedLM(nn.Module):
         loss = None if labels is None else cross_entropy(logits, targets(labels))
         return PretrainingOutput(loss, logits, None, encoded.hidden_states, encoded.attentions)
 
-    @classmethod
-    def from_pretrained(cls, folder_or_name: str | Path) -> BertForMaskedLM:
-        """Load encoder and head from a folder in transformers' layout, or from the hub by name.
 
-        The model comes in evaluation mode. Raises what `weights.load_pretrained` raises.
-        """
-        return weights.load_pretrained(cls, folder_or_name)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors`, which transformers' class of this name reads too."""
-        weights.save_pretrained(self, folder)
-
-
-class BertForPreTraining(nn.Module):
+class BertForPreTraining(PreTrainedModel):
     """BERT with both heads of its pretraining. Source: Devlin et al. 2019, §3.1, tasks 1 and 2."""
 
     base_model_prefix = "bert"
@@ -272,18 +259,6 @@ class BertForPreTraining(nn.Module):
         if labels is not None and next_sentence_label is not None:
             loss = cross_entropy(logits, targets(labels)) + cross_entropy(relation, next_sentence_label)
         return PretrainingOutput(loss, logits, relation, encoded.hidden_states, encoded.attentions)
-
-    @classmethod
-    def from_pretrained(cls, folder_or_name: str | Path) -> BertForPreTraining:
-        """Load encoder and heads from a folder in transformers' layout, or from the hub by name.
-
-        The model comes in evaluation mode. Raises what `weights.load_pretrained` raises.
-        """
-        return weights.load_pretrained(cls, folder_or_name)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors`, which transformers' class of this name reads too."""
-        weights.save_pretrained(self, folder)
 
 
 def labeled(hidden_states: Tensor, labels: Tensor | None) -> Tensor:

@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -25,6 +25,24 @@ PICKLES = ("pytorch_model.bin", "model.pt", "model.pth", "model.ckpt")
 
 
 Model = TypeVar("Model", bound=nn.Module)
+
+
+class PreTrainedModel(nn.Module):
+    """A model with a `config` that is kept in a folder as transformers' class of the same name keeps it."""
+
+    config: BertConfig
+
+    @classmethod
+    def from_pretrained(cls, folder_or_name: str | Path) -> Self:
+        """Load config and weights from a folder in transformers' layout, or from the hub by name.
+
+        The model comes in evaluation mode (dropout off). Raises what `load_pretrained` raises.
+        """
+        return load_pretrained(cls, folder_or_name)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors`, which transformers reads as well."""
+        save_pretrained(self, folder)
 
 
 def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:

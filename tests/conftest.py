@@ -17,6 +17,16 @@ from bertlearn.encoder import BertModel
 torch.set_num_threads(1)  # pytest-xdist runs a process a core
 
 
+CONFIG = BertConfig(
+    vocab_size=101,
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=64,
+    max_position_embeddings=32,
+)
+
+
 def perturb(model: torch.nn.Module, seed: int = 0, scale: float = 0.05) -> None:
     """Move every parameter off its initial value: at 0 biases and 1 scales many mistakes cost nothing."""
     generator = torch.Generator().manual_seed(seed)
@@ -32,11 +42,15 @@ def twins(config: BertConfig, seed: int = 0, attention: str = "eager") -> tuple[
     perturb(
         ours, seed, scale=0.05 * min(1.0, (256 / config.hidden_size) ** 0.5)
     )  # wide sums would only amplify
-    theirs = transformers.BertModel(
-        transformers.BertConfig(**{**config.to_dict(), "attn_implementation": attention})
-    ).eval()
-    theirs.load_state_dict(ours.state_dict(), strict=True)
-    return ours, theirs
+    return ours, twin_of(ours, transformers.BertModel, attention)
+
+
+def twin_of(ours: torch.nn.Module, theirs: type, attention: str = "eager") -> torch.nn.Module:
+    """Return transformers' model with the weights of ours, in evaluation mode."""
+    config = transformers.BertConfig(**ours.config.to_dict(), attn_implementation=attention)
+    twin = theirs(config).eval()
+    twin.load_state_dict(ours.state_dict(), strict=True)
+    return twin
 
 
 def largest(one: torch.Tensor, other: torch.Tensor) -> float:

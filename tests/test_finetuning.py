@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from conftest import largest, perturb, random_batch
+from conftest import CONFIG, largest, perturb, random_batch, twin_of
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -30,14 +30,6 @@ from bertlearn.pretraining import IGNORE, BertForMaskedLM
 from bertlearn.tokenization import SPECIAL_TOKENS, WordPieceTokenizer
 
 LABELS = ["good", "so so", "bad"]
-CONFIG = BertConfig(
-    vocab_size=101,
-    hidden_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    intermediate_size=64,
-    max_position_embeddings=32,
-)
 TASKS = ["sequence", "token", "question"]
 OURS = dict(
     zip(
@@ -61,10 +53,7 @@ def twins(task: str, seed: int = 0, **changes: object) -> tuple[nn.Module, nn.Mo
     torch.manual_seed(seed)
     one = OURS[task](config_of(task, **changes)).eval()
     perturb(one, seed, scale=0.1)
-    config = transformers.BertConfig(**one.config.to_dict(), attn_implementation="eager")
-    other = THEIRS[task](config).eval()
-    other.load_state_dict(one.state_dict(), strict=True)
-    return one, other
+    return one, twin_of(one, THEIRS[task])
 
 
 def labeled_batch(task: str, seed: int = 0) -> dict[str, torch.Tensor]:

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from conftest import largest, perturb, random_batch
+from conftest import CONFIG, largest, perturb, random_batch, twin_of
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from bertlearn import pretraining
-from bertlearn.config import BertConfig
 from bertlearn.encoder import BertModel
 from bertlearn.pretraining import (
     IGNORE,
@@ -33,14 +32,6 @@ CLASSES = [
     (BertForPreTraining, transformers.BertForPreTraining),
     (BertForMaskedLM, transformers.BertForMaskedLM),
 ]
-CONFIG = BertConfig(
-    vocab_size=101,
-    hidden_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    intermediate_size=64,
-    max_position_embeddings=32,
-)
 
 
 def twins(ours: type[nn.Module], theirs: type[nn.Module], seed: int = 0) -> tuple[nn.Module, nn.Module]:
@@ -48,9 +39,7 @@ def twins(ours: type[nn.Module], theirs: type[nn.Module], seed: int = 0) -> tupl
     torch.manual_seed(seed)
     one = ours(CONFIG).eval()
     perturb(one, seed)
-    other = theirs(transformers.BertConfig(**CONFIG.to_dict())).eval()
-    other.load_state_dict(one.state_dict(), strict=True)
-    return one, other
+    return one, twin_of(one, theirs)
 
 
 def labeled_batch(pairs: bool, seed: int = 0) -> dict[str, torch.Tensor]:
