@@ -88,15 +88,15 @@ class PretrainOptions:
     """Tokens in a sequence, [CLS] and [SEP] counted."""
     short_length: int = 8
     """Tokens in a piece, at the beginning: sequences are cut there, since fewer tokens teach faster."""
-    short_share: float = 0.2
+    short_share: float = 0.1
     """Share of the steps with sequences cut into pieces; 0 for none."""
     pairs: bool = False
     """Also learn whether text B follows A (NSP), as BERT did; otherwise masked tokens only, as RoBERTa."""
-    mask_probability: float = 0.2
-    """Share of the tokens to be guessed in training; held-out text always has BERT's 0.15."""
+    mask_probability: float = 0.4
+    """Share of the tokens to be guessed in training, BERT's is 0.15; held-out text always has that."""
     whole_words: bool = False
     """Mask words with all their pieces."""
-    positions: Literal["sinusoidal", "random"] = "sinusoidal"
+    positions: Literal["random", "sinusoidal"] = "random"
     """What the learned position embeddings start from."""
     initializer_range: float = 0.05
     """Standard deviation of the initial weights; BERT's 0.02 is for base, narrow models need more."""

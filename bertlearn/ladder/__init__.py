@@ -24,13 +24,13 @@ from bertlearn.tokenization import WordPieceTokenizer
 from bertlearn.training import write_start
 from bertlearn.weights import fill_tied
 
-RUNGS = (0, 250, 1000, 1250, 1500, 3000, 6000, 20000)
+RUNGS = (0, 250, 500, 750, 1000, 3000, 10000, 40000)
 OPTIONS = PretrainOptions(
-    short_share=0.05, training=TrainingOptions(steps=20000, warmup=0.025, evaluate_every=250)
+    short_share=0.0125, training=TrainingOptions(steps=40000, warmup=0.0125, evaluate_every=250)
 )
 SCRATCH = PretrainOptions(short_share=0.0, training=TrainingOptions(evaluate_every=100))  # to see the plateau
 SCRATCH_UNTIL = 800
-BEFORE, THROUGH = 1000, 1700  # the steps of the ladder between which the loss falls
+BEFORE, THROUGH = 500, 1200  # the steps of the ladder between which the loss falls
 
 
 class Rung(NamedTuple):
