@@ -172,6 +172,13 @@ def test_the_text_of_a_known_mistake() -> None:
     )
 
 
+def test_ids_that_differ_are_counted_and_the_first_is_shown() -> None:
+    expected, found = torch.tensor([[2, 7, 9], [4, 4, 4]]), torch.tensor([[2, 7, 8], [4, 4, 0]])
+    text = difference(found, expected, 1e-5)
+    assert text == "2 of 6 entries differ, first at [0, 2], where yours is 8"
+    assert difference(expected, expected.clone(), 1e-5) is None
+
+
 def test_the_text_of_an_unknown_mistake_and_of_hints() -> None:
     text = repr(double(lambda x: x + 1, hint=2))
     assert "not yet. On “a three” your numbers are off by up to 2.0000." in text
@@ -443,4 +450,7 @@ def test_the_bug_hunt_judges_without_telling() -> None:
             assert repr(result).startswith("✗ bug_hunt: 3 of 4 found")
             assert bug_hunt.AGAINST[suspicion] in repr(result)
             assert culprit not in repr(result)
-    assert "A: choose one of" in repr(bug_hunt.verdict(lambda: {**right, "A": "gremlins"}))
+    for answer in ({**right, "A": "gremlins"}, {**right, "A": ["a list"]}, {}):
+        told = repr(bug_hunt.verdict(lambda answer=answer: answer))
+        assert "A: no suspicion yet" in told or "A: " + repr(answer["A"]) in told
+        assert told.count("the suspicions to choose from: 'every token has a label'") == 1

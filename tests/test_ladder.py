@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,14 @@ import torch
 
 from bertlearn import ladder
 from bertlearn.data import course_documents, load_plots, load_reviews, split_of
-from bertlearn.pretrain import course_shards, evaluate, held_out_batches, new_model, pretrain
+from bertlearn.options import TrainingOptions
+from bertlearn.pretrain import Pretrained, course_shards, evaluate, held_out_batches, new_model, pretrain
 from bertlearn.pretraining import fill_mask
 from bertlearn.shards import Shards
 from bertlearn.tokenization import WordPieceTokenizer, train_wordpiece
 from bertlearn.weights import untied_state
+
+ROOT = Path(__file__).parents[1]
 
 
 def losses() -> dict[int, float]:
@@ -48,9 +53,9 @@ def test_the_ground_is_the_model_as_it_was_drawn() -> None:
 
 def test_the_plateau_and_the_way_off_it() -> None:
     found = losses()
-    assert found[1000] == pytest.approx(found[250], abs=0.4) and found[1000] > 5.9  # on the plateau
-    assert found[1500] < found[1250] < found[1000] and found[1500] < 5.4  # and then off it
-    assert found[20000] < found[6000] < found[3000] < 4.7
+    assert found[500] == pytest.approx(found[250], abs=0.4) and found[500] > 5.9  # on the plateau
+    assert found[1000] < found[750] < found[500] and found[1000] < 5.5  # and then off it
+    assert found[40000] < found[10000] < found[3000] < 4.5
 
 
 def test_heads_for_the_neighbors_appear() -> None:
@@ -126,11 +131,43 @@ def test_bands_and_history_can_be_plotted() -> None:
         band = ladder.band(name)
         assert band.steps == sorted(band.steps) and band.steps[-1] == last
         assert all(0 < deviation < 0.5 for deviation in band.std)
-    assert ladder.band("scratch").mean[-1] > 5.9  # still on the plateau
+    assert ladder.band("scratch").mean[-1] > 5.85  # still on the plateau
     assert ladder.band("breakthrough").mean[-1] < 5.2
     with pytest.raises(ValueError, match="choose among"):
         ladder.band("nonsense")
     assert ladder.history()[-1]["step"] == ladder.RUNGS[-1]
+
+
+def test_making_the_ladder_goes_on_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.spec_from_file_location("make_ladder", ROOT / "tools" / "make_ladder.py")
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    package, work = tmp_path / "package", tmp_path / "work"
+    package.mkdir()
+    for module in (maker, ladder):
+        monkeypatch.setattr(module, "LADDER", package)
+    monkeypatch.setattr(ladder, "RUNGS", (0, 1, 2))
+    training = TrainingOptions(steps=2, batch_size=2, evaluate_every=2, log_every=1)
+    monkeypatch.setattr(ladder, "OPTIONS", replace(ladder.OPTIONS, training=training))
+    monkeypatch.setattr(maker, "measure", lambda step, held_out: {"all_loss": float(step)})
+    keep = maker.keep_rung
+
+    def keep_or_die(reached: Pretrained, file: Path) -> None:
+        if reached.run.step == 2:
+            raise KeyboardInterrupt
+        keep(reached, file)
+
+    monkeypatch.setattr(maker, "keep_rung", keep_or_die)
+    with pytest.raises(KeyboardInterrupt):
+        maker.climb(work)
+    assert not list(package.iterdir())  # the old ladder stands until the new one is whole
+    monkeypatch.setattr(maker, "keep_rung", keep)
+    maker.climb(work)
+    assert [rung["step"] for rung in ladder.provenance()["rungs"]] == [1, 2]
+    assert [row["step"] for row in ladder.history()] == [1, 2]
+    assert ladder.rung_path(1).read_bytes() != ladder.rung_path(2).read_bytes()
 
 
 def test_provenance_names_what_it_must() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -54,12 +55,13 @@ def test_options_reach_the_model() -> None:
 
 
 def test_sinusoidal_positions_are_those_of_the_transformer() -> None:
-    table = new_model(OPTIONS, 90).bert.embeddings.position_embeddings.weight.detach()
+    sines = new_model(replace(OPTIONS, positions="sinusoidal"), 90)
+    table = sines.bert.embeddings.position_embeddings.weight.detach()
     expected = torch.tensor([3.0]).sin() * 0.05 * 2**0.5
     assert table[3, 0].item() == pytest.approx(expected.item(), rel=1e-5)
     angle = torch.tensor(7 / 10000 ** (6 / 128))
     assert table[7, 7].item() == pytest.approx(angle.cos().item() * 0.05 * 2**0.5, rel=1e-5)
-    random = new_model(replace(OPTIONS, positions="random"), 90).bert.embeddings.position_embeddings.weight
+    random = new_model(OPTIONS, 90).bert.embeddings.position_embeddings.weight
     rms = [x.square().mean().sqrt().item() for x in (random, table)]
     assert rms[0] == pytest.approx(rms[1], rel=0.05)  # as large, at the start
 
@@ -140,7 +142,7 @@ def test_a_run_learns_repeats_and_is_read_by_transformers(folder: Path, tmp_path
     again = pretrain(folder, options)
     assert torch.equal(weights(one.model), weights(again.model))
     losses = [record["mlm_loss"] for record in one.run.history]
-    assert losses[-1] < losses[0] - 1  # from ln 90 = 4.5; wrong labels or a dead optimizer would not fall
+    assert losses[-1] < math.log(90) - 1.5  # a dead optimizer would stay at ln 90
     assert one.run.finished and not one.model.training
     theirs = getattr(transformers, type(one.model).__name__).from_pretrained(tmp_path / "run").eval()
     batch = one.tokenizer.encode_batch(["the cat [MASK] on the mat."])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,11 +24,19 @@ from safetensors.torch import save_file
 
 from bertlearn import ladder
 from bertlearn.data import course_documents
-from bertlearn.history import write_history
 from bertlearn.options import PretrainOptions
-from bertlearn.pretrain import LADDER, Pretrained, course_shards, evaluate, held_out_batches, pretrain
+from bertlearn.pretrain import (
+    CHECKPOINTS,
+    LADDER,
+    Pretrained,
+    course_shards,
+    evaluate,
+    held_out_batches,
+    pretrain,
+)
 from bertlearn.shards import Shards
 from bertlearn.tokenization import WordPieceTokenizer, train_wordpiece
+from bertlearn.training import HISTORY
 from bertlearn.weights import untied_state, write_whole
 
 VOCAB_SIZE = 4096
@@ -41,26 +50,28 @@ def make_vocabulary() -> None:
 
 
 def climb(work: Path) -> None:
-    """Train, and keep each rung as soon as it is reached."""
+    """Train and keep each rung in `work` once it is reached; all of them then replace the package's."""
     data, held_out = course_shards("train"), course_shards("validation")
-    facts, found = circumstances(), []
-    for step in ladder.RUNGS[1:]:
-        reached = pretrain(data, ladder.OPTIONS, work, held_out, resume=True, until=step)
-        if reached.run.step != step:
-            sys.exit(f"stopped at step {reached.run.step}; run the same command again to go on")
-        keep_rung(reached)
-        found.append({"step": step, **measure(step, held_out)})
-        print(found[-1], flush=True)
-    write_history(reached.run.history, LADDER / "history.csv")
-    facts |= {"seconds": reached.run.history[-1]["seconds"], "rungs": found}
+    rungs = {step: work / ladder.rung_path(step).name for step in ladder.RUNGS[1:]}
+    for step, file in rungs.items():
+        if not file.exists():
+            reached = pretrain(data, ladder.OPTIONS, work, held_out, resume=True, until=step)
+            if reached.run.step != step:
+                sys.exit(f"stopped at step {reached.run.step}; run the same command again to go on")
+            keep_rung(reached, file)
+    for file in LADDER.glob("*.safetensors"):
+        file.unlink()
+    for step, file in rungs.items():
+        shutil.copyfile(file, ladder.rung_path(step))
+    shutil.copyfile(work / CHECKPOINTS / HISTORY, LADDER / "history.csv")
+    facts = circumstances() | {"seconds": ladder.history()[-1]["seconds"]}
+    facts["rungs"] = [{"step": step, **measure(step, held_out)} for step in rungs]
     (LADDER / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
-def keep_rung(reached: Pretrained) -> None:
+def keep_rung(reached: Pretrained, file: Path) -> None:
     tensors = {name: tensor.half().contiguous() for name, tensor in untied_state(reached.model).items()}
-    write_whole(
-        ladder.rung_path(reached.run.step), lambda path: save_file(tensors, path, metadata={"format": "pt"})
-    )
+    write_whole(file, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
 
 
 def measure(step: int, held_out: Path) -> dict[str, float]:

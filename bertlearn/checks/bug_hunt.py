@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -181,12 +181,18 @@ def verdict(bug_hunt: Callable[[], dict[str, str]]) -> Result:
     if not wrong:
         return Result(name, True, f"✓ {name}: all four are found")
     head = f"✗ {name}: {len(lines) - len(wrong)} of {len(lines)} found"
+    if not all(_is_known(answers.get(letter)) for letter in _CULPRITS):
+        wrong.append(f"the suspicions to choose from: {', '.join(repr(name) for name in AGAINST)}")
     return Result(name, False, "\n  ".join([head, *wrong]))
+
+
+def _is_known(answer: object) -> TypeGuard[str]:
+    return isinstance(answer, str) and answer in AGAINST
 
 
 def _judge(letter: str, answer: object) -> str | None:
     if answer == _CULPRITS[letter]:
         return None
-    if not isinstance(answer, str) or answer not in AGAINST:
-        return f"{letter}: choose one of {', '.join(repr(name) for name in AGAINST)}"
+    if not _is_known(answer):
+        return f"{letter}: no suspicion yet" if answer is None else f"{letter}: {answer!r} is none of them"
     return f"{letter}: against “{answer}”: {AGAINST[answer]}"

@@ -198,7 +198,11 @@ def _tensor_difference(value: Any, expected: Tensor, tolerance: float) -> str | 
         return None
     if not one.isfinite().all():
         return "your result holds NaN or infinity"
-    return f"your numbers are off by up to {(one - other).abs().max().item():.4f}"
+    if value.is_floating_point():
+        return f"your numbers are off by up to {(one - other).abs().max().item():.4f}"
+    differ = (one != other).nonzero().tolist()
+    found = value[tuple(differ[0])].item()
+    return f"{len(differ)} of {value.numel()} entries differ, first at {differ[0]}, where yours is {found}"
 
 
 def _number_difference(value: Any, expected: float, tolerance: float) -> str | None:

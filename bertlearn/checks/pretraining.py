@@ -376,6 +376,21 @@ def _log_of_softmax(logits: Tensor, labels: Tensor) -> Tensor:
     return -logits[asked].softmax(dim=-1).log().gather(1, labels[asked][:, None]).mean()
 
 
+def _each_label_at_each_place(logits: Tensor, labels: Tensor) -> Tensor:
+    asked = labels != IGNORE
+    return -logits[asked].log_softmax(dim=-1)[:, labels[asked]].mean()
+
+
+def _softmax_over_the_tokens(logits: Tensor, labels: Tensor) -> Tensor:
+    asked = labels != IGNORE
+    return -logits[asked].log_softmax(dim=0).gather(1, labels[asked][:, None]).mean()
+
+
+def _softmax_over_the_sequence(logits: Tensor, labels: Tensor) -> Tensor:
+    asked = labels != IGNORE
+    return -logits.log_softmax(dim=1)[asked].gather(1, labels[asked][:, None]).mean()
+
+
 def _bits(logits: Tensor, labels: Tensor) -> Tensor:
     return _masked_lm_loss(logits, labels) / math.log(2)
 
@@ -434,6 +449,20 @@ masked_lm_loss = Exercise(
             _log_of_softmax,
             "Logits of 200 and −200: what are e²⁰⁰ and e⁻⁴⁰⁰ in 32 bits, and what is the ln of that? "
             "log_softmax takes both steps at once.",
+        ),
+        "each label at each place": Wrong(
+            _each_label_at_each_place,
+            "scores[:, labels] with N rows and N labels is a table of N · N numbers. How many guesses were "
+            "made? gather, or scores[torch.arange(N), labels], takes one from each row.",
+        ),
+        "the softmax over the chosen tokens": Wrong(
+            _softmax_over_the_tokens,
+            "For one token, what do your probabilities of all V pieces add up to? Which axis has the pieces?",
+        ),
+        "the softmax over the sequence": Wrong(
+            _softmax_over_the_sequence,
+            "For one token, what do your probabilities of all V pieces add up to? Of (B, S, V), which axis "
+            "has the pieces?",
         ),
         "bits instead of nats": Wrong(_bits, "Which logarithm gives ln V for a model that knows nothing?"),
     },
@@ -561,6 +590,12 @@ def _zero_at_the_last(step: int, steps: int, warmup_steps: int, peak: float) -> 
     return peak * (steps - step) / (steps - warmup_steps)
 
 
+def _peak_twice(step: int, steps: int, warmup_steps: int, peak: float) -> float:
+    if step <= warmup_steps:
+        return peak * step / warmup_steps
+    return peak * (steps + 1 - step) / (steps - warmup_steps)
+
+
 def _rise_from_step_1(step: int, steps: int, warmup_steps: int, peak: float) -> float:
     if step <= warmup_steps:
         return peak * (step - 1) / warmup_steps
@@ -616,6 +651,11 @@ learning_rate = Exercise(
         "0 at the last step": Wrong(
             _zero_at_the_last,
             "That is transformers' line: your last step has the rate 0. At which step should yours be 0?",
+        ),
+        "the peak at two steps": Wrong(
+            _peak_twice,
+            "What are your rates at warmup_steps and at the step after it? The falling line leaves from the "
+            "first of the two; how many steps are there from it to steps + 1?",
         ),
         "a rise that begins at step 1": Wrong(
             _rise_from_step_1,

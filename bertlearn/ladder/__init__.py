@@ -30,7 +30,7 @@ OPTIONS = PretrainOptions(
 )
 SCRATCH = PretrainOptions(short_share=0.0, training=TrainingOptions(evaluate_every=100))  # to see the plateau
 SCRATCH_UNTIL = 800
-BEFORE, THROUGH = 500, 1200  # the steps of the ladder between which the loss falls
+BEFORE, THROUGH = 750, 1400  # the steps of the ladder between which the loss falls
 
 
 class Rung(NamedTuple):
@@ -47,7 +47,7 @@ class Rung(NamedTuple):
             folder: the run's output folder.
             options: the ladder's own, or the same with another seed.
 
-        AdamW's averages are not kept: it begins anew, which a few dozen steps make good.
+        AdamW's averages are not kept: it begins anew, which costs some steps, on the plateau some hundred.
         """
         task = pretraining_task(Shards.open(course_shards("train")), options)
         return write_start(self.model, task, options.training, self.step, Path(folder) / CHECKPOINTS)
