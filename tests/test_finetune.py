@@ -299,7 +299,7 @@ def test_what_the_caller_froze_stays_frozen() -> None:
     model = new_model("sequence")
     model.bert.encoder.layer[1].requires_grad_(False)
     before = copies(model)
-    finetune(model, features("sequence"), features("sequence", 8), replace(OPTIONS, trainable_layers=1))
+    finetune(model, features("sequence"), features("sequence", 8), replace(OPTIONS, trainable_layers=0))
     assert torch.equal(
         model.bert.encoder.layer[1].output.dense.weight, before["bert.encoder.layer.1.output.dense.weight"]
     )
