@@ -116,7 +116,8 @@ def describe_plan(plan: Plan, options: FinetuneOptions) -> str:
     lines = [
         describe_labels(plan.train.labels),
         f"{len(plan.train.texts):,} texts to train on, {len(plan.validation.texts):,} to validate on",
-        f"{options.training(len(plan.train.texts)).steps:,} steps of {options.batch_size} texts",
+        f"{options.training(len(plan.train.texts)).steps:,} steps of {options.batch_size} texts, cut after "
+        f"{plan.max_length} tokens",
     ]
     if plan.model.config.classifier_pooling == "mean":
         lines.append("pooling mean: transformers will load the model but give other scores (see --pooling)")
