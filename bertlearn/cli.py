@@ -1,4 +1,4 @@
-"""The command line: `bertlearn doctor`, `data`, `data build` and `pretrain`."""
+"""The command line: `bertlearn doctor`, `data`, `data build`, `pretrain` and `finetune`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from bertlearn.options import PretrainOptions, TextOptions
+from bertlearn.options import FinetuneOptions, PretrainOptions, TableOptions, TextOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bertlearn.shards import Problems
     from bertlearn.tokenization import WordPieceTokenizer
 
+Pooling = Literal["cls", "mean"]
 SourceName = Literal["reviews", "wikipedia", "bible", "minilm"]
 
 
@@ -101,6 +102,60 @@ def pretrain(
     if is_first_process():
         print(run.summary)
     return 0 if run.finished else 3
+
+
+def finetune(
+    model: str,
+    output: Path,
+    table: tyro.conf.OmitArgPrefixes[TableOptions],
+    finetuning: tyro.conf.OmitArgPrefixes[FinetuneOptions],
+    pooling: Pooling = "cls",
+    dropout: float | None = None,
+    max_length: int = 128,
+    device: str | None = None,
+) -> int:
+    """Fine-tune a BERT on your own labeled texts; the result is a folder that transformers loads.
+
+    Rows that cannot be used are left out and counted, and the first few of each kind are told with their
+    line. Ctrl-C ends the run, and nothing is written.
+
+    Args:
+        model: Where to start: minilm (packaged, 6 layers, the better one), ladder (the top of chapter 4's,
+            2 layers, the faster one), or a model's folder or hub name.
+        output: Folder to write, not there yet or empty.
+        table: Texts and labels.
+        finetuning: How to train.
+        pooling: What the head sees: cls, the first token through the pooler, as in the paper; or mean, the
+            average of all tokens, which this package knows and transformers does not.
+        dropout: In encoder and head; the model's own if not given.
+        max_length: Tokens of a text at most, never more than the model has positions; longer texts are cut.
+        device: Such as cpu or cuda:0; the GPU if there is one.
+
+    Returns:
+        Exit status: 0 when the folder is written, 3 when the run was stopped before, 1 on an error.
+    """
+    from bertlearn import classifier
+    from bertlearn.weights import check_empty
+
+    try:
+        check_empty(output)
+        plan = classifier.make_plan(model, table, finetuning.seed, pooling, dropout, max_length)
+        print(classifier.describe_plan(plan, finetuning), flush=True)
+        tuned = classifier.train_plan(plan, finetuning, device)
+        if not tuned.run.finished:
+            print(f"stopped at step {tuned.run.step}; {output} was not written")
+            return 3
+        classifier.save_plan(plan, output)
+        found = classifier.validation_scores(plan)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"bertlearn finetune: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"step {tuned.step} of {tuned.run.step} was the best: validation accuracy {found['accuracy']:.3f}, "
+        f"macro-F1 {found['macro_f1']:.3f}; always the commonest label: {found['commonest']:.3f}"
+    )
+    print(f"{output} is written; to use it:\n{classifier.usage(plan, output)}")
+    return 0
 
 
 def build(
@@ -197,7 +252,7 @@ def _run(words: list[str]) -> int:
     if words[:2] == ["data", "build"]:
         return tyro.cli(build, prog="bertlearn data build", args=words[2:], config=config)
     return tyro.extras.subcommand_cli_from_dict(
-        {"doctor": doctor, "data": data, "pretrain": pretrain},
+        {"doctor": doctor, "data": data, "pretrain": pretrain, "finetune": finetune},
         prog="bertlearn",
         description="The companion of the bertlearn course.",
         args=words,

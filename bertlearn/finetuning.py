@@ -25,6 +25,7 @@ from bertlearn.weights import PreTrainedModel
 
 Pair = tuple[str, str]
 Model = TypeVar("Model", bound=nn.Module)
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 PATIENCE = 2.0  # seconds before a progress bar appears
 
 
@@ -110,6 +111,7 @@ class BertForSequenceClassification(PreTrainedModel):
         labels: Sequence[str],
         generator: torch.Generator,
         pooling: Literal["cls", "mean"] = "cls",
+        dropout: float | None = None,
     ) -> BertForSequenceClassification:
         """Put a new head on a copy of an encoder; `new_parameters` lists what is untrained.
 
@@ -118,6 +120,7 @@ class BertForSequenceClassification(PreTrainedModel):
             labels: the C names of the classes, in the order of their numbers.
             generator: draws the head.
             pooling: what the head sees, see the class.
+            dropout: in encoder and head, a probability; None for the encoder's own.
 
         Returns:
             The model in evaluation mode, fp32 on the CPU.
@@ -125,7 +128,7 @@ class BertForSequenceClassification(PreTrainedModel):
         Raises:
             ValueError: something else than an encoder or than names.
         """
-        id2label, config = number_labels(labels), encoder_config(encoder)
+        id2label, config = number_labels(labels), encoder_config(encoder, dropout)
         return add_head(
             cls(replace(config, id2label=id2label, classifier_pooling=pooling)), encoder, generator
         )
@@ -177,7 +180,11 @@ class BertForTokenClassification(PreTrainedModel):
 
     @classmethod
     def from_encoder(
-        cls, encoder: BertModel, labels: Sequence[str], generator: torch.Generator
+        cls,
+        encoder: BertModel,
+        labels: Sequence[str],
+        generator: torch.Generator,
+        dropout: float | None = None,
     ) -> BertForTokenClassification:
         """Put a new head on a copy of an encoder; `new_parameters` lists what is untrained.
 
@@ -185,6 +192,7 @@ class BertForTokenClassification(PreTrainedModel):
             encoder: pretrained; its pooler, if it has one, is left out.
             labels: the C names of the classes, such as `spans.bio_labels` gives.
             generator: draws the head.
+            dropout: in encoder and head, a probability; None for the encoder's own.
 
         Returns:
             The model in evaluation mode, fp32 on the CPU.
@@ -192,7 +200,7 @@ class BertForTokenClassification(PreTrainedModel):
         Raises:
             ValueError: something else than an encoder or than names.
         """
-        id2label, config = number_labels(labels), encoder_config(encoder)
+        id2label, config = number_labels(labels), encoder_config(encoder, dropout)
         return add_head(cls(replace(config, id2label=id2label)), encoder, generator)
 
 
@@ -252,12 +260,15 @@ class BertForQuestionAnswering(PreTrainedModel):
         )
 
     @classmethod
-    def from_encoder(cls, encoder: BertModel, generator: torch.Generator) -> BertForQuestionAnswering:
+    def from_encoder(
+        cls, encoder: BertModel, generator: torch.Generator, dropout: float | None = None
+    ) -> BertForQuestionAnswering:
         """Put a new head on a copy of an encoder; `new_parameters` lists what is untrained.
 
         Args:
             encoder: pretrained; its pooler, if it has one, is left out.
             generator: draws the head.
+            dropout: in the encoder, a probability; None for the encoder's own.
 
         Returns:
             The model in evaluation mode, fp32 on the CPU.
@@ -265,7 +276,7 @@ class BertForQuestionAnswering(PreTrainedModel):
         Raises:
             ValueError: something else than an encoder.
         """
-        return add_head(cls(encoder_config(encoder)), encoder, generator)
+        return add_head(cls(encoder_config(encoder, dropout)), encoder, generator)
 
 
 # The parts of a head
@@ -363,13 +374,16 @@ def draw_anew(parameter: nn.Parameter, std: float, generator: torch.Generator) -
         nn.init.zeros_(parameter)
 
 
-def encoder_config(encoder: BertModel) -> BertConfig:
-    """Return the encoder's config without what an earlier head may have left in it."""
+def encoder_config(encoder: BertModel, dropout: float | None = None) -> BertConfig:
+    """Return the encoder's config, maybe with another dropout, without what an earlier head left in it."""
     if not isinstance(encoder, BertModel):
         raise ValueError(
             f"encoder is {type(encoder).__name__}, expected BertModel; of a model with a head take .bert"
         )
-    return replace(encoder.config, id2label=TWO_LABELS, classifier_pooling="cls")
+    own: dict[str, Any] = {"id2label": TWO_LABELS, "classifier_pooling": "cls"}
+    if dropout is not None:
+        own |= dict.fromkeys(DROPOUTS, dropout) | {"classifier_dropout": None}
+    return replace(encoder.config, **own)
 
 
 def number_labels(labels: Sequence[str]) -> dict[int, str]:
@@ -412,18 +426,32 @@ def predict(
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size={batch_size!r} is no number of texts; use a whole number from 1 up")
     limit = model.config.max_position_embeddings if max_length is None else max_length
-    encodings = [
-        tokenizer.encode(first, second, limit)._replace(tokens=[], offsets=[])  # they would fill the memory
-        for first, second in split_pairs(texts)
-    ]
-    device = next(model.parameters()).device
+    encodings = encode_texts(tokenizer, texts, limit)
     probs = torch.zeros(len(encodings), model.config.num_labels)
+    for rows, output in outputs(model, tokenizer, encodings, batch_size):
+        probs[rows] = text_logits(output).float().softmax(-1).cpu()
+    return probs
+
+
+def encode_texts(
+    tokenizer: WordPieceTokenizer, texts: Sequence[str] | Sequence[Pair], max_length: int
+) -> list[Encoding]:
+    """Encode texts or pairs, ids alone: tokens and offsets of many texts would fill the memory."""
+    return [
+        tokenizer.encode(first, second, max_length)._replace(tokens=[], offsets=[])
+        for first, second in tqdm(split_pairs(texts), desc="encode", delay=PATIENCE, leave=False)
+    ]
+
+
+def outputs(
+    model: nn.Module, tokenizer: WordPieceTokenizer, encodings: Sequence[Encoding], batch_size: int
+) -> Iterator[tuple[list[int], Any]]:
+    """Run a model over encodings, batch by batch, dropout off; give the rows' numbers and the output."""
+    device = next(model.parameters()).device
     with evaluation_mode(model):
         for rows in tqdm(buckets(encodings, batch_size), desc="predict", delay=PATIENCE, leave=False):
             batch = tokenizer.pad([encodings[row] for row in rows])
-            output = model(**{name: value.to(device) for name, value in batch._asdict().items()})
-            probs[rows] = text_logits(output).float().softmax(-1).cpu()
-    return probs
+            yield rows, model(**{name: value.to(device) for name, value in batch._asdict().items()})
 
 
 def split_pairs(texts: Sequence[Any]) -> list[tuple[str, str | None]]:

@@ -33,7 +33,7 @@ from bertlearn.pretraining import (
 from bertlearn.shards import Examples, Rows, Shards, build_shards
 from bertlearn.shards.store import META, vocabulary_hash
 from bertlearn.tokenization import WordPieceTokenizer
-from bertlearn.training import Run, Task, derive_seed, to_device, train
+from bertlearn.training import Run, Task, derive_seed, measure, train
 
 PretrainingModel = BertForMaskedLM | BertForPreTraining
 CHECKPOINTS = "checkpoints"  # folder in the output folder
@@ -135,8 +135,8 @@ def pretraining_task(shards: Shards, options: PretrainOptions, held_out: Shards 
         **{name: value for name, value in vars(options).items() if name != "training"},
         "data": shards.fingerprint,
     }
-    measure = None if held_out is None else _evaluation(held_out, tokenizer, options)
-    return Task(batch, count_targets, score_batch, measure, identity)
+    evaluation = None if held_out is None else _evaluation(held_out, tokenizer, options)
+    return Task(batch, count_targets, score_batch, evaluation, identity)
 
 
 def masked_batch(
@@ -196,21 +196,9 @@ def held_out_batches(
     ]
 
 
-@torch.no_grad()
 def evaluate(model: nn.Module, batches: list[PretrainingBatch]) -> Record:
     """Return loss (nats) and accuracy of each objective on batches, under "valid_mlm_loss" and the like."""
-    device = next(model.parameters()).device
-    sums: dict[str, torch.Tensor] = {}
-    for batch in batches:
-        counts = count_targets(batch)
-        for name, (loss, correct) in score_batch(model, to_device(batch, device)).items():
-            new = torch.tensor([loss.item(), correct.item(), counts[name]], dtype=torch.float64)
-            sums[name] = sums.get(name, torch.zeros(3, dtype=torch.float64)) + new
-    return {
-        f"valid_{name}_{kind}": (value / total[2]).item()
-        for name, total in sums.items()
-        for kind, value in (("loss", total[0]), ("accuracy", total[1]))
-    }
+    return measure(model, batches, count_targets, score_batch)
 
 
 def _evaluation(

@@ -286,13 +286,14 @@ def score_batch(model: nn.Module, batch: PretrainingBatch) -> dict[str, Score]:
     """
     inputs = {name: value for name, value in batch._asdict().items() if value is not None}
     output = model(**inputs)
-    scores = {"mlm": _score(output.prediction_logits, targets(batch.labels))}
+    scores = {"mlm": score_logits(output.prediction_logits, targets(batch.labels))}
     if batch.next_sentence_label is not None:
-        scores["nsp"] = _score(output.seq_relationship_logits, batch.next_sentence_label)
+        scores["nsp"] = score_logits(output.seq_relationship_logits, batch.next_sentence_label)
     return scores
 
 
-def _score(logits: Tensor, labels: Tensor) -> Score:
+def score_logits(logits: Tensor, labels: Tensor) -> Score:
+    """Return summed loss and hits of logits (N, C) against labels, int64 (N,); −100 does not count."""
     logits = logits.float()
     return Score(cross_entropy(logits, labels, reduction="sum"), (logits.argmax(-1) == labels).sum())
 

@@ -348,8 +348,12 @@ class WordPieceTokenizer:
             settings.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)),
         )
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, model_max_length: int | None = None) -> None:
         """Write vocab.txt and tokenizer_config.json; transformers' `BertTokenizer` reads them.
+
+        Args:
+            folder: is made if it is not there.
+            model_max_length: the tokens to which transformers cuts a text when asked for `truncation=True`.
 
         Raises:
             ValueError: a piece with a line break in it, which vocab.txt cannot hold.
@@ -358,13 +362,15 @@ class WordPieceTokenizer:
         broken = [token for token in self.ids_to_tokens if "\n" in token or "\r" in token]
         if broken:
             raise ValueError(f"the piece {broken[0]!r} has a line break; {VOCAB} has one piece a line")
-        settings = {
+        settings: dict[str, Any] = {
             "tokenizer_class": "BertTokenizer",
             "do_lower_case": self.do_lower_case,
             "strip_accents": self.strip_accents,
             "tokenize_chinese_chars": self.tokenize_chinese_chars,
             **dict(zip(_SPECIAL_NAMES, SPECIAL_TOKENS, strict=True)),
         }
+        if model_max_length is not None:
+            settings["model_max_length"] = model_max_length
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{token}\n" for token in self.ids_to_tokens)

@@ -15,9 +15,9 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,6 +63,7 @@ class Task:
     number of targets of each objective, score(model, batch) for each the summed loss and the number of
     hits. evaluate(model) gives named numbers for the history; it runs without gradient and dropout.
     `identity` says in plain values what model and data are: only a run with the same may be resumed.
+    `rates` multiplies the learning rate of the parameters that it names; the others have the full one.
     """
 
     batch: Callable[[int, int], Any]
@@ -70,6 +71,7 @@ class Task:
     score: Callable[[nn.Module, Any], Mapping[str, tuple[Tensor, Tensor]]]
     evaluate: Callable[[nn.Module], Record] | None
     identity: dict[str, Any]
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 class Run(NamedTuple):
@@ -96,13 +98,29 @@ def learning_rate_at(step: int, options: TrainingOptions) -> float:
     return options.learning_rate * (options.steps + 1 - step) / (options.steps + 1 - warmup)
 
 
-def make_optimizer(model: nn.Module, options: TrainingOptions) -> torch.optim.AdamW:
-    """Return AdamW, fused, without decay on biases and LayerNorm (all parameters with one axis)."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": options.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
+def make_optimizer(
+    model: nn.Module, options: TrainingOptions, rates: Mapping[str, float] | None = None
+) -> torch.optim.AdamW:
+    """Return AdamW, fused, without decay on biases and LayerNorm (all parameters with one axis).
+
+    Args:
+        model: its frozen parameters are left out.
+        options: how.
+        rates: see `Task`; each group carries its own under "rate", for whoever sets the learning rate.
+
+    Raises:
+        ValueError: rates of parameters that the model has not.
+    """
+    named, rates = dict(model.named_parameters()), rates or {}
+    if unknown := sorted(rates.keys() - named.keys()):
+        raise ValueError(f"rates name {unknown[0]!r}, which is no parameter; see model.named_parameters()")
+    groups = []
+    for rate in sorted({rates.get(name, 1.0) for name in named}):
+        own = [p for name, p in named.items() if p.requires_grad and rates.get(name, 1.0) == rate]
+        groups += [
+            {"params": [p for p in own if p.dim() > 1], "weight_decay": options.weight_decay, "rate": rate},
+            {"params": [p for p in own if p.dim() <= 1], "weight_decay": 0.0, "rate": rate},
+        ]
     return torch.optim.AdamW(
         groups, lr=0.0, betas=(options.beta1, options.beta2), eps=options.epsilon, fused=True
     )
@@ -183,7 +201,7 @@ class _Trainer:
         self.plain = unwrap(self.wrapped)  # its names are those in files
         compiles = use_compile(options, processes.device)
         self.model: Any = torch.compile(self.wrapped) if compiles else self.wrapped
-        self.optimizer = make_optimizer(self.plain, options)
+        self.optimizer = make_optimizer(self.plain, options, task.rates)
         self.step, self.seconds, self.tokens = 0, 0.0, 0
         self.history: list[Record] = []
         self.window = Window()
@@ -243,7 +261,7 @@ class _Trainer:
         if not all(math.isfinite(value) for value in (norm, *shared)):
             self._stop_on_non_finite(learning_rate, norm, scores, totals)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["rate"]
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step, self.tokens = self.step + 1, self.tokens + int(shared[1])
@@ -454,6 +472,33 @@ class _Trainer:
             f"{state} at step {self.step} of {self.options.steps}{resumed}, {self.seconds:.0f} s, "
             f"{self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s; {found or describe(last)}"
         )
+
+
+@torch.no_grad()
+def measure(
+    model: nn.Module,
+    batches: Iterable[Any],
+    count: Callable[[Any], dict[str, int]],
+    score: Callable[[nn.Module, Any], Mapping[str, tuple[Tensor, Tensor]]],
+) -> Record:
+    """Return loss (nats) and accuracy of each objective on batches, under "valid_mlm_loss" and the like.
+
+    Args:
+        model: in evaluation mode.
+        batches, count, score: as a `Task` has them.
+    """
+    device = next(model.parameters()).device
+    sums: dict[str, Tensor] = {}
+    for batch in batches:
+        counts = count(batch)
+        for name, (loss, correct) in score(model, to_device(batch, device)).items():
+            new = torch.tensor([loss.item(), correct.item(), counts[name]], dtype=torch.float64)
+            sums[name] = sums.get(name, torch.zeros(3, dtype=torch.float64)) + new
+    return {
+        f"valid_{name}_{kind}": (value / total[2]).item()
+        for name, total in sums.items()
+        for kind, value in (("loss", total[0]), ("accuracy", total[1]))
+    }
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -105,6 +106,35 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         raise OSError(f"{path} could not be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_empty(folder: str | Path) -> None:
+    """Refuse a place for a new model where something is already.
+
+    Raises:
+        ValueError: it is a file, or a folder with something in it.
+    """
+    folder = Path(folder).expanduser()
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise ValueError(f"{folder} is there and not empty; choose another folder, or empty it")
+
+
+def write_folder(folder: str | Path, write: Callable[[Path], object]) -> None:
+    """Call `write(temporary folder)` and rename it to `folder`, which must be free: all of it or nothing.
+
+    Raises:
+        OSError: the disk is full or not writable, or the folder has something in it.
+    """
+    folder = Path(folder).expanduser()
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
+    temporary.mkdir(parents=True)
+    try:
+        write(temporary)
+        if folder.is_dir():
+            folder.rmdir()  # refuses one that is not empty
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def find_folder(folder_or_name: str | Path) -> Path:

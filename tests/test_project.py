@@ -67,7 +67,16 @@ ALLOWED = {  # module or folder: what of the package it may import
         "weights",
     },
     "doctor": {"config", "data", "encoder"},
-    "cli": {"data", "distributed", "doctor", "options", "pretrain", "shards", "tokenization"},
+    "tables": {"shards"},
+    "finetune": {"finetuning", "history", "options", "pretraining", "spans", "tokenization", "training"},
+    "classifier": {
+        *("data", "encoder", "finetune", "finetuning", "history", "ladder", "options", "shards", "tables"),
+        *("tokenization", "weights"),
+    },
+    "cli": {
+        *("classifier", "data", "distributed", "doctor", "options", "pretrain", "shards", "tokenization"),
+        "weights",
+    },
     "__main__": {"cli"},
 }
 

@@ -30,7 +30,7 @@ HUB = "hub:"
 MAX_DOCUMENT = 1 << 20  # characters; a longer document goes on as another one
 MAX_JSON_LINE = 1 << 26  # bytes; JSON must be in memory whole, and a longer line is left out
 MAX_SENTENCE = 2000  # characters; text without an end of sentence is cut here
-_OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 _NO_ENDS = ("Mr", "Mrs", "Ms", "Dr", "St", "Prof", "Rev", "Gen", "vs", "cf", "No", r"e\.g", r"i\.e", "[A-Z]")
 _NO_END = "".join(rf"(?<!\b{word}\.)" for word in _NO_ENDS)
@@ -106,7 +106,7 @@ def input_bytes(inputs: Sequence[str]) -> int | None:
     if not inputs or any(given.startswith(HUB) for given in inputs):
         return None
     paths = {path for given in inputs for path in _matches(given)}
-    return None if any(path.suffix in _OPEN for path in paths) else sum(path.stat().st_size for path in paths)
+    return None if any(path.suffix in OPEN for path in paths) else sum(path.stat().st_size for path in paths)
 
 
 def sample_texts(documents: Iterable[Document], characters: int = 10_000_000) -> list[str]:
@@ -149,16 +149,17 @@ def _matches(pattern: str) -> list[Path]:
     if not paths:
         raise ValueError(f"no file matches {pattern!r} (seen from {Path.cwd()}); check the spelling")
     for path in paths:
-        if _kind(path) not in (".txt", ".jsonl"):
+        if kind_of(path) not in (".txt", ".jsonl"):
             raise ValueError(
-                f"{path} is neither .txt nor .jsonl (nor one of these with {', '.join(_OPEN)}); rename it, "
+                f"{path} is neither .txt nor .jsonl (nor one of these with {', '.join(OPEN)}); rename it, "
                 "or name the files with a narrower pattern"
             )
     return paths
 
 
-def _kind(path: Path) -> str:
-    return Path(path.stem).suffix if path.suffix in _OPEN else path.suffix
+def kind_of(path: Path) -> str:
+    """Return what a file holds by its ending, such as ".jsonl", also where it is packed."""
+    return Path(path.stem if path.suffix in OPEN else path.name).suffix.lower()
 
 
 def _read_all(
@@ -193,8 +194,8 @@ def _file_texts(
 ) -> Iterator[tuple[str, str]]:
     """Give the texts of a file, each with file and line."""
     try:
-        with closing(_OPEN.get(path.suffix, open)(path, "rb")) as file:
-            if _kind(path) == ".jsonl":
+        with closing(OPEN.get(path.suffix, open)(path, "rb")) as file:
+            if kind_of(path) == ".jsonl":
                 yield from _json_texts(path, file, problems, field)
             elif one_document_a_line:
                 yield from ((text, f"{path}:{number}") for number, text in _lines(path, file, problems))
