@@ -21,16 +21,23 @@ from bertlearn.data.corpora import (
     status,
 )
 from bertlearn.data.hub import HubTexts, load_hub
+from bertlearn.data.names import NamedText, load_names
 from bertlearn.data.sources import SOURCES, Member, Source
+from bertlearn.data.tasks import GAP, Cloze, FilmPair, Parts, find_phrases, load_cloze, load_film_pairs
 from bertlearn.data.wikipedia import Article, load_articles
 
 __all__ = [
+    "GAP",
     "SOURCES",
     "Article",
+    "Cloze",
     "DataError",
     "Document",
+    "FilmPair",
     "HubTexts",
     "Member",
+    "NamedText",
+    "Parts",
     "Plot",
     "ReviewSet",
     "Reviews",
@@ -40,9 +47,13 @@ __all__ = [
     "cache_folder",
     "course_documents",
     "fetch",
+    "find_phrases",
     "load_articles",
     "load_bible",
+    "load_cloze",
+    "load_film_pairs",
     "load_hub",
+    "load_names",
     "load_plots",
     "load_reviews",
     "minilm_path",
