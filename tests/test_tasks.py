@@ -24,9 +24,9 @@ from bertlearn.data import (
     minilm_path,
     names,
     split_of,
+    split_sentences,
 )
 from bertlearn.data.corpora import SPLITS
-from bertlearn.data.tasks import split_sentences
 from bertlearn.spans import Span, answer_positions, bio_labels, decode_bio, pieces_to_chars, token_labels
 from bertlearn.tokenization import WordPieceTokenizer
 

@@ -23,7 +23,17 @@ from bertlearn.data.corpora import (
 from bertlearn.data.hub import HubTexts, load_hub
 from bertlearn.data.names import NamedText, load_names
 from bertlearn.data.sources import SOURCES, Member, Source
-from bertlearn.data.tasks import GAP, Cloze, FilmPair, Parts, find_phrases, load_cloze, load_film_pairs
+from bertlearn.data.tasks import (
+    GAP,
+    Cloze,
+    FilmPair,
+    Parts,
+    Phrase,
+    find_phrases,
+    load_cloze,
+    load_film_pairs,
+    split_sentences,
+)
 from bertlearn.data.wikipedia import Article, load_articles
 
 __all__ = [
@@ -38,6 +48,7 @@ __all__ = [
     "Member",
     "NamedText",
     "Parts",
+    "Phrase",
     "Plot",
     "ReviewSet",
     "Reviews",
@@ -58,5 +69,6 @@ __all__ = [
     "load_reviews",
     "minilm_path",
     "split_of",
+    "split_sentences",
     "status",
 ]

@@ -28,23 +28,46 @@ class NamedText(NamedTuple):
     spans: list[Span]
 
 
-_WORD = r"[A-ZÀ-Þ](?:[^\W\d_]|['’](?!s\b)(?=[^\W\d_])|-(?=[A-ZÀ-Þ]))+"  # Frank, O'Brien, Obi-Wan
-_BETWEEN = r"(?:'? | [A-Z]\. | [\"'“][^\"'”()]{1,20}[\"'”] )"  # as in John F. Smith, John "Eagle Eye" Smith
+# A word of a name: Frank, O'Brien, Obi-Wan; without the 's of "Frank's".
+_WORD = r"[A-ZÀ-Þ](?:[^\W\d_]|['’](?!s\b)(?=[^\W\d_])|-(?=[A-ZÀ-Þ]))+"
+# What may be between two of them, as in John F. Smith, Lil' Romeo, John "Eagle Eye" Smith.
+_BETWEEN = r"(?:'? | [A-Z]\. | [\"'“][^\"'”()]{1,20}[\"'”] )"
 _NAME = rf"{_WORD}(?:{_BETWEEN}{_WORD})*"
+# An actor, up to four words: Vivica A. Fox, M.C. Gainey, Christian de la Fuente, Cuba Gooding, Jr.
 _ACTOR = rf"(?:{_WORD}|(?:[A-Z]\.)+)(?: (?:{_WORD}|(?:[A-Z]\.)+|de|la|van|der)){{0,3}}(?:,? [JS]r\.)?"
+# Nothing but actors in parentheses; a small letter among them, so not (SIS).
 _CAST = re.compile(rf"\((?=[^)]*[a-z])(?:(?:also )?played by )?({_ACTOR}(?:(?:, | and | & ){_ACTOR})*)\)")
+# What stands before a cast, at the end of a text: an article or "in", if any, and the name.
 _BEFORE_CAST = re.compile(rf"(\b(?:an?|in|[Tt]he) )?({_NAME})(?:'s)?[,\"”' ]*$")
-_AFTER_ROLE = re.compile(  # "his wife, Ellen", "detective Sam Nico", "Mr. Brown", "a girl named Bad Girl"
+# A name after a role or a title: "his wife, Ellen", "detective Sam Nico", "Mrs. Brown", "a boy named Tom".
+_AFTER_ROLE = re.compile(
     r"\b(?:wife|husband|son|daughter|brother|sister|mother|father|friend|girlfriend|boyfriend|fiancée?|cousin"
     r"|uncle|aunt|nephew|niece|partner|named|detective|cop|agent|lawyer|boss|journalist|roommate|teacher"
     r"|Miss|Doctor|Detective|Agent|Officer|Inspector|Captain|Professor|(?:Mr|Mrs|Ms|Dr)\.?)"
     rf",? ({_NAME})"
 )
+# Titles, and other words that lead to a name and are mostly capitalized.
 _TITLE = re.compile(
     "Agent|Brother|Captain|Chief|Count|Deputy|Detective|Doctor|Dr|Enter|Father|General|Guru|However|Inspector"
     "|Jedi|Knights?|Lady|Lieutenant|Lord|Lt|Major|Marine|Miss|Mr|Mrs|Ms|Officer|Prince|Princess|Private"
     "|Professor|Psychiatrist|Queen|Rabbi|Reverend|Senator|Sergeant|Sheriff|Sir|Sister|Special|The|Zamindar"
 )
+
+
+# By reading every sentence of the test part: for a film, what else is a word of a name, and in what there is
+# none. A film's title and a mere description ("the Bride", "the Tall Man") are no names; Santa Claus is one.
+_CORRECTIONS: dict[str, tuple[list[str], list[str]]] = {
+    "agni_varsha": (["Aravasu", "Girish", "Karnad"], ["Gods"]),
+    "barefoot_to_herat": (["Majid", "Majidi"], ["MASLAKH"]),
+    "chik_yeung_tin_sai": (["Chow", "Nunn", "Lui", "Yan"], []),
+    "frida": (["Leon", "Trotsky"], ['"Frida"']),
+    "honey": (["Lil", "Romeo", "Phifer"], []),
+    "i_capture_the_castle": (["Dodie", "Smith"], []),
+    "kill_bill": (["Uma", "Thurman", "Quentin", "Tarantino"], ["Kill Bill"]),
+    "nha_fala": (["Vita"], ["Nha Fala"]),
+    "phantasms_end": ([], ["Tall Man"]),
+    "santa_clause_2_the": (["Santa", "Claus"], ["substitute Claus"]),
+}
 
 
 def load_names(corrected: bool = True) -> Parts[NamedText]:
@@ -75,22 +98,6 @@ def load_names(corrected: bool = True) -> Parts[NamedText]:
             for sentence in split_sentences(_without_cast(plot.text)):
                 part.append(NamedText(plot.film, sentence, _spans(sentence, names, hidden, words)))
     return parts
-
-
-# Films of the test part: what else is a name or part of one, and in what there is none. By reading every
-# sentence. A film's title, a mere description ("the Bride") and a species are no names; Santa Claus is one.
-_CORRECTIONS: dict[str, tuple[list[str], list[str]]] = {
-    "agni_varsha": (["Aravasu", "Girish", "Karnad"], ["Gods"]),
-    "barefoot_to_herat": (["Majid", "Majidi"], ["MASLAKH"]),
-    "chik_yeung_tin_sai": (["Chow", "Nunn", "Lui", "Yan"], []),
-    "frida": (["Leon", "Trotsky"], ['"Frida"']),
-    "honey": (["Lil", "Romeo", "Phifer"], []),
-    "i_capture_the_castle": (["Dodie", "Smith"], []),
-    "kill_bill": (["Uma", "Thurman", "Quentin", "Tarantino"], ["Kill Bill"]),
-    "nha_fala": (["Vita"], ["Nha Fala"]),
-    "phantasms_end": ([], ["Tall Man"]),
-    "santa_clause_2_the": (["Santa", "Claus"], ["substitute Claus"]),
-}
 
 
 class _Words(NamedTuple):

@@ -89,8 +89,8 @@ def _film_pairs(reviews: ReviewSet, sentences: int) -> list[FilmPair]:
     same = [pair for film in dict.fromkeys(reviews.films) for pair in _ring(film, reviews, sentences, rng)]
     rng.shuffle(same)
     same.sort(key=lambda pair: (_fresh(pair[1], reviews), len(_join(pair[1], reviews))))
-    bounds = [len(same) * chunk // (len(same) // _NEAR) for chunk in range(len(same) // _NEAR + 1)]
-    chunks = [same[start:end] for start, end in pairwise(bounds)]
+    count = len(same) // _NEAR
+    chunks = [same[a:b] for a, b in pairwise(len(same) * number // count for number in range(count + 1))]
     other = [pair for chunk in chunks for pair in _exchange(chunk, reviews.films, rng)]
     return [
         FilmPair(_join(first, reviews), _join(second, reviews), label)
@@ -109,7 +109,7 @@ def _ring(film: str, reviews: ReviewSet, sentences: int, rng: random.Random) -> 
 
 
 def _exchange(pairs: list[_Pair], films: list[str], rng: random.Random) -> list[_Pair]:
-    """Shuffle the second texts until none is of the same film as the first one."""
+    """Shuffle the second texts until none is of the same film as the first one: soon, as films are many."""
     firsts, seconds = (list(sides) for sides in zip(*pairs, strict=True))
     while any(films[first[0]] == films[second[0]] for first, second in zip(firsts, seconds, strict=True)):
         rng.shuffle(seconds)
@@ -132,13 +132,16 @@ _FUNCTION_WORD = (  # begins a sentence, but no name
     "|Later|Many|Most|No|Of|On|One|Or|Other|She|Since|Some|That|The|Their|There|These|They|This|Those|To|Under"
     "|Until|We|What|When|Where|Which|While|Who|With)"
 )
+# Lee, O'Brien, Guinea-Bissau; without the 's of "Lee's".
 _CAPITALIZED = r"[A-ZÀ-Þ](?:[^\W\d_]|['’](?!s\b)(?=[^\W\d_])|-(?=[^\W\d_]))+"
+# Whole words: "May 5, 1920", "1,500 million", "Bank of England", "photosynthesis".
 _PHRASE = re.compile(
     rf"(?<!\w)(?:(?P<date>(?:\d\d? )?{_MONTH} \d{{4}}|\d\d? {_MONTH}|{_MONTH} \d\d?(?:, \d{{4}})?)"
     r"|(?P<number>\d[\d,.]*\d(?: million| billion| percent|%)?)"
     rf"|(?!{_FUNCTION_WORD}\b)(?P<name>{_CAPITALIZED}(?:(?: | of | of the | [A-Z]\. ){_CAPITALIZED})*)"
     r"|(?P<term>[a-zà-ÿ]{8,}))(?!\w)"
 )
+# A text that ends where a sentence begins.
 _BEGINNING = re.compile(r"[.!?:][\"”’)]*\s+[\"“‘(]*$")
 _CONTEXT = 80  # words at most, so that question and context together stay short
 _MIN_WORDS = 7  # in a question
