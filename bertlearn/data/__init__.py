@@ -21,16 +21,34 @@ from bertlearn.data.corpora import (
     status,
 )
 from bertlearn.data.hub import HubTexts, load_hub
+from bertlearn.data.names import NamedText, load_names
 from bertlearn.data.sources import SOURCES, Member, Source
+from bertlearn.data.tasks import (
+    GAP,
+    Cloze,
+    FilmPair,
+    Parts,
+    Phrase,
+    find_phrases,
+    load_cloze,
+    load_film_pairs,
+    split_sentences,
+)
 from bertlearn.data.wikipedia import Article, load_articles
 
 __all__ = [
+    "GAP",
     "SOURCES",
     "Article",
+    "Cloze",
     "DataError",
     "Document",
+    "FilmPair",
     "HubTexts",
     "Member",
+    "NamedText",
+    "Parts",
+    "Phrase",
     "Plot",
     "ReviewSet",
     "Reviews",
@@ -40,12 +58,17 @@ __all__ = [
     "cache_folder",
     "course_documents",
     "fetch",
+    "find_phrases",
     "load_articles",
     "load_bible",
+    "load_cloze",
+    "load_film_pairs",
     "load_hub",
+    "load_names",
     "load_plots",
     "load_reviews",
     "minilm_path",
     "split_of",
+    "split_sentences",
     "status",
 ]
