@@ -205,7 +205,7 @@ def plot_curves(
         _plain_log_ticks(axes.xaxis, across)
     if "y" in log:
         axes.set_yscale("log")
-    if len(curves) > 4:  # so many names would cover a curve
+    if len(curves) > 3:  # so many names would cover a curve
         figure.legend(frameon=False, loc="outside right upper")
     elif len(curves) > 1:
         axes.legend(frameon=False)

@@ -71,9 +71,9 @@ def test_few_points_on_a_logarithmic_axis_are_its_ticks() -> None:
 
 
 def test_many_names_stand_beside_the_curves() -> None:
-    for count in (4, 5):
+    for count in (3, 4):
         figure = v.plot_curves([1, 2], {f"c{i}": [i, i] for i in range(count)}, "T", "x", "y").figure
-        assert (figure.axes[0].get_legend() is None) == (len(figure.legends) == 1) == (count > 4)
+        assert (figure.axes[0].get_legend() is None) == (len(figure.legends) == 1) == (count > 3)
 
 
 def test_opposite_signs_get_a_palette_around_zero() -> None:
