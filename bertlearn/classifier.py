@@ -157,6 +157,16 @@ def save_plan(plan: Plan, output: str | Path) -> None:
     write_folder(output, write)
 
 
+def describe_result(plan: Plan, tuned: Finetuned, output: str | Path) -> str:
+    """Return in some lines how well the saved model does, and how to use it."""
+    found = validation_scores(plan)
+    return (
+        f"step {tuned.step} of {tuned.run.step} was the best: validation accuracy {found['accuracy']:.3f}, "
+        f"macro-F1 {found['macro_f1']:.3f}; always the commonest label: {found['commonest']:.3f}\n"
+        f"{output} is written; to use it:\n{usage(plan, output)}"
+    )
+
+
 def usage(plan: Plan, output: str | Path) -> str:
     """Return the line of Python that uses a saved model."""
     folder = repr(str(output))

@@ -146,15 +146,10 @@ def finetune(
             print(f"stopped at step {tuned.run.step}; {output} was not written")
             return 3
         classifier.save_plan(plan, output)
-        found = classifier.validation_scores(plan)
+        print(classifier.describe_result(plan, tuned, output))
     except (OSError, ValueError, RuntimeError) as error:
         print(f"bertlearn finetune: {error}", file=sys.stderr)
         return 1
-    print(
-        f"step {tuned.step} of {tuned.run.step} was the best: validation accuracy {found['accuracy']:.3f}, "
-        f"macro-F1 {found['macro_f1']:.3f}; always the commonest label: {found['commonest']:.3f}"
-    )
-    print(f"{output} is written; to use it:\n{classifier.usage(plan, output)}")
     return 0
 
 

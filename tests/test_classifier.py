@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from bertlearn.training import Run
 
 GOOD, BAD = ["fine", "lovely", "great"], ["dull", "poor", "awful"]
 PLAIN = [a + b for a in "bcdfghjklm" for b in "aeiou"]
+Command = Callable[..., tuple[int, str, str]]
 QUICK = ("--epochs", "6", "--batch-size", "8", "--learning-rate", "3e-3", "--precision", "fp32")
 
 
@@ -62,15 +64,18 @@ def mine(tmp_path: Path) -> Path:
     return write_csv(tmp_path / "mine.csv", ("text", "label"), rows(300))
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str | Path
-) -> tuple[int, str, str]:
-    """Run `bertlearn finetune` in this process; return its status, output and errors."""
-    monkeypatch.setattr(sys, "argv", ["bertlearn", "finetune", *QUICK, *map(str, words)])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    output = capsys.readouterr()
-    return int(str(stopped.value)), output.out, output.err
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run `bertlearn finetune` in this process; give its status, output and errors."""
+
+    def command(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bertlearn", "finetune", *QUICK, *map(str, words)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        output = capsys.readouterr()
+        return int(str(stopped.value)), output.out, output.err
+
+    return command
 
 
 def ours(folder: Path, texts: list, max_length: int = 32) -> list[dict[str, float]]:
@@ -90,14 +95,10 @@ def agree(one: list[dict[str, float]], other: list[dict[str, float]]) -> bool:
 
 
 def test_a_file_becomes_a_folder_that_transformers_scores_alike(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    base: Path,
-    mine: Path,
-    tmp_path: Path,
+    run: Command, base: Path, mine: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    status, said, _ = run(monkeypatch, capsys, "--model", base, "--train", mine, "--output", out)
+    status, said, _ = run("--model", base, "--train", mine, "--output", out)
     assert status == 0
     assert said.splitlines()[:3] == [
         "2 labels: 'rotten' 135, 'fresh' 135",
@@ -119,16 +120,12 @@ def test_a_file_becomes_a_folder_that_transformers_scores_alike(
 
 
 def test_the_line_of_python_that_is_shown_runs(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    base: Path,
-    mine: Path,
-    tmp_path: Path,
+    run: Command, capsys: pytest.CaptureFixture[str], base: Path, mine: Path, tmp_path: Path
 ) -> None:
     for pooling, shown in (("cls", "from transformers import pipeline"), ("mean", "from bertlearn import")):
         out = tmp_path / f"it's {pooling}"
         words = ("--model", base, "--train", mine, "--output", out, "--pooling", pooling)
-        said = run(monkeypatch, capsys, *words)[1].splitlines()
+        said = run(*words)[1].splitlines()
         assert said[-1].startswith(shown) and said[-2] == f"{out} is written; to use it:"
         exec(said[-1], {})
         printed = capsys.readouterr().out
@@ -138,9 +135,7 @@ def test_the_line_of_python_that_is_shown_runs(
         assert agree(ours(out, ["ba fine"]), theirs(out, ["ba fine"])) == (pooling == "cls")
 
 
-def test_pairs_from_json_lines_with_a_file_to_validate_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], base: Path, tmp_path: Path
-) -> None:
+def test_pairs_from_json_lines_with_a_file_to_validate_on(run: Command, base: Path, tmp_path: Path) -> None:
     for name, count, seed in (("train", 80, 0), ("valid", 30, 1)):
         lines = [
             {"said": text, "meant": "fine" if i % 4 < 2 else "dull", "same": i % 4 in (0, 3)}
@@ -151,7 +146,7 @@ def test_pairs_from_json_lines_with_a_file_to_validate_on(
     files = ("--train", tmp_path / "train.jsonl", "--validation", tmp_path / "valid.jsonl")
     columns = ("--text-column", "said", "meant", "--label-column", "same")
     out = tmp_path / "out"
-    status, said, _ = run(monkeypatch, capsys, "--model", base, "--output", out, *files, *columns)
+    status, said, _ = run("--model", base, "--output", out, *files, *columns)
     assert status == 0
     assert "2 labels: 'true' 40, 'false' 40\n80 texts to train on, 30 to validate on" in said
     pairs = [("ba be fine", "dull"), ("dull bi", "dull")]
@@ -160,14 +155,10 @@ def test_pairs_from_json_lines_with_a_file_to_validate_on(
     assert '{"text": "a text", "text_pair": "its partner"}' in said
 
 
-def test_bad_rows_are_told_and_the_others_used(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], base: Path, tmp_path: Path
-) -> None:
+def test_bad_rows_are_told_and_the_others_used(run: Command, base: Path, tmp_path: Path) -> None:
     found = [*rows(60), ("alone",), ("", "fresh"), *rows(60, seed=1)]
     path = write_csv(tmp_path / "mine.csv", ("text", "label"), found)
-    status, said, told = run(
-        monkeypatch, capsys, "--model", base, "--train", path, "--output", tmp_path / "out"
-    )
+    status, said, told = run("--model", base, "--train", path, "--output", tmp_path / "out")
     assert status == 0 and "108 texts to train on" in said
     assert f"{path}:62: not 2 fields, as the header has\n{path}:63: empty text in the column 'text'" in told
 
@@ -192,12 +183,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_said_in_one_line_and_nothing_written(
-    name: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    base: Path,
-    mine: Path,
-    tmp_path: Path,
+    name: str, run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
 ) -> None:
     words, message = WRONG[name]
     monkeypatch.chdir(tmp_path)
@@ -205,7 +191,7 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_written(
     before = sorted(tmp_path.iterdir())
     usual = {"--model": base, "--train": mine, "--output": "out"}
     usual.pop(words[0], None)
-    status, said, told = run(monkeypatch, capsys, *(word for pair in usual.items() for word in pair), *words)
+    status, said, told = run(*(word for pair in usual.items() for word in pair), *words)
     assert status in (1, 2)
     assert message in " ".join((said + told).replace("│", " ").split())  # of the frame that tyro draws
     assert sorted(tmp_path.iterdir()) == before
@@ -226,38 +212,28 @@ def test_an_error_is_one_line_and_status_1(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_something_in_it_is_refused_before_anything_is_read(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine", encoding="utf-8")
     monkeypatch.setattr(classifier, "make_plan", pytest.fail)
     for name in ("out", "out/thesis.txt"):
         words = ("--model", "none", "--train", "none.csv", "--output", tmp_path / name)
-        status, _, told = run(monkeypatch, capsys, *words)
+        status, _, told = run(*words)
         assert status == 1
         reason = f"{tmp_path / name} is there and not empty; choose another folder, or empty it"
         assert told == f"bertlearn finetune: {reason}\n"
 
 
-def test_an_empty_folder_is_filled(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    base: Path,
-    mine: Path,
-    tmp_path: Path,
-) -> None:
+def test_an_empty_folder_is_filled(run: Command, base: Path, mine: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     words = ("--model", base, "--train", mine, "--output", tmp_path / "out", "--epochs", "1")
-    assert run(monkeypatch, capsys, *words)[0] == 0
+    assert run(*words)[0] == 0
     assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
 def test_a_full_disk_leaves_nothing_behind(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    base: Path,
-    mine: Path,
-    tmp_path: Path,
+    run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
 ) -> None:
     def full(*given: object) -> None:
         raise OSError(28, "No space left on device")
@@ -265,22 +241,18 @@ def test_a_full_disk_leaves_nothing_behind(
     monkeypatch.setattr(WordPieceTokenizer, "save_pretrained", full)  # the model is written by then
     before = sorted(tmp_path.iterdir())
     words = ("--model", base, "--train", mine, "--output", tmp_path / "out")
-    status, _, told = run(monkeypatch, capsys, *words)
+    status, _, told = run(*words)
     assert status == 1 and "bertlearn finetune: [Errno 28] No space left" in told
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_stopped_run_writes_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    base: Path,
-    mine: Path,
-    tmp_path: Path,
+    run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
 ) -> None:
     stopped = Finetuned(None, Run([], 5, False, "stopped"), 5, {})
     monkeypatch.setattr(classifier, "train_plan", lambda *given: stopped)
     words = ("--model", base, "--train", mine, "--output", tmp_path / "out")
-    status, said, _ = run(monkeypatch, capsys, *words)
+    status, said, _ = run(*words)
     assert status == 3 and f"stopped at step 5; {tmp_path / 'out'} was not written" in said
     assert not (tmp_path / "out").exists()
 
