@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bertlearn.finetuning import BertForSequenceClassification as BertForSequenceClassification
     from bertlearn.finetuning import BertForTokenClassification as BertForTokenClassification
     from bertlearn.finetuning import predict as predict
+    from bertlearn.finetuning import sentence_vectors as sentence_vectors
     from bertlearn.ladder import load_rung as load_rung
     from bertlearn.pretraining import BertForMaskedLM as BertForMaskedLM
     from bertlearn.pretraining import BertForPreTraining as BertForPreTraining
@@ -56,6 +57,7 @@ _HOME = {
     "minilm_path": "data",
     "predict": "finetuning",
     "scaled_dot_product_attention": "attention",
+    "sentence_vectors": "finetuning",
     "train_wordpiece": "tokenization",
     "use": "checks.swap",
 }

@@ -433,6 +433,38 @@ def predict(
     return probs
 
 
+@torch.no_grad()
+def sentence_vectors(
+    encoder: BertModel,
+    tokenizer: WordPieceTokenizer,
+    texts: Sequence[str],
+    batch_size: int = 64,
+    max_length: int | None = None,
+) -> Tensor:
+    """Return one vector for each text: the mean of its tokens' last hidden states.
+
+    Args:
+        encoder: such as MiniLM, which was trained to give texts of like meaning like vectors.
+        tokenizer, batch_size, max_length: see `predict`.
+        texts: N texts.
+
+    Returns:
+        float32 (N, H) on the CPU, in the order of the texts, not normalized.
+
+    Raises:
+        ValueError: an empty text, or what `encode` refuses.
+    """
+    limit = encoder.config.max_position_embeddings if max_length is None else max_length
+    encodings = encode_texts(tokenizer, texts, limit)
+    vectors = torch.zeros(len(encodings), encoder.config.hidden_size)
+    for rows, output in outputs(encoder, tokenizer, encodings, batch_size):
+        hidden = output.last_hidden_state  # (B, S, H)
+        lengths = torch.tensor([len(encodings[row].input_ids) for row in rows])
+        keep = torch.arange(hidden.shape[1]) < lengths[:, None]  # (B, S)
+        vectors[rows] = mean_pooling(hidden.float().cpu(), keep)
+    return vectors
+
+
 def encode_texts(
     tokenizer: WordPieceTokenizer, texts: Sequence[str] | Sequence[Pair], max_length: int
 ) -> list[Encoding]:

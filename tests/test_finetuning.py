@@ -25,6 +25,7 @@ from bertlearn.finetuning import (
     BertForTokenClassification,
     new_parameters,
     predict,
+    sentence_vectors,
 )
 from bertlearn.pretraining import IGNORE, BertForMaskedLM
 from bertlearn.tokenization import SPECIAL_TOKENS, WordPieceTokenizer
@@ -579,6 +580,18 @@ def test_predict_keeps_no_graph_and_gives_float32_of_a_half_precise_model(
     assert largest(rough.sum(1), torch.ones(9)) < 1e-5
     assert largest(rough, exact) < 0.1
     assert not exact.requires_grad
+
+
+def test_vectors_of_sentences_are_means_in_the_order_of_the_texts(tokenizer: WordPieceTokenizer) -> None:
+    encoder, texts = varied("mean").bert, some_texts(40)
+    found = sentence_vectors(encoder, tokenizer, texts, batch_size=7, max_length=32)
+    for text, vector in zip(texts, found, strict=True):
+        batch = tokenizer.encode_batch([text], max_length=32)
+        with torch.no_grad():
+            alone = mean_pooling(encoder(**batch._asdict()).last_hidden_state, batch.attention_mask)
+        torch.testing.assert_close(vector, alone[0], atol=1e-5, rtol=1e-4)
+    assert found.dtype == torch.float32 and not found.requires_grad
+    assert sentence_vectors(encoder, tokenizer, []).shape == (0, encoder.config.hidden_size)
 
 
 def test_a_bar_shows_only_for_long_work(

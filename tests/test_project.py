@@ -67,12 +67,18 @@ ALLOWED = {  # module or folder: what of the package it may import
         "weights",
     },
     "doctor": {"config", "data", "encoder"},
+    "results": set(),
     "tables": {"shards"},
     "finetune": {"finetuning", "history", "options", "pretraining", "spans", "tokenization", "training"},
     "classifier": {
         *("data", "encoder", "finetune", "finetuning", "history", "ladder", "options", "shards", "tables"),
         *("tokenization", "weights"),
     },
+    "evaluation": set(),
+    "attribution": {"finetuning", "spans", "tokenization"},
+    "ablation": {"config", "encoder", "finetune", "finetuning"},
+    "behavior": set(),
+    "model_card": {"behavior", "config", "weights"},
     "cli": {
         *("classifier", "data", "distributed", "doctor", "options", "pretrain", "shards", "tokenization"),
         "weights",

@@ -12,6 +12,7 @@ import argparse
 import ast
 import hashlib
 import re
+import symtable
 import sys
 import threading
 import time
@@ -121,7 +122,7 @@ def solved(notebook: NotebookNode, solutions: Path) -> NotebookNode:
     copy = nbformat.from_dict(notebook)
     for cell in copy.cells:
         if "exercise" in tags(cell):
-            names = [node.name for node in ast.parse(cell.source).body if isinstance(node, ast.FunctionDef)]
+            names = functions(cell)
             missing = [name for name in names if name not in answers]
             if missing or not names:
                 raise ValueError(
@@ -129,6 +130,74 @@ def solved(notebook: NotebookNode, solutions: Path) -> NotebookNode:
                 )
             cell.source = "\n\n\n".join(answers[name] for name in names)
     return copy
+
+
+def functions(cell: NotebookNode) -> list[str]:
+    return [node.name for node in ast.parse(cell.source).body if isinstance(node, ast.FunctionDef)]
+
+
+def only_checks(notebook: NotebookNode) -> NotebookNode:
+    """Return a copy with the exercises, their checks, and of the other code cells only what these need.
+
+    A cell is needed if it binds or changes a name that a needed cell below it reads. The others are run by
+    nbval as they are; to run them again beside the solutions would take minutes and tell nothing new.
+    """
+    copy = nbformat.from_dict(notebook)
+    own = {name for cell in code_cells(copy) if "exercise" in tags(cell) for name in functions(cell)}
+    kept, names = [], set[str]()
+    for cell in reversed(code_cells(copy)):
+        tree = ast.parse(cell.source)
+        bound, changed, read = _bound(tree), _changed(tree), _read(tree)
+        if "exercise" in tags(cell) or read & own or (bound | changed) & names:
+            kept.append(cell)
+            names = (names - bound) | (read - own)
+    copy.cells = kept[::-1]
+    return copy
+
+
+def _bound(tree: ast.AST) -> set[str]:
+    """Return the names that some lines give a value."""
+    table = symtable.symtable(ast.unparse(tree), "cell", "exec")
+    return {
+        symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()
+    }
+
+
+def _changed(tree: ast.Module) -> set[str]:
+    """Return the names into whose objects a cell writes, or on which it calls a method for its effect."""
+    found = set[str]()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
+                found.add(_root(node))
+            case ast.Expr(value=ast.Call(func=ast.Attribute() as method)):
+                found.add(_root(method))
+    return found
+
+
+def _root(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _read(tree: ast.Module) -> set[str]:
+    """Return the names that a cell must find."""
+    found, bound = set[str](), set[str]()
+    for line in tree.body:
+        found |= _globals(symtable.symtable(ast.unparse(line), "cell", "exec")) - bound
+        bound |= _bound(line)
+    return found
+
+
+def _globals(table: symtable.SymbolTable) -> set[str]:
+    """Return the names that some lines, or functions in them, look up outside themselves."""
+    own = {
+        symbol.get_name()
+        for symbol in table.get_symbols()
+        if symbol.is_referenced() and (table.get_type() == "module" or symbol.is_global())
+    }
+    return own.union(*map(_globals, table.get_children()))
 
 
 def faults(notebook: NotebookNode, name: str) -> list[str]:

@@ -12,25 +12,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Function = Callable[..., Any]
 
 
 class Wrong(NamedTuple):
-    """A known mistake: a function that makes it, and a question that leads the learner to it."""
+    """A known mistake: a function that makes it, and a question that leads the learner to it.
+
+    Where it can be made in many ways, a symptom tells: called with an attempt's value and the arguments of a
+    case, it says whether the value has this mistake. It is asked where no variant gives just the same.
+    """
 
     function: Function
     question: str
+    symptom: Callable[..., bool] | None = None
 
 
 class Outcome(NamedTuple):
-    """What one call gave: a value, or the error it ended in; and whether it changed its inputs."""
+    """What one call gave: a value, or the error it ended in; and how it changed its inputs."""
 
     value: Any
     error: BaseException | None
-    changed_inputs: bool
+    changed: str | None  # what it did to its inputs
 
 
 @dataclass(frozen=True)
@@ -91,23 +97,26 @@ class Exercise:
         return Result(self.name, False, "\n  ".join(lines), mistake=mistake)
 
     def _right(self, outcome: Outcome, expected: Any) -> bool:
-        return outcome.error is None and not outcome.changed_inputs and self._equal(outcome.value, expected)
+        return outcome.error is None and not outcome.changed and self._equal(outcome.value, expected)
 
     def _equal(self, value: Any, expected: Any) -> bool:
         return difference(value, expected, self.tolerance) is None
 
     def _recognize(self, outcomes: Mapping[str, Outcome]) -> str | None:
-        """Return the name of the wrong variant that gives the same on every case, or None."""
+        """Return the name of the wrong variant that gives the same on every case or whose symptom shows."""
         for name, wrong in self.wrong.items():
             theirs = {label: run(wrong.function, args) for label, args in self.cases.items()}
             if all(self._alike(outcomes[label], theirs[label]) for label in self.cases):
+                return name
+        for name, wrong in self.wrong.items():
+            if any(_has(wrong.symptom, outcomes[label], args) for label, args in self.cases.items()):
                 return name
         return None
 
     def _alike(self, one: Outcome, other: Outcome) -> bool:
         if one.error is not None or other.error is not None:
             return type(one.error) is type(other.error)
-        return one.changed_inputs == other.changed_inputs and self._equal(one.value, other.value)
+        return one.changed == other.changed and self._equal(one.value, other.value)
 
     def _diagnosis(
         self,
@@ -138,12 +147,24 @@ class Exercise:
 
 def run(function: Function, args: tuple[Any, ...]) -> Outcome:
     """Call `function` on copies of `args`, so that no attempt can spoil the inputs of the next."""
-    given = copy.deepcopy(args)
+    given, gradients = copy.deepcopy(args), torch.is_grad_enabled()
     try:
         value = function(*given)
+        left_off = gradients and not torch.is_grad_enabled()
     except (Exception, SystemExit) as error:
-        return Outcome(None, error, False)
-    return Outcome(value, None, difference(given, args, 0.0) is not None)
+        return Outcome(None, error, None)
+    finally:
+        torch.set_grad_enabled(gradients)
+    return Outcome(value, None, "gradients left off" if left_off else difference(given, args, 0.0))
+
+
+def _has(symptom: Callable[..., bool] | None, outcome: Outcome, args: tuple[Any, ...]) -> bool:
+    if symptom is None or outcome.error is not None:
+        return False
+    try:
+        return bool(symptom(outcome.value, *copy.deepcopy(args)))
+    except Exception:  # the value may be anything at all
+        return False
 
 
 def is_stub(error: BaseException | None) -> bool:
@@ -170,7 +191,7 @@ def describe(outcome: Outcome, expected: Any, tolerance: float) -> str:
 def difference(value: Any, expected: Any, tolerance: float) -> str | None:
     """Say how `value` differs from `expected`, or None where they are equal up to `tolerance`.
 
-    Compares tensors, numbers, text, and tuples, lists and dictionaries of them.
+    Compares tensors, numbers, text, models (mode and weights), and tuples, lists and dictionaries of them.
     """
     if isinstance(expected, Tensor):
         return _tensor_difference(value, expected, tolerance)
@@ -182,7 +203,15 @@ def difference(value: Any, expected: Any, tolerance: float) -> str | None:
         return _dict_difference(value, expected, tolerance)
     if isinstance(expected, list | tuple):
         return _sequence_difference(value, expected, tolerance)
+    if isinstance(expected, nn.Module) and isinstance(value, nn.Module):
+        return _model_difference(value, expected, tolerance)
     return None if value is expected or type(value) is type(expected) else _unequal(value, expected)
+
+
+def _model_difference(value: nn.Module, expected: nn.Module, tolerance: float) -> str | None:
+    if [part.training for part in value.modules()] != [part.training for part in expected.modules()]:
+        return "the model is in another mode, training or evaluation"
+    return difference(dict(value.state_dict()), dict(expected.state_dict()), tolerance)
 
 
 def _tensor_difference(value: Any, expected: Tensor, tolerance: float) -> str | None:
@@ -206,7 +235,7 @@ def _tensor_difference(value: Any, expected: Tensor, tolerance: float) -> str | 
 
 
 def _number_difference(value: Any, expected: float, tolerance: float) -> str | None:
-    if isinstance(value, Tensor) and value.numel() == 1:
+    if isinstance(value, np.generic) or (isinstance(value, Tensor) and value.numel() == 1):
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"a number is expected, yours is {_kind(value)}"
