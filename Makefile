@@ -15,7 +15,7 @@ LAB_FLAGS := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test fast lint doctor notebooks ladder lock clean
+.PHONY: help setup lab test fast lint doctor notebooks ladder results lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ ladder: setup ## pretrain the checkpoints of chapter 4 anew (an hour or two; goe
 	$(BIN)/python tools/make_ladder.py vocabulary
 	$(BIN)/python tools/make_ladder.py train ladder-run
 	$(BIN)/python tools/make_ladder.py bands
+
+results: setup ## compute the stored results of chapters 5 and 6 anew (some hours; goes on after an interruption)
+	$(BIN)/python tools/make_results.py
 
 lock: $(VENV)/.ready-dev ## lock every package anew in constraints.txt
 	$(PIP) uv

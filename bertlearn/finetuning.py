@@ -7,6 +7,7 @@ the training loop is `training`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,7 +27,7 @@ from bertlearn.weights import PreTrainedModel
 Pair = tuple[str, str]
 Model = TypeVar("Model", bound=nn.Module)
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-PATIENCE = 2.0  # seconds before a progress bar appears
+PATIENCE = float(os.environ.get("BERTLEARN_PATIENCE", "2"))  # seconds before a progress bar appears
 
 
 class ClassifierOutput(NamedTuple):

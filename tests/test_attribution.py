@@ -209,6 +209,15 @@ def test_texts_of_all_lengths_are_deleted_from_at_once() -> None:
     assert deletion(model, TOKENIZER, [], [], 2).shape == (0,)
 
 
+def test_the_label_is_that_of_the_whole_text() -> None:
+    """Without its words a text may be called something else; the drop is that of the first label."""
+    model, texts = classifier("mean", labels=2, seed=1), some_texts(12)
+    whole = [integrated_gradients(model, TOKENIZER, text, steps=2) for text in texts]
+    drops = deletion(model, TOKENIZER, texts, [own.scores for own in whole], 99)
+    assert drops == pytest.approx([own.log_odds - own.baseline_log_odds for own in whole], abs=1e-4)
+    assert min(own.log_odds for own in whole) > 0 > min(own.baseline_log_odds for own in whole)
+
+
 def test_integrated_gradients_find_what_counts() -> None:
     model, texts = classifier("mean", labels=2), some_texts(40)
     found = [integrated_gradients(model, TOKENIZER, text, steps=16).scores for text in texts]

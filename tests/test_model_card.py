@@ -19,7 +19,11 @@ from bertlearn.config import BertConfig
 from bertlearn.finetuning import BertForSequenceClassification
 from bertlearn.model_card import CardFacts, write_model_card
 
-FAILURES = [Failure("a fine film", "a fnie film", 0.93, 0.41), Failure("He lost", "She lost", 0.2, 0.4)]
+FAILURES = [
+    Failure("a fine film", "a fnie film", 0.93, 0.41),
+    Failure("He lost", "She lost", 0.2, 0.4),
+    Failure("a third", "a thrid", 0.5, 0.3),
+]
 OUTCOMES = [
     Outcome("typo", "invariance", 50, 48, FAILURES),
     Outcome("praise negated", "minimum functionality", 40, 39, [Failure("Bad.", None, 0.6, None)]),
@@ -92,9 +96,11 @@ def test_the_page_says_all_of_it(tmp_path: Path) -> None:
         "praise added direction 9 of 9 70% to 100%",
         "typo: a fine film (0.93) – a fnie film (0.41)",
         "praise negated: Bad. (0.60)",
+        "typo: He lost (0.20) – She lost (0.40)",
         "torch 2.13.0 seed 0",
     ):
         assert part in text, part
+    assert "a third" not in text  # the two worst are enough
 
 
 def test_without_tests_and_provenance_there_are_no_empty_parts(tmp_path: Path) -> None:
@@ -161,6 +167,12 @@ def test_a_text_is_shown_as_it_is(text: str, tmp_path: Path) -> None:
     assert re.sub(r">[^<]*", ">", html) == expected
     assert words(html).count(" ".join(text.split())) >= 10
     assert card.data.model_name == card.data.eval_results[0].dataset_name == " ".join(text.split())
+
+
+def test_addresses_are_no_links_where_bare_ones_are(tmp_path: Path) -> None:
+    """GitHub's Markdown makes links of more than mistune does."""
+    write_model_card(a_model(tmp_path), replace(FACTS, limits=["see www.example.org, me@example.org"]))
+    assert r"see www\.example.org, me\@example.org" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 def test_labels_are_texts_too(tmp_path: Path) -> None:

@@ -1,0 +1,627 @@
+"""Compute the results that chapters 5 and 6 read, bertlearn/results/*.json, anew.
+
+    python tools/make_results.py                   everything that is missing (some hours on two cores)
+    python tools/make_results.py split models      some files only
+    python tools/make_results.py --part 1/2        half of the runs; the other half in a second terminal
+
+What each run found is kept in a folder (--work), so that an interrupted series goes on where it was. A file
+is replaced when all of its runs are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import expit
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.pipeline import Pipeline, make_pipeline
+from textblob import TextBlob
+from tqdm import tqdm
+
+from bertlearn import load_reviews
+from bertlearn.ablation import head_importance, without_heads
+from bertlearn.attribution import attention_scores, deletion, integrated_gradients
+from bertlearn.behavior import behavior_tests, run_tests
+from bertlearn.classifier import load_encoder
+from bertlearn.data.corpora import Reviews, ReviewSet
+from bertlearn.data.sources import SOURCES
+from bertlearn.encoder import BertModel
+from bertlearn.finetune import Features, finetune, predict_logits, text_features
+from bertlearn.finetuning import BertForSequenceClassification, sentence_vectors
+from bertlearn.options import FinetuneOptions
+from bertlearn.results import COLUMNS, RESULTS, Row, check_rows
+from bertlearn.tokenization import WordPieceTokenizer
+from bertlearn.weights import write_whole
+
+LABELS = ["rotten", "fresh"]
+MAX_LENGTH = 64
+OWN = FinetuneOptions(epochs=4, learning_rate=3e-4)
+MINILM = FinetuneOptions(epochs=2, learning_rate=1e-4)
+RECIPES = {
+    "own BERT, not pretrained": OWN,
+    "own BERT, pretrained": OWN,
+    "MiniLM, fine-tuned": MINILM,
+}
+SEEDS = {
+    "own BERT, not pretrained": 5,
+    "own BERT, pretrained": 5,
+    "MiniLM, fine-tuned": 3,
+}
+CURVES = (
+    "TF-IDF",
+    "MiniLM, frozen",
+    "own BERT, not pretrained",
+    "own BERT, pretrained",
+    "MiniLM, fine-tuned",
+)
+TFIDF_GRID = [(n, c) for n in (1, 2, 3) for c in (1.0, 3.0, 10.0)]  # words in a row, 1 / strength
+FROZEN_GRID = (0.1, 1.0, 10.0, 100.0)
+SIZES = (100, 300, 1000, 3000)
+CURVE_SEEDS = 3
+SPLIT_SEEDS = 20
+HEADS_AT_A_TIME = 12
+WITHOUT_HEADS = 400  # sentences to measure what is missing without a head
+EXPLAINED = 200  # sentences
+REMOVED = (1, 2, 3, 5, 8)  # tokens
+CHOICE = FinetuneOptions(epochs=2, learning_rate=3e-4)
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "learning_rate": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
+    "trainable_layers": (0, 1, 2),
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What makes one file: its runs by name, each giving some rows, and the settings that they follow."""
+
+    settings: dict[str, Any]
+    runs: dict[str, Callable[[], list[Row]]]
+
+
+# 1. Models without a transformer
+
+
+@cache
+def reviews() -> Reviews:
+    return load_reviews()
+
+
+def accuracy(log_odds: Iterable[float], part: ReviewSet) -> float:
+    return float(accuracy_score(part.labels, [int(x > 0) for x in log_odds]))
+
+
+def model_row(model: str, seed: int | None, log_odds: list[list[float]], **measured: Any) -> Row:
+    """Return a row of "models" from the log-odds of the validation and the test part."""
+    validation, test = reviews().validation, reviews().test
+    return {
+        "model": model,
+        "seed": seed,
+        "accuracy": round(accuracy(log_odds[1], test), 4),
+        "macro_f1": round(float(f1_score(test.labels, [x > 0 for x in log_odds[1]], average="macro")), 4),
+        "validation_accuracy": round(accuracy(log_odds[0], validation), 4),
+        **measured,
+        "validation_log_odds": [round(x, 3) for x in log_odds[0]],
+        "test_log_odds": [round(x, 3) for x in log_odds[1]],
+    }
+
+
+def timed(score: Callable[[list[str]], list[float]], texts: list[str]) -> tuple[list[float], float]:
+    """Return what a model says of texts, and how many it does in a second of one core."""
+    start = time.process_time()
+    found = score(texts)
+    return found, round(len(texts) / (time.process_time() - start), 1)
+
+
+def commonest_label() -> list[Row]:
+    share = float(np.mean(reviews().train.labels))
+    odds = float(np.log(share / (1 - share)))
+    log_odds = [[odds] * len(part.labels) for part in (reviews().validation, reviews().test)]
+    return [
+        model_row(
+            "commonest label", None, log_odds, core_minutes=0.0, parameters=1, sentences_per_core_second=1e6
+        )
+    ]
+
+
+def polarity(texts: list[str]) -> list[float]:
+    return [float(TextBlob(text).sentiment.polarity) for text in texts]
+
+
+def lexicon() -> list[Row]:
+    """Fresh is what the words' mean polarity puts above a threshold, the best one on training."""
+    start = time.process_time()
+    train = np.array(polarity(reviews().train.sentences))
+    labels = np.array(reviews().train.labels)
+    threshold = max(np.linspace(-0.2, 0.2, 41), key=lambda x: np.mean((train > x) == labels))
+    minutes = round((time.process_time() - start) / 60, 2)
+    validation, _ = timed(polarity, reviews().validation.sentences)
+    test, speed = timed(polarity, reviews().test.sentences)
+    log_odds = [[x - float(threshold) for x in scores] for scores in (validation, test)]
+    return [
+        model_row(
+            "lexicon", None, log_odds, core_minutes=minutes, parameters=1, sentences_per_core_second=speed
+        )
+    ]
+
+
+def tfidf(words: int, c: float) -> Pipeline:
+    vectors = TfidfVectorizer(ngram_range=(1, words), min_df=2, sublinear_tf=True)
+    return make_pipeline(vectors, LogisticRegression(C=c, max_iter=1000))
+
+
+def best_tfidf(train: ReviewSet, validation: ReviewSet) -> Pipeline:
+    """Return the pipeline of the grid that does best on the validation part."""
+    models = [tfidf(*setting).fit(train.sentences, train.labels) for setting in TFIDF_GRID]
+    return max(models, key=lambda model: model.score(validation.sentences, validation.labels))
+
+
+def tfidf_model() -> list[Row]:
+    start = time.process_time()
+    model = best_tfidf(reviews().train, reviews().validation)
+    minutes = round((time.process_time() - start) / 60, 2)
+    score = lambda texts: model.decision_function(texts).tolist()  # noqa: E731
+    test, speed = timed(score, reviews().test.sentences)
+    log_odds = [score(reviews().validation.sentences), test]
+    count = model[-1].coef_.size + 1
+    return [
+        model_row(
+            "TF-IDF", None, log_odds, core_minutes=minutes, parameters=count, sentences_per_core_second=speed
+        )
+    ]
+
+
+# 2. MiniLM as it is, with a linear layer
+
+
+@cache
+def frozen_vectors() -> np.ndarray:
+    """Return MiniLM's vector of each sentence of the file."""
+    encoder, tokenizer = load_encoder("minilm")
+    return sentence_vectors(encoder, tokenizer, reviews().sentences, max_length=MAX_LENGTH).numpy()
+
+
+@cache
+def place_of() -> dict[tuple[str, str], int]:
+    return {pair: row for row, pair in enumerate(zip(reviews().sentences, reviews().films, strict=True))}
+
+
+def vectors_of(part: ReviewSet) -> np.ndarray:
+    rows = [place_of()[pair] for pair in zip(part.sentences, part.films, strict=True)]
+    return frozen_vectors()[rows]
+
+
+def best_linear(train: ReviewSet, validation: ReviewSet) -> LogisticRegression:
+    models = [
+        LogisticRegression(C=c, max_iter=5000).fit(vectors_of(train), train.labels) for c in FROZEN_GRID
+    ]
+    return max(models, key=lambda model: model.score(vectors_of(validation), validation.labels))
+
+
+def frozen_model() -> list[Row]:
+    start = time.process_time()
+    model = best_linear(reviews().train, reviews().validation)
+    minutes = round((time.process_time() - start) / 60, 2)
+    encoder, tokenizer = load_encoder("minilm")
+    _, speed = timed(
+        lambda texts: sentence_vectors(encoder, tokenizer, texts, max_length=MAX_LENGTH).tolist(),
+        reviews().test.sentences,
+    )
+    parts = (reviews().validation, reviews().test)
+    log_odds = [model.decision_function(vectors_of(part)).tolist() for part in parts]
+    count = sum(parameter.numel() for parameter in encoder.parameters()) + model.coef_.size + 1
+    return [
+        model_row(
+            "MiniLM, frozen",
+            None,
+            log_odds,
+            core_minutes=minutes,
+            parameters=count,
+            sentences_per_core_second=speed,
+        )
+    ]
+
+
+# 3. Fine-tuned models
+
+
+def new_model(name: str, seed: int) -> tuple[BertForSequenceClassification, WordPieceTokenizer]:
+    """Return the model of that name with a new head, not yet trained."""
+    encoder, tokenizer = load_encoder("minilm" if name.startswith("MiniLM") else "ladder")
+    if name == "own BERT, not pretrained":
+        torch.manual_seed(seed)
+        encoder = BertModel(encoder.config)
+    head = torch.Generator().manual_seed(seed)
+    return BertForSequenceClassification.from_encoder(encoder, LABELS, head, pooling="mean"), tokenizer
+
+
+def features(tokenizer: WordPieceTokenizer, part: ReviewSet) -> Features:
+    return text_features(tokenizer, part.sentences, part.labels, MAX_LENGTH)
+
+
+def log_odds_of(
+    model: BertForSequenceClassification, tokenizer: WordPieceTokenizer, texts: list[str]
+) -> list[float]:
+    logits = torch.stack(predict_logits(model, text_features(tokenizer, texts, [0] * len(texts), MAX_LENGTH)))
+    return (logits[:, 1] - logits[:, 0]).tolist()
+
+
+def train_model(
+    name: str, train: ReviewSet, options: FinetuneOptions
+) -> tuple[BertForSequenceClassification, WordPieceTokenizer, float]:
+    """Return the model, its tokenizer and the minutes it took, of one core."""
+    model, tokenizer = new_model(name, options.seed)
+    start = time.process_time()
+    found = finetune(model, features(tokenizer, train), features(tokenizer, reviews().validation), options)
+    if not found.run.finished:
+        raise KeyboardInterrupt
+    return model, tokenizer, round((time.process_time() - start) / 60, 2)
+
+
+def fine_tuned_model(name: str, seed: int, work: Path) -> list[Row]:
+    model, tokenizer, minutes = train_model(name, reviews().train, replace(RECIPES[name], seed=seed))
+    score = partial(log_odds_of, model, tokenizer)
+    test, speed = timed(score, reviews().test.sentences)
+    folder = model_folder(work, name, seed)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder, MAX_LENGTH)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    log_odds = [score(reviews().validation.sentences), test]
+    return [
+        model_row(
+            name, seed, log_odds, core_minutes=minutes, parameters=count, sentences_per_core_second=speed
+        )
+    ]
+
+
+def model_folder(work: Path, name: str, seed: int) -> Path:
+    return work / "fine-tuned" / f"{name} {seed}"
+
+
+def models(work: Path) -> Experiment:
+    runs: dict[str, Callable[[], list[Row]]] = {
+        "commonest label": commonest_label,
+        "lexicon": lexicon,
+        "TF-IDF": tfidf_model,
+        "MiniLM, frozen": frozen_model,
+    }
+    for name, count in SEEDS.items():
+        for seed in range(count):
+            runs[f"{name} {seed}"] = partial(fine_tuned_model, name, seed, work)
+    return Experiment(recipes(), runs)
+
+
+def recipes() -> dict[str, Any]:
+    return {name: asdict(options) for name, options in RECIPES.items()} | {
+        "max_length": MAX_LENGTH,
+        "pooling": "mean",
+        "TF-IDF (n-grams, C)": TFIDF_GRID,
+        "MiniLM, frozen (C)": FROZEN_GRID,
+    }
+
+
+# 4. How much text is needed
+
+
+def part_of(rows: list[int], part: ReviewSet) -> ReviewSet:
+    columns = (part.sentences, part.labels, part.films)
+    return ReviewSet(*([column[row] for row in rows] for column in columns))  # type: ignore[arg-type]
+
+
+def some_sentences(count: int, seed: int) -> ReviewSet:
+    return part_of(random.Random(seed).sample(range(len(reviews().train)), count), reviews().train)
+
+
+def few_options(name: str, count: int, seed: int) -> FinetuneOptions:
+    """Return the recipe, with so many epochs that there are as many steps as 1,000 sentences give."""
+    recipe = RECIPES[name]
+    return replace(recipe, epochs=max(recipe.epochs, recipe.epochs * 1000 // count), seed=seed)
+
+
+def curve_point(name: str, count: int, seed: int) -> list[Row]:
+    train, validation, test = some_sentences(count, seed), reviews().validation, reviews().test
+    if name == "TF-IDF":
+        found = best_tfidf(train, validation).score(test.sentences, test.labels)
+    elif name == "MiniLM, frozen":
+        found = best_linear(train, validation).score(vectors_of(test), test.labels)
+    else:
+        model, tokenizer, _ = train_model(name, train, few_options(name, count, seed))
+        found = accuracy(log_odds_of(model, tokenizer, test.sentences), test)
+    return [{"model": name, "sentences": count, "seed": seed, "accuracy": round(float(found), 4)}]
+
+
+def all_sentences() -> list[Row]:
+    """Return the last points of the curves, from the file of models."""
+    rows = json.loads((RESULTS / "models.json").read_text(encoding="utf-8"))["rows"]
+    return [
+        {
+            "model": row["model"],
+            "sentences": len(reviews().train),
+            "seed": row["seed"] or 0,
+            "accuracy": row["accuracy"],
+        }
+        for row in rows
+        if row["model"] in CURVES
+    ]
+
+
+def learning_curve(work: Path) -> Experiment:
+    runs: dict[str, Callable[[], list[Row]]] = {
+        f"{name} {count} {seed}": partial(curve_point, name, count, seed)
+        for count in SIZES
+        for name in CURVES
+        for seed in range(CURVE_SEEDS)
+    }
+    return Experiment(recipes() | {"sizes": SIZES}, runs | {"all": all_sentences})
+
+
+# 5. Split at random, or by film
+
+
+def split_rows(films: list[str], by_film: bool, seed: int) -> tuple[list[int], list[int]]:
+    """Return nine tenths of the rows and the last tenth; by film, no film has rows in both."""
+    rng = random.Random(seed)
+    units = sorted(set(films)) if by_film else list(range(len(films)))
+    rng.shuffle(units)
+    place = {unit: number for number, unit in enumerate(units)}
+    rows = sorted(range(len(films)), key=lambda row: place[films[row] if by_film else row])
+    cut = len(films) * 9 // 10
+    while by_film and films[rows[cut]] == films[rows[cut - 1]]:
+        cut += 1
+    return rows[:cut], rows[cut:]
+
+
+def split_point(by_film: bool, seed: int) -> list[Row]:
+    whole = ReviewSet(reviews().sentences, reviews().labels, reviews().films)
+    train, test = (part_of(rows, whole) for rows in split_rows(whole.films, by_film, seed))
+    linear = LogisticRegression(C=10.0, max_iter=5000).fit(vectors_of(train), train.labels)
+    found = {
+        "TF-IDF": tfidf(2, 10.0).fit(train.sentences, train.labels).score(test.sentences, test.labels),
+        "MiniLM, frozen": linear.score(vectors_of(test), test.labels),
+    }
+    split = "film" if by_film else "random"
+    return [
+        {"model": name, "split": split, "seed": seed, "accuracy": round(float(score), 4)}
+        for name, score in found.items()
+    ]
+
+
+def split(work: Path) -> Experiment:
+    runs = {
+        f"{'film' if by_film else 'random'} {seed}": partial(split_point, by_film, seed)
+        for seed in range(SPLIT_SEEDS)
+        for by_film in (False, True)
+    }
+    settings = {"TF-IDF": {"n-grams": 2, "C": 10.0}, "MiniLM, frozen": {"C": 10.0}, "test": 0.1}
+    return Experiment(settings, runs)
+
+
+# 6. Inside the fine-tuned MiniLM, and what models do with changed sentences
+
+
+def load_tuned(work: Path, name: str, seed: int) -> tuple[BertForSequenceClassification, WordPieceTokenizer]:
+    """Return a model that the experiment "models" has kept."""
+    folder = model_folder(work, name, seed)
+    return BertForSequenceClassification.from_pretrained(folder), WordPieceTokenizer.from_pretrained(folder)
+
+
+def some_held_out() -> ReviewSet:
+    rows = random.Random(0).sample(range(len(reviews().validation)), WITHOUT_HEADS)
+    return part_of(rows, reviews().validation)
+
+
+def single_heads(work: Path) -> list[Row]:
+    model, tokenizer = load_tuned(work, "MiniLM, fine-tuned", 0)
+    return [
+        {
+            "kind": "none" if found.layer is None else "one",
+            "order": None,
+            "off": int(found.layer is not None),
+            **{name: round(x, 4) if isinstance(x, float) else x for name, x in found._asdict().items()},
+        }
+        for found in head_importance(model, features(tokenizer, some_held_out()))
+    ]
+
+
+def head_order(work: Path, order: str) -> list[tuple[int, int]]:
+    """Return all heads, those to switch off first at the front."""
+    alone = [row for row in read_kept(work, "heads", "one by one") if row["kind"] == "one"]
+    heads = [(row["layer"], row["head"]) for row in sorted(alone, key=lambda row: row["loss"])]
+    if order.startswith("random"):
+        random.Random(order).shuffle(heads)
+    return heads[::-1] if order == "most important first" else heads
+
+
+def fewer_heads(work: Path, order: str) -> list[Row]:
+    model, tokenizer = load_tuned(work, "MiniLM, fine-tuned", 0)
+    validation, heads = some_held_out(), head_order(work, order)
+    rows = []
+    for off in range(0, len(heads) + 1, HEADS_AT_A_TIME):
+        with without_heads(model, heads[:off]):
+            odds = np.array(log_odds_of(model, tokenizer, validation.sentences))
+        loss = float(log_loss(validation.labels, expit(odds)))
+        rows.append(
+            {"kind": "cumulative", "layer": None, "head": None, "order": order, "off": off}
+            | {"loss": round(loss, 4), "accuracy": round(accuracy(odds, validation), 4)}
+        )
+    return rows
+
+
+def heads(work: Path) -> Experiment:
+    orders = ("least important first", "most important first", "random 0", "random 1", "random 2")
+    runs: dict[str, Callable[[], list[Row]]] = {"one by one": partial(single_heads, work)}
+    runs |= {order: partial(fewer_heads, work, order) for order in orders}
+    return Experiment({"model": "MiniLM, fine-tuned", "seed": 0, "validation sentences": WITHOUT_HEADS}, runs)
+
+
+def token_scores(
+    method: str, model: BertForSequenceClassification, tokenizer: WordPieceTokenizer, text: str, number: int
+) -> np.ndarray:
+    if method == "integrated gradients":
+        return integrated_gradients(model, tokenizer, text, max_length=MAX_LENGTH).scores
+    if method == "attention":
+        return attention_scores(model, tokenizer, text, max_length=MAX_LENGTH).scores
+    length = len(tokenizer.encode(text, max_length=MAX_LENGTH).input_ids)
+    return np.random.default_rng(number).random(length)
+
+
+def deleted_tokens(work: Path, method: str) -> list[Row]:
+    model, tokenizer = load_tuned(work, "MiniLM, fine-tuned", 0)
+    texts = random.Random(0).sample(reviews().test.sentences, EXPLAINED)
+    scores = [token_scores(method, model, tokenizer, text, n) for n, text in enumerate(texts)]
+    odds = np.abs(log_odds_of(model, tokenizer, texts))
+    rows = []
+    for removed in REMOVED:
+        drops = deletion(model, tokenizer, texts, scores, removed, MAX_LENGTH)
+        measured = {"drop": float(drops.mean()), "flipped": float((drops > odds).mean())}
+        rows.append(
+            {"method": method, "removed": removed, "sentences": len(texts)}
+            | {name: round(x, 4) for name, x in measured.items()}
+        )
+    return rows
+
+
+def attribution(work: Path) -> Experiment:
+    methods = ("integrated gradients", "attention", "random")
+    runs: dict[str, Callable[[], list[Row]]] = {
+        method: partial(deleted_tokens, work, method) for method in methods
+    }
+    return Experiment({"model": "MiniLM, fine-tuned", "seed": 0, "part": "test"}, runs)
+
+
+def scorer(work: Path, name: str, seed: int | None) -> Callable[[list[str]], np.ndarray]:
+    """Return what gives texts their probability of being fresh."""
+    if name == "TF-IDF":
+        model = best_tfidf(reviews().train, reviews().validation)
+        return lambda texts: model.predict_proba(texts)[:, 1]
+    tuned, tokenizer = load_tuned(work, name, seed or 0)
+    return lambda texts: expit(np.array(log_odds_of(tuned, tokenizer, list(texts))))
+
+
+def behavior_of(work: Path, name: str, seed: int | None) -> list[Row]:
+    outcomes = run_tests(scorer(work, name, seed), behavior_tests(reviews().test.sentences))
+    return [
+        {"model": name, "seed": seed, "test": outcome.name, "kind": outcome.kind}
+        | {"cases": outcome.cases, "passed": outcome.passed}
+        for outcome in outcomes
+    ]
+
+
+def behavior(work: Path) -> Experiment:
+    runs: dict[str, Callable[[], list[Row]]] = {"TF-IDF": partial(behavior_of, work, "TF-IDF", None)}
+    for name in ("own BERT, pretrained", "MiniLM, fine-tuned"):
+        runs |= {f"{name} {seed}": partial(behavior_of, work, name, seed) for seed in range(3)}
+    return Experiment({"part": "test", "tolerance": 0.1}, runs)
+
+
+# 7. Choices of fine-tuning (chapter 5)
+
+
+def choice(setting: str, value: Any, seed: int) -> list[Row]:
+    """Fine-tune the pretrained own BERT on the reviews with one choice changed."""
+    options = replace(CHOICE, seed=seed, **{setting: value})
+    model, tokenizer, minutes = train_model("own BERT, pretrained", reviews().train, options)
+    score = accuracy(log_odds_of(model, tokenizer, reviews().validation.sentences), reviews().validation)
+    return [
+        {"task": "reviews", "model": "own BERT, pretrained", "setting": setting, "value": value, "seed": seed}
+        | {"measure": "accuracy", "score": round(score, 4), "core_minutes": minutes}
+    ]
+
+
+def finetuning(work: Path) -> Experiment:
+    runs = {
+        f"{setting} {value} {seed}": partial(choice, setting, value, seed)
+        for setting, values in CHOICES.items()
+        for value in values
+        for seed in range(CURVE_SEEDS)
+    }
+    return Experiment({"recipe": asdict(CHOICE)}, runs)
+
+
+# Running them
+
+EXPERIMENTS: dict[str, Callable[[Path], Experiment]] = {
+    "models": models,
+    "learning_curve": learning_curve,
+    "split": split,
+    "heads": heads,
+    "attribution": attribution,
+    "behavior": behavior,
+    "finetuning": finetuning,
+}
+
+
+def kept(work: Path, name: str, run: str) -> Path:
+    return work / name / f"{run}.json"
+
+
+def read_kept(work: Path, name: str, run: str) -> list[Row]:
+    return json.loads(kept(work, name, run).read_text(encoding="utf-8"))
+
+
+def compute(work: Path, name: str, part: tuple[int, int]) -> None:
+    """Do this part's missing runs of one experiment; write its file if all are there then."""
+    experiment = EXPERIMENTS[name](work)
+    mine = list(experiment.runs)[part[0] - 1 :: part[1]]
+    (work / name).mkdir(parents=True, exist_ok=True)
+    for run in tqdm([run for run in mine if not kept(work, name, run).exists()], desc=name):
+        rows = experiment.runs[run]()
+        check_rows(name, rows)
+        text = json.dumps(rows)
+        write_whole(kept(work, name, run), lambda path, text=text: path.write_text(text, encoding="utf-8"))
+    if all(kept(work, name, run).exists() for run in experiment.runs):
+        write_results(
+            name, experiment, [row for run in experiment.runs for row in read_kept(work, name, run)]
+        )
+
+
+def write_results(name: str, experiment: Experiment, rows: list[Row]) -> None:
+    """Write bertlearn/results/NAME.json, a row a line."""
+    head = json.dumps(provenance(name, experiment), indent=1)
+    body = ",\n".join(json.dumps(row) for row in rows)
+    text = f'{{"provenance": {head},\n"rows": [\n{body}\n]}}\n'
+    write_whole(RESULTS / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def provenance(name: str, experiment: Experiment) -> dict[str, Any]:
+    return {
+        "command": f"python tools/make_results.py {name}",
+        "settings": json.loads(json.dumps(experiment.settings)),
+        "data": {source: SOURCES[source].sha256 for source in ("reviews", "minilm")},
+        "hardware": f"{torch.get_num_threads()} threads, {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *COLUMNS], help="files to make; all if none")
+    parser.add_argument("--part", default="1/1", help="such as 1/2")
+    parser.add_argument("--work", type=Path, default=Path("results-run"), help="where runs are kept")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    first, count = (int(number) for number in options.part.split("/"))
+    for name in options.names or EXPERIMENTS:
+        compute(options.work, name, (first, count))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
