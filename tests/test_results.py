@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,8 +102,7 @@ def test_splits_by_film_share_no_film() -> None:
     assert len(tool.split_rows(films, by_film=False, seed=0)[1]) / len(films) == pytest.approx(0.1, abs=0.001)
 
 
-def test_few_sentences_are_seen_as_often_as_a_thousand(tmp_path: Path) -> None:
-    recipe = tool.RECIPES["MiniLM, fine-tuned"]
-    assert tool.few_options("MiniLM, fine-tuned", 100, 0) == replace(recipe, epochs=recipe.epochs * 10)
-    assert tool.few_options("MiniLM, fine-tuned", 3000, 2) == replace(recipe, seed=2)
-    assert len(tool.some_sentences(100, 0)) == 100
+def test_some_sentences_are_drawn_without_repeats_and_then_repeated() -> None:
+    once, thrice = tool.some_sentences(300, 0), tool.some_sentences(300, 0, times=3)
+    assert len(set(once.sentences)) == 300
+    assert thrice.sentences == once.sentences * 3 and thrice.labels == once.labels * 3

@@ -81,8 +81,8 @@ EXPLAINED = 200  # sentences
 REMOVED = (1, 2, 3, 5, 8)  # tokens
 CHOICE = FinetuneOptions(epochs=2, learning_rate=3e-4)
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "learning_rate": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
-    "trainable_layers": (0, 1, 2),
+    "learning_rate": (1e-4, 3e-4, 1e-3, 3e-3),
+    "trainable_layers": (0, 1),
 }
 
 
@@ -323,14 +323,9 @@ def part_of(rows: list[int], part: ReviewSet) -> ReviewSet:
     return ReviewSet(*([column[row] for row in rows] for column in columns))  # type: ignore[arg-type]
 
 
-def some_sentences(count: int, seed: int) -> ReviewSet:
-    return part_of(random.Random(seed).sample(range(len(reviews().train)), count), reviews().train)
-
-
-def few_options(name: str, count: int, seed: int) -> FinetuneOptions:
-    """Return the recipe, with so many epochs that there are as many steps as 1,000 sentences give."""
-    recipe = RECIPES[name]
-    return replace(recipe, epochs=max(recipe.epochs, recipe.epochs * 1000 // count), seed=seed)
+def some_sentences(count: int, seed: int, times: int = 1) -> ReviewSet:
+    rows = random.Random(seed).sample(range(len(reviews().train)), count)
+    return part_of(rows * times, reviews().train)
 
 
 def curve_point(name: str, count: int, seed: int) -> list[Row]:
@@ -340,7 +335,8 @@ def curve_point(name: str, count: int, seed: int) -> list[Row]:
     elif name == "MiniLM, frozen":
         found = best_linear(train, validation).score(vectors_of(test), test.labels)
     else:
-        model, tokenizer, _ = train_model(name, train, few_options(name, count, seed))
+        often = some_sentences(count, seed, max(1, 1000 // count))  # as many steps as a thousand give
+        model, tokenizer, _ = train_model(name, often, replace(RECIPES[name], seed=seed))
         found = accuracy(log_odds_of(model, tokenizer, test.sentences), test)
     return [{"model": name, "sentences": count, "seed": seed, "accuracy": round(float(found), 4)}]
 
