@@ -11,8 +11,9 @@ TORCH_PIN := $(shell sed -n 's/^torch==//p' constraints.txt)
 # With a screen the browser opens by itself; without one the address is printed.
 LAB_FLAGS := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,--no-browser) \
 	$(if $(filter 0,$(shell id -u)),--allow-root)
-# Two workers, each a file at a time (a notebook needs its cells in order), each on one core.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two workers, each a file at a time (a notebook needs its cells in order), each on one core; no progress
+# bars that appear only where the machine is slow.
+PYTEST := OMP_NUM_THREADS=1 BERTLEARN_PATIENCE=inf $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab test fast lint doctor notebooks ladder results lock clean
