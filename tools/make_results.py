@@ -45,7 +45,7 @@ from bertlearn.encoder import BertModel
 from bertlearn.finetune import Features, finetune, predict_logits, text_features
 from bertlearn.finetuning import BertForSequenceClassification, sentence_vectors
 from bertlearn.options import FinetuneOptions
-from bertlearn.results import COLUMNS, RESULTS, Row, check_rows
+from bertlearn.results import RESULTS, Row, check_rows
 from bertlearn.tokenization import WordPieceTokenizer
 from bertlearn.weights import write_whole
 
@@ -608,11 +608,14 @@ def provenance(name: str, experiment: Experiment) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[[], *COLUMNS], help="files to make; all if none")
+    parser.add_argument("names", nargs="*", metavar="FILE", help=f"{', '.join(EXPERIMENTS)}; all if none")
     parser.add_argument("--part", default="1/1", help="such as 1/2")
     parser.add_argument("--work", type=Path, default=Path("results-run"), help="where runs are kept")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
+    unknown = set(options.names) - EXPERIMENTS.keys()
+    if unknown:
+        parser.error(f"{', '.join(unknown)}: no such file; choose among {', '.join(EXPERIMENTS)}")
     torch.set_num_threads(options.threads)
     first, count = (int(number) for number in options.part.split("/"))
     for name in options.names or EXPERIMENTS:
