@@ -50,7 +50,7 @@ ladder: setup ## pretrain the checkpoints of chapter 4 anew (an hour or two; goe
 	$(BIN)/python tools/make_ladder.py train ladder-run
 	$(BIN)/python tools/make_ladder.py bands
 
-results: setup ## compute the stored results of chapters 5 and 6 anew (some hours; goes on after an interruption)
+results: setup ## compute the stored results of chapters 5 and 6 anew (an hour or two; goes on after an interruption)
 	$(BIN)/python tools/make_results.py
 
 lock: $(VENV)/.ready-dev ## lock every package anew in constraints.txt

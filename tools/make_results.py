@@ -1,6 +1,6 @@
 """Compute the results that chapters 5 and 6 read, bertlearn/results/*.json, anew.
 
-    python tools/make_results.py                   everything that is missing (some hours on two cores)
+    python tools/make_results.py                   everything that is missing (an hour or two on two cores)
     python tools/make_results.py split models      some files only
     python tools/make_results.py --part 1/2        half of the runs; the other half in a second terminal
 
