@@ -172,7 +172,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 _MARKDOWN = re.compile(r"[\\`*_\[\]|~$@]|:(?=//)|(?<=www)\.|^[#+=-]")
-_NUMBER = re.compile(r"^(\d+)(?=[.)])")  # would begin a list
+_NUMBER = re.compile(r"^(\d+)(?=[.)](?:\s|$))")  # would begin a list
 
 
 def _plain(text: str) -> str:

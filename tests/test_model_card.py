@@ -130,6 +130,7 @@ HOSTILE = [
     "- item",
     "1. item",
     "12) item",
+    "3.",
     "---",
     "=====",
     "> quoted",
@@ -197,3 +198,8 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"has no config.json; a model folder needs"):
         write_model_card(tmp_path, FACTS)
     assert not list(tmp_path.iterdir())
+
+
+def test_numbers_stay_numbers_in_the_source(tmp_path: Path) -> None:
+    write_model_card(a_model(tmp_path), replace(FACTS, metrics={"accuracy": 0.8047}))
+    assert "| accuracy | 0.8047 |" in (tmp_path / "README.md").read_text(encoding="utf-8")

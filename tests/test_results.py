@@ -11,6 +11,7 @@ import pytest
 
 from bertlearn.data import load_reviews
 from bertlearn.data.sources import SOURCES
+from bertlearn.data.tasks import Cloze
 from bertlearn.results import COLUMNS, PROVENANCE, RESULTS, check_rows, load_results, summarize
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +43,16 @@ def test_every_run_of_the_script_is_in_its_file(tmp_path: Path) -> None:
         points[: len(tool.learning_curve(tmp_path).runs) - 1] == list(tool.learning_curve(tmp_path).runs)[:-1]
     )
     assert len(load_results("split").rows) == 2 * len(tool.split(tmp_path).runs)
-    assert len(load_results("finetuning").rows) == len(tool.finetuning(tmp_path).runs)
+    choices = list(dict.fromkeys(run_of(row) for row in load_results("finetuning").rows))
+    assert choices == list(tool.finetuning(tmp_path).runs)
+
+
+def run_of(row: dict) -> str:
+    """Return the name of the run that a row of "finetuning" is of; the cloze runs have two rows each."""
+    if row["setting"] == "task":
+        return f"{row['task']} {row['seed']}"
+    subject = f"{row['model']}," if row["setting"] == "recipe" else row["setting"]
+    return f"{subject} {row['value']} {row['seed']}"
 
 
 @pytest.mark.parametrize("row", load_results("models").rows, ids=lambda row: f"{row['model']} {row['seed']}")
@@ -106,3 +116,14 @@ def test_some_sentences_are_drawn_without_repeats_and_then_repeated() -> None:
     once, thrice = tool.some_sentences(300, 0), tool.some_sentences(300, 0, times=3)
     assert len(set(once.sentences)) == 300
     assert thrice.sentences == once.sentences * 3 and thrice.labels == once.labels * 3
+
+
+def test_answers_are_scored_by_whole_texts_and_by_words() -> None:
+    def ask(answer: str) -> Cloze:
+        return Cloze("", "", "", answer, 0, 0)
+
+    part = [ask("Abraham Lincoln"), ask("Lincoln"), ask(""), ask("Mary")]
+    guesses = ["abraham lincoln", "Abraham Lincoln", "", ""]
+    assert tool.exact_match(guesses, part) == 2 / 4
+    assert tool.answer_f1(guesses, part) == pytest.approx((1 + 2 / 3 + 1 + 0) / 4)
+    assert tool.answer_f1(["Tom"], [ask("")]) == 0

@@ -16,11 +16,13 @@ import platform
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +43,24 @@ from bertlearn.behavior import behavior_tests, run_tests
 from bertlearn.classifier import load_encoder
 from bertlearn.data.corpora import Reviews, ReviewSet
 from bertlearn.data.sources import SOURCES
+from bertlearn.data.tasks import Cloze, load_cloze, load_film_pairs
 from bertlearn.encoder import BertModel
-from bertlearn.finetune import Features, finetune, predict_logits, text_features
-from bertlearn.finetuning import BertForSequenceClassification, sentence_vectors
+from bertlearn.finetune import (
+    Features,
+    Finetuned,
+    answer_features,
+    finetune,
+    predict_logits,
+    text_features,
+)
+from bertlearn.finetuning import (
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    sentence_vectors,
+)
 from bertlearn.options import FinetuneOptions
 from bertlearn.results import RESULTS, Row, check_rows
+from bertlearn.spans import best_answers, span_scores
 from bertlearn.tokenization import WordPieceTokenizer
 from bertlearn.weights import write_whole
 
@@ -70,7 +85,7 @@ CURVES = (
     "own BERT, pretrained",
     "MiniLM, fine-tuned",
 )
-TFIDF_GRID = [(n, c) for n in (1, 2, 3) for c in (1.0, 3.0, 10.0)]  # words in a row, 1 / strength
+TFIDF_GRID = [(n, c) for n in (1, 2, 3, 4) for c in (1.0, 3.0, 10.0, 30.0)]  # words in a row, 1 / strength
 FROZEN_GRID = (0.1, 1.0, 10.0, 100.0)
 SIZES = (100, 300, 1000, 3000)
 CURVE_SEEDS = 3
@@ -84,6 +99,37 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "learning_rate": (1e-4, 3e-4, 1e-3, 3e-3),
     "trainable_layers": (0, 1),
 }
+OTHER_RECIPES: dict[str, dict[str, tuple[FinetuneOptions, float | None]]] = {  # and dropout
+    name: {
+        "4 epochs at 1e-3": (FinetuneOptions(epochs=4, learning_rate=1e-3), None),
+        "8 epochs at 3e-4": (FinetuneOptions(epochs=8, learning_rate=3e-4), None),
+    }
+    for name in ("own BERT, not pretrained", "own BERT, pretrained")
+} | {
+    "MiniLM, fine-tuned": {
+        "4 epochs at 5e-5": (FinetuneOptions(epochs=4, learning_rate=5e-5), None),
+        "3 epochs at 2e-4, dropout 0.2, layer decay 0.9, weight decay 0.1": (
+            FinetuneOptions(epochs=3, learning_rate=2e-4, layer_decay=0.9, weight_decay=0.1),
+            0.2,
+        ),
+        "2 epochs at 2e-4, batches of 64": (
+            FinetuneOptions(epochs=2, learning_rate=2e-4, batch_size=64),
+            None,
+        ),
+        "3 epochs at 1e-4, batches of 16, layer decay 0.9": (
+            FinetuneOptions(epochs=3, learning_rate=1e-4, batch_size=16, layer_decay=0.9),
+            None,
+        ),
+    }
+}
+RECIPE_SEEDS = {"own BERT, not pretrained": 3, "own BERT, pretrained": 3, "MiniLM, fine-tuned": 1}
+PAIR_LENGTH = 128
+PAIRS = FinetuneOptions(epochs=2, learning_rate=1e-4)
+CLOZE_LENGTH = 160
+READER = FinetuneOptions(epochs=3, learning_rate=1e-4, batch_size=8)
+LONGEST_ANSWER = 12  # pieces
+NULL_THRESHOLDS = (-4.0, -2.0, 0.0, 2.0, 4.0)
+TASK_SEEDS = 1
 
 
 @dataclass(frozen=True)
@@ -134,7 +180,7 @@ def commonest_label() -> list[Row]:
     log_odds = [[odds] * len(part.labels) for part in (reviews().validation, reviews().test)]
     return [
         model_row(
-            "commonest label", None, log_odds, core_minutes=0.0, parameters=1, sentences_per_core_second=1e6
+            "commonest label", None, log_odds, core_minutes=0.0, parameters=1, sentences_per_core_second=None
         )
     ]
 
@@ -240,14 +286,16 @@ def frozen_model() -> list[Row]:
 # 3. Fine-tuned models
 
 
-def new_model(name: str, seed: int) -> tuple[BertForSequenceClassification, WordPieceTokenizer]:
+def new_model(
+    name: str, seed: int, dropout: float | None = None
+) -> tuple[BertForSequenceClassification, WordPieceTokenizer]:
     """Return the model of that name with a new head, not yet trained."""
     encoder, tokenizer = load_encoder("minilm" if name.startswith("MiniLM") else "ladder")
     if name == "own BERT, not pretrained":
         torch.manual_seed(seed)
         encoder = BertModel(encoder.config)
     head = torch.Generator().manual_seed(seed)
-    return BertForSequenceClassification.from_encoder(encoder, LABELS, head, pooling="mean"), tokenizer
+    return BertForSequenceClassification.from_encoder(encoder, LABELS, head, "mean", dropout), tokenizer
 
 
 def features(tokenizer: WordPieceTokenizer, part: ReviewSet) -> Features:
@@ -262,10 +310,10 @@ def log_odds_of(
 
 
 def train_model(
-    name: str, train: ReviewSet, options: FinetuneOptions
+    name: str, train: ReviewSet, options: FinetuneOptions, dropout: float | None = None
 ) -> tuple[BertForSequenceClassification, WordPieceTokenizer, float]:
     """Return the model, its tokenizer and the minutes it took, of one core."""
-    model, tokenizer = new_model(name, options.seed)
+    model, tokenizer = new_model(name, options.seed, dropout)
     start = time.process_time()
     found = finetune(model, features(tokenizer, train), features(tokenizer, reviews().validation), options)
     if not found.run.finished:
@@ -423,15 +471,28 @@ def some_held_out() -> ReviewSet:
 
 def single_heads(work: Path) -> list[Row]:
     model, tokenizer = load_tuned(work, "MiniLM, fine-tuned", 0)
+    sharp = sharpness(model, tokenizer)
     return [
         {
             "kind": "none" if found.layer is None else "one",
             "order": None,
             "off": int(found.layer is not None),
+            "sharpness": None if found.layer is None else round(sharp[found.layer, found.head].item(), 4),
             **{name: round(x, 4) if isinstance(x, float) else x for name, x in found._asdict().items()},
         }
         for found in head_importance(model, features(tokenizer, some_held_out()))
     ]
+
+
+@torch.no_grad()
+def sharpness(model: BertForSequenceClassification, tokenizer: WordPieceTokenizer) -> torch.Tensor:
+    """Return for each layer and head the greatest weight of a token's attention, the mean over tokens."""
+    found = []
+    for text in some_held_out().sentences:
+        ids = torch.tensor([tokenizer.encode(text, max_length=MAX_LENGTH).input_ids])
+        probs = torch.stack(model(ids, output_attentions=True).attentions)  # (L, 1, A, S, S)
+        found.append(probs[:, 0].amax(dim=-1).mean(dim=-1))
+    return torch.stack(found).mean(dim=0)
 
 
 def head_order(work: Path, order: str) -> list[tuple[int, int]]:
@@ -452,7 +513,7 @@ def fewer_heads(work: Path, order: str) -> list[Row]:
             odds = np.array(log_odds_of(model, tokenizer, validation.sentences))
         loss = float(log_loss(validation.labels, expit(odds)))
         rows.append(
-            {"kind": "cumulative", "layer": None, "head": None, "order": order, "off": off}
+            {"kind": "cumulative", "layer": None, "head": None, "order": order, "off": off, "sharpness": None}
             | {"loss": round(loss, 4), "accuracy": round(accuracy(odds, validation), 4)}
         )
     return rows
@@ -539,6 +600,98 @@ def choice(setting: str, value: Any, seed: int) -> list[Row]:
     ]
 
 
+def other_recipe(name: str, recipe: str, seed: int) -> list[Row]:
+    """Fine-tune in another way than by RECIPES; the validation part decides, the test is for the text."""
+    options, dropout = OTHER_RECIPES[name][recipe]
+    model, tokenizer, minutes = train_model(name, reviews().train, replace(options, seed=seed), dropout)
+    return [
+        {"task": "reviews", "model": name, "setting": "recipe", "value": recipe, "seed": seed}
+        | {
+            "measure": measure,
+            "score": round(accuracy(log_odds_of(model, tokenizer, part.sentences), part), 4),
+        }
+        | {"core_minutes": minutes}
+        for measure, part in (("accuracy", reviews().validation), ("test_accuracy", reviews().test))
+    ]
+
+
+def task_row(task: str, seed: int, minutes: float, measure: str, score: float) -> Row:
+    return {"task": task, "model": "MiniLM", "setting": "task", "value": None, "seed": seed} | {
+        "measure": measure,
+        "score": round(score, 4),
+        "core_minutes": minutes,
+    }
+
+
+def minutes_of(work: Callable[[], Finetuned]) -> float:
+    start = time.process_time()
+    if not work().run.finished:
+        raise KeyboardInterrupt
+    return round((time.process_time() - start) / 60, 2)
+
+
+def film_pairs(seed: int) -> list[Row]:
+    """Fine-tune MiniLM to read two reviews at once, on all pairs."""
+    encoder, tokenizer = load_encoder("minilm")
+    head = torch.Generator().manual_seed(seed)
+    model = BertForSequenceClassification.from_encoder(encoder, ["two films", "one film"], head, "mean")
+    parts = [
+        text_features(tokenizer, [pair[:2] for pair in part], [pair.label for pair in part], PAIR_LENGTH)
+        for part in load_film_pairs(sentences=3)
+    ]
+    minutes = minutes_of(lambda: finetune(model, parts[0], parts[1], replace(PAIRS, seed=seed)))
+    guesses = [int(logits.argmax()) for logits in predict_logits(model, parts[2])]
+    score = accuracy_score(parts[2].targets["labels"], guesses)
+    return [task_row("film pairs", seed, minutes, "accuracy", float(score))]
+
+
+def cloze_features(tokenizer: WordPieceTokenizer, part: list[Cloze]) -> Features:
+    ends = [(x.start, x.end) if x.answer else None for x in part]
+    questions, contexts = [x.question for x in part], [x.context for x in part]
+    return answer_features(tokenizer, questions, contexts, ends, CLOZE_LENGTH)
+
+
+def answers(
+    model: BertForQuestionAnswering, features: Features, part: list[Cloze], threshold: float
+) -> list[str]:
+    """Return what the reader answers, "" where it finds that there is no answer."""
+    found = []
+    for x, encoding, row in zip(part, features.encodings, predict_logits(model, features), strict=True):
+        scores = span_scores(encoding, *row.unbind(-1), LONGEST_ANSWER, threshold)
+        found.append(best_answers(encoding, x.context, scores, n_best=1)[0].text)
+    return found
+
+
+def reader(seed: int) -> list[Row]:
+    """Fine-tune MiniLM to answer all cloze questions; the null threshold is chosen on the validation part."""
+    encoder, tokenizer = load_encoder("minilm")
+    model = BertForQuestionAnswering.from_encoder(encoder, torch.Generator().manual_seed(seed))
+    cloze = load_cloze()
+    train, validation, test = (cloze_features(tokenizer, part) for part in cloze)
+    minutes = minutes_of(lambda: finetune(model, train, validation, replace(READER, seed=seed)))
+    threshold = max(
+        NULL_THRESHOLDS,
+        key=lambda tau: exact_match(answers(model, validation, cloze.validation, tau), cloze.validation),
+    )
+    guesses = answers(model, test, cloze.test, threshold)
+    measured = {"exact_match": exact_match(guesses, cloze.test), "answer_f1": answer_f1(guesses, cloze.test)}
+    return [task_row("cloze", seed, minutes, name, score) for name, score in measured.items()]
+
+
+def exact_match(guesses: list[str], part: list[Cloze]) -> float:
+    return float(np.mean([guess.lower() == x.answer.lower() for guess, x in zip(guesses, part, strict=True)]))
+
+
+def answer_f1(guesses: list[str], part: list[Cloze]) -> float:
+    """Return the mean F1 of the answers' words; an empty one is right only where there is none."""
+    scores = []
+    for guess, x in zip(guesses, part, strict=True):
+        one, other = Counter(guess.lower().split()), Counter(x.answer.lower().split())
+        words = one.total() + other.total()
+        scores.append(2 * (one & other).total() / words if words else 1.0)
+    return float(np.mean(scores))
+
+
 def finetuning(work: Path) -> Experiment:
     runs = {
         f"{setting} {value} {seed}": partial(choice, setting, value, seed)
@@ -546,7 +699,13 @@ def finetuning(work: Path) -> Experiment:
         for value in values
         for seed in range(CURVE_SEEDS)
     }
-    return Experiment({"recipe": asdict(CHOICE)}, runs)
+    for name, others in OTHER_RECIPES.items():
+        for recipe, seed in product(others, range(RECIPE_SEEDS[name])):
+            runs[f"{name}, {recipe} {seed}"] = partial(other_recipe, name, recipe, seed)
+    for seed in range(TASK_SEEDS):
+        runs |= {f"film pairs {seed}": partial(film_pairs, seed), f"cloze {seed}": partial(reader, seed)}
+    settings = {"reviews": CHOICE, "film pairs": PAIRS, "cloze": READER}
+    return Experiment({task: asdict(options) for task, options in settings.items()}, runs)
 
 
 # Running them

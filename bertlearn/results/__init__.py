@@ -27,7 +27,7 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
         "validation_accuracy": (float,),
         "core_minutes": (float,),  # to learn, of one core: what else the machine does changes it little
         "parameters": (int,),
-        "sentences_per_core_second": (float,),
+        "sentences_per_core_second": (float, type(None)),
         "validation_log_odds": (list, type(None)),  # log of p(fresh) / p(rotten), a sentence each
         "test_log_odds": (list, type(None)),
     },
@@ -49,6 +49,7 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
         "head": (int, type(None)),
         "order": (str, type(None)),
         "off": (int,),
+        "sharpness": (float, type(None)),  # a token's greatest attention weight, the mean over tokens
         "loss": (float,),  # nats, on sentences of the validation part
         "accuracy": (float,),
     },
@@ -70,10 +71,10 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
     "finetuning": {
         "task": (str,),
         "model": (str,),
-        "setting": (str,),  # what is varied: "task", "learning_rate", "trainable_layers", "layer_decay"
+        "setting": (str,),  # what is varied: "learning_rate", "trainable_layers", "recipe"; or "task"
         "value": (float, int, str, type(None)),
         "seed": (int,),
-        "measure": (str,),  # "accuracy", "entity_f1", "exact_match", "answer_f1"
+        "measure": (str,),  # "accuracy" (of reviews: validation), "test_accuracy", "exact_match", "answer_f1"
         "score": (float,),
         "core_minutes": (float,),
     },
