@@ -132,7 +132,7 @@ class Exercise:
             what = describe(outcomes[failed[0]], expected[failed[0]], self.tolerance)
             lines = [f"✗ {self.name}: not yet. On “{failed[0]}” {what}"]
         right = [label for label in self.cases if label not in failed]
-        lines.append(f"wrong on: {', '.join(failed)}" + (f" · right on: {', '.join(right)}" if right else ""))
+        lines.append(f"wrong on: {'; '.join(failed)}" + (f" · right on: {'; '.join(right)}" if right else ""))
         return lines
 
     def _hint_lines(self, hint: int) -> list[str]:

@@ -582,6 +582,19 @@ def _every_piece(word_ids: WordIds, word_labels: list[int]) -> list[int]:
     return [IGNORE if word is None else word_labels[word] for word in word_ids]
 
 
+def _inside_on_later_pieces(word_ids: WordIds, word_labels: list[int]) -> list[int]:
+    labels = _align_labels(word_ids, word_labels)
+    return [
+        label if label != IGNORE or word is None else word_labels[word] + word_labels[word] % 2
+        for word, label in zip(word_ids, labels, strict=True)
+    ]
+
+
+def _next_label(word_ids: WordIds, word_labels: list[int]) -> list[int]:
+    following = iter(word_labels)
+    return [IGNORE if label == IGNORE else next(following) for label in _align_labels(word_ids, word_labels)]
+
+
 def _zero_for_special(word_ids: WordIds, word_labels: list[int]) -> list[int]:
     labels = _align_labels(word_ids, word_labels)
     return [0 if word is None else label for word, label in zip(word_ids, labels, strict=True)]
@@ -666,11 +679,19 @@ align_labels = Exercise(
         "a word of three pieces": ([None, 0, 1, 1, 1, 2, None], [2, 1, 0]),
         "a padded text": ([None, 0, 0, 1, 2, 2, None, None, None], [1, 2, 0]),
         "a text that was cut": ([None, 0, 0, 1, None], [1, 0, 2, 2, 1]),
+        "a word that left no piece": ([None, 0, 1, 3, 3, None], [0, 1, 0, 2]),
     },
     wrong={
         "a label on every piece": Wrong(
             _every_piece,
             "A name of four pieces: how often does it count in your loss, and how often does “John”?",
+        ),
+        "an I- on the later pieces": Wrong(
+            _inside_on_later_pieces,
+            "A name of one word and four pieces: how often does it count in your loss, and how often “John”?",
+        ),
+        "the next label at each new word": Wrong(
+            _next_label, "Word 2 has no piece: which label does word 3 get in yours? word_ids has its number."
         ),
         "0 for [CLS], [SEP] and [PAD]": Wrong(
             _zero_for_special,
@@ -1275,7 +1296,7 @@ best_span = Exercise(
         ),
     },
     wrong={
-        "the best so far begins at 0": Wrong(
+        "0 instead of minus infinity": Wrong(
             _best_so_far_is_zero,
             "All sums may be negative. Which number is below every sum?",
             _starts_at_zero,
@@ -1294,7 +1315,7 @@ best_span = Exercise(
         ),
         "the question may answer itself": Wrong(
             _question_allowed,
-            "Is your answer a part of the question, or [SEP]? What is `allowed` for?",
+            "Is your answer in the question, or [SEP]? Which of its ends do you check against `allowed`?",
             _outside,
         ),
         "only the start must be allowed": Wrong(

@@ -328,6 +328,15 @@ def _never_guessed_left_out(labels: list[int], guesses: list[int]) -> float:
     return _mean(_f1(labels, guesses, kind) for kind in sorted(set(guesses)))
 
 
+def _never_there_left_out(labels: list[int], guesses: list[int]) -> float:
+    return _mean(_f1(labels, guesses, kind) for kind in sorted(set(labels)))
+
+
+def _all_up_to_the_highest(labels: list[int], guesses: list[int]) -> float:
+    kinds = _classes(labels, guesses)
+    return sum(_f1(labels, guesses, kind) for kind in kinds) / (kinds[-1] + 1)
+
+
 def _divided_by_zero(labels: list[int], guesses: list[int]) -> float:
     scores = []
     for kind in _classes(labels, guesses):
@@ -399,6 +408,8 @@ macro_f1 = Exercise(
         ),
         "a class that is always guessed wrong": ([0, 0, 0, 1, 1, 2, 2], [0, 0, 2, 1, 0, 1, 0]),
         "a class that is never guessed": ([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 1, 0]),
+        "a class that is guessed and never there": ([0, 0, 1, 1, 1], [0, 1, 1, 1, 2]),
+        "classes 1 and 4": ([1, 1, 1, 4, 4], [1, 4, 1, 4, 1]),
     },
     wrong={
         "accuracy": Wrong(
@@ -425,6 +436,14 @@ macro_f1 = Exercise(
         "classes never guessed left out": Wrong(
             _never_guessed_left_out,
             "A model that never guesses class 2: over how many classes is your mean? See the labels.",
+        ),
+        "classes never there left out": Wrong(
+            _never_there_left_out,
+            "A model that says class 2 where there is none: over how many classes is your mean?",
+        ),
+        "classes that nobody named": Wrong(
+            _all_up_to_the_highest,
+            "Classes 1 and 4: over how many classes is your mean? Are 2 and 3 among them?",
         ),
         "0 divided by 0": Wrong(
             _divided_by_zero, "A class without a hit: which of your divisions is by 0? What should its F1 be?"
@@ -491,6 +510,11 @@ def _difference_of_intervals(right_a: Tensor, right_b: Tensor, draws: Tensor) ->
     a, b = right_a.double()[draws].mean(dim=1), right_b.double()[draws].mean(dim=1)
     low, high = (torch.quantile(a, q) - torch.quantile(b, q) for q in (0.025, 0.975))
     return low.item(), high.item()
+
+
+def _intervals_apart(right_a: Tensor, right_b: Tensor, draws: Tensor) -> tuple[float, float]:
+    a, b = (_between(right.double()[draws].mean(dim=1), 0.025, 0.975) for right in (right_a, right_b))
+    return a[0] - b[1], a[1] - b[0]
 
 
 def _ninety(right_a: Tensor, right_b: Tensor, draws: Tensor) -> tuple[float, float]:
@@ -620,6 +644,11 @@ bootstrap_interval = Exercise(
         "the difference of two intervals": Wrong(
             _difference_of_intervals,
             "You take percentiles of a and of b. Of which number does the task ask for percentiles?",
+        ),
+        "two intervals set against each other": Wrong(
+            _intervals_apart,
+            "a at its worst against b at its best: how often do both happen on the same texts? Of which "
+            "number does the task ask for percentiles?",
         ),
         "5 and 95": Wrong(_ninety, "What share of the draws lies outside yours? 5 % in all, on two sides."),
         "0.5 and 99.5": Wrong(_ninety_nine, "What share of the draws lies outside yours? It should be 5 %."),
@@ -786,6 +815,12 @@ def _bins_from_lowest(probabilities: Tensor, labels: Tensor, bins: int) -> float
     return _weighted_mean(gaps.abs(), texts)
 
 
+def _bins_from_a_half(probabilities: Tensor, labels: Tensor, bins: int) -> float:
+    confidence, right = _confidence(probabilities, labels)
+    gaps, texts = _gaps(confidence, right, _places(2 * confidence - 1, bins))
+    return _weighted_mean(gaps.abs(), texts)
+
+
 def _bins_of_equal_size(probabilities: Tensor, labels: Tensor, bins: int) -> float:
     confidence, right = _confidence(probabilities, labels)
     rank = confidence.argsort(stable=True).argsort()
@@ -929,6 +964,9 @@ calibration_error = Exercise(
         "a confidence of 1 lost": Wrong(_one_is_lost, "In which of your bins is a confidence of exactly 1?"),
         "a bin of its own for 1": Wrong(
             _one_has_its_own_bin, "How many bins do you have? In which is a confidence of exactly 1?"
+        ),
+        "bins from 0.5 to 1": Wrong(
+            _bins_from_a_half, "Where does your first bin begin? And a confidence of 0.4, with three classes?"
         ),
         "bins from 1/C to 1": Wrong(
             _bins_from_lowest,
@@ -1311,7 +1349,7 @@ integrated_gradients = Exercise(
         ),
         "the beginnings of the pieces": Wrong(
             _left_ends,
-            "Your first point is the baseline itself. Where is the middle of the first piece?",
+            "Your points lie where pieces begin and end. Where is the middle of the first piece?",
             _shows(_left_ends),
         ),
         "the ends of the pieces": Wrong(
