@@ -1,0 +1,34 @@
+"""The course's figures, and views of attention that work offline."""
+
+from bertlearn.visualization.bertviz_views import View, head_view, model_view, neuron_view
+from bertlearn.visualization.figures import (
+    PALETTE,
+    Picture,
+    new_figure,
+    plot_attention,
+    plot_bars,
+    plot_curves,
+    plot_heads,
+    plot_matrix,
+    plot_points,
+)
+from bertlearn.visualization.maps import AttentionMaps, attention_maps, read_attention
+
+__all__ = [
+    "PALETTE",
+    "AttentionMaps",
+    "Picture",
+    "View",
+    "attention_maps",
+    "head_view",
+    "model_view",
+    "neuron_view",
+    "new_figure",
+    "plot_attention",
+    "plot_bars",
+    "plot_curves",
+    "plot_heads",
+    "plot_matrix",
+    "plot_points",
+    "read_attention",
+]
