@@ -25,6 +25,7 @@ from bertlearn.visualization.figures import plot_heads
 from bertlearn.visualization.maps import AttentionMaps
 
 DIGITS = 4  # of a weight; bertviz writes seventeen
+VECTOR_DIGITS = 1  # of a query or a key, which have many numbers and are shown as shades
 
 _CDN = re.compile(r'<script src="https://cdnjs\.cloudflare\.com/[^"]*"></script>')
 _SCRIPT = '\n<script type="text/javascript">\n'
@@ -127,7 +128,10 @@ class _Recording:
     """What bertviz's neuron view asks of a model and of a tokenizer, answered from the maps."""
 
     def __init__(self, maps: AttentionMaps) -> None:
-        self.maps, self.parts = maps, [maps.tokens[: maps.second], maps.tokens[maps.second or len(maps.tokens) :]]
+        self.maps, self.parts = (
+            maps,
+            [maps.tokens[: maps.second], maps.tokens[maps.second or len(maps.tokens) :]],
+        )
         self.cls_token, self.sep_token = maps.tokens[0], maps.tokens[-1]
 
     def eval(self) -> None:
@@ -141,15 +145,17 @@ class _Recording:
         return list(range(len(tokens)))
 
     def __call__(self, ids: Tensor, token_type_ids: Tensor | None = None) -> tuple[list[dict[str, Tensor]]]:
-        columns = (self.maps.probs, self.maps.queries, self.maps.keys)
-        names = ("attn", "queries", "keys")
-        layers = zip(*(_tensors(column) for column in columns), strict=True)
-        return ([dict(zip(names, layer, strict=True)) for layer in layers],)
+        columns = {
+            "attn": _tensors(self.maps.probs),
+            "queries": _tensors(self.maps.queries, VECTOR_DIGITS),
+            "keys": _tensors(self.maps.keys, VECTOR_DIGITS),
+        }
+        return ([dict(zip(columns, layer, strict=True)) for layer in zip(*columns.values(), strict=True)],)
 
 
-def _tensors(values: Any) -> list[Tensor]:
+def _tensors(values: Any, digits: int = DIGITS) -> list[Tensor]:
     """Return a tensor (1, A, …) a layer, of numbers that are written with few digits."""
-    return [torch.from_numpy(np.round(layer[None].astype(np.float64), DIGITS)) for layer in values]
+    return [torch.from_numpy(np.round(layer[None].astype(np.float64), digits)) for layer in values]
 
 
 def _sizes(maps: AttentionMaps) -> str:
@@ -179,7 +185,7 @@ def _view(found: Any, title: str, maps: AttentionMaps, height: int) -> View:
     own = [script[: script.rindex("\n</script>")] for script in scripts]
     page = (
         '<!doctype html><meta charset="utf-8">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "script-src 'unsafe-inline'; style-src 'unsafe-inline'\"><body style=\"margin:0\">"
         f"{body}{''.join(f'<script>{_inert(script)}</script>' for script in (*libraries, _REQUIRE, *own))}"
     )
