@@ -1,0 +1,6 @@
+"""The course's own widgets: each one .py and one .js file, offline, by mouse and by keyboard."""
+
+from bertlearn.widgets.attention_explorer import AttentionExplorer
+from bertlearn.widgets.base import Widget
+
+__all__ = ["AttentionExplorer", "Widget"]

@@ -1,0 +1,141 @@
+// Attention explorer. Weights lie here, two bytes each: nothing but a new choice goes to the kernel.
+
+const STEPS = 65535;
+
+/** The overview: all heads as small maps, and a grid of buttons over them. */
+function overview(view, panel) {
+  const [layers, heads] = view.get("shape"), S = panel.tokens.length, side = S + 1;
+  const canvas = h("canvas", { class: "ax-heads", "aria-hidden": "true" });
+  const buttons = range(layers * heads).map(i => {
+    const [layer, head] = [Math.floor(i / heads), i % heads];
+    return h("button", { type: "button", tabindex: -1, role: "gridcell", "aria-label": `layer ${layer}, head ${head}`, title: `layer ${layer}, head ${head}`,
+      click: () => view.set({ layer, head }) });
+  });
+  const move = event => {
+    const by = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key];
+    if (!by || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const layer = clamp(view.get("layer") + by[0], 0, layers - 1), head = clamp(view.get("head") + by[1], 0, heads - 1);
+    view.set({ layer, head });
+    buttons[layer * heads + head].focus();
+  };
+  const rows = range(layers).map(layer => h("div", { role: "row", class: "ax-row" }, buttons.slice(layer * heads, (layer + 1) * heads)));
+  const grid = h("div", { class: "ax-grid", role: "grid", "aria-label": "All heads: layers downward, heads to the right", keydown: move }, canvas, rows);
+  const redraw = () => {
+    const open = panel.open();
+    const outside = new Set(range(S).filter(i => !open.has(i)));
+    const max = outside.size ? panel.maxima(open) : null;
+    paint(canvas, layers * side, heads * side, (y, x) => {
+      const [q, k] = [y % side, x % side];
+      if (q === S || k === S || outside.has(q) || outside.has(k)) return 0;
+      const head = Math.floor(y / side) * heads + Math.floor(x / side);
+      return Math.sqrt(panel.weights[(head * S + q) * S + k] / (max ? max[head] : STEPS));
+    }, shades(view.root));
+  };
+  view.watch(["special", "theme"], redraw);
+  view.watch(["layer", "head"], () => {
+    const chosen = view.get("layer") * heads + view.get("head");
+    buttons.forEach((button, i) => { button.tabIndex = i === chosen ? 0 : -1; button.setAttribute("aria-selected", i === chosen); });
+  });
+  const columns = h("div", { class: "ax-columns bl-quiet", "aria-hidden": "true" }, range(heads).map(head => h("span", {}, String(head))));
+  const names = h("div", { class: "ax-names bl-quiet", "aria-hidden": "true" }, range(layers).map(layer => h("span", {}, String(layer))));
+  return h("div", { class: "ax-overview", style: `--heads: ${heads}` }, h("div", { class: "bl-quiet ax-caption" }, "layers ↓ heads →"), columns, names, grid);
+}
+
+/** A panel's numbers: the weights, which tokens are shown, and the largest weights among those. */
+function readPanel(view, found) {
+  const weights = numbers(found.weights, Uint16Array), S = found.tokens.length;
+  const [layers, heads] = view.get("shape");
+  const special = new Set(found.special);
+  const at = (q, k) => weights[((view.get("layer") * heads + view.get("head")) * S + q) * S + k] / STEPS;
+  return {
+    ...found, weights, at,
+    open: () => new Set(range(S).filter(i => view.get("special") || !special.has(i))),
+    maxima(open) {
+      return range(layers * heads).map(head => {
+        let max = 1;
+        for (const q of open) for (const k of open) max = Math.max(max, weights[(head * S + q) * S + k]);
+        return max;
+      });
+    },
+    max(open) {
+      if (view.get("special")) return 1;
+      let max = 1 / STEPS;
+      for (const q of open) for (const k of open) max = Math.max(max, at(q, k));
+      return max;
+    },
+  };
+}
+
+/** One head, large: rows look, columns are looked at; beside each token its weight for the chosen one. */
+function largeHead(view, panel) {
+  const S = panel.tokens.length;
+  const pick = i => view.set({ token: i });
+  const chosen = () => Math.min(view.get("token"), S - 1);
+  const rows = tokenList(panel.tokens, "token to follow", pick);
+  const bars = panel.tokens.map(token => h("li", {}, h("bdi", {}, shown(token)), h("span", { class: "ax-weight" })));
+  const columns = panel.tokens.map(token => h("li", { title: shown(token) }, h("bdi", {}, shown(token))));
+  const canvas = h("canvas", { class: "ax-map", role: "img", "aria-label": "heat map: rows look, columns are looked at" });
+  const cursor = h("div", { class: "ax-cursor", "aria-hidden": "true" });
+  const legend = h("span", { class: "bl-number" });
+  canvas.addEventListener("pointermove", event => {
+    const box = canvas.getBoundingClientRect(), open = [...panel.open()], n = open.length;
+    const place = view.get("direction") === "to" ? (event.clientY - box.top) / box.height : (event.clientX - box.left) / box.width;
+    const i = open[clamp(Math.floor(place * n), 0, n - 1)];
+    if (i !== chosen()) pick(i);
+  });
+
+  const map = () => {
+    const open = [...panel.open()], max = panel.max(open);
+    for (const items of [rows.items, bars, columns]) items.forEach((item, i) => { item.hidden = !open.includes(i); });
+    paint(canvas, open.length, open.length, (r, c) => Math.sqrt(panel.at(open[r], open[c]) / max), shades(view.root));
+    canvas.style.setProperty("--n", open.length);
+    legend.textContent = fixed(max, 2);
+  };
+  const follow = () => {
+    const i = chosen(), to = view.get("direction") === "to", open = [...panel.open()];
+    const weights = panel.tokens.map((_, j) => (to ? panel.at(i, j) : panel.at(j, i)));
+    const max = Math.max(...open.map(j => weights[j]), 1e-9);
+    rows.choose(i);
+    bars.forEach((item, j) => {
+      item.style.setProperty("--w", (100 * weights[j] / max).toFixed(1) + "%");
+      item.lastChild.textContent = fixed(weights[j]);
+    });
+    const place = open.indexOf(i);
+    cursor.hidden = place < 0;
+    cursor.className = `ax-cursor ${to ? "ax-across" : "ax-down"}`;
+    cursor.style.setProperty("--place", place);
+    panel.sentence = tell(panel.tokens, i, to, open.map(j => [weights[j], j]));
+  };
+  view.watch(["layer", "head", "special", "theme"], map);
+  view.watch(["layer", "head", "token", "direction", "special"], follow);
+  const heading = h("div", { class: "bl-quiet ax-heading" });
+  view.watch(["direction"], () => { heading.textContent = view.get("direction") === "to" ? "is looked at, with weight" : "looks at it, with weight"; });
+  const plot = h("div", { class: "ax-plot" }, canvas, cursor);
+  const key = h("div", { class: "ax-legend bl-quiet" }, "0", h("span", { class: "ax-ramp", "aria-hidden": "true" }), legend, "(root scale)");
+  return h("div", { class: "ax-large" },
+    h("div", { class: "bl-quiet ax-heading" }, "looks"), h("ul", { class: "bl-tokens ax-top", "aria-label": "columns of the map" }, columns), heading,
+    rows.list, plot, h("ul", { class: "bl-tokens ax-bars", "aria-label": "weights" }, bars), key);
+}
+
+function tell(tokens, i, to, found) {
+  const best = found.sort((a, b) => b[0] - a[0]).filter(([weight], rank) => rank === 0 || (rank < 3 && weight >= 0.01)).map(([weight, j]) => `“${shown(tokens[j])}” (${j}) ${fixed(weight)}`);
+  return `“${shown(tokens[i])}” (${i}) ${to ? "looks most at" : "is looked at most by"} ${best.join(", ")}.`;
+}
+
+function draw(view) {
+  const [layers, heads] = view.get("shape");
+  const panels = view.get("panels").map(found => readPanel(view, found));
+  view.root.append(h("div", { class: "bl-bar" },
+    select(view, "Layer", "layer", range(layers)), select(view, "Head", "head", range(heads)),
+    choice(view, "Follow", "direction", { to: "looks at", from: "is looked at by" }),
+    check(view, "[CLS], [SEP]", "special")));
+  view.root.append(h("div", { class: "ax-panels" }, panels.map(panel => h("section", { class: "ax-panel", "aria-label": panel.title || "attention" },
+    panel.title ? h("p", { class: "bl-title" }, panel.title) : null,
+    h("div", { class: "ax-parts" }, overview(view, panel), largeHead(view, panel))))));
+  view.watch(["layer", "head", "token", "direction", "special"], () => {
+    const sentences = panels.map(panel => (panel.title ? `${panel.title}: ` : "") + panel.sentence);
+    view.say(`Layer ${view.get("layer")}, head ${view.get("head")}. ${sentences.join(" ")}`);
+  });
+}

@@ -1,0 +1,239 @@
+// What all widgets share. A widget's own file follows and defines `draw(view)`, which fills view.root.
+// No imports. Text from data becomes text nodes only, never HTML.
+
+// JupyterLab's command-mode keys (arrows, letters) look at the focused element itself: this attribute must
+// stand on everything that can have the focus.
+const QUIET = { "data-lm-suppress-shortcuts": "true" };
+const FOCUSABLE = "button, input, select, textarea, [tabindex]";
+
+/** Make an element: attributes by name, functions as listeners, false and null left out. */
+function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
+  }
+  if (FOCUSABLE.includes(tag) || "tabindex" in attributes)
+    for (const [name, value] of Object.entries(QUIET)) element.setAttribute(name, value);
+  element.append(...children.flat().filter(child => child != null));
+  return element;
+}
+
+let made = 0;
+/** An id that no other element of the page has. */
+const newId = () => `bl-${Date.now().toString(36)}-${made++}`;
+
+const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
+const range = n => [...Array(n).keys()];
+const fixed = (x, digits = 3) => (Number.isFinite(x) ? x.toFixed(digits).replace(/^-(0\.?0*)$/, "$1") : "not a number");
+
+/** One line of visible text for a token: line breaks and controls as signs, an empty one as ∅. */
+function shown(token) {
+  const text = token.replace(/\n/g, "⏎").replace(/\t/g, "⇥")
+    .replace(/[\u0000-\u001f\u007f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, "␣");
+  return text === "" ? "∅" : text;
+}
+
+/** Read bytes that the kernel sent as numbers, copied so that they lie where the type wants them. */
+function numbers(view, Type) {
+  return new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+}
+
+// ── controls, each with a label ──
+
+function labeled(text, control, ...more) {
+  control.id = newId();
+  const label = h("label", { for: control.id }, text);
+  const parts = ["radio", "checkbox"].includes(control.type) ? [control, label] : [label, control];
+  return h("span", { class: "bl-control" }, parts, ...more);
+}
+
+/** A drop-down list bound to a whole-number trait. */
+function select(view, text, trait, names) {
+  const control = h("select", { change: () => view.set({ [trait]: Number(control.value) }) },
+    names.map((name, i) => h("option", { value: i }, name)));
+  view.watch([trait], () => { control.value = view.get(trait); });
+  return labeled(text, control);
+}
+
+/** A check box bound to a boolean trait. */
+function check(view, text, trait) {
+  const control = h("input", { type: "checkbox", change: () => view.set({ [trait]: control.checked }) });
+  view.watch([trait], () => { control.checked = view.get(trait); });
+  return labeled(text, control);
+}
+
+/** A slider bound to a number trait; `write` makes the text beside it. */
+function slider(view, text, trait, { min, max, step, write = String }) {
+  const read = h("output", { class: "bl-number" });
+  const control = h("input", { type: "range", min, max, step, input: () => view.set({ [trait]: Number(control.value) }) });
+  view.watch([trait], () => {
+    control.value = view.get(trait);
+    read.textContent = write(view.get(trait));
+    control.setAttribute("aria-valuetext", read.textContent);
+  });
+  return labeled(text, control, read);
+}
+
+/** Buttons of which one is chosen, bound to a text trait; `choices` has the trait's values and their names. */
+function choice(view, text, trait, choices) {
+  const name = newId();
+  const group = h("span", { class: "bl-control bl-choice", role: "radiogroup", "aria-label": text },
+    h("span", { class: "bl-label", "aria-hidden": "true" }, text));
+  const inputs = Object.entries(choices).map(([value, label]) => {
+    const input = h("input", { type: "radio", name, value, change: () => view.set({ [trait]: value }) });
+    group.append(labeled(label, input));
+    return input;
+  });
+  view.watch([trait], () => inputs.forEach(input => { input.checked = input.value === view.get(trait); }));
+  return group;
+}
+
+/** A button; `does` is called when it is pressed. */
+const button = (text, does, attributes = {}) => h("button", { type: "button", class: "bl-button", click: does, ...attributes }, text);
+
+/**
+ * A list of tokens of which one is chosen: by pointer, arrow keys, Home, End, Page Up and Page Down.
+ * `pick(i)` is called for a new choice. Returns the list, its items, and choose(i) to show a choice.
+ */
+function tokenList(tokens, label, pick, { horizontal = false } = {}) {
+  const items = tokens.map((token, i) => h("li", { role: "option", tabindex: -1, "aria-selected": "false", "data-i": i, title: `${i}: ${shown(token)}` },
+    h("bdi", {}, shown(token))));
+  const list = h("ul", { class: "bl-tokens", role: "listbox", "aria-label": label, "aria-orientation": horizontal ? "horizontal" : "vertical" }, items);
+  let chosen = -1;
+  const choose = i => {
+    if (chosen === i) return;
+    items[chosen]?.setAttribute("aria-selected", "false");
+    items.forEach((item, j) => { if (item.tabIndex === 0 || j === i) item.tabIndex = j === i ? 0 : -1; });
+    items[i]?.setAttribute("aria-selected", "true");
+    chosen = i;
+  };
+  const at = event => { const item = event.target.closest("[data-i]"); return item && list.contains(item) ? Number(item.dataset.i) : null; };
+  const open = i => !items[i].hidden;
+  list.addEventListener("pointerover", event => { const i = at(event); if (i !== null && i !== chosen) pick(i); });
+  list.addEventListener("click", event => { const i = at(event); if (i !== null) { pick(i); items[i].focus({ preventScroll: true }); } });
+  list.addEventListener("keydown", event => {
+    const steps = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, PageDown: 10, PageUp: -10, Home: -1e9, End: 1e9 };
+    if (!(event.key in steps) || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const places = range(tokens.length).filter(open);
+    const place = clamp(places.indexOf(chosen) + steps[event.key], 0, places.length - 1);
+    pick(places[place]);
+    items[places[place]].focus();
+  });
+  return { list, items, choose };
+}
+
+// ── colors ──
+
+/** Return 256 colors, from the page's background to the ink of the theme, as ABGR numbers for an ImageData. */
+function shades(root) {
+  const style = getComputedStyle(root);
+  const parse = name => style.getPropertyValue(name).trim().match(/[0-9a-f]{2}/gi).map(part => parseInt(part, 16));
+  const [low, high] = [parse("--bl-low"), parse("--bl-high")];
+  return Uint32Array.from(range(256), i => {
+    const [r, g, b] = low.map((x, c) => Math.round(x + (high[c] - x) * i / 255));
+    return (255 << 24 | b << 16 | g << 8 | r) >>> 0;
+  });
+}
+
+/** Paint rows × columns values between 0 and 1 into a canvas, one dot each; the style sheet enlarges it. */
+function paint(canvas, rows, columns, value, colors) {
+  if (canvas.width !== columns || canvas.height !== rows) Object.assign(canvas, { width: columns, height: rows });
+  const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
+  const dots = new Uint32Array(image.data.buffer);
+  for (let r = 0, p = 0; r < rows; r++)
+    for (let c = 0; c < columns; c++, p++) dots[p] = colors[Math.round(255 * clamp(value(r, c) || 0, 0, 1))];
+  context.putImageData(image, 0, 0);
+}
+
+/** Is what lies behind the element dark? */
+function isDark(element) {
+  for (let node = element; node; node = node.parentElement) {
+    const parts = getComputedStyle(node).backgroundColor.match(/[\d.]+/g)?.map(Number) ?? [];
+    if (parts.length >= 3 && (parts[3] ?? 1) > 0.5) return 0.299 * parts[0] + 0.587 * parts[1] + 0.114 * parts[2] < 128;
+  }
+  return matchMedia("(prefers-color-scheme: dark)").matches && element.closest(".bl-page") !== null;
+}
+
+// ── the frame around every widget ──
+
+/** The still that a notebook shows where no script runs; a living widget takes its place. */
+function findStill(element) {
+  for (let node = element.parentElement; node; node = node.parentElement) {
+    const still = node.querySelector(".bl-still");
+    if (still) return still;
+  }
+  return null;
+}
+
+/**
+ * Render a widget. Its `draw(view)` gets
+ *   view.root            the element to fill
+ *   view.get(name)       a trait's value
+ *   view.set({name: …})  set traits, here and in the kernel
+ *   view.watch(names, f) call f now-or-soon and whenever one of the traits changes, and, for the name
+ *                        "theme", when colors change; several changes at once give one call
+ *   view.say(text)       tell it to the reader and to screen readers
+ *   view.alone           true in an exported page: no kernel answers
+ */
+function render({ model, el }) {
+  const root = h("div", { class: "bl", role: "group", "aria-label": model.get("description") });
+  const status = h("p", { class: "bl-say", role: "status", "aria-live": "polite" });
+  const redraws = new Set(), heard = [];
+  let asked = true; // until the page has the element: before that it has no colors and no size
+  const flush = () => {
+    asked = false;
+    const now = [...redraws];
+    redraws.clear();
+    now.forEach(f => f());
+    root.dispatchEvent(new CustomEvent("bl-drawn", { bubbles: true }));
+  };
+  const soon = f => {
+    redraws.add(f);
+    if (!asked) { asked = true; queueMicrotask(flush); }
+  };
+  const view = {
+    root,
+    alone: model.alone === true,
+    get: name => model.get(name),
+    set(values) {
+      for (const [name, value] of Object.entries(values)) model.set(name, value);
+      model.save_changes();
+    },
+    watch(names, f) {
+      for (const name of names) {
+        const again = () => soon(f);
+        heard.push([`change:${name}`, again]);
+        if (name === "theme") root.addEventListener("bl-theme", again);
+        else model.on(`change:${name}`, again);
+      }
+      soon(f);
+    },
+    say(text) { if (status.textContent !== text) status.textContent = text; },
+  };
+  const theme = () => {
+    const name = isDark(el) ? "dark" : "light";
+    if (!root.isConnected || root.dataset.theme === name) return;
+    const first = !root.dataset.theme;
+    root.dataset.theme = name;
+    if (first) flush();
+    else root.dispatchEvent(new CustomEvent("bl-theme"));
+  };
+  const observers = [new ResizeObserver(theme), new MutationObserver(theme)];
+  draw(view);
+  root.append(status);
+  el.append(root);
+  theme();
+  observers[0].observe(root); // a notebook attaches the element later, and only then it has a background
+  observers[1].observe(document.body, { attributes: true });
+  const still = findStill(el);
+  const hide = requestAnimationFrame(() => { const found = still ?? findStill(el); if (found) found.hidden = true; });
+  return () => {
+    cancelAnimationFrame(hide);
+    observers.forEach(observer => observer.disconnect());
+    heard.forEach(([event, f]) => model.off(event, f));
+  };
+}
+
