@@ -321,8 +321,12 @@ def _plain_log_ticks(axis: Axis, values: np.ndarray) -> None:
         axis.set_minor_locator(NullLocator())
 
 
-def _label(text: str, limit: int = 18) -> str:
-    """Make a token one short line of plain text."""
+def shortened(text: str, limit: int = 18) -> str:
+    """Return a text as one short line of `limit` letters at most."""
     text = str(text).replace("\n", "⏎").replace("\t", "⇥")
-    text = text if len(text) <= limit else text[: limit - 1] + "…"
-    return text.replace("$", r"\$")  # matplotlib would read $x$ as mathematics
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _label(text: str, limit: int = 18) -> str:
+    """Make a token one short line that matplotlib does not read as mathematics, as it would $x$."""
+    return shortened(text, limit).replace("$", r"\$")
