@@ -47,7 +47,7 @@ def random_maps(
 ) -> AttentionMaps:
     rng = np.random.default_rng(0)
     probs = rng.dirichlet(np.full(tokens, 0.2), size=(layers, heads, tokens)).astype(np.float32)
-    vectors = rng.normal(size=(2, layers, heads, tokens, size)).astype(np.float32)
+    vectors = rng.normal(size=(3, layers, heads, tokens, size)).astype(np.float32)
     names = ["[CLS]", *(f"t{number}" for number in range(1, tokens - 1)), "[SEP]"]
     return AttentionMaps(names, probs, second, *vectors)
 
@@ -89,7 +89,7 @@ def test_maps_of_a_model_of_transformers_are_the_same(
     theirs = transformers.BertModel(config)
     theirs.load_state_dict(model.state_dict(), strict=False)
     ours, found = (read_attention(m, tokenizer, "the cat sat", "the") for m in (model, theirs))
-    for name in ("probs", "queries", "keys"):
+    for name in ("probs", "queries", "keys", "values"):
         np.testing.assert_allclose(getattr(found, name), getattr(ours, name), atol=1e-5)
     assert theirs.config._attn_implementation == implementation, "left as it was"
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bertlearn.tokenization import WordPieceTokenizer
 
 MAX_TOKENS = 256  # more would be too small to see, and too large to save
+PROJECTIONS = ("query", "key", "value")  # the modules' names, in ours and in transformers
 
 Floats = NDArray[np.float32]
 
@@ -32,6 +33,7 @@ class AttentionMaps:
     second: int | None = None  # number of the second text's first token, if there are two texts
     queries: Floats | None = None  # (L, A, S, D), as the scores take them
     keys: Floats | None = None  # (L, A, S, D)
+    values: Floats | None = None  # (L, A, S, D); probs @ values is the context
 
     def __post_init__(self) -> None:
         """Refuse what no view could show."""
@@ -96,7 +98,7 @@ def attention_maps(
 
 @torch.no_grad()
 def read_attention(model: nn.Module, tokenizer: Any, text: str, pair: str | None = None) -> AttentionMaps:
-    """Run a model over a text, or two, and keep every head's attention, queries and keys.
+    """Run a model over a text, or two, and keep every head's attention, queries, keys and values.
 
     Args:
         model: ours or one of transformers with BERT's layers, with any head; dropout is off during the call.
@@ -117,8 +119,8 @@ def read_attention(model: nn.Module, tokenizer: Any, text: str, pair: str | None
         output = encoder(ids.to(device), token_type_ids=segments.to(device), output_attentions=True)
     maps = attention_maps(output.attentions, tokens, _first_of_second(segments))
     heads = maps.probs.shape[1]
-    queries, keys = (np.stack([_split(x, heads) for x in recorded[name]]) for name in ("query", "key"))
-    return AttentionMaps(maps.tokens, maps.probs, maps.second, queries, keys)
+    vectors = (np.stack([_split(x, heads) for x in kept]) for kept in recorded.values())
+    return AttentionMaps(maps.tokens, maps.probs, maps.second, *vectors)
 
 
 def _array(layer: Any) -> Floats:
@@ -146,11 +148,12 @@ def _first_of_second(segments: Tensor) -> int | None:
 
 
 def _self_attentions(model: nn.Module) -> list[nn.Module]:
-    """Return the modules with `query` and `key`, layer by layer."""
-    found = [m for m in model.modules() if all(hasattr(m, name) for name in ("query", "key", "value"))]
+    """Return the modules with `query`, `key` and `value`, layer by layer."""
+    found = [m for m in model.modules() if all(hasattr(m, name) for name in PROJECTIONS)]
     if not found:
         raise ValueError(
-            f"{type(model).__name__} has no layers with query, key and value; expected a BERT, ours or transformers'"
+            f"{type(model).__name__} has no layers with query, key and value; "
+            "expected a BERT, ours or transformers'"
         )
     return found
 
@@ -183,7 +186,7 @@ def _eager(model: Any) -> Iterator[None]:
 @contextmanager
 def _recorded(layers: list[nn.Module]) -> Iterator[dict[str, list[Tensor]]]:
     """Keep what every layer's projections give, (S, H) each, by the projection's name."""
-    found: dict[str, list[Tensor]] = {"query": [], "key": []}
+    found: dict[str, list[Tensor]] = {name: [] for name in PROJECTIONS}
     with ExitStack() as hooks:
         for layer, (name, kept) in product(layers, found.items()):
             hook = layer.get_submodule(name).register_forward_hook(
