@@ -1,4 +1,4 @@
-"""Inside a head: from a query and a key to a score, a weight and the mixed values, number by number (chapter 1)."""
+"""Inside a head: from a query and a key to a score, a weight and the mixed values (chapter 1)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Floats = NDArray[np.float32]
 class InsideHead(Widget):
     """Follow one query and one key through a head: products, score, softmax, mixed values.
 
-    `layer`, `head`, `query` (the token that looks), `key` (the token looked at) and `feature` (the numbers shown
-    beside the strips) can be read and set.
+    `layer`, `head`, `query` (the token that looks), `key` (the token looked at) and `feature` (whose numbers
+    stand beside the strips) can be read and set.
     """
 
     files = "inside_head"
     height = 760
 
-    tokens = traitlets.List().tag(sync=True)
+    tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
     shape = traitlets.List(traitlets.Int()).tag(sync=True)  # layers, heads, features
     pages = traitlets.Dict().tag(
         sync=True
@@ -51,11 +51,11 @@ class InsideHead(Widget):
             layer, head, query, key: what is chosen at first, counted from 0.
 
         Raises:
-            ValueError: no queries, keys or values in the maps, or not finite ones; a choice that does not exist.
+            ValueError: no queries, keys or values, or not finite ones; a choice that does not exist.
         """
         self.maps = maps
         self._vectors = _vectors(maps)
-        layers, heads, _, features = self._vectors.shape[1:]
+        layers, heads, length, features = self._vectors.shape[1:]
         fits = 2 * self._vectors.size <= MOST_BYTES
         super().__init__(
             tokens=maps.tokens,
@@ -68,7 +68,7 @@ class InsideHead(Widget):
             head=head,
             query=query,
             key=key,
-            description=f"Inside an attention head: {layers} layers, {heads} heads, {len(maps.tokens)} tokens",
+            description=f"Inside an attention head: {layers} layers, {heads} heads, {length} tokens",
         )
 
     @property
@@ -100,7 +100,8 @@ class InsideHead(Widget):
             f"context of {looks}": self.context,
         }
         shares = np.stack([x / max(float(np.abs(x).max()), 1e-30) for x in strips.values()])
-        title = f"Layer {self.layer}, head {self.head}: score {self.scores[self.key]:.2f}, weight {self.weights[self.key]:.3f}"
+        score, weight = self.scores[self.key], self.weights[self.key]
+        title = f"Layer {self.layer}, head {self.head}: score {score:.2f}, weight {weight:.3f}"
         features = [str(feature) for feature in range(shares.shape[1])]
         alt = f"{title}, from {looks} to {looked_at}. Strips of {len(features)} numbers: {', '.join(strips)}."
         return plot_matrix(shares, list(strips), features, title, xlabel="feature", limits=(-1, 1), alt=alt)

@@ -1,4 +1,4 @@
-"""Soft lookup: how scale, temperature and dimension sharpen or flatten the weights of a softmax (chapter 1)."""
+"""Soft lookup: how scale, temperature and dimension sharpen or flatten a softmax (chapter 1)."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ class SoftLookup(Widget):
     files = "soft_lookup"
     height = 640
 
-    names = traitlets.List().tag(sync=True)  # K keys
-    values = traitlets.List().tag(sync=True)  # K values to mix, or none
+    names = traitlets.List(traitlets.Unicode()).tag(sync=True)  # K keys
+    values = traitlets.List(traitlets.Float()).tag(sync=True)  # K values to mix, or none
     table = traitlets.Bytes().tag(sync=True)  # scores, float32 (dimensions, queries, K)
-    dimensions = traitlets.List().tag(sync=True)  # of the random vectors; [1] if scores are given
+    dimensions = traitlets.List(traitlets.Int()).tag(
+        sync=True
+    )  # of the random vectors; [1] if scores are given
     queries = traitlets.Int().tag(sync=True)
     scale = traitlets.Enum(list(DIVISORS), "none").tag(sync=True)
     temperature = traitlets.Float(1.0).tag(sync=True)
@@ -93,7 +95,7 @@ class SoftLookup(Widget):
     @property
     def weights(self) -> Floats:
         """The weights of the shown query's keys, floats (K,)."""
-        return self._weights(self.dimension, self.scale, self.temperature)[self.query]
+        return self._weights(self.dimension, self._divisor(self.dimension))[self.query]
 
     @property
     def entropy(self) -> float:
@@ -108,37 +110,45 @@ class SoftLookup(Widget):
     @property
     def over_queries(self) -> Saturation:
         """All queries together: mean of the largest weight, mean of the entropy, median of the derivative."""
-        return _saturation(self._weights(self.dimension, self.scale, self.temperature))
+        return _saturation(self._weights(self.dimension, self._divisor(self.dimension)))
 
     def picture(self) -> Picture:
         """Return the weights, and the largest weight over d, or over the temperature if scores are given."""
         figure, (left, right) = new_figure(8.0, 3.6, columns=2)
-        left.bar([_short(name) for name in self.names], self.weights, color=PALETTE[0])
-        left.set(title="Weights", xlabel="key", ylabel="weight", ylim=(0, 1))
+        places = range(len(self.names))
+        left.bar(places, self.weights, color=PALETTE[0])
+        left.set_xticks(places, [_short(name) for name in self.names])
+        left.set(title=f"Weights, {self._setting()}", xlabel="key", ylabel="weight", ylim=(0, 1))
         left.tick_params(axis="x", labelrotation=90 if len(self.names) > 4 else 0, labelsize=7)
-        across = "temperature" if self.queries == 1 else "dimension"
-        places = [2.0**n for n in range(-6, 7)] if across == "temperature" else DIMENSIONS
-        now = {"dimension": self.dimension, "scale": self.scale, "temperature": self.temperature}
-        curve = [_saturation(self._weights(**now | {across: x})).largest for x in places]
-        right.plot(places, curve, color=PALETTE[0])
-        right.plot(now[across], self.over_queries.largest, "o", color=PALETTE[1])
-        right.set(title="Largest weight", xlabel=across, xscale="log", ylim=(0, 1))
-        best = self.names[int(self.weights.argmax())]
-        alt = f"Weights of {len(self.names)} keys at {self._setting()}: the largest is {self.weights.max():.2f}, "
-        return Picture(
-            figure, f"{alt}key {best}; entropy {self.entropy:.2f}; derivative {self.derivative:.4f}."
-        )
+        across, curve, now = self._curve()
+        right.plot(across, curve, color=PALETTE[0])
+        right.plot(now, self.over_queries.largest, "o", color=PALETTE[1])
+        xlabel = "temperature" if self.queries == 1 else "d, features"
+        right.set(title="Largest weight (mean)", xlabel=xlabel, xscale="log", ylim=(0, 1))
+        best = int(self.weights.argmax())
+        largest = f"largest {self.weights[best]:.2f}, of {self.names[best]}"
+        alt = f"Weights of {len(self.names)} keys, {self._setting()}: {largest}"
+        return Picture(figure, f"{alt}; entropy {self.entropy:.2f}; derivative {self.derivative:.4f}.")
 
     def _setting(self) -> str:
         temperature = f"temperature {self.temperature:.3g}"
-        return (
-            temperature if self.queries == 1 else f"d = {self.dimension}, scale {self.scale}, {temperature}"
-        )
+        return temperature if self.queries == 1 else f"d {self.dimension}, scale {self.scale}, {temperature}"
 
-    def _weights(self, dimension: int, scale: str, temperature: float) -> Floats:
-        scores = self._scores[self.dimensions.index(dimension)].astype(float)  # (queries, K)
-        scaled = scores / (DIVISORS[scale](dimension) * temperature)
-        powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    def _curve(self) -> tuple[list[float], list[float], float]:
+        """Return where the largest weight is measured, what it is there, and where the widget stands."""
+        if self.queries == 1:
+            places = [2.0**n for n in range(-6, 7)]
+            return places, [_saturation(self._weights(1, t)).largest for t in places], self.temperature
+        curve = [_saturation(self._weights(d, self._divisor(d))).largest for d in DIMENSIONS]
+        return [float(d) for d in DIMENSIONS], curve, self.dimension
+
+    def _divisor(self, dimension: int) -> float:
+        return DIVISORS[self.scale](dimension) * self.temperature
+
+    def _weights(self, dimension: int, divisor: float) -> Floats:
+        """Return the weights of all queries: (queries, K)."""
+        scores = self._scores[self.dimensions.index(dimension)].astype(float) / divisor
+        powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
         return powers / powers.sum(axis=-1, keepdims=True)
 
     @traitlets.validate("temperature")
@@ -179,8 +189,8 @@ def _random_scores(seed: int) -> NDArray[np.float32]:
     random = np.random.default_rng(seed)
     query = random.standard_normal((QUERIES, 1, DIMENSIONS[-1]))
     key = random.standard_normal((QUERIES, KEYS, DIMENSIONS[-1]))
-    sums = (query * key).cumsum(axis=-1)[..., np.array(DIMENSIONS) - 1]
-    return np.ascontiguousarray(np.moveaxis(sums, -1, 0), dtype="<f4")
+    parts = np.add.reduceat(query * key, [0, *DIMENSIONS[:-1]], axis=-1)  # features 0, 1, 2–3, 4–7 …
+    return np.ascontiguousarray(np.moveaxis(parts.cumsum(axis=-1), -1, 0), dtype="<f4")
 
 
 def _values_of(names: list[str], values: Mapping[str, float] | None) -> list[float]:
