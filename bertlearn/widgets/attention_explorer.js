@@ -22,18 +22,17 @@ function overview(view, panel) {
   };
   const rows = range(layers).map(layer => h("div", { role: "row", class: "ax-row" }, buttons.slice(layer * heads, (layer + 1) * heads)));
   const grid = h("div", { class: "ax-grid", role: "grid", "aria-label": "All heads: layers downward, heads to the right", keydown: move }, canvas, rows);
-  const redraw = () => {
-    const open = panel.open();
-    const outside = new Set(range(S).filter(i => !open.has(i)));
-    const max = outside.size ? panel.maxima(open) : null;
-    paint(canvas, layers * side, heads * side, (y, x) => {
-      const [q, k] = [y % side, x % side];
-      if (q === S || k === S || outside.has(q) || outside.has(k)) return 0;
-      const head = Math.floor(y / side) * heads + Math.floor(x / side);
-      return Math.sqrt(panel.weights[(head * S + q) * S + k] / (max ? max[head] : STEPS));
-    }, shades(view.root));
-  };
-  view.watch(["special", "theme"], redraw);
+  view.watch(["special", "theme"], () => {
+    const open = [...panel.open()], max = panel.maxima(open);
+    paintDots(canvas, layers * side, heads * side, shades(view.root), (dots, colors) => {
+      for (let head = 0; head < layers * heads; head++) {
+        const corner = Math.floor(head / heads) * side * heads * side + (head % heads) * side;
+        for (const q of open)
+          for (const k of open)
+            dots[corner + q * heads * side + k] = colors[Math.round(255 * Math.sqrt(panel.weights[(head * S + q) * S + k] / max[head]))];
+      }
+    });
+  });
   view.watch(["layer", "head"], () => {
     const chosen = view.get("layer") * heads + view.get("head");
     buttons.forEach((button, i) => { button.tabIndex = i === chosen ? 0 : -1; button.setAttribute("aria-selected", i === chosen); });
@@ -54,6 +53,7 @@ function readPanel(view, found) {
     open: () => new Set(range(S).filter(i => view.get("special") || !special.has(i))),
     maxima(open) {
       return range(layers * heads).map(head => {
+        if (view.get("special")) return STEPS;
         let max = 1;
         for (const q of open) for (const k of open) max = Math.max(max, weights[(head * S + q) * S + k]);
         return max;
@@ -114,7 +114,7 @@ function largeHead(view, panel) {
   view.watch(["direction"], () => { heading.textContent = view.get("direction") === "to" ? "is looked at, with weight" : "looks at it, with weight"; });
   const plot = h("div", { class: "ax-plot" }, canvas, cursor);
   const key = h("div", { class: "ax-legend bl-quiet" }, "0", h("span", { class: "ax-ramp", "aria-hidden": "true" }), legend, "(root scale)");
-  return h("div", { class: "ax-large" },
+  return h("div", { class: "ax-large", style: `--tokens: ${S}` },
     h("div", { class: "bl-quiet ax-heading" }, "looks"), h("ul", { class: "bl-tokens ax-top", "aria-label": "columns of the map" }, columns), heading,
     rows.list, plot, h("ul", { class: "bl-tokens ax-bars", "aria-label": "weights" }, bars), key);
 }

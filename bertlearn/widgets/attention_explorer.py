@@ -1,4 +1,4 @@
-"""Attention explorer: every head at a glance, one head large, each token followed in both directions (chapters 1, 3)."""
+"""Attention explorer: every head at a glance, one head large, a token followed both ways (chapters 1, 3)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AttentionExplorer(Widget):
 
     files = "attention_explorer"
 
-    panels = traitlets.List().tag(sync=True)  # title, tokens, second, special places, weights as bytes
+    panels: Any = traitlets.List().tag(sync=True)  # title, tokens, second, special places, weights as bytes
     shape = traitlets.List(traitlets.Int()).tag(sync=True)  # layers, heads
     layer = traitlets.Int().tag(sync=True)
     head = traitlets.Int().tag(sync=True)
@@ -48,7 +48,7 @@ class AttentionExplorer(Widget):
             layer, head, token: what is chosen at first, counted from 0.
 
         Raises:
-            ValueError: no map or more than two, sizes or titles that do not fit, a choice that does not exist.
+            ValueError: no map or more than two, sizes or titles that do not fit, a choice that is none.
         """
         _check_maps(maps, titles)
         self.maps = maps

@@ -22,7 +22,7 @@ from bertlearn.visualization import Picture, View
 
 _FOLDER = Path(__file__).parent
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-# Reopened without its kernel, JupyterLab says "model not found" where the widget was: the still needs no such line.
+# Reopened without its kernel, JupyterLab says "model not found" where the widget was: not below a still.
 _STILL = (
     '<div class="bl-still"><style>.jp-OutputArea-child:has(.bl-still:not([hidden])) + '
     ".jp-OutputArea-child:not(:has(.bl)) {display: none}</style>%s</div>"

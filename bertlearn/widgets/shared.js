@@ -138,14 +138,21 @@ function shades(root) {
   });
 }
 
-/** Paint rows × columns values between 0 and 1 into a canvas, one dot each; the style sheet enlarges it. */
-function paint(canvas, rows, columns, value, colors) {
+/** Paint a canvas dot by dot: `fill(dots, colors)` writes colors into rows × columns dots that have the lowest one. */
+function paintDots(canvas, rows, columns, colors, fill) {
   if (canvas.width !== columns || canvas.height !== rows) Object.assign(canvas, { width: columns, height: rows });
   const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
-  const dots = new Uint32Array(image.data.buffer);
-  for (let r = 0, p = 0; r < rows; r++)
-    for (let c = 0; c < columns; c++, p++) dots[p] = colors[Math.round(255 * clamp(value(r, c) || 0, 0, 1))];
+  const dots = new Uint32Array(image.data.buffer).fill(colors[0]);
+  fill(dots, colors);
   context.putImageData(image, 0, 0);
+}
+
+/** Paint rows × columns values between 0 and 1, one dot each; the style sheet enlarges them. */
+function paint(canvas, rows, columns, value, colors) {
+  paintDots(canvas, rows, columns, colors, dots => {
+    for (let r = 0, p = 0; r < rows; r++)
+      for (let c = 0; c < columns; c++, p++) dots[p] = colors[Math.round(255 * clamp(value(r, c) || 0, 0, 1))];
+  });
 }
 
 /** Is what lies behind the element dark? */
