@@ -29,23 +29,31 @@ function attend(read, query, S, D) {
 function strip(view, sign) {
   const [, , D] = view.get("shape");
   const cells = range(D).map(i => h("i", { "data-i": i }));
-  const name = h("bdi", {}), number = h("output", { class: "bl-number" });
+  const name = h("bdi", {}), number = h("span", { class: "bl-number ih-number" });
   const row = h("div", { class: "ih-strip" }, h("span", { class: "ih-name" }, name),
     h("div", { class: "ih-cells", "aria-hidden": "true", pointerover: event => {
       const i = event.target.dataset.i;
       if (i !== undefined) view.set({ feature: Number(i) });
     } }, cells), number);
-  const draw = (text, values, largest) => {
-    const feature = view.get("feature");
+  let values = [], marked = null;
+  const mark = () => {
+    const i = view.get("feature");
+    marked?.classList.remove("ih-here");
+    marked = cells[i];
+    marked.classList.add("ih-here");
+    number.textContent = `${sign.replaceAll("_", subscript(i))} = ${fixed(values[i])}`;
+  };
+  const draw = (text, found, largest) => {
+    values = found;
     name.textContent = text;
     cells.forEach((cell, i) => {
       const share = values[i] / (largest || 1);
-      cell.className = (share < -0.02 ? "ih-minus" : "") + (i === feature ? " ih-here" : "");
+      cell.classList.toggle("ih-minus", share < -0.02);
       cell.style.setProperty("--share", `${(100 * Math.abs(share)).toFixed(0)}%`);
     });
-    number.textContent = `${sign.replaceAll("_", subscript(feature))} = ${fixed(values[feature])}`;
+    mark();
   };
-  return { row, draw };
+  return { row, draw, mark };
 }
 
 const subscript = n => String(n).replace(/\d/g, digit => "₀₁₂₃₄₅₆₇₈₉"[digit]);
@@ -70,35 +78,40 @@ function keyList(view) {
     });
     sums[1].textContent = fixed(sum, 4);
     sums[2].textContent = fixed(total(weights), 4);
-    rows.choose(view.get("key"));
   };
-  return { part, draw };
+  return { part, draw, choose: rows.choose };
 }
 
 /** The five steps; each has a title, what it says, and strips. */
 function stepList(view) {
   const D = view.get("shape")[2];
-  const [q, k, product, value, part, context] = ["q_", "k_", "q_k_", "v_", "p v_", "c_"].map(sign => strip(view, sign));
+  const strips = ["q_", "k_", "q_k_", "v_", "p v_", "c_"].map(sign => strip(view, sign));
+  const [q, k, product, value, part, context] = strips;
   const says = range(5).map(() => h("p", { class: "bl-number ih-says" }));
-  const step = (i, title, ...strips) => h("li", {}, h("p", { class: "bl-title" }, title), strips.map(strip => strip.row), says[i]);
+  const step = (i, title, ...shown) => h("li", {}, h("p", { class: "bl-title" }, title), shown.map(strip => strip.row), says[i]);
   const list = h("ol", { class: "ih-steps", style: `--columns: ${Math.min(D, 32)}` },
     step(0, "A query meets a key", q, k), step(1, "Multiply feature by feature, and add up", product),
     step(2, `Divide by √D, D = ${D} features`), step(3, "Softmax over all keys"), step(4, "Mix the values by the weights", value, part, context));
-  const draw = (found, read) => {
-    const j = view.get("key"), i = view.get("feature"), [from, to] = [view.get("query"), j].map(place => shown(view.get("tokens")[place]));
-    const { weights, powers, scores } = found, weighted = found.values[j].map(x => weights[j] * x);
-    q.draw(`query of ${from}`, found.q, read.largest[0]);
-    k.draw(`key of ${to}`, found.keys[j], read.largest[1]);
-    product.draw("query × key", found.products[j], found.largestProduct);
-    value.draw(`value of ${to}`, found.values[j], read.largest[2]);
-    part.draw("weight × value", weighted, read.largest[2]);
-    context.draw(`context of ${from}`, found.context, read.largest[2]);
-    says[1].textContent = `q · k = Σ qᵢkᵢ = ${fixed(total(found.products[j]))}`;
-    says[2].textContent = `score = ${fixed(total(found.products[j]))} / ${fixed(Math.sqrt(D))} = ${fixed(scores[j])}`;
-    says[3].textContent = `exp(${fixed(scores[j])} − ${fixed(found.max)}) = ${fixed(powers[j], 4)}, divided by the sum ${fixed(found.sum, 4)}: weight p = ${fixed(weights[j], 4)}`;
-    says[4].textContent = `c = Σ p v over all ${weights.length} tokens; c${subscript(i)} = ${fixed(found.context[i])}, of which ${fixed(weighted[i])} from this key`;
+  const mark = found => {
+    const i = view.get("feature"), j = view.get("key");
+    strips.forEach(strip => strip.mark());
+    says[4].textContent = `c = Σ p v over all ${found.weights.length} tokens; c${subscript(i)} = ${fixed(found.context[i])}, of which ${fixed(found.weights[j] * found.values[j][i])} from this key`;
   };
-  return { list, draw };
+  const draw = (found, largest) => {
+    const j = view.get("key"), [from, to] = [view.get("query"), j].map(place => shown(view.get("tokens")[place]));
+    const { weights, powers, scores } = found, dot = fixed(total(found.products[j]));
+    q.draw(`query of ${from}`, found.q, largest[0]);
+    k.draw(`key of ${to}`, found.keys[j], largest[1]);
+    product.draw("query × key", found.products[j], found.largestProduct);
+    value.draw(`value of ${to}`, found.values[j], largest[2]);
+    part.draw("weight × value", found.values[j].map(x => weights[j] * x), largest[2]);
+    context.draw(`context of ${from}`, found.context, largest[2]);
+    says[1].textContent = `q · k = Σ qᵢkᵢ = ${dot}`;
+    says[2].textContent = `score = ${dot} / ${fixed(Math.sqrt(D))} = ${fixed(scores[j])}`;
+    says[3].textContent = `exp(${fixed(scores[j])} − ${fixed(found.max)}) = ${fixed(powers[j], 4)}, divided by the sum ${fixed(found.sum, 4)}: weight p = ${fixed(weights[j], 4)}`;
+    mark(found);
+  };
+  return { list, draw, mark };
 }
 
 function layerChoice(view) {
@@ -116,14 +129,22 @@ function draw(view) {
     slider(view, "Feature", "feature", { min: 0, max: D - 1, step: 1 })),
   h("div", { class: "ih-parts" }, keys.part, h("div", { class: "ih-side" }, steps.list,
     h("p", { class: "bl-quiet" }, "Blue: above 0. Orange with a dash: below 0. The stronger, the farther from 0."))));
-  view.watch(["pages", "layer", "head", "query", "key", "feature"], () => {
-    const [layer, head, query, key] = ["layer", "head", "query", "key"].map(view.get), page = view.get("pages")[layer];
+  let read = null, found = null;
+  view.watch(["pages", "layer", "head", "query"], () => {
+    const page = view.get("pages")[view.get("layer")];
+    read = page && readHead(view, page, view.get("head"));
+    found = page && attend(read, view.get("query"), tokens.length, D);
     view.root.setAttribute("aria-busy", !page);
-    if (!page) return view.say(`The kernel is asked for layer ${layer} …`);
-    const read = readHead(view, page, head), found = attend(read, query, tokens.length, D);
-    keys.draw(found);
-    steps.draw(found, read);
+    if (page) keys.draw(found);
+    else view.say(`The kernel is asked for layer ${view.get("layer")} …`);
+  });
+  view.watch(["pages", "layer", "head", "query", "key"], () => {
+    if (!found) return;
+    const [layer, head, query, key] = ["layer", "head", "query", "key"].map(view.get);
+    keys.choose(key);
+    steps.draw(found, read.largest);
     const [from, to] = [query, key].map(place => `“${shown(tokens[place])}” (${place})`);
     view.say(`Layer ${layer}, head ${head}: ${from} looks at ${to} with score ${fixed(found.scores[key])} and weight ${fixed(found.weights[key])}.`);
   });
+  view.watch(["feature"], () => { if (found) steps.mark(found); });
 }

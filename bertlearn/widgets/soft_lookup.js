@@ -9,10 +9,12 @@ const fraction = x => (x < 1 ? `1/${Math.round(1 / x)}` : String(x));
 // ── numbers ──
 
 function softmax(scores, divisor) {
-  const max = Math.max(...scores);
-  const powers = Float64Array.from(scores, score => Math.exp((score - max) / divisor));
-  const sum = powers.reduce((a, b) => a + b);
-  return powers.map(power => power / sum);
+  let max = -Infinity, sum = 0;
+  for (const score of scores) max = Math.max(max, score);
+  const weights = new Float64Array(scores.length);
+  for (let i = 0; i < weights.length; i++) sum += weights[i] = Math.exp((scores[i] - max) / divisor);
+  for (let i = 0; i < weights.length; i++) weights[i] /= sum;
+  return weights;
 }
 
 /** The largest weight, the entropy in nats, and the size of diag(p) − p pᵀ. */
@@ -38,9 +40,14 @@ function readScores(view) {
   const table = numbers(view.get("table"), Float32Array), dimensions = view.get("dimensions");
   const n = view.get("queries"), keys = view.get("names").length;
   const scores = (d, query) => table.subarray((dimensions.indexOf(d) * n + query) * keys).subarray(0, keys);
+  const known = new Map();
   const over = (d, divisor) => {
-    const found = range(n).map(query => saturation(softmax(scores(d, query), divisor)));
-    return [mean(found.map(x => x[0])), mean(found.map(x => x[1])), median(found.map(x => x[2]))];
+    const setting = `${d}/${divisor}`;
+    if (!known.has(setting)) {
+      const found = range(n).map(query => saturation(softmax(scores(d, query), divisor)));
+      known.set(setting, [mean(found.map(x => x[0])), mean(found.map(x => x[1])), median(found.map(x => x[2]))]);
+    }
+    return known.get(setting);
   };
   return { scores, over };
 }
@@ -57,11 +64,11 @@ function steps(view, text, trait, values, exact) {
     field.value = short(view.get(trait));
   };
   const field = exact ? h("input", { type: "number", class: "sl-field bl-number", step: "any", "aria-label": `${text}, exactly`, change: typed })
-    : h("output", { class: "sl-read bl-number" });
+    : h("span", { class: "sl-read bl-number" });
   view.watch([trait], () => {
     control.value = nearest(view.get(trait));
     control.setAttribute("aria-valuetext", short(view.get(trait)));
-    field.value = short(view.get(trait));
+    field[exact ? "value" : "textContent"] = short(view.get(trait));
   });
   return labeled(text, control, field);
 }

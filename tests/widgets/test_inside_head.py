@@ -22,7 +22,9 @@ def maps(
 ) -> AttentionMaps:
     """Random vectors of size `scale`, and the attention that they make."""
     length = len(tokens)
-    vectors = scale * np.random.default_rng(0).normal(size=(3, layers, heads, length, size)).astype(np.float32)
+    vectors = scale * np.random.default_rng(0).normal(size=(3, layers, heads, length, size)).astype(
+        np.float32
+    )
     query, key, value = (torch.tensor(x) for x in vectors)
     probs = scaled_dot_product_attention(query, key, value).probs
     assert probs is not None

@@ -61,7 +61,9 @@ def test_a_temperature_of_root_d_undoes_d() -> None:
 
 
 def test_the_derivative_is_exact_where_the_softmax_is_saturated() -> None:
-    widget = SoftLookup({"a": 0.0, "b": 1.0}, temperature=1 / 32)  # p = e⁻³² and 1 − e⁻³²: all entries p (1 − p)
+    widget = SoftLookup(
+        {"a": 0.0, "b": 1.0}, temperature=1 / 32
+    )  # p = e⁻³² and 1 − e⁻³²: all entries p (1 − p)
     assert widget.derivative == pytest.approx(2 * math.exp(-32), rel=0.05)
 
 
@@ -109,7 +111,9 @@ def test_given_scores_have_no_dimension() -> None:
         SoftLookup(scale="√d")
 
 
-@pytest.mark.parametrize("names", [["<img src=x onerror=alert(1)>", "שלום", "🙂", "a\nb", "$x$"], ["long " * 9, "long " * 8]])
+@pytest.mark.parametrize(
+    "names", [["<img src=x onerror=alert(1)>", "שלום", "🙂", "a\nb", "$x$"], ["long " * 9, "long " * 8]]
+)
 def test_hostile_names_are_shown_and_never_html(names: list[str]) -> None:
     widget = SoftLookup(dict.fromkeys(names, 0.0))
     assert "<img" not in widget.to_html()
