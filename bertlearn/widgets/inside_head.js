@@ -30,11 +30,10 @@ function strip(view, sign) {
   const [, , D] = view.get("shape");
   const cells = range(D).map(i => h("i", { "data-i": i }));
   const name = h("bdi", {}), number = h("span", { class: "bl-number ih-number" });
-  const row = h("div", { class: "ih-strip" }, h("span", { class: "ih-name" }, name),
-    h("div", { class: "ih-cells", "aria-hidden": "true", pointerover: event => {
+  const row = h("div", { class: "ih-strip" }, h("span", { class: "ih-name" }, name), number, h("div", { class: "ih-cells", "aria-hidden": "true", pointerover: event => {
       const i = event.target.dataset.i;
       if (i !== undefined) view.set({ feature: Number(i) });
-    } }, cells), number);
+    } }, cells));
   let values = [], marked = null;
   const mark = () => {
     const i = view.get("feature");

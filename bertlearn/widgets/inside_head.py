@@ -28,7 +28,7 @@ class InsideHead(Widget):
     """
 
     files = "inside_head"
-    height = 760
+    height = 580
 
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
     shape = traitlets.List(traitlets.Int()).tag(sync=True)  # layers, heads, features

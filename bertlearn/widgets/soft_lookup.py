@@ -38,7 +38,7 @@ class SoftLookup(Widget):
     """
 
     files = "soft_lookup"
-    height = 640
+    height = 640  # of the exported page; with given scores less is needed
 
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)  # K keys
     values = traitlets.List(traitlets.Float()).tag(sync=True)  # K values to mix, or none
@@ -77,6 +77,7 @@ class SoftLookup(Widget):
             ValueError: no key or more than 64, numbers that are not finite, values for other keys.
         """
         given = scores is not None
+        self.height = 420 if given else SoftLookup.height
         self._scores = _given_scores(scores) if scores is not None else _random_scores(seed)
         names = list(scores) if scores is not None else [str(key) for key in range(KEYS)]
         described = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
