@@ -2,5 +2,7 @@
 
 from bertlearn.widgets.attention_explorer import AttentionExplorer
 from bertlearn.widgets.base import Widget
+from bertlearn.widgets.inside_head import InsideHead
+from bertlearn.widgets.soft_lookup import SoftLookup
 
-__all__ = ["AttentionExplorer", "Widget"]
+__all__ = ["AttentionExplorer", "InsideHead", "SoftLookup", "Widget"]

@@ -41,7 +41,7 @@ class Widget(anywidget.AnyWidget):
     """A widget of the course; a subclass names its `files`, sets `description`, and draws its `picture`."""
 
     files: ClassVar[str]  # the name of the .js file beside the module, and of the .css file
-    height: ClassVar[int] = 480  # pixels of the exported page inside a notebook
+    height: int = 480  # pixels of the exported page inside a notebook
 
     description = traitlets.Unicode().tag(sync=True)  # one sentence; its name for screen readers
 
