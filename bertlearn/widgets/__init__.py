@@ -4,5 +4,6 @@ from bertlearn.widgets.attention_explorer import AttentionExplorer
 from bertlearn.widgets.base import Widget
 from bertlearn.widgets.inside_head import InsideHead
 from bertlearn.widgets.soft_lookup import SoftLookup
+from bertlearn.widgets.training_monitor import TrainingMonitor
 
-__all__ = ["AttentionExplorer", "InsideHead", "SoftLookup", "Widget"]
+__all__ = ["AttentionExplorer", "InsideHead", "SoftLookup", "TrainingMonitor", "Widget"]
