@@ -129,5 +129,14 @@ def test_another_task_is_named() -> None:
 
 
 def test_a_model_without_pooler_is_an_encoder_too() -> None:
-    with without_heads(BertModel(CONFIG, add_pooling_layer=False), [(1, 1)]):
-        pass
+    torch.manual_seed(0)
+    encoder, batch = BertModel(CONFIG, add_pooling_layer=False).eval(), random_batch(CONFIG)
+    perturb(encoder, scale=0.2)
+    with torch.no_grad():
+        whole = encoder(**batch).last_hidden_state
+        with without_heads(encoder, [(1, 1)]):
+            off = encoder(**batch).last_hidden_state
+        assert torch.equal(encoder(**batch).last_hidden_state, whole)
+        encoder.encoder.layer[1].attention.output.dense.weight[:, 16:] = 0  # D = 32 / 2
+        assert largest(encoder(**batch).last_hidden_state, off) < 1e-5
+    assert largest(off, whole) > 1e-3
