@@ -77,7 +77,7 @@ ALLOWED = {  # module or folder: what of the package it may import
     },
     "evaluation": set(),
     "attribution": {"finetuning", "spans", "tokenization"},
-    "ablation": {"config", "encoder", "finetune", "finetuning"},
+    "ablation": {"attention", "config", "encoder", "finetune", "finetuning"},
     "behavior": set(),
     "model_card": {"behavior", "config", "weights"},
     "cli": {
