@@ -38,7 +38,7 @@ ALLOWED = {  # module or folder: what of the package it may import
     "wordpiece_training": {"tokenization", "unicode_tables"},
     "unicode_tables": set(),
     "visualization": {"config", "tokenization"},
-    "widgets": {"history", "tokenization", "visualization"},
+    "widgets": {"ablation", "attribution", "finetuning", "history", "spans", "tokenization", "visualization"},
     "checks": {
         *("attention", "config", "embeddings", "encoder", "normalization", "tokenization"),
         *("history", "options", "pretrain", "pretraining", "shards", "training"),  # the bug hunt trains
@@ -77,7 +77,7 @@ ALLOWED = {  # module or folder: what of the package it may import
     },
     "evaluation": set(),
     "attribution": {"finetuning", "spans", "tokenization"},
-    "ablation": {"config", "encoder", "finetune", "finetuning"},
+    "ablation": {"attention", "config", "encoder", "finetune", "finetuning"},
     "behavior": set(),
     "model_card": {"behavior", "config", "weights"},
     "cli": {

@@ -2,8 +2,9 @@
 
 from bertlearn.widgets.attention_explorer import AttentionExplorer
 from bertlearn.widgets.base import Widget
+from bertlearn.widgets.head_surgery import HeadSurgery
 from bertlearn.widgets.inside_head import InsideHead
 from bertlearn.widgets.soft_lookup import SoftLookup
 from bertlearn.widgets.training_monitor import TrainingMonitor
 
-__all__ = ["AttentionExplorer", "InsideHead", "SoftLookup", "TrainingMonitor", "Widget"]
+__all__ = ["AttentionExplorer", "HeadSurgery", "InsideHead", "SoftLookup", "TrainingMonitor", "Widget"]
