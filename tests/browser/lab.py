@@ -1,6 +1,7 @@
 """JupyterLab on this machine, driven in a real browser: what the tests in this folder are written with.
 
-A test asks for one of these fixtures (`conftest.py`); all of them are fresh for each test:
+A test asks for these fixtures (`conftest.py`); all but `browser` are fresh for each test, and the
+kernels that a test started end with it:
 
 `lab`
     Opens notebooks. `notebook = lab.open(["x = 1", "x"])` makes a notebook of these code cells, loads it in
@@ -84,6 +85,7 @@ ROOT = Path(__file__).parent.parent.parent
 HERE = "127.0.0.1"
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    "--disable-dev-shm-usage",  # a container may have little of it
     *("--disable-background-networking", "--disable-component-update"),
     f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {HERE}",  # nothing can leave the machine
 ]
@@ -324,14 +326,14 @@ class Notebook:
                 "kernelPreference": {"shouldStart": False},
             }
             self._command("docmanager:open", preference)
-        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=120_000)
         if kernel:
             idle = "jupyterapp.shell.currentWidget?.sessionContext.session?.kernel?.status === 'idle'"
-            self.page.wait_for_function(idle, timeout=60_000)
+            self.page.wait_for_function(idle, timeout=120_000)
 
     def _go(self, path: str) -> None:
         self.page.goto(self._server.address(path), wait_until="domcontentloaded")
-        self.page.wait_for_function("window.jupyterapp !== undefined", timeout=60_000)
+        self.page.wait_for_function("window.jupyterapp !== undefined", timeout=120_000)
         self.page.evaluate("jupyterapp.restored")
 
     def _command(self, name: str, options: dict[str, Any] | None = None, seconds: int = 30) -> None:
@@ -370,7 +372,7 @@ class Notebook:
         assert answer["status"] == "ok", f"{expression}: {answer['ename']}: {answer['evalue']}"
         return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
 
-    def expect(self, expression: str, value: object, seconds: int = 10) -> None:
+    def expect(self, expression: str, value: object, seconds: int = 30) -> None:
         """Evaluate an expression in the kernel until it has this value."""
         end = time.monotonic() + seconds
         while (last := self.value(expression)) != value:
@@ -441,6 +443,19 @@ def axe(page: Page | Frame, selector: str) -> None:
     assert not faults, "\n\n".join(faults)
 
 
+ARM = """([event, drawn]) => { window.reaction = new Promise(done => {
+    let begin;
+    window.addEventListener(event, input => { begin = input.timeStamp; }, {capture: true, once: true});
+    window.addEventListener(drawn, function painted() {
+        if (begin === undefined) return;
+        window.removeEventListener(drawn, painted, true);
+        requestAnimationFrame(() => setTimeout(() => done(performance.now() - begin)));
+    }, true);
+}); }"""
+REACTION = """([event, drawn, seconds]) => Promise.race([window.reaction, new Promise((_, fail) =>
+    setTimeout(() => fail(new Error(`no ${event}, or no ${drawn} after it`)), seconds * 1000))])"""
+
+
 def latency(
     page: Page | Frame,
     action: Callable[[int], object],
@@ -468,16 +483,3 @@ def latency(
         action(number)
         times.append(page.evaluate(REACTION, [event, drawn, seconds]))
     return statistics.median(times)
-
-
-ARM = """([event, drawn]) => { window.reaction = new Promise(done => {
-    let begin;
-    window.addEventListener(event, input => { begin = input.timeStamp; }, {capture: true, once: true});
-    window.addEventListener(drawn, function painted() {
-        if (begin === undefined) return;
-        window.removeEventListener(drawn, painted, true);
-        requestAnimationFrame(() => setTimeout(() => done(performance.now() - begin)));
-    }, true);
-}); }"""
-REACTION = """([event, drawn, seconds]) => Promise.race([window.reaction, new Promise((_, fail) =>
-    setTimeout(() => fail(new Error(`no ${event}, or no ${drawn} after it`)), seconds * 1000))])"""
