@@ -229,18 +229,20 @@ function render({ model, el }) {
     if (first) flush();
     else root.dispatchEvent(new CustomEvent("bl-theme"));
   };
-  const observers = [new ResizeObserver(theme), new MutationObserver(theme)];
+  const observers = [new ResizeObserver(theme), new MutationObserver(theme)], preference = matchMedia("(prefers-color-scheme: dark)");
   draw(view);
   root.append(status);
   el.append(root);
   theme();
   observers[0].observe(root); // a notebook attaches the element later, and only then it has a background
   observers[1].observe(document.body, { attributes: true });
+  preference.addEventListener("change", theme);
   const still = findStill(el);
   const hide = requestAnimationFrame(() => { const found = still ?? findStill(el); if (found) found.hidden = true; });
   return () => {
     cancelAnimationFrame(hide);
     observers.forEach(observer => observer.disconnect());
+    preference.removeEventListener("change", theme);
     heard.forEach(([event, f]) => model.off(event, f));
   };
 }
