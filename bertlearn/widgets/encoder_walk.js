@@ -162,7 +162,7 @@ function chart(view, state, title, { read, row, cosine = false, stems = false, b
 
 /** Steps and charts in rows, and a band that marks the chosen step. */
 function way(view, state) {
-  const { steps } = state(), row = steps.length > 32 ? 16 : 20;
+  const { steps } = state(), row = steps.length > 32 ? 16 : 18;
   const band = h("div", { class: "ew-band", "aria-hidden": "true" });
   const columns = [
     chart(view, state, "length", { row, read: now => now.chosen.map(walk => t => walk.length(t, walk.i)) }),
@@ -189,12 +189,12 @@ function way(view, state) {
 
 // ── one step, closely ──
 
-function numbersOf(walk, t, step) {
-  const cosine = x => fixed(x, 2), rows = [["length", fixed(walk.length(t, walk.i), 2)], ["cosine to its start", cosine(walk.start(t, walk.i))]];
-  if (t > 0) rows.push(["cosine to the step before", cosine(walk.before(t, walk.i))]);
-  if (step.includes("+"))
-    rows.push(["length of the update", fixed(walk.update(t, walk.i), 2)], ["update / stream", fixed(walk.share(t, walk.i), 2)], ["cosine of update and stream", cosine(walk.along(t, walk.i))]);
-  return rows;
+/** The rows of the table: names, and numbers as text, "–" where there are none. */
+function numbersOf({ length, start, before, update, share, along, i }, t, step) {
+  const first = t === 0, sum = step.includes("+");
+  const row = (name, read, known = true) => [name, known ? fixed(read(t, i), 2) : "–"];
+  return [row("length", length), row("cosine to its start", start), row("cosine to the step before", before, !first),
+    row("length of the update", update, sum), row("update / stream", share, sum), row("cosine of update to stream", along, sum)];
 }
 
 function nearestWords(walk, t) {

@@ -1,4 +1,4 @@
-"""Encoder walk: a token's vector through the whole model, step by step, alone or beside another (chapter 3)."""
+"""Encoder walk: a token's vector through the model, step by step, alone or beside another (chapter 3)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ COSINE = 32767  # a cosine travels as a whole number of two bytes
 class EncoderWalk(Widget):
     """Walk with a token's vector through the model: word, position, segment, then both halves of every layer.
 
-    `text` and `other` are the texts, `other` "" if there is one only; `token` and `other_token` are the places
-    of the tokens that are followed; `step` is how far we are. All can be read and set.
+    `text` and `other` are the texts, `other` "" if there is one only; `token` and `other_token` are places
+    in them, of the tokens to follow; `step` is how far we are. All can be read and set.
     """
 
     files = "encoder_walk"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from bertlearn.encoder import BertModel
+from bertlearn.encoder import BertLayer, BertModel
 from bertlearn.finetuning import evaluation_mode
 from bertlearn.tokenization import WordPieceTokenizer
 
@@ -66,8 +66,8 @@ def read_stream(model: nn.Module, tokenizer: WordPieceTokenizer, text: str) -> S
     encoder, encoding = find_encoder(model), tokenizer.encode(text)
     if len(encoding.tokens) > MAX_TOKENS:
         raise ValueError(f"the text has {len(encoding.tokens)} tokens; shorten it to {MAX_TOKENS} at most")
-    embeddings = encoder.embeddings
-    halves = [half for layer in encoder.encoder.layer for half in (layer.attention.output, layer.output)]
+    embeddings, layers = encoder.embeddings, cast(list[BertLayer], encoder.encoder.layer)
+    halves = [half for layer in layers for half in (layer.attention.output, layer.output)]
     adders = [embeddings.token_type_embeddings, *(half.dense for half in halves)]
     norms = [embeddings.LayerNorm, *(half.LayerNorm for half in halves)]
     position = embeddings.position_embeddings.weight[: len(encoding.tokens)]
