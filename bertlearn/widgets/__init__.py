@@ -2,5 +2,6 @@
 
 from bertlearn.widgets.attention_explorer import AttentionExplorer
 from bertlearn.widgets.base import Widget
+from bertlearn.widgets.time_machine import TimeMachine
 
-__all__ = ["AttentionExplorer", "Widget"]
+__all__ = ["AttentionExplorer", "TimeMachine", "Widget"]
