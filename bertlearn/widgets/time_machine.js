@@ -31,7 +31,6 @@ function question(view) {
     const problem = asking() ? "" : view.get("problem");
     note.textContent = view.alone ? "needs a running notebook" : asking() ? "asking the kernel…" : problem && `⚠ ${problem}`;
     note.classList.toggle("tm-problem", problem !== "");
-    if (problem) view.say(problem);
   };
   text.addEventListener("input", () => { right.value = ""; soon(); });
   right.addEventListener("input", soon);
@@ -229,4 +228,5 @@ function draw(view) {
   view.root.append(question(view), timeline(view, at, steps), sentence(view, at),
     h("div", { class: "tm-parts" }, guesses(view, at, steps), lossCurve(view, at, steps), attention(view, at)));
   view.watch(["seen", "ranks", "step", "place", "layer", "head"], () => view.say(tell(view, at)));
+  view.watch(["problem"], () => view.say(view.get("problem") || tell(view, at)));
 }
