@@ -6,6 +6,7 @@ from bertlearn.widgets.encoder_walk import EncoderWalk
 from bertlearn.widgets.head_surgery import HeadSurgery
 from bertlearn.widgets.inside_head import InsideHead
 from bertlearn.widgets.soft_lookup import SoftLookup
+from bertlearn.widgets.time_machine import TimeMachine
 from bertlearn.widgets.training_monitor import TrainingMonitor
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "HeadSurgery",
     "InsideHead",
     "SoftLookup",
+    "TimeMachine",
     "TrainingMonitor",
     "Widget",
 ]
