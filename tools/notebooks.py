@@ -106,7 +106,7 @@ def normalize(notebook: NotebookNode) -> None:
 
 
 def _is_dropped(output: NotebookNode, cell: NotebookNode) -> bool:
-    """Is it a living view, which a reader without the kernel could not show, its still beside it or not needed?
+    """Is it a living view, which nobody could show without its kernel, and not needed beside what is kept?
 
     The course's widgets show themselves apart from their stills; a progress bar shows both at once.
     """

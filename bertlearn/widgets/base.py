@@ -22,12 +22,12 @@ from bertlearn.visualization import Picture, View
 
 _FOLDER = Path(__file__).parent
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-# Reopened without its kernel, JupyterLab says "model not found" where the widget was: the still needs no such
-# line. And a still that was renewed beside a living widget must not show.
+# Reopened without its kernel, JupyterLab says "model not found" where the widget was: not below a still. And a
+# still that was renewed beside a living widget stays hidden.
+_CHILD = ".jp-OutputArea-child"
 _STILL = (
-    '<div class="bl-still"><style>.jp-OutputArea-child:has(.bl-still:not([hidden])) + '
-    ".jp-OutputArea-child:not(:has(.bl)), .jp-OutputArea-child:has(.bl-still):has(+ .jp-OutputArea-child .bl) "
-    "{display: none}</style>%s</div>"
+    f'<div class="bl-still"><style>{_CHILD}:has(.bl-still:not([hidden])) + {_CHILD}:not(:has(.bl)), '
+    f"{_CHILD}:has(.bl-still):has(+ {_CHILD} .bl) {{display: none}}</style>%s</div>"
 )
 _EXPORT = "\nexport default { render };\n"  # the end of every module; a page of its own needs none
 _PAGE = (

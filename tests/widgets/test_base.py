@@ -31,7 +31,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[[Widget], list[dict[str, 
 
     def show(widget: Widget) -> list[dict[str, Any]]:
         outputs: list[dict[str, Any]] = []
-        monkeypatch.setattr(base, "publish_display_data", outputs.append)
+        monkeypatch.setattr(base, "publish_display_data", lambda data, **_: outputs.append(data))
         widget._ipython_display_()
         return outputs
 
