@@ -68,10 +68,15 @@ def random_maps(
     return AttentionMaps(names, probs, second, *vectors)
 
 
-def page(view: View) -> str:
-    """Return the page inside a view's iframe, unpacked."""
+def packed(view: View) -> bytes:
+    """Return the page inside a view's iframe, packed."""
     frame = html.unescape(re.search(r'srcdoc="([^"]*)"', view._repr_html_())[1])  # type: ignore[index]
-    return gzip.decompress(b64decode(re.search(r'atob\("([^"]*)"\)', frame)[1])).decode()  # type: ignore[index]
+    return b64decode(re.search(r'atob\("([^"]*)"\)', frame)[1])  # type: ignore[index]
+
+
+def page(view: View) -> str:
+    """Return the page inside a view's iframe."""
+    return gzip.decompress(packed(view)).decode()
 
 
 def told(view: View) -> dict[str, Any]:
@@ -253,6 +258,7 @@ def test_a_large_view_stays_small(view: Callable[..., View], second: int | None)
 def test_outputs_repeat(view: Callable[..., View]) -> None:
     first, again = view(random_maps(second=3)), view(random_maps(second=3))
     assert first._repr_html_() == again._repr_html_()
+    assert packed(first)[4:8] == bytes(4), "gzip tells the time"
     name = view.__name__.replace("_", " ").capitalize()
     assert repr(first) == f"[view] {name}: 2 layers, 3 heads, [CLS] t1 t2 t3 [SEP]"
 

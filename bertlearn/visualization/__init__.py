@@ -1,6 +1,7 @@
 """The course's figures, and views of attention that work offline."""
 
 from bertlearn.visualization.bertviz_views import View, head_view, model_view, neuron_view
+from bertlearn.visualization.diagrams import plot_layers
 from bertlearn.visualization.figures import (
     PALETTE,
     Picture,
@@ -28,6 +29,7 @@ __all__ = [
     "plot_bars",
     "plot_curves",
     "plot_heads",
+    "plot_layers",
     "plot_matrix",
     "plot_points",
     "read_attention",

@@ -19,7 +19,9 @@ from matplotlib.axis import Axis
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.transforms import Bbox
 from torch import Tensor
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -33,6 +35,21 @@ _STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.prop_cycle": cycler(color=PALETTE),
 }
+# Where a text may stand beside its point, in points of 1/72 inch, the best first.
+_SIDES = (
+    (5, 0),
+    (0, 5),
+    (0, -5),
+    (-5, 0),
+    (4, 4),
+    (4, -4),
+    (-4, 4),
+    (-4, -4),
+    (8, 10),
+    (8, -10),
+    (-8, 10),
+    (-8, -10),
+)
 _SIGNS = str.maketrans(dict.fromkeys("\n\r\v\f\x85\u2028\u2029", "⏎") | {"\t": "⇥"})
 
 Array = Tensor | np.ndarray | Sequence[Any]
@@ -224,17 +241,42 @@ def plot_curves(
     )
 
 
-def plot_bars(values: Mapping[str, float], title: str, xlabel: str, alt: str | None = None) -> Picture:
-    """Draw named numbers as horizontal bars, the first on top, each with its value."""
+def plot_bars(
+    values: Mapping[str, float],
+    title: str,
+    xlabel: str,
+    alt: str | None = None,
+    spread: Mapping[str, float] | None = None,
+) -> Picture:
+    """Draw named numbers as horizontal bars, the first on top, each with its value.
+
+    Args:
+        values: a number for each name.
+        title: what is shown.
+        xlabel: quantity and unit; with a spread, also what that is.
+        alt: alt text; made from the values if None.
+        spread: for each name the half length of an error bar, in the values' unit.
+    """
     names, numbers = list(values), [float(v) for v in values.values()]
+    if spread is not None and set(spread) != set(names):
+        raise ValueError(f"spread is of {sorted(spread)}, expected one for each bar: {sorted(names)}")
+    errors = None if spread is None else [float(spread[name]) for name in names]
     figure, axes = new_figure(height=0.34 * len(names) + 1.0)
-    bars = axes.barh(range(len(names)), numbers, color=PALETTE[0])
-    axes.bar_label(bars, fmt="%.3g", padding=3, fontsize=9)
+    error_style = {"ecolor": "black", "elinewidth": 1.2, "capsize": 3}
+    bars = axes.barh(
+        range(len(names)),
+        numbers,
+        xerr=errors,
+        color=PALETTE[0] if errors is None else PALETTE[5],
+        error_kw=error_style,
+    )
+    axes.bar_label(bars, fmt="%.3g", padding=4, fontsize=9)  # past the error bar
     axes.set_yticks(range(len(names)), [_label(name, 48) for name in names])
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set(title=title, xlabel=xlabel)
-    listed = ", ".join(f"{name} {number:.3g}" for name, number in zip(names, numbers, strict=True))
+    ends = [""] * len(names) if errors is None else [f" ± {error:.3g}" for error in errors]
+    listed = ", ".join(f"{n} {x:.3g}{end}" for n, x, end in zip(names, numbers, ends, strict=True))
     return Picture(figure, alt or f"Bars. {title}: {listed}.")
 
 
@@ -247,7 +289,7 @@ def plot_points(
         points: floats (N, 2).
         groups: N group names.
         title: what is shown, and how the two dimensions were found.
-        texts: N short labels written beside the points, or none.
+        texts: N short labels written beside the points, or none; moved apart, up to about 40.
         alt: alt text; made from the groups if None.
     """
     where = _array(points, 2, "points")
@@ -255,16 +297,17 @@ def plot_points(
         raise ValueError(
             f"points {where.shape} and {len(groups)} groups do not fit; expected (N, 2) and N groups"
         )
+    if len(texts) not in (0, len(where)):
+        raise ValueError(f"{len(texts)} texts for {len(where)} points; give one for each, or none")
     figure, axes = new_figure(height=5.0)
     names = list(dict.fromkeys(groups))
     for index, name in enumerate(names):
         chosen = where[[group == name for group in groups]]
         axes.scatter(*chosen.T, s=22, marker="os^Dv*X"[index % 7], color=PALETTE[index % 7], label=name)
-    for text, (x, y) in zip(texts, where, strict=False):
-        axes.annotate(_label(text, 40), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=8)
     axes.set(title=title, xlabel="first dimension", ylabel="second dimension")
     if len(names) > 1:
-        axes.legend(frameon=False)
+        figure.legend(frameon=False, loc="outside right upper")
+    _write_beside(figure, axes, texts, where)
     return Picture(
         figure, alt or f"Scatter plot of {len(where)} points in groups {', '.join(names)}. {title}."
     )
@@ -314,6 +357,31 @@ def _write_numbers(axes: Axes, values: np.ndarray, image: Any) -> None:
             fontsize=8,
             color="white" if shade < 0.5 else "black",
         )
+
+
+def _write_beside(figure: Figure, axes: Axes, texts: Sequence[str], where: np.ndarray) -> None:
+    """Write each text on that side of its point where it covers least, of points, texts and the frame."""
+    figure.draw_without_rendering()  # from here on the axes stay where they are
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in axes.transData.transform(where)]
+    for text, point in zip(texts, where, strict=False):
+        note = axes.annotate(_label(text, 40), point, (0, 0), textcoords="offset points", fontsize=8)
+        note.set_in_layout(False)
+        covered = []
+        for x, y in _SIDES:
+            _put(note, x, y)
+            box = note.get_window_extent()
+            inside = Bbox.intersection(box, axes.bbox)
+            outside = box.width * box.height - (inside.width * inside.height if inside else 0)
+            shared = [Bbox.intersection(box, other) for other in taken]
+            covered.append(outside + sum(part.width * part.height for part in shared if part))
+        _put(note, *_SIDES[int(np.argmin(covered))])
+        taken.append(note.get_window_extent())
+
+
+def _put(note: Text, x: int, y: int) -> None:
+    """Put a note some points beside its point, without covering it."""
+    note.set(position=(x, y), ha=("right", "center", "left")[np.sign(x) + 1])
+    note.set(va=("top", "center", "bottom")[np.sign(y) + 1])
 
 
 def _plain_log_ticks(axis: Axis, values: np.ndarray) -> None:
