@@ -1,0 +1,1 @@
+"""Tests in a real browser; `lab.py` says how to write one."""

@@ -1,0 +1,485 @@
+"""JupyterLab on this machine, driven in a real browser: what the tests in this folder are written with.
+
+A test asks for one of these fixtures (`conftest.py`); all of them are fresh for each test:
+
+`lab`
+    Opens notebooks. `notebook = lab.open(["x = 1", "x"])` makes a notebook of these code cells, loads it in
+    JupyterLab and waits for its kernel; a `Path` instead of the list loads a copy of that file, untrusted if
+    it has outputs. Options: `app="notebook"` loads it in Notebook 7; `theme="JupyterLab Dark"`.
+`page`
+    An empty page (Playwright's `Page`), the one in which `lab` opens its notebooks.
+`watch`
+    What went wrong in `page`, see below. `watch.allow("regex")` excuses what a test does on purpose.
+`alone`
+    `page = alone(html)` opens a whole HTML page from a file, with the network off.
+`browser`
+    Playwright's `Browser`, for everything else, such as `with watched(browser) as watch:`.
+
+A test fails, even if it passed by itself, when a page sent a request to another host, caused a JavaScript or
+console error, opened a dialog or got an HTTP status of 400 or more. A page of `alone` may send no request.
+
+A `Notebook` has the Playwright `page` it is in, and
+
+    run_all()                    runs every cell; returns the errors, ["cell 1: NameError: name 'y' …"]
+    value("x + 1")               evaluates it in the kernel; returns what JSON keeps of it, tensors as lists
+    expect("w.layer", 2)         evaluates it until it equals this: a widget's messages take a moment
+    cells()                      the sources, as they stand in the page
+    set_theme("JupyterLab Dark") or "JupyterLab Light"
+    save()
+    shut_down()                  ends the kernel; the page stays as it is
+    reopen()                     loads the saved notebook anew; takes up its kernel, or starts one if it was
+                                 shut down; `kernel=False` shuts it down and starts none; `trusted=False`
+                                 loads it as somebody else's
+
+Functions for widgets:
+
+    axe(page, ".bl")                     fails on serious or critical faults of accessibility in that element
+    shortcuts_unharmed(page, locator)    fails if keys pressed in that element reach JupyterLab's shortcuts
+    latency(page, action, "keydown")     median time in ms from this event to the picture it led to
+
+A widget's test, then:
+
+    def test_a_key_chooses_the_next_layer(lab: Lab) -> None:
+        notebook = lab.open(["from bertlearn.widgets import Heads", "w = Heads()", "w"])
+        assert notebook.run_all() == []
+        notebook.page.get_by_label("Layer").press("ArrowDown")
+        notebook.expect("w.layer", 1)
+        axe(notebook.page, ".bl")
+
+    def test_alone(alone: Callable[[str], Page]) -> None:
+        page = alone(Heads().to_html())
+        page.get_by_label("Layer").press("ArrowDown")
+        expect(page.get_by_role("status")).to_have_text("layer 1")
+
+To look at it: `page.screenshot(path="x.png")`; a dark page alone: `page.emulate_media(color_scheme="dark")`.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import nbformat
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Dialog, Frame, Locator, Page, WebError
+
+ROOT = Path(__file__).parent.parent.parent
+HERE = "127.0.0.1"
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+    f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {HERE}",  # nothing can leave the machine
+]
+REMEDY = (
+    "install Chromium (Debian: apt install chromium; elsewhere: python -m playwright install chromium) "
+    "or name a Chrome in BERTLEARN_BROWSER"
+)
+
+OWN_FAULTS = {  # what JupyterLab 4.6 and Notebook 7.6 themselves do wrong
+    "lab": [
+        "Could not restore the debugger state",  # a kernel that is shut down
+        r"null \(reading 'kernel'\).*@jupyter-widgets/jupyterlab-manager",  # a notebook without a kernel
+    ],
+    "notebook": [
+        r"undefined \(reading 'schema'\).*notebook_core",  # settings that come late
+        "Command 'filebrowser:open-path' not registered",
+    ],
+}
+
+
+def find_browser() -> str:
+    """Return the path of a browser.
+
+    Raises:
+        LookupError: if there is none, or Playwright is missing; says how to get it.
+    """
+    if importlib.util.find_spec("playwright") is None:
+        raise LookupError("no Playwright to drive a browser: pip install -e '.[dev]'")
+    if named := os.environ.get("BERTLEARN_BROWSER"):
+        if shutil.which(named) is None:
+            raise LookupError(f"BERTLEARN_BROWSER={named} is no program: {REMEDY}")
+        return named
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return found
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+    if not Path(own).is_file():
+        raise LookupError(f"no browser found: {REMEDY}")
+    return own
+
+
+class Watch:
+    """What the pages of a browser context do that no page of the course may do."""
+
+    def __init__(self, context: BrowserContext, hosts: Sequence[str] = (HERE,)) -> None:
+        self.context = context
+        self._hosts = hosts
+        self._found: list[str] = []
+        self._allowed: list[str] = []
+        context.on("request", lambda request: self._reach(request.url))
+        context.on("page", lambda page: page.on("websocket", lambda socket: self._reach(socket.url)))
+        context.on("weberror", self._error)
+        context.on("dialog", self._dialog)
+        context.on("console", lambda m: m.type == "error" and self._found.append(f"console: {m.text}"))
+        context.on("response", lambda r: r.status >= 400 and self._found.append(f"HTTP {r.status}: {r.url}"))
+
+    def _reach(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname not in self._hosts:
+            self._found.append(f"request: {url}")
+
+    def _error(self, fault: WebError) -> None:
+        self._found.append(f"JavaScript error: {fault.error.stack or fault.error.message}")
+
+    def _dialog(self, dialog: Dialog) -> None:
+        if dialog.type == "beforeunload":  # JupyterLab asks whether to leave unsaved changes
+            dialog.accept()
+        else:
+            self._found.append(f"dialog: {dialog.message}")
+            dialog.dismiss()
+
+    def allow(self, pattern: str) -> None:
+        """Excuse every problem in which this regular expression is found; "." stands for a line's end, too."""
+        self._allowed.append(pattern)
+
+    def settle(self) -> None:
+        """Let the pages tell what has happened in them."""
+        for page in self.context.pages:
+            page.evaluate("new Promise(done => setTimeout(done))")
+
+    def problems(self) -> list[str]:
+        """Return what was found so far and is not excused."""
+        self.settle()
+        return [text for text in self._found if not any(re.search(p, text, re.DOTALL) for p in self._allowed)]
+
+
+@contextmanager
+def watched(browser: Browser, hosts: Sequence[str] = (HERE,), offline: bool = False) -> Iterator[Watch]:
+    """Give a fresh context that may reach these hosts only; its end raises what went wrong in it."""
+    context = browser.new_context(
+        viewport={"width": 1200, "height": 900}, service_workers="block", offline=offline
+    )
+    try:
+        watch = Watch(context, hosts)
+        yield watch
+        problems = watch.problems()
+        assert not problems, "the page did what it may not do:\n" + "\n".join(problems)
+    finally:
+        context.close()
+
+
+class Server:
+    """A JupyterLab that also serves Notebook 7, with settings of its own; it runs until `stop`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "notebooks"
+        self.settings = folder / "config" / "lab" / "user-settings" / "@jupyterlab"
+        self.data = folder / "data"
+        self._token = secrets.token_hex(16)
+        self._log = folder / "log.txt"
+        self.root.mkdir()
+        self.set("notebook-extension/tracker", windowingMode="none")  # cells out of sight are there too
+        self.set("apputils-extension/notification", fetchNews="false", checkForUpdates=False)
+        runtime = folder / "runtime"
+        self._process = self._start(folder, runtime)
+        self.url = f"http://{HERE}:{self._wait_for_port(runtime)}"
+
+    def set(self, extension: str, **values: object) -> None:
+        """Write the user settings of an extension."""
+        path = self.settings / f"{extension}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values), encoding="utf-8")
+
+    def _start(self, folder: Path, runtime: Path) -> subprocess.Popen[bytes]:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("JUPYTER")}
+        environment |= {
+            "JUPYTER_CONFIG_DIR": str(folder / "config"),
+            "JUPYTER_DATA_DIR": str(self.data),
+            "JUPYTER_RUNTIME_DIR": str(runtime),
+            "IPYTHONDIR": str(folder / "ipython"),
+            "PYTHONPATH": str(ROOT),  # the kernels import the package next to these tests
+        }
+        with socket.socket() as free:
+            free.bind((HERE, 0))
+            port = free.getsockname()[1]  # the server takes a later one if this is gone by then
+        options = [
+            *("--no-browser", f"--ServerApp.ip={HERE}", f"--ServerApp.port={port}"),
+            *(f"--ServerApp.root_dir={self.root}", "--ServerApp.allow_root=True"),
+            *(f"--IdentityProvider.token={self._token}", "--LabApp.extension_manager=readonly"),
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            *("--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True"),
+        ]
+        with self._log.open("wb") as log:
+            command = [sys.executable, "-m", "jupyterlab", *options]
+            return subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def _wait_for_port(self, runtime: Path) -> int:
+        """Wait until the server has written down where it listens."""
+        written = runtime / f"jpserver-{self._process.pid}.json"
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            try:
+                return json.loads(written.read_text(encoding="utf-8"))["port"]
+            except (OSError, ValueError):
+                pass
+            try:
+                self._process.wait(0.1)
+                break
+            except subprocess.TimeoutExpired:
+                pass
+        self._kill()
+        raise RuntimeError("JupyterLab did not start:\n" + self._log.read_text(encoding="utf-8"))
+
+    def address(self, path: str) -> str:
+        """Return the URL of a path, with the token that opens it."""
+        return f"{self.url}/{path}{'&' if '?' in path else '?'}token={self._token}"
+
+    def shut_down_kernels(self) -> None:
+        """End every kernel."""
+        with urllib.request.urlopen(self.address("api/sessions"), timeout=60) as answer:
+            sessions = json.load(answer)
+        for session in sessions:
+            request = urllib.request.Request(self.address(f"api/sessions/{session['id']}"), method="DELETE")
+            urllib.request.urlopen(request, timeout=60).close()
+
+    def stop(self) -> None:
+        """End the kernels and the server, which has nothing to tidy up and, asked to end, may take long."""
+        try:
+            self.shut_down_kernels()
+        finally:
+            self._kill()
+
+    def _kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Lab:
+    """Opens notebooks in one page."""
+
+    def __init__(self, server: Server, watch: Watch, page: Page) -> None:
+        self._server = server
+        self._watch = watch
+        self.page = page
+
+    def open(
+        self, content: Sequence[str] | Path, app: str = "lab", theme: str = "JupyterLab Light"
+    ) -> Notebook:
+        """Write a notebook of code cells, or copy a notebook file, and load it; see the top of this file."""
+        notebook = Notebook(self._server, self._watch, self.page, app)
+        if isinstance(content, Path):
+            shutil.copy(content, notebook.file)
+        else:
+            cells = [nbformat.v4.new_code_cell(source) for source in content]
+            kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+            nbformat.write(
+                nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), notebook.file
+            )
+        self._server.set("apputils-extension/themes", theme=theme)
+        notebook.load()
+        return notebook
+
+
+class Notebook:
+    """A notebook open in a page; its methods are told at the top of this file."""
+
+    def __init__(self, server: Server, watch: Watch, page: Page, app: str) -> None:
+        self._server = server
+        self._watch = watch
+        self.page = page
+        self.file = server.root / f"{secrets.token_hex(4)}.ipynb"
+        self._app = app
+
+    def load(self, kernel: bool = True) -> None:
+        """Load the file in the page; with a kernel wait until it is idle."""
+        for pattern in OWN_FAULTS[self._app]:
+            self._watch.allow(pattern)
+        if kernel:
+            self._go(f"{'lab/tree' if self._app == 'lab' else 'notebooks'}/{self.file.name}?reset")
+        else:
+            self._go("lab?reset")
+            preference = {
+                "path": self.file.name,
+                "factory": "Notebook",
+                "kernelPreference": {"shouldStart": False},
+            }
+            self._command("docmanager:open", preference)
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        if kernel:
+            idle = "jupyterapp.shell.currentWidget?.sessionContext.session?.kernel?.status === 'idle'"
+            self.page.wait_for_function(idle, timeout=60_000)
+
+    def _go(self, path: str) -> None:
+        self.page.goto(self._server.address(path), wait_until="domcontentloaded")
+        self.page.wait_for_function("window.jupyterapp !== undefined", timeout=60_000)
+        self.page.evaluate("jupyterapp.restored")
+
+    def _command(self, name: str, options: dict[str, Any] | None = None, seconds: int = 30) -> None:
+        """Run one of JupyterLab's commands to its end."""
+        self.page.evaluate(
+            """([name, options, seconds]) => Promise.race([
+                jupyterapp.commands.execute(name, options).then(() => null),
+                new Promise((_, fail) => setTimeout(
+                    () => fail(new Error(`${name} took longer than ${seconds} s`)), seconds * 1000)),
+            ])""",
+            [name, options or {}, seconds],
+        )
+
+    def run_all(self, seconds: int = 120) -> list[str]:
+        """Run every cell and return the errors."""
+        self._command("notebook:run-all-cells", seconds=seconds)
+        cells = self.page.evaluate("jupyterapp.shell.currentWidget.content.model.toJSON().cells")
+        return [
+            f"cell {number}: {output['ename']}: {output['evalue']}"
+            for number, cell in enumerate(cells)
+            for output in cell.get("outputs", [])
+            if output["output_type"] == "error"
+        ]
+
+    def value(self, expression: str) -> Any:
+        """Evaluate an expression in the kernel and return its value, by way of JSON."""
+        code = f"__import__('json').dumps(({expression}), default=lambda value: value.tolist())"
+        answer = self.page.evaluate(
+            """async code => {
+                const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+                const request = {code: "", store_history: false, user_expressions: {value: code}};
+                return (await kernel.requestExecute(request).done).content.user_expressions.value;
+            }""",
+            code,
+        )
+        assert answer["status"] == "ok", f"{expression}: {answer['ename']}: {answer['evalue']}"
+        return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
+
+    def expect(self, expression: str, value: object, seconds: int = 10) -> None:
+        """Evaluate an expression in the kernel until it has this value."""
+        end = time.monotonic() + seconds
+        while (last := self.value(expression)) != value:
+            assert time.monotonic() < end, f"{expression} is {last!r}, not {value!r}"
+
+    def cells(self) -> list[str]:
+        """Return the sources of the cells in the page."""
+        return [cell[1] for cell in _state(self.page)["cells"]]
+
+    def set_theme(self, name: str) -> None:
+        """Change the theme of the page."""
+        self._command("apputils:change-theme", {"theme": name})
+        self.page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=name)
+
+    def save(self) -> None:
+        """Save the notebook; JupyterLab trusts it from then on."""
+        self._command("docmanager:save")
+
+    def shut_down(self) -> None:
+        """End the kernel."""
+        self.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+
+    def reopen(self, kernel: bool = True, trusted: bool = True) -> None:
+        """Load the saved notebook anew, without a kernel or as somebody else's if so asked."""
+        if not kernel:
+            self._server.shut_down_kernels()
+        if not trusted:
+            notebook = nbformat.read(self.file, as_version=4)
+            notebook.metadata["changed"] = True  # so the signature no longer fits
+            nbformat.write(notebook, self.file)
+        self.load(kernel)
+
+
+def _state(page: Page) -> dict[str, Any]:
+    """Return what shortcuts would change: kinds and sources of the cells, which is active, and the mode."""
+    return page.evaluate(
+        """() => {
+            const notebook = jupyterapp.shell.currentWidget.content;
+            const cells = notebook.model.toJSON().cells.map(cell => [cell.cell_type, cell.source]);
+            return {cells, active: notebook.activeCellIndex, mode: notebook.mode};
+        }"""
+    )
+
+
+def shortcuts_unharmed(page: Page, locator: Locator) -> None:
+    """Press keys in an element that are shortcuts of JupyterLab, and fail if the notebook changed."""
+    locator.focus()
+    assert locator.evaluate("element => element.contains(document.activeElement)"), "takes no focus"
+    before = _state(page)
+    for key in ("j", "k", "a", "b", "m", "d", "d", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"):
+        page.keyboard.press(key)
+        assert _state(page) == before, f"JupyterLab took the key {key}"
+
+
+def axe(page: Page | Frame, selector: str) -> None:
+    """Fail on what axe-core finds serious or critical in the elements of a selector, in readable text."""
+    from axe_playwright_python.base import AXE_SCRIPT
+
+    page.evaluate(AXE_SCRIPT)
+    options = {"resultTypes": ["violations"], "iframes": False}
+    result = page.evaluate("([selector, options]) => axe.run(selector, options)", [selector, options])
+    faults = [
+        f"{fault['id']} ({fault['impact']}): {fault['help']}\n  {node['html']}\n  {node['failureSummary']}"
+        for fault in result["violations"]
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"]
+    ]
+    assert not faults, "\n\n".join(faults)
+
+
+def latency(
+    page: Page | Frame, action: Callable[[int], object], event: str, drawn: str = "bl-drawn", count: int = 9
+) -> float:
+    """Return the median time from an input event to the picture it led to.
+
+    Args:
+        page: where both events happen; a `Frame` if that is an iframe
+        action: causes one reaction by Playwright; is given the reaction's number
+        event: the DOM event that the action begins with, such as "keydown", "pointermove", "input"
+        drawn: the DOM event a widget dispatches on itself after drawing
+        count: number of reactions
+
+    Returns: milliseconds from the event's own time stamp until after the first frame that follows `drawn`;
+        up to one frame (17 ms) too much for a widget that draws in `requestAnimationFrame`.
+    """
+    times = []
+    for number in range(count):
+        page.evaluate(
+            """([event, drawn]) => {
+                const next = name => new Promise(done =>
+                    window.addEventListener(name, done, {capture: true, once: true}));
+                window.reaction = (async () => {
+                    const begin = (await next(event)).timeStamp;
+                    await next(drawn);
+                    await new Promise(requestAnimationFrame);
+                    await new Promise(done => setTimeout(done));
+                    return performance.now() - begin;
+                })();
+            }""",
+            [event, drawn],
+        )
+        action(number)
+        times.append(
+            page.evaluate(
+                """([event, drawn]) => Promise.race([window.reaction, new Promise((_, fail) => setTimeout(
+                    () => fail(new Error(`no ${event} or no ${drawn} after it`)), 10000))])""",
+                [event, drawn],
+            )
+        )
+    return statistics.median(times)

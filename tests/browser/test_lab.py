@@ -1,0 +1,117 @@
+"""A small widget in JupyterLab and Notebook 7: what the other tests here rely on."""
+
+from __future__ import annotations
+
+import pytest
+
+from .lab import Lab, axe, latency, shortcuts_unharmed
+
+WIDGET = '''
+import anywidget, traitlets
+from IPython.display import HTML, display
+
+class Counter(anywidget.AnyWidget):
+    _esm = """
+    function render({model, el}) {
+        const button = document.createElement("button");
+        if (model.get("keeps_keys")) button.setAttribute("data-lm-suppress-shortcuts", "true");
+        const draw = () => {
+            button.textContent = "count " + model.get("count");
+            button.dispatchEvent(new CustomEvent("bl-drawn", {bubbles: true}));
+        };
+        button.addEventListener("click", () => {
+            model.set("count", model.get("count") + 1);
+            model.save_changes();
+        });
+        model.on("change:count", draw);
+        el.append(button);
+        draw();
+    }
+    export default {render};
+    """
+    count = traitlets.Int(0).tag(sync=True)
+    keeps_keys = traitlets.Bool(True).tag(sync=True)
+
+w = Counter()
+'''
+
+
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_the_kernel_hears_of_a_click(lab: Lab, app: str) -> None:
+    notebook = lab.open([WIDGET, "w"], app=app)
+    assert notebook.run_all() == []
+    assert notebook.value("w.count") == 0
+    notebook.page.get_by_role("button", name="count 0").click()
+    notebook.expect("w.count", 1)
+    with pytest.raises(AssertionError, match=r"w\.count is 1, not 2"):
+        notebook.expect("w.count", 2, seconds=0)
+    with pytest.raises(AssertionError, match="unheard: NameError"):
+        notebook.value("unheard")
+
+
+def test_values_of_the_kernel(lab: Lab) -> None:
+    notebook = lab.open(["import torch", "torch.eye(2), {'a': None}, 'é\\'\"'"])
+    assert notebook.value("7") == 7
+    assert notebook.run_all() == []
+    assert notebook.value("torch.eye(2), {'a': None}, 'é\\'\"'") == [[[1, 0], [0, 1]], {"a": None}, "é'\""]
+
+
+def test_errors_of_cells_come_back(lab: Lab) -> None:
+    notebook = lab.open(["x = 1", "x + y", "x"])
+    assert notebook.run_all() == ["cell 1: NameError: name 'y' is not defined"]
+
+
+def test_shortcuts(lab: Lab) -> None:
+    notebook = lab.open([WIDGET, "w", "Counter(keeps_keys=False, count=5)", "1"])
+    assert notebook.run_all() == []
+    shortcuts_unharmed(notebook.page, notebook.page.get_by_role("button", name="count 0"))
+    with pytest.raises(AssertionError, match="JupyterLab took the key"):
+        shortcuts_unharmed(notebook.page, notebook.page.get_by_role("button", name="count 5"))
+
+
+def test_latency_by_way_of_the_kernel(lab: Lab) -> None:
+    notebook = lab.open([WIDGET, "w"])
+    assert notebook.run_all() == []
+    button = notebook.page.get_by_role("button", name="count")
+    assert latency(notebook.page, lambda _: button.click(), "click", count=3) > 0
+    assert notebook.value("w.count") == 3
+
+
+def test_themes(lab: Lab) -> None:
+    notebook = lab.open(["1"], theme="JupyterLab Dark")
+    background = "getComputedStyle(document.querySelector('.jp-Notebook')).backgroundColor"
+    dark = notebook.page.evaluate(background)
+    notebook.set_theme("JupyterLab Light")
+    assert notebook.page.evaluate(background) == "rgb(255, 255, 255)" != dark
+
+
+def test_axe_in_a_notebook(lab: Lab) -> None:
+    notebook = lab.open([WIDGET, "w"])
+    assert notebook.run_all() == []
+    axe(notebook.page, ".jp-OutputArea-output button")
+
+
+FALLBACK = """display(HTML('<i class="fallback">run the cell</i><script>document.title = "ran"</script>')); display(w)"""
+
+
+def test_reopened(lab: Lab) -> None:
+    notebook = lab.open([WIDGET, FALLBACK])
+    page = notebook.page
+    button, fallback = page.get_by_role("button", name="count"), page.locator(".fallback")
+    assert notebook.run_all() == []
+    button.click()
+    notebook.save()
+    notebook.reopen()  # the kernel still has the widget
+    button.get_by_text("count 1").wait_for()
+    notebook.shut_down()
+    notebook.reopen()
+    fallback.wait_for()
+    assert notebook.value("1") == 1
+    assert button.count() == 0
+    page.screenshot(path="/tmp/w/b1.png")
+    notebook.reopen(kernel=False)
+    fallback.wait_for()
+    page.screenshot(path="/tmp/w/b2.png")
+    notebook.reopen(kernel=False, trusted=False)
+    fallback.wait_for()
+    page.screenshot(path="/tmp/w/b3.png")
