@@ -2,5 +2,6 @@
 
 from bertlearn.widgets.attention_explorer import AttentionExplorer
 from bertlearn.widgets.base import Widget
+from bertlearn.widgets.tokenizer_explorer import TokenizerExplorer
 
-__all__ = ["AttentionExplorer", "Widget"]
+__all__ = ["AttentionExplorer", "TokenizerExplorer", "Widget"]
