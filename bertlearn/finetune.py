@@ -32,7 +32,7 @@ from bertlearn.finetuning import (
     encode_texts,
     outputs,
 )
-from bertlearn.history import Record
+from bertlearn.history import Record, Watch
 from bertlearn.options import FinetuneOptions
 from bertlearn.pretraining import IGNORE, Score, score_logits
 from bertlearn.spans import NO_ANSWER, Span, answer_positions, token_labels
@@ -210,6 +210,7 @@ def finetune(
     options: FinetuneOptions = DEFAULTS,
     score: Callable[[Any], float] | None = None,
     device: torch.device | str | None = None,
+    watch: Watch | None = None,
 ) -> Finetuned:
     """Train a model with a new head, and return it as it was at its best look at the validation set.
 
@@ -220,6 +221,7 @@ def finetune(
         score: what to choose by, the higher the better, such as an F1; called with the model, its value is
             recorded as "valid_score". The accuracy if not given: of the labels, or of whole answers.
         device: the GPU if there is one, else the CPU.
+        watch: such as a `TrainingMonitor`; see `train`.
 
     Returns:
         Of equally good looks the first. A Ctrl-C ends the run after the step in progress, see `train`; what
@@ -234,7 +236,7 @@ def finetune(
     best = _BestLook(model, validation, score)
     task = finetuning_task(model, train, options, best.look)
     with frozen(model, options.trainable_layers):
-        run = run_training(model, task, options.training(len(train)), device=device)
+        run = run_training(model, task, options.training(len(train)), device=device, watch=watch)
     model.cpu()
     if best.state:
         model.load_state_dict(best.state)

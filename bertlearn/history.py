@@ -1,15 +1,42 @@
-"""The history of a run: plain records, one a line of a CSV, that plot as they are (chapters 4 to 6)."""
+"""The history of a run: plain records, one a line of a CSV, that plot as they are (chapters 4 to 6).
+
+Also what a run tells while it goes on, and what is normal.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from bertlearn.weights import write_whole
 
 Record = dict[str, float]
+
+
+class Progress(NamedTuple):
+    """How far a run is."""
+
+    step: int  # updates done
+    until: int  # the step it goes to
+    seconds: float  # since its first step, those before a resume counted
+    tokens: int  # read so far
+    history: list[Record]  # the run's own list: to be read, not changed
+    running: bool  # False once, at the end, however it came
+
+
+Watch = Callable[[Progress], bool]  # returns whether the run shall stop
+
+
+class Band(NamedTuple):
+    """What is normal: a loss curve's mean and standard deviation over several seeds, by step."""
+
+    steps: list[int]
+    mean: list[float]  # nats
+    std: list[float]  # nats
 
 
 @dataclass

@@ -19,7 +19,7 @@ from bertlearn.config import BertConfig
 from bertlearn.data import cache_folder, course_documents
 from bertlearn.distributed import is_first_process
 from bertlearn.embeddings import sinusoidal_positions
-from bertlearn.history import Record
+from bertlearn.history import Record, Watch
 from bertlearn.options import PretrainOptions
 from bertlearn.pretraining import (
     IGNORE,
@@ -56,6 +56,7 @@ def pretrain(
     resume: bool = False,
     device: torch.device | str | None = None,
     until: int | None = None,
+    watch: Watch | None = None,
 ) -> Pretrained:
     """Pretrain a BERT from nothing on shards made by `bertlearn data build`.
 
@@ -67,6 +68,7 @@ def pretrain(
         resume: go on from the newest checkpoint in `output`.
         device: the GPU if there is one, else the CPU.
         until: stop after this step, with a checkpoint to go on from.
+        watch: such as a `TrainingMonitor`; see `train`.
 
     Raises:
         ValueError: shards that do not fit each other or the options.
@@ -77,7 +79,7 @@ def pretrain(
     model = new_model(options, tokenizer.vocab_size)
     task = pretraining_task(shards, options, None if held_out is None else Shards.open(held_out))
     checkpoints = None if output is None else Path(output) / CHECKPOINTS
-    run = train(model, task, options.training, checkpoints, resume, device, until)
+    run = train(model, task, options.training, checkpoints, resume, device, until, watch)
     if output is not None and run.finished and is_first_process():
         model.save_pretrained(output)
         tokenizer.save_pretrained(output)

@@ -46,7 +46,7 @@ from bertlearn.distributed import (
     whole,
     wrap,
 )
-from bertlearn.history import Record, Window, describe, write_history
+from bertlearn.history import Progress, Record, Watch, Window, describe, write_history
 from bertlearn.options import TrainingOptions
 from bertlearn.weights import untied_state
 
@@ -134,6 +134,7 @@ def train(
     resume: bool = False,
     device: torch.device | str | None = None,
     until: int | None = None,
+    watch: Watch | None = None,
 ) -> Run:
     """Train a model in place.
 
@@ -146,6 +147,8 @@ def train(
         resume: go on from the newest checkpoint in the folder; start anew when it has none.
         device: the process's GPU if there is one, else the CPU.
         until: stop after this step, as after a Ctrl-C; the schedule still is that of all the steps.
+        watch: is told in each step how far the run is, and once more at its end; where it answers True, that
+            is as a Ctrl-C. Only the first process has it, and no progress bar beside it.
 
     Returns:
         The history and whether the last step was reached. A first Ctrl-C (the notebook's stop button, or
@@ -161,7 +164,7 @@ def train(
         trainer = _Trainer(model, task, options, processes, folder)
         try:
             trainer.start(resume)
-            return trainer.run(options.steps if until is None else min(until, options.steps))
+            return trainer.run(options.steps if until is None else min(until, options.steps), watch)
         finally:
             model.eval()
             del trainer  # and with it DDP, before its group of processes ends
@@ -223,19 +226,34 @@ class _Trainer:
                 f"{self.folder} has checkpoints of an earlier run: resume it, or choose another folder"
             )
 
-    def run(self, until: int) -> Run:
+    def run(self, until: int, watch: Watch | None) -> Run:
         """Do the steps that are left of the first `until`."""
         begun, resumed_at, stopped = time.perf_counter() - self.seconds, self.step, False
-        total, shows = self.options.steps, self.processes.is_first
+        total, shows = self.options.steps, self.processes.is_first and watch is None
         self.wrapped.train()
         bar = tqdm(total=until, initial=self.step, unit="step", disable=not shows)
-        with bar, _stop_signal() as wish:
+        with bar, _stop_signal() as asked, self._watched(watch, until) as wished:
             while self.step < until and not stopped:
-                stopped = self._update_or_explain(wish) or self.step == until < total
+                stopped = self._update_or_explain(lambda: asked() or wished()) or self.step == until < total
                 self.seconds = time.perf_counter() - begun
                 self._keep_books(bar, stopped)
         self._hand_back()
         return Run(self.history, self.step, self.step == total, self._summary(resumed_at))
+
+    @contextmanager
+    def _watched(self, watch: Watch | None, until: int) -> Iterator[Callable[[], bool]]:
+        """Tell the watch how far the run is whenever it is asked for its wish, and at the end."""
+
+        def ask(running: bool = True) -> bool:
+            if watch is None or not self.processes.is_first:
+                return False
+            progress = Progress(self.step, until, self.seconds, self.tokens, self.history, running)
+            return bool(watch(progress))
+
+        try:
+            yield ask
+        finally:
+            ask(running=False)
 
     def _update_or_explain(self, wish: Callable[[], bool]) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""Heads switched off against their columns struck from the output projection; everything put back."""
+"""Heads off against their columns struck from the output projection, edges against weights by hand."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 import torch
 from conftest import CONFIG, largest, perturb, random_batch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bertlearn.ablation import head_importance, without_heads
+from bertlearn import attention
+from bertlearn.ablation import head_importance, logits_without_each_head, without_edges, without_heads
+from bertlearn.attention import AttentionOutput
 from bertlearn.encoder import BertModel
 from bertlearn.finetune import Features, text_features
 from bertlearn.finetuning import BertForSequenceClassification
@@ -96,6 +99,93 @@ def test_what_is_no_encoder_is_named() -> None:
         pass
 
 
+EDGES = [(0, 1, 2, 3), (0, 1, 2, 0), (0, 0, 0, 10), (1, 1, 4, 4)]
+
+
+def weights_by_hand(monkeypatch: pytest.MonkeyPatch, edges: list[tuple[int, int, int, int]]) -> None:
+    """Set the edges' weights to 0 after the softmax, and divide their rows by their sums."""
+    whole, calls = attention.scaled_dot_product_attention, list[None]()
+
+    def cut(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float) -> AttentionOutput:
+        probs = whole(query, key, value, mask, dropout).probs
+        assert probs is not None
+        for layer, head, q, k in edges:
+            if layer == len(calls):
+                probs[:, head, q, k] = 0
+        calls.append(None)
+        probs = probs / probs.sum(-1, keepdim=True)
+        return AttentionOutput(probs @ value, probs)
+
+    monkeypatch.setattr(attention, "scaled_dot_product_attention", cut)
+
+
+@pytest.mark.parametrize("edges", [[], EDGES[:1], EDGES], ids=["none", "one", "four"])
+@pytest.mark.parametrize("padded", [True, False], ids=["padded", "whole"])
+def test_a_cut_edge_has_no_weight_and_its_row_shares_it(
+    monkeypatch: pytest.MonkeyPatch, edges: list[tuple[int, int, int, int]], padded: bool
+) -> None:
+    model, batch = classifier(), random_batch(CONFIG)
+    if not padded:
+        del batch["attention_mask"]
+    with torch.no_grad():
+        whole = model(**batch).logits
+        with without_edges(model, edges):
+            fused, written = model(**batch), model(**batch, output_attentions=True)
+        assert torch.equal(model(**batch).logits, whole) and hooks(model) == 0
+        weights_by_hand(monkeypatch, edges)
+        expected = model(**batch, output_attentions=True)
+    for layer, head, query, key in edges:
+        assert not written.attentions[layer][:, head, query, key].any()
+    for ours, theirs in zip(written.attentions, expected.attentions, strict=True):
+        assert largest(ours, theirs) < 1e-6
+    assert largest(written.logits, expected.logits) < 1e-5 > largest(fused.logits, expected.logits)
+    assert bool(edges) == (largest(expected.logits, whole) > 1e-3)
+
+
+def test_edges_and_heads_nest_and_a_bare_encoder_serves() -> None:
+    model, batch = classifier(), random_batch(CONFIG)
+    with torch.no_grad():
+        with without_edges(model, EDGES), without_heads(model, [(0, 0)]):
+            expected = model.bert(**batch).last_hidden_state
+        with without_edges(model, EDGES[:2]), without_edges(model.bert, EDGES[2:]):
+            assert largest(struck(model, [(0, 0)]).bert(**batch).last_hidden_state, expected) < 1e-5
+            assert largest(model.bert(**batch).last_hidden_state, expected) > 1e-3
+
+
+@pytest.mark.parametrize("place", [(0, 11), (11, 0), (-1, 0), (0, 0.5)])
+def test_a_place_that_is_not_there_is_named_and_all_is_put_back(place: Any) -> None:
+    model, batch = classifier(), random_batch(CONFIG)
+    message = r"no edge from .* to .*; the text has tokens 0 to 10"
+    with pytest.raises(ValueError, match=message), without_edges(model, [(1, 0, *place)]):
+        model(**batch)
+    assert hooks(model) == 0
+    with pytest.raises(ValueError, match=r"no head \(2, 0\)"), without_edges(model, [(2, 0, 0, 0)]):
+        pass
+
+
+@pytest.mark.parametrize("kept", [0, 5], ids=["all cut", "padding left"])
+def test_a_token_must_have_something_to_look_at(kept: int) -> None:
+    model, batch = classifier(), random_batch(CONFIG)
+    batch["attention_mask"][:, 11 - kept :] = 0
+    every = [(1, 1, 3, key) for key in range(11 - kept)]
+    with without_edges(model, every[1:]):
+        model(**batch)
+    message = "all edges of token 3 in head 1 are cut; leave one, or switch the head off"
+    with pytest.raises(ValueError, match=message), without_edges(model, every):
+        model(**batch)
+
+
+def test_all_heads_at_once_are_each_head_by_itself() -> None:
+    model, ids = classifier().train(), random_batch(CONFIG)["input_ids"][:1]
+    found = logits_without_each_head(model, ids)
+    assert found.shape == (2, 2, 2) and model.training and hooks(model) == 0
+    model.eval()
+    for layer, head in HEADS:
+        with torch.no_grad(), without_heads(model, [(layer, head)]):
+            assert largest(model(ids).logits[0], found[layer, head]) < 1e-5
+    assert len({round(value, 4) for value in found[..., 0].flatten().tolist()}) == 4
+
+
 def some_features() -> Features:
     tokenizer = WordPieceTokenizer([*SPECIAL_TOKENS, *WORDS])
     texts = [" ".join(WORDS[start::step]) for start in range(6) for step in (5, 11, 17)]
@@ -129,5 +219,14 @@ def test_another_task_is_named() -> None:
 
 
 def test_a_model_without_pooler_is_an_encoder_too() -> None:
-    with without_heads(BertModel(CONFIG, add_pooling_layer=False), [(1, 1)]):
-        pass
+    torch.manual_seed(0)
+    encoder, batch = BertModel(CONFIG, add_pooling_layer=False).eval(), random_batch(CONFIG)
+    perturb(encoder, scale=0.2)
+    with torch.no_grad():
+        whole = encoder(**batch).last_hidden_state
+        with without_heads(encoder, [(1, 1)]):
+            off = encoder(**batch).last_hidden_state
+        assert torch.equal(encoder(**batch).last_hidden_state, whole)
+        encoder.encoder.layer[1].attention.output.dense.weight[:, 16:] = 0  # D = 32 / 2
+        assert largest(encoder(**batch).last_hidden_state, off) < 1e-5
+    assert largest(off, whole) > 1e-3

@@ -86,3 +86,9 @@ def test_one_process_writes(folder: Path, strategy: str) -> None:
     names = sorted(path.name for path in (folder / strategy).iterdir())
     assert names == ["history.csv", "step-00000005.safetensors", "step-00000008.safetensors"]
     assert len(find_checkpoints(folder / strategy)) == 2
+
+
+def test_the_first_process_watches_and_all_stop_at_its_wish(folder: Path) -> None:
+    first, second = (json.loads((folder / f"watched-{rank}.json").read_text()) for rank in (0, 1))
+    assert first == [3, [0, 1, 2, 3]]
+    assert second == [3, []]

@@ -123,6 +123,15 @@ def test_progress_bars_are_kept_only_where_outputs_are_compared() -> None:
     assert notebook.cells[0].outputs == [text]
 
 
+def test_a_living_widget_is_dropped_and_its_still_is_kept() -> None:
+    notebook = small_notebook("widget")
+    still = nbformat.v4.new_output("display_data", {"text/html": "picture", "text/plain": "[widget]"})
+    living = nbformat.v4.new_output("display_data", {tool.WIDGET: {"model_id": "1"}})
+    notebook.cells[0].outputs = [still, living]
+    tool.normalize(notebook)
+    assert notebook.cells[0].outputs == [still]
+
+
 def test_filling_in_replaces_the_stub_only(tmp_path: Path) -> None:
     notebook = small_notebook("import math", "def f(x):\n    raise NotImplementedError", "f(1)")
     notebook.cells[1].metadata["tags"] = ["exercise"]

@@ -38,7 +38,10 @@ ALLOWED = {  # module or folder: what of the package it may import
     "wordpiece_training": {"tokenization", "unicode_tables"},
     "unicode_tables": set(),
     "visualization": {"config", "tokenization"},
-    "widgets": {"tokenization", "visualization", "wordpiece_training"},
+    "widgets": {
+        *("ablation", "attribution", "encoder", "finetuning", "history", "spans", "tokenization"),
+        *("visualization", "wordpiece_training"),
+    },
     "checks": {
         *("attention", "config", "embeddings", "encoder", "normalization", "tokenization"),
         *("history", "options", "pretrain", "pretraining", "shards", "training"),  # the bug hunt trains
@@ -77,7 +80,7 @@ ALLOWED = {  # module or folder: what of the package it may import
     },
     "evaluation": set(),
     "attribution": {"finetuning", "spans", "tokenization"},
-    "ablation": {"config", "encoder", "finetune", "finetuning"},
+    "ablation": {"attention", "config", "encoder", "finetune", "finetuning"},
     "behavior": set(),
     "model_card": {"behavior", "config", "weights"},
     "cli": {

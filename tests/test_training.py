@@ -33,7 +33,7 @@ from torch import nn
 
 from bertlearn import checkpoints, training
 from bertlearn.checkpoints import CheckpointError, find_checkpoints, read_checkpoint
-from bertlearn.history import read_history
+from bertlearn.history import Progress, read_history
 from bertlearn.pretraining import PretrainingBatch, count_targets, score_batch
 from bertlearn.training import (
     TrainingError,
@@ -307,6 +307,52 @@ def test_a_run_can_begin_in_the_middle_with_weights_alone(tmp_path: Path) -> Non
     assert [record["step"] for record in run.history] == [6]
     assert run.history[0]["learning_rate"] == learning_rate_at(6, options())
     assert 0 < differences(model, start) < 3 * learning_rate_at(6, options())  # a first step of AdamW
+
+
+def test_a_watch_sees_the_run_and_changes_nothing(
+    undisturbed: tuple[nn.Module, list[dict[str, float]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[tuple[int, int, int, int, bool]] = []
+
+    def watch(progress: Progress) -> bool:
+        torch.rand(5)  # even a draw there changes nothing
+        told.append((progress.step, progress.until, progress.tokens, len(progress.history), progress.running))
+        return False
+
+    model = tiny_model()
+    run = train(model, tiny_task(), options(), watch=watch)
+    records = [0, 0, 0, 1, 2, 2, 3, 3, 4]  # after steps 3, 4, 6 and 8
+    assert told == [(step, 8, 96 * step, records[step], step < 8) for step in range(9)]
+    assert run.finished
+    assert same_bits(model, undisturbed[0])
+    assert without_times(run.history) == without_times(undisturbed[1])
+    assert "step" not in capsys.readouterr().err  # no bar beside it
+    train(tiny_model(), tiny_task(), options())
+    assert "8/8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("step", [1, 5, 8])
+def test_the_wish_of_a_watch_is_as_a_ctrl_c(
+    tmp_path: Path, undisturbed: tuple[nn.Module, list[dict[str, float]]], step: int
+) -> None:
+    model = tiny_model()
+    run = train(model, tiny_task(), options(), tmp_path, watch=lambda progress: progress.step == step - 1)
+    assert (run.step, run.finished) == (step, step == 8)  # the step in progress was the last
+    assert find_checkpoints(tmp_path)[0].name == f"step-{step:08d}.safetensors"
+    finished = train(model, tiny_task(), options(), tmp_path, resume=True)
+    assert same_bits(model, undisturbed[0])
+    assert without_times(finished.history) == without_times(undisturbed[1])
+
+
+def test_a_watch_is_told_of_the_end_of_a_run_that_fails() -> None:
+    told: list[Progress] = []
+    with pytest.raises(OSError, match="gone"):
+        train(tiny_model(), tiny_task(raising_at(16, gone)), options(), watch=told.append)
+    assert [(progress.step, progress.running) for progress in told] == [(0, True), (1, False)]
+
+
+def gone() -> None:
+    raise OSError("gone")
 
 
 def stopping(step: int, wish: signal.Signals) -> Callable[[PretrainingBatch], dict[str, int]]:

@@ -188,7 +188,7 @@ def kills(folder: Path) -> dict[str, object]:
 
 
 def processes(folder: Path) -> None:
-    """Under torchrun: DDP, in which process 1 dies at step 6 of its first life, then FSDP."""
+    """Under torchrun: DDP, in which process 1 dies at step 6 of its first life, FSDP, and a watched run."""
     rank, life = os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]
 
     def recorded(name: str, dies: bool) -> Callable[[int, int], PretrainingBatch]:
@@ -207,6 +207,9 @@ def processes(folder: Path) -> None:
         run = train(model, task, options(micro_batch_size=2, strategy=strategy), folder / strategy)
         model.save_pretrained(folder / f"{strategy}-model-{rank}")
         (folder / f"{strategy}-{rank}.json").write_text(json.dumps(run.history), encoding="utf-8")
+    told: list[int] = []
+    run = train(tiny_model(), tiny_task(), options(), watch=lambda p: told.append(p.step) or p.step == 2)
+    (folder / f"watched-{rank}.json").write_text(json.dumps([run.step, told]), encoding="utf-8")
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:

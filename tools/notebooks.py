@@ -29,7 +29,7 @@ from bertlearn.doctor import probe_seconds
 ROOT = Path(__file__).resolve().parent.parent
 SOLUTIONS = ROOT / "notebooks" / "solutions"
 KEPT_METADATA = ("bertlearn",)
-WIDGET = "application/vnd.jupyter.widget-view+json"  # a progress bar; saved, it would be an empty box
+WIDGET = "application/vnd.jupyter.widget-view+json"  # saved without its kernel, it would be an empty box
 MAX_LINES, MAX_IGNORED = 20, 0.1
 
 
@@ -99,11 +99,19 @@ def normalize(notebook: NotebookNode) -> None:
         if cell.cell_type == "code":
             count += 1
             cell.execution_count = count
-            if "nbval-ignore-output" in tags(cell):
-                cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+            cell.outputs = [output for output in cell.outputs if not _is_dropped(output, cell)]
             for output in cell.outputs:
                 if "execution_count" in output:
                     output["execution_count"] = count
+
+
+def _is_dropped(output: NotebookNode, cell: NotebookNode) -> bool:
+    """Is it a living view, which a reader without the kernel could not show, its still beside it or not needed?
+
+    The course's widgets show themselves apart from their stills; a progress bar shows both at once.
+    """
+    data = output.get("data", {})
+    return WIDGET in data and (len(data) == 1 or "nbval-ignore-output" in tags(cell))
 
 
 def _stable_id(source: str, seen: set[str]) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from safetensors.torch import load_file
 
-from bertlearn.history import Record, read_history
+from bertlearn.history import Band, Record, read_history
 from bertlearn.options import PretrainOptions, TrainingOptions
 from bertlearn.pretrain import CHECKPOINTS, LADDER, course_shards, new_model, pretraining_task
 from bertlearn.pretraining import BertForMaskedLM
@@ -51,14 +51,6 @@ class Rung(NamedTuple):
         """
         task = pretraining_task(Shards.open(course_shards("train")), options)
         return write_start(self.model, task, options.training, self.step, Path(folder) / CHECKPOINTS)
-
-
-class Band(NamedTuple):
-    """What is normal: a loss curve's mean and standard deviation over several seeds, by step."""
-
-    steps: list[int]
-    mean: list[float]  # nats
-    std: list[float]  # nats
 
 
 def load_rung(step: int) -> Rung:

@@ -1,82 +1,143 @@
 """bertviz's three views of attention, without its network and its holes (chapters 1 and 3).
 
-bertviz (Vig 2019) fetches d3 and jQuery from a CDN and writes tokens into scripts as they are. Here both come
-from installed packages, tokens stay text, and a view lives in an iframe that reaches neither the notebook nor
-the network. Where no script may run, its place is taken by a picture.
+bertviz (Vig 2019) draws in the browser. Its own Python side fetches d3 and jQuery from the network, writes
+tokens into scripts as they are, and names each output anew. Here its drawing code gets its numbers from us,
+d3 and jQuery come from installed packages, tokens stay text, and a view lives in an iframe that reaches
+neither the notebook nor the network. Where no script may run, a picture takes its place.
 """
 
 from __future__ import annotations
 
 import gzip
 import html
-import re
+import json
 from base64 import b64encode
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-import bertviz
-import bertviz.neuron_view
 import numpy as np
-import torch
-from torch import Tensor
 
-from bertlearn.visualization.figures import plot_heads
-from bertlearn.visualization.maps import AttentionMaps
+from bertlearn.visualization.figures import Picture, plot_attention, plot_heads, shortened
+from bertlearn.visualization.maps import AttentionMaps, Floats
 
-DIGITS = 4  # of a weight; bertviz writes seventeen
-VECTOR_DIGITS = 1  # of a query or a key, which have many numbers and are shown as shades
+MAX_HEIGHT = 2400  # pixels; a higher view scrolls
+MAX_LINES = 400_000  # of the model view, which draws every weight of every head
+LABEL = {"head": 18, "model": 11, "neuron": 18}  # letters of a token; 18 has the longest word of BERT's list
 
-_CDN = re.compile(r'<script src="https://cdnjs\.cloudflare\.com/[^"]*"></script>')
-_SCRIPT = '\n<script type="text/javascript">\n'
+_FILTERS = {
+    "all": "both texts",
+    "aa": "first → first",
+    "ab": "first → second",
+    "ba": "second → first",
+    "bb": "second → second",
+}
 # bertviz calls require.config(…), then requirejs(["jquery", "d3"], draw): no more of require.js is needed.
 _REQUIRE = (
     "window.require = {config() {}}; window.requirejs = (names, draw) =>"
     " draw(...names.map(name => ({jquery: window.jQuery, d3: window.d3})[name]));"
 )
-# A page is mostly numbers: packed, it takes a third of the notebook.
+# Turns the packed numbers into bertviz's parameters, runs its code, and makes a wide drawing fit.
+_DRAW = """
+const bytes = new Int8Array(Uint8Array.from(atob(told.numbers), c => c.charCodeAt(0)).buffer);
+let at = 0;
+const unpacked = ({scales, width}) => scales.map(layer => layer.map(scale => told.tokens.map(
+    () => Array.from(bytes.subarray(at, at += width), number => number * scale))));
+const [attn, queries, keys] = told.arrays.map(unpacked);
+const rowsOf = (array, span) => array && array.map(layer => layer.map(head => head.slice(...span)));
+const part = ([rows, columns]) => ({
+    left_text: told.tokens.slice(...rows), right_text: told.tokens.slice(...columns),
+    attn: rowsOf(attn, rows).map(layer => layer.map(head => head.map(row => row.slice(...columns)))),
+    queries: rowsOf(queries, rows), keys: rowsOf(keys, columns),
+});
+const parts = Object.entries(told.parts).map(([name, spans]) => [name, part(spans)]);
+window.bertviz_params = {...told.options, attention: Object.fromEntries(parts)};
+for (const code of told.scripts) {
+    const script = document.createElement("script");
+    script.textContent = code;
+    document.head.append(script);
+}
+const fit = () => { document.body.style.zoom = Math.min(1, innerWidth / told.width); };
+addEventListener("resize", fit);
+fit();
+"""
+_PAGE = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>%s</title>'
+    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+    "script-src 'unsafe-inline'; style-src 'unsafe-inline'\">"
+    "<style>html {background: %s} body {margin: 0 8px; color: %s; font: 15px Helvetica, Arial, sans-serif}"
+    " label {display: inline-block; margin: 6px 12px 6px 0} svg {overflow: visible}"
+    " #vis {padding-left: %dpx} svg > text, #placeholder {fill: %s}</style></head>"
+    '<body><div id="view">%s<div id="vis"></div></div>'
+    '<script>"use strict"; const told = %s;%s</script></body></html>'
+)
+# A page is packed, to a third. It keeps this script's global names, so there are none.
 _UNPACK = (
-    '<!doctype html><meta charset="utf-8"><script>const bytes = Uint8Array.from(atob("%s"), c => c.charCodeAt(0));'
+    '<!doctype html><meta charset="utf-8"><script>'
+    '{const bytes = Uint8Array.from(atob("%s"), c => c.charCodeAt(0));'
     'new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text()'
-    ".then(page => {document.open(); document.write(page); document.close();});</script>"
+    ".then(page => {document.open(); document.write(page); document.close();});}</script>"
 )
 
 
 class View:
-    """A page that a notebook shows in a sandboxed iframe, with a picture for where no script may run."""
+    """A page that a notebook shows in a sandboxed iframe, over a picture for where no script may run."""
 
-    def __init__(self, page: str, title: str, height: int, picture: bytes) -> None:
+    def __init__(
+        self, page: str, title: str, height: int, picture: bytes, width: int = 0, background: str = "white"
+    ) -> None:
+        """Take a page and a PNG.
+
+        Args:
+            page: HTML that needs nothing from elsewhere.
+            title: what it shows; the picture's alt text.
+            height: of the page in pixels.
+            picture: PNG bytes.
+            width: of the page in pixels, if it shrinks as a whole where there is less room; 0 if it does not.
+            background: the page's color.
+        """
         self.page, self.title, self.height, self.picture = page, title, height, picture
+        self.width, self.background = width, background
 
     def __repr__(self) -> str:
         """Return what it shows; the same at each run."""
         return f"[view] {self.title}"
 
     def _repr_html_(self) -> str:
-        """Return the iframe over the picture: whoever takes out the iframe leaves the picture."""
+        """Return the iframe, which covers the picture: whoever takes out the iframe leaves the picture."""
         title = html.escape(self.title)
         picture = f"data:image/png;base64,{b64encode(self.picture).decode()}"
         frame = html.escape(_UNPACK % b64encode(gzip.compress(self.page.encode(), mtime=0)).decode())
+        size = f"height:{self.height}px"
+        if self.width:
+            size = f"max-width:{self.width}px;aspect-ratio:{self.width}/{self.height};min-height:0"
         return (
-            f'<div style="position:relative;min-height:{self.height}px">'
-            f'<img alt="{title}" src="{picture}" style="max-width:100%">'
-            f'<iframe sandbox="allow-scripts" title="{title}" srcdoc="{frame}" '
-            'style="position:absolute;inset:0;width:100%;height:100%;border:0;background:white"></iframe></div>'
+            f'<div style="position:relative;{size}">'
+            f'<img alt="{title}" src="{picture}" style="max-width:100%;max-height:100%">'
+            f'<iframe sandbox="allow-scripts" title="{title}" srcdoc="{frame}" style="position:absolute;'
+            f'top:0;left:0;width:100%;height:100%;border:0;background:{self.background}"></iframe></div>'
         )
 
 
 def head_view(maps: AttentionMaps, layer: int = 0, heads: list[int] | None = None) -> View:
-    """Draw one layer's heads as lines between tokens; hover over a token, click a head's color.
+    """Draw one layer's heads as lines between tokens; hover over a token, double-click a head's color.
 
     Args:
         maps: from `read_attention` or `attention_maps`.
-        layer, heads: what is chosen at first; all heads if None.
+        layer: the one chosen at first, from 0.
+        heads: those chosen at first, from 0; all if None.
+
+    Raises:
+        ValueError: a layer or a head that the model does not have, or no head.
     """
-    _check_choice(maps, layer, heads or [])
-    page = bertviz.head_view(
-        _tensors(maps.probs), maps.tokens, maps.second, layer=layer, heads=heads, html_action="return"
-    )
-    return _view(page, f"Head view: {_sizes(maps)}", maps, 90 + 24 * len(maps.tokens))
+    chosen = list(range(maps.probs.shape[1])) if heads is None else list(heads)
+    _check_choice(maps, layer, chosen)
+    which = f"head {chosen[0]}" if len(chosen) == 1 else f"mean of {len(chosen)} heads"
+    picture = plot_attention(maps.probs[layer, chosen].mean(0), maps.tokens, f"Layer {layer}, {which}")
+    options = {"layer": layer, "heads": chosen, "include_layers": list(range(len(maps.probs)))}
+    height = 80 + 22.5 * len(maps.tokens)
+    return _view("head", maps, options, picture, (500, height))
 
 
 def model_view(maps: AttentionMaps, dark: bool = False) -> View:
@@ -85,119 +146,133 @@ def model_view(maps: AttentionMaps, dark: bool = False) -> View:
     Args:
         maps: from `read_attention` or `attention_maps`.
         dark: on black instead of white.
+
+    Raises:
+        ValueError: more lines than a browser can draw.
     """
-    mode = "dark" if dark else "light"
-    page = bertviz.model_view(
-        _tensors(maps.probs), maps.tokens, maps.second, display_mode=mode, html_action="return"
-    )
-    return _view(page, f"Model view: {_sizes(maps)}", maps, 120 + 90 * len(maps.probs))
+    layers, heads, tokens = maps.probs.shape[:3]
+    if maps.probs.size > MAX_LINES:
+        raise ValueError(
+            f"{layers} layers × {heads} heads × {tokens} × {tokens} tokens are {maps.probs.size:,} lines; "
+            f"a browser draws {MAX_LINES:,} at most: shorten the text, or call plot_heads(maps.probs)"
+        )
+    options = {
+        "display_mode": "dark" if dark else "light",
+        "include_layers": list(range(layers)),
+        "include_heads": list(range(heads)),
+        "total_heads": heads,
+    }
+    height = 50 + 36 * (maps.second is not None) + max(layers * (tokens * 84 / heads + 10), 18 * tokens + 25)
+    return _view("model", maps, options, plot_heads(maps.probs), (990, height))
 
 
 def neuron_view(maps: AttentionMaps, layer: int = 0, head: int = 0, dark: bool = False) -> View:
-    """Draw how one head's weights come from queries and keys; click the + beside a token.
+    """Draw how one head's weights come from queries and keys; hover over a token, click the + beside it.
 
     Args:
         maps: from `read_attention`, which keeps queries and keys.
-        layer, head: what is chosen at first.
+        layer: the one chosen at first, from 0.
+        head: the one chosen at first, from 0.
         dark: on black instead of white.
 
     Raises:
-        ValueError: maps without queries and keys, from `attention_maps`.
+        ValueError: maps without queries and keys, from `attention_maps`; a layer or a head that the model
+            does not have.
     """
     if maps.queries is None or maps.keys is None:
         raise ValueError(
             "these maps have no queries and keys, only probabilities; make them with read_attention(model, …)"
         )
     _check_choice(maps, layer, [head])
-    stand_in: Any = _Recording(maps)
-    page = bertviz.neuron_view.show(
-        stand_in,
-        "bert",
-        stand_in,
-        "a",
-        None if maps.second is None else "b",
-        display_mode="dark" if dark else "light",
-        layer=layer,
-        head=head,
-        html_action="return",
-    )
-    return _view(page, f"Neuron view: {_sizes(maps)}", maps, 140 + 24 * len(maps.tokens))
+    picture = plot_attention(maps.probs[layer, head], maps.tokens, f"Layer {layer}, head {head}")
+    options = {
+        "layer": layer,
+        "head": head,
+        "display_mode": "dark" if dark else "light",
+        "bidirectional": True,
+    }
+    height = 140 + 26 * len(maps.tokens)
+    return _view("neuron", maps, options, picture, (1075, height))
 
 
-class _Recording:
-    """What bertviz's neuron view asks of a model and of a tokenizer, answered from the maps."""
-
-    def __init__(self, maps: AttentionMaps) -> None:
-        self.maps, self.parts = (
-            maps,
-            [maps.tokens[: maps.second], maps.tokens[maps.second or len(maps.tokens) :]],
-        )
-        self.cls_token, self.sep_token = maps.tokens[0], maps.tokens[-1]
-
-    def eval(self) -> None:
-        """Do nothing: the model has spoken already."""
-
-    def tokenize(self, name: str) -> list[str]:
-        """Return the first text's tokens ("a") or the second's ("b") without the special ones."""
-        return self.parts[0][1:-1] if name == "a" else self.parts[1][:-1]
-
-    def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]:
-        return list(range(len(tokens)))
-
-    def __call__(self, ids: Tensor, token_type_ids: Tensor | None = None) -> tuple[list[dict[str, Tensor]]]:
-        columns = {
-            "attn": _tensors(self.maps.probs),
-            "queries": _tensors(self.maps.queries, VECTOR_DIGITS),
-            "keys": _tensors(self.maps.keys, VECTOR_DIGITS),
-        }
-        return ([dict(zip(columns, layer, strict=True)) for layer in zip(*columns.values(), strict=True)],)
-
-
-def _tensors(values: Any, digits: int = DIGITS) -> list[Tensor]:
-    """Return a tensor (1, A, …) a layer, of numbers that are written with few digits."""
-    return [torch.from_numpy(np.round(layer[None].astype(np.float64), digits)) for layer in values]
-
-
-def _sizes(maps: AttentionMaps) -> str:
+def _view(
+    kind: str, maps: AttentionMaps, options: dict[str, Any], picture: Picture, size: tuple[int, float]
+) -> View:
+    """Make the page in which bertviz's code draws; `size` is its width and height in pixels."""
+    shown = [maps.probs, maps.queries, maps.keys] if kind == "neuron" else [maps.probs]
+    packed = [_packed(array) for array in shown if array is not None]
+    told = {
+        "tokens": [shortened(token, LABEL[kind]) for token in maps.tokens],
+        "parts": _parts(maps),
+        "numbers": b64encode(b"".join(numbers for numbers, _ in packed)).decode(),
+        "arrays": [shape for _, shape in packed],
+        "options": options | {"root_div_id": "view", "default_filter": "all"},
+        "scripts": [*_libraries(), _drawing(kind)],
+        "width": size[0],
+    }
     layers, heads = maps.probs.shape[:2]
-    words = " ".join(maps.tokens)
-    return f"{layers} layers, {heads} heads, {words if len(words) <= 80 else words[:79] + '…'}"
+    words = shortened(" ".join(maps.tokens), 80)
+    title = f"{kind.capitalize()} view: {layers} layers, {heads} heads, {words}"
+    colors = ("black", "#ccc") if options.get("display_mode") == "dark" else ("white", "black")
+    text = json.dumps(told).replace("<", "\\u003c")  # it stands in strings alone, and none may end the script
+    margin = 0 if kind == "model" else 40  # of a token longer than bertviz's boxes
+    page = _PAGE % (html.escape(title), *colors, margin, colors[1], _choices(kind, maps), text, _DRAW)
+    return View(page, title, round(min(size[1], MAX_HEIGHT)), picture.png(), size[0], colors[0])
+
+
+def _packed(array: Floats) -> tuple[bytes, dict[str, Any]]:
+    """Round (L, A, S, N) to bytes, −127 to 127 times a scale for each head: enough for shades."""
+    scales = np.abs(array).max(axis=(2, 3), keepdims=True) / 127 + np.finfo(np.float32).tiny
+    numbers = np.round(array / scales).astype(np.int8).tobytes()
+    digits = [[float(f"{scale:.4g}") for scale in layer] for layer in scales[:, :, 0, 0]]
+    return numbers, {"scales": digits, "width": array.shape[-1]}
+
+
+def _parts(maps: AttentionMaps) -> dict[str, Any]:
+    """Return the rows and columns, from and to, of every filter that the view offers."""
+    end = len(maps.tokens)
+    if maps.second is None:
+        return {"all": [[0, end], [0, end]]}
+    spans = {"a": [0, maps.second], "b": [maps.second, end]}
+    pairs = {name: [spans[name[0]], spans[name[1]]] for name in ("aa", "ab", "ba", "bb")}
+    return {"all": [[0, end], [0, end]]} | pairs
+
+
+def _choices(kind: str, maps: AttentionMaps) -> str:
+    """Return the menus that bertviz's code fills and listens to."""
+    menus = {"head": ["layer"], "model": [], "neuron": ["layer", "att_head"]}[kind]
+    names = {"layer": "Layer", "att_head": "Head"}
+    made = [f'<label>{names[menu]} <select id="{menu}"></select></label>' for menu in menus]
+    if maps.second is not None:
+        listed = "".join(f'<option value="{name}">{text}</option>' for name, text in _FILTERS.items())
+        made.append(f'<label>Attention <select id="filter">{listed}</select></label>')
+    return "".join(made)
 
 
 def _check_choice(maps: AttentionMaps, layer: int, heads: list[int]) -> None:
     layers, count = maps.probs.shape[:2]
     if layer not in range(layers):
         raise ValueError(f"layer={layer} is none of the model's; expected 0 to {layers - 1}")
+    if not heads:
+        raise ValueError("heads is empty; name one at least, or none for all of them")
     for head in heads:
         if head not in range(count):
             raise ValueError(f"head {head} is none of the model's; expected 0 to {count - 1}")
 
 
-def _view(found: Any, title: str, maps: AttentionMaps, height: int) -> View:
-    """Put bertviz's page together anew, with scripts that are here and cannot be broken out of."""
-    text, replaced = _CDN.subn("", found.data)
-    body, *scripts = text.split(_SCRIPT)  # bertviz's own words; tokens stand in the scripts alone
-    if replaced != 1 or not scripts:
-        raise RuntimeError(
-            f"bertviz {bertviz.__version__} writes another page than expected; install bertviz 1.4.1"
-        )
-    libraries = [_library("xstatic.pkg.jquery", "data/jquery.min.js"), _library("mpld3", "js/d3.v5.min.js")]
-    own = [script[: script.rindex("\n</script>")] for script in scripts]
-    page = (
-        '<!doctype html><meta charset="utf-8">'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        "script-src 'unsafe-inline'; style-src 'unsafe-inline'\"><body style=\"margin:0\">"
-        f"{body}{''.join(f'<script>{_inert(script)}</script>' for script in (*libraries, _REQUIRE, *own))}"
-    )
-    return View(page, title, height, plot_heads(maps.probs, title="").png())
+def _drawing(kind: str) -> str:
+    """Return bertviz's code for one of its views, which takes its numbers from `window.bertviz_params`."""
+    code = _text("bertviz", f"{kind}_view.js").replace("PYTHON_PARAMS", "window.bertviz_params")
+    if "params = window.bertviz_params" not in code or "requirejs(['jquery', 'd3']" not in code:
+        raise RuntimeError(f"bertviz {version('bertviz')} draws in another way; install bertviz 1.4.1")
+    return code
 
 
-def _inert(script: str) -> str:
-    """Make a script that no string in it can end: "</script>" becomes "<\\/script>", which JavaScript reads alike."""
-    return re.sub(r"<(?=/|!--|script)", r"\\u003c", script, flags=re.IGNORECASE)
+def _libraries() -> list[str]:
+    return [_text("xstatic.pkg.jquery", "data/jquery.min.js"), _text("mpld3", "js/d3.v5.min.js"), _REQUIRE]
 
 
 @cache
-def _library(package: str, path: str) -> str:
+def _text(package: str, path: str) -> str:
     """Return a script that an installed package brings."""
     return files(package).joinpath(path).read_text(encoding="utf-8")

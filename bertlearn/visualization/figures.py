@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
@@ -32,6 +33,7 @@ _STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.prop_cycle": cycler(color=PALETTE),
 }
+_SIGNS = str.maketrans(dict.fromkeys("\n\r\v\f\x85\u2028\u2029", "⏎") | {"\t": "⇥"})
 
 Array = Tensor | np.ndarray | Sequence[Any]
 
@@ -147,19 +149,27 @@ def plot_heads(
         attentions = np.stack([_array(a, None, "attentions").squeeze(0) for a in attentions])
     values = _array(attentions, 4, "attentions")
     layers, heads = values.shape[:2]
-    figure, grid = new_figure(heads * 0.72 + 0.6, layers * 0.72 + 0.7, layers, heads)
-    for (layer, head), axes in np.ndenumerate(np.reshape(grid, (layers, heads))):
-        _draw_matrix(axes, values[layer, head], (0.0, 1.0), ATTENTION_GAMMA)
-        axes.set(xticks=[], yticks=[])
-        if (layer, head) in marked:
-            axes.spines[:].set(visible=True, color=PALETTE[1], linewidth=2.5)
-        if layer == 0:
-            axes.set_title(str(head), fontsize=9)
-        if head == 0:
-            axes.set_ylabel(str(layer), fontsize=9, rotation=0, labelpad=8, va="center")
-    figure.supxlabel("head (columns)", fontsize=10)
-    figure.supylabel("layer (rows)", fontsize=10)
-    figure.suptitle(title, fontsize=11)
+    figure, axes = new_figure(heads * 0.72 + 0.8, layers * 0.72 + 0.9)
+    for layer, head in np.ndindex(layers, heads):
+        image = _draw_matrix(axes, values[layer, head], (0.0, 1.0), ATTENTION_GAMMA)
+        image.set_extent((head - 0.45, head + 0.45, layer + 0.45, layer - 0.45))
+        mark = (layer, head) in marked
+        color, width = (PALETTE[1], 2.5) if mark else ("#bbbbbb", 0.5)
+        axes.add_patch(
+            Rectangle(
+                (head - 0.45, layer - 0.45),
+                0.9,
+                0.9,
+                fill=False,
+                edgecolor=color,
+                linewidth=width,
+                zorder=2 + mark,
+            )
+        )
+    axes.set(xlim=(-0.5, heads - 0.5), ylim=(layers - 0.5, -0.5), xticks=range(heads), yticks=range(layers))
+    axes.set(title=title, xlabel="head (columns)", ylabel="layer (rows)")
+    axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0, labelsize=9)
+    axes.spines[:].set_visible(False)
     return Picture(figure, f"Grid of {layers} layers by {heads} heads of attention heat maps. {title}.")
 
 
@@ -321,8 +331,12 @@ def _plain_log_ticks(axis: Axis, values: np.ndarray) -> None:
         axis.set_minor_locator(NullLocator())
 
 
+def shortened(text: str, limit: int = 18) -> str:
+    """Return a text as one short line of `limit` letters at most."""
+    text = str(text).translate(_SIGNS)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
 def _label(text: str, limit: int = 18) -> str:
-    """Make a token one short line of plain text."""
-    text = str(text).replace("\n", "⏎").replace("\t", "⇥")
-    text = text if len(text) <= limit else text[: limit - 1] + "…"
-    return text.replace("$", r"\$")  # matplotlib would read $x$ as mathematics
+    """Make a token one short line that matplotlib does not read as mathematics, as it would $x$."""
+    return shortened(text, limit).replace("$", r"\$")

@@ -37,6 +37,22 @@ class AttentionMaps:
 
     def __post_init__(self) -> None:
         """Refuse what no view could show."""
+        self._check_probs()
+        if self.second is not None and not 0 < self.second < len(self.tokens):
+            raise ValueError(
+                f"second={self.second} begins no second text; expected 1 to {len(self.tokens) - 1}"
+            )
+        for name in ("queries", "keys", "values"):
+            vectors = getattr(self, name)
+            if vectors is not None and (vectors.ndim != 4 or vectors.shape[:3] != self.probs.shape[:3]):
+                raise ValueError(
+                    f"{name} have shape {vectors.shape}, expected {(*self.probs.shape[:3], 'size')}, "
+                    "as the attentions have those layers, heads and tokens"
+                )
+
+    def _check_probs(self) -> None:
+        if self.probs.size == 0:
+            raise ValueError(f"attentions of shape {self.probs.shape} are empty; expected one token at least")
         if self.probs.ndim != 4 or self.probs.shape[2] != self.probs.shape[3]:
             raise ValueError(
                 f"attentions have shape {self.probs.shape}, expected (layers, heads, tokens, tokens)"
@@ -52,10 +68,8 @@ class AttentionMaps:
             )
         if not np.isfinite(self.probs).all():
             raise ValueError("attentions hold NaN or infinity; look for a row that is masked as a whole")
-        if self.second is not None and not 0 < self.second < len(self.tokens):
-            raise ValueError(
-                f"second={self.second} begins no second text; expected 1 to {len(self.tokens) - 1}"
-            )
+        if self.probs.min() < 0:
+            raise ValueError("attentions are negative: these are scores; take their softmax over the keys")
 
     def __repr__(self) -> str:
         """Return the sizes."""

@@ -2,6 +2,20 @@
 
 from bertlearn.widgets.attention_explorer import AttentionExplorer
 from bertlearn.widgets.base import Widget
+from bertlearn.widgets.encoder_walk import EncoderWalk
+from bertlearn.widgets.head_surgery import HeadSurgery
+from bertlearn.widgets.inside_head import InsideHead
+from bertlearn.widgets.soft_lookup import SoftLookup
 from bertlearn.widgets.tokenizer_explorer import TokenizerExplorer
+from bertlearn.widgets.training_monitor import TrainingMonitor
 
-__all__ = ["AttentionExplorer", "TokenizerExplorer", "Widget"]
+__all__ = [
+    "AttentionExplorer",
+    "EncoderWalk",
+    "HeadSurgery",
+    "InsideHead",
+    "SoftLookup",
+    "TokenizerExplorer",
+    "TrainingMonitor",
+    "Widget",
+]

@@ -120,8 +120,11 @@ function largeHead(view, panel) {
 }
 
 function tell(tokens, i, to, found) {
-  const best = found.sort((a, b) => b[0] - a[0]).filter(([weight], rank) => rank === 0 || (rank < 3 && weight >= 0.01)).map(([weight, j]) => `“${shown(tokens[j])}” (${j}) ${fixed(weight)}`);
-  return `“${shown(tokens[i])}” (${i}) ${to ? "looks most at" : "is looked at most by"} ${best.join(", ")}.`;
+  const best = found.sort((a, b) => b[0] - a[0]).filter(([weight], rank) => weight >= (rank ? 0.01 : 0.0005)).slice(0, 3);
+  const names = best.map(([weight, j]) => `“${shown(tokens[j])}” (${j}) ${fixed(weight)}`).join(", ");
+  const verb = to ? "looks" : "is looked at";
+  const rest = names ? `most ${to ? "at" : "by"} ${names}` : `${to ? "at" : "by"} none of these tokens`;
+  return `“${shown(tokens[i])}” (${i}) ${verb} ${rest}.`;
 }
 
 function draw(view) {

@@ -22,10 +22,12 @@ from bertlearn.visualization import Picture, View
 
 _FOLDER = Path(__file__).parent
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-# Reopened without its kernel, JupyterLab says "model not found" where the widget was: not below a still.
+# Reopened without its kernel, JupyterLab says "model not found" where the widget was: the still needs no such
+# line. And a still that was renewed beside a living widget must not show.
 _STILL = (
     '<div class="bl-still"><style>.jp-OutputArea-child:has(.bl-still:not([hidden])) + '
-    ".jp-OutputArea-child:not(:has(.bl)) {display: none}</style>%s</div>"
+    ".jp-OutputArea-child:not(:has(.bl)), .jp-OutputArea-child:has(.bl-still):has(+ .jp-OutputArea-child .bl) "
+    "{display: none}</style>%s</div>"
 )
 _EXPORT = "\nexport default { render };\n"  # the end of every module; a page of its own needs none
 _PAGE = (
@@ -41,7 +43,7 @@ class Widget(anywidget.AnyWidget):
     """A widget of the course; a subclass names its `files`, sets `description`, and draws its `picture`."""
 
     files: ClassVar[str]  # the name of the .js file beside the module, and of the .css file
-    height: ClassVar[int] = 480  # pixels of the exported page inside a notebook
+    height: int = 480  # pixels of the exported page inside a notebook
 
     description = traitlets.Unicode().tag(sync=True)  # one sentence; its name for screen readers
 
@@ -67,10 +69,15 @@ class Widget(anywidget.AnyWidget):
         return f"[widget] {self.description}"
 
     def _ipython_display_(self) -> None:
-        still = View(self.to_html(), self.description, self.height, self.picture().png())
-        publish_display_data({"text/plain": repr(self), "text/html": _STILL % still._repr_html_()})
+        self._publish_still()
         reference = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         publish_display_data({_WIDGET_VIEW: reference})
+
+    def _publish_still(self, update: bool = False) -> None:
+        """Show what a notebook keeps, or put it in the place of the one that was shown before."""
+        still = View(self.to_html(), self.description, self.height, self.picture().png())
+        data = {"text/plain": repr(self), "text/html": _STILL % still._repr_html_()}
+        publish_display_data(data, transient={"display_id": self.model_id}, update=update)
 
 
 def check_choice(name: str, value: int, count: int) -> int:

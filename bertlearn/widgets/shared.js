@@ -95,8 +95,9 @@ const button = (text, does, attributes = {}) => h("button", { type: "button", cl
 /**
  * A list of tokens of which one is chosen: by pointer, arrow keys, Home, End, Page Up and Page Down.
  * `pick(i)` is called for a new choice. Returns the list, its items, and choose(i) to show a choice.
+ * With `hover` false a pointer chooses only where it is pressed.
  */
-function tokenList(tokens, label, pick, { horizontal = false } = {}) {
+function tokenList(tokens, label, pick, { horizontal = false, hover = true } = {}) {
   const items = tokens.map((token, i) => h("li", { role: "option", tabindex: -1, "aria-selected": "false", "data-i": i, title: `${i}: ${shown(token)}` },
     h("bdi", {}, shown(token))));
   const list = h("ul", { class: "bl-tokens", role: "listbox", "aria-label": label, "aria-orientation": horizontal ? "horizontal" : "vertical" }, items);
@@ -110,7 +111,7 @@ function tokenList(tokens, label, pick, { horizontal = false } = {}) {
   };
   const at = event => { const item = event.target.closest("[data-i]"); return item && list.contains(item) ? Number(item.dataset.i) : null; };
   const open = i => !items[i].hidden;
-  list.addEventListener("pointerover", event => { const i = at(event); if (i !== null && i !== chosen) pick(i); });
+  if (hover) list.addEventListener("pointerover", event => { const i = at(event); if (i !== null && i !== chosen) pick(i); });
   list.addEventListener("click", event => { const i = at(event); if (i !== null) { pick(i); items[i].focus({ preventScroll: true }); } });
   list.addEventListener("keydown", event => {
     const steps = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, PageDown: 10, PageUp: -10, Home: -1e9, End: 1e9 };
@@ -228,18 +229,20 @@ function render({ model, el }) {
     if (first) flush();
     else root.dispatchEvent(new CustomEvent("bl-theme"));
   };
-  const observers = [new ResizeObserver(theme), new MutationObserver(theme)];
+  const observers = [new ResizeObserver(theme), new MutationObserver(theme)], preference = matchMedia("(prefers-color-scheme: dark)");
   draw(view);
   root.append(status);
   el.append(root);
   theme();
   observers[0].observe(root); // a notebook attaches the element later, and only then it has a background
   observers[1].observe(document.body, { attributes: true });
+  preference.addEventListener("change", theme);
   const still = findStill(el);
   const hide = requestAnimationFrame(() => { const found = still ?? findStill(el); if (found) found.hidden = true; });
   return () => {
     cancelAnimationFrame(hide);
     observers.forEach(observer => observer.disconnect());
+    preference.removeEventListener("change", theme);
     heard.forEach(([event, f]) => model.off(event, f));
   };
 }

@@ -51,7 +51,7 @@ class TokenizerExplorer(Widget):
     """
 
     files = "tokenizer_explorer"
-    height = 720
+    height = 900
 
     text = traitlets.Unicode(TEXT).tag(sync=True)
     word = traitlets.Int().tag(sync=True)

@@ -1,6 +1,7 @@
 """JupyterLab on this machine, driven in a real browser: what the tests in this folder are written with.
 
-A test asks for one of these fixtures (`conftest.py`); all of them are fresh for each test:
+A test asks for these fixtures (`conftest.py`); all but `browser` are fresh for each test, and the
+kernels that a test started end with it:
 
 `lab`
     Opens notebooks. `notebook = lab.open(["x = 1", "x"])` makes a notebook of these code cells, loads it in
@@ -84,6 +85,7 @@ ROOT = Path(__file__).parent.parent.parent
 HERE = "127.0.0.1"
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    "--disable-dev-shm-usage",  # a container may have little of it
     *("--disable-background-networking", "--disable-component-update"),
     f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {HERE}",  # nothing can leave the machine
 ]
@@ -92,6 +94,7 @@ REMEDY = (
     "or name a Chrome in BERTLEARN_BROWSER"
 )
 
+PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 OWN_FAULTS = {  # what JupyterLab 4.6 and Notebook 7.6 themselves do wrong
     "lab": [
         "Could not restore the debugger state",  # a kernel that is shut down
@@ -159,7 +162,7 @@ class Watch:
             dialog.dismiss()
 
     def allow(self, pattern: str) -> None:
-        """Excuse every problem in which this regular expression is found; "." stands for a line's end, too."""
+        """Excuse every problem in which this regular expression is found; its dots match line ends."""
         self._allowed.append(pattern)
 
     def settle(self) -> None:
@@ -293,10 +296,7 @@ class Lab:
             shutil.copy(content, notebook.file)
         else:
             cells = [nbformat.v4.new_code_cell(source) for source in content]
-            kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-            nbformat.write(
-                nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), notebook.file
-            )
+            nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=PYTHON), notebook.file)
         self._server.set("apputils-extension/themes", theme=theme)
         notebook.load()
         return notebook
@@ -326,14 +326,14 @@ class Notebook:
                 "kernelPreference": {"shouldStart": False},
             }
             self._command("docmanager:open", preference)
-        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=120_000)
         if kernel:
             idle = "jupyterapp.shell.currentWidget?.sessionContext.session?.kernel?.status === 'idle'"
-            self.page.wait_for_function(idle, timeout=60_000)
+            self.page.wait_for_function(idle, timeout=120_000)
 
     def _go(self, path: str) -> None:
         self.page.goto(self._server.address(path), wait_until="domcontentloaded")
-        self.page.wait_for_function("window.jupyterapp !== undefined", timeout=60_000)
+        self.page.wait_for_function("window.jupyterapp !== undefined", timeout=120_000)
         self.page.evaluate("jupyterapp.restored")
 
     def _command(self, name: str, options: dict[str, Any] | None = None, seconds: int = 30) -> None:
@@ -372,7 +372,7 @@ class Notebook:
         assert answer["status"] == "ok", f"{expression}: {answer['ename']}: {answer['evalue']}"
         return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
 
-    def expect(self, expression: str, value: object, seconds: int = 10) -> None:
+    def expect(self, expression: str, value: object, seconds: int = 30) -> None:
         """Evaluate an expression in the kernel until it has this value."""
         end = time.monotonic() + seconds
         while (last := self.value(expression)) != value:
@@ -443,8 +443,26 @@ def axe(page: Page | Frame, selector: str) -> None:
     assert not faults, "\n\n".join(faults)
 
 
+ARM = """([event, drawn]) => { window.reaction = new Promise(done => {
+    let begin;
+    window.addEventListener(event, input => { begin = input.timeStamp; }, {capture: true, once: true});
+    window.addEventListener(drawn, function painted() {
+        if (begin === undefined) return;
+        window.removeEventListener(drawn, painted, true);
+        requestAnimationFrame(() => setTimeout(() => done(performance.now() - begin)));
+    }, true);
+}); }"""
+REACTION = """([event, drawn, seconds]) => Promise.race([window.reaction, new Promise((_, fail) =>
+    setTimeout(() => fail(new Error(`no ${event}, or no ${drawn} after it`)), seconds * 1000))])"""
+
+
 def latency(
-    page: Page | Frame, action: Callable[[int], object], event: str, drawn: str = "bl-drawn", count: int = 9
+    page: Page | Frame,
+    action: Callable[[int], object],
+    event: str,
+    drawn: str = "bl-drawn",
+    count: int = 9,
+    seconds: int = 10,
 ) -> float:
     """Return the median time from an input event to the picture it led to.
 
@@ -454,32 +472,14 @@ def latency(
         event: the DOM event that the action begins with, such as "keydown", "pointermove", "input"
         drawn: the DOM event a widget dispatches on itself after drawing
         count: number of reactions
+        seconds: how long to wait for one of them
 
     Returns: milliseconds from the event's own time stamp until after the first frame that follows `drawn`;
         up to one frame (17 ms) too much for a widget that draws in `requestAnimationFrame`.
     """
     times = []
     for number in range(count):
-        page.evaluate(
-            """([event, drawn]) => {
-                const next = name => new Promise(done =>
-                    window.addEventListener(name, done, {capture: true, once: true}));
-                window.reaction = (async () => {
-                    const begin = (await next(event)).timeStamp;
-                    await next(drawn);
-                    await new Promise(requestAnimationFrame);
-                    await new Promise(done => setTimeout(done));
-                    return performance.now() - begin;
-                })();
-            }""",
-            [event, drawn],
-        )
+        page.evaluate(ARM, [event, drawn])
         action(number)
-        times.append(
-            page.evaluate(
-                """([event, drawn]) => Promise.race([window.reaction, new Promise((_, fail) => setTimeout(
-                    () => fail(new Error(`no ${event} or no ${drawn} after it`)), 10000))])""",
-                [event, drawn],
-            )
-        )
+        times.append(page.evaluate(REACTION, [event, drawn, seconds]))
     return statistics.median(times)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import nbformat
 import pytest
 
-from .lab import Lab, axe, latency, shortcuts_unharmed
+from .lab import PYTHON, Lab, axe, latency, shortcuts_unharmed
 
 WIDGET = '''
 import anywidget, traitlets
@@ -91,27 +94,45 @@ def test_axe_in_a_notebook(lab: Lab) -> None:
     axe(notebook.page, ".jp-OutputArea-output button")
 
 
-FALLBACK = """display(HTML('<i class="fallback">run the cell</i><script>document.title = "ran"</script>')); display(w)"""
+SCRIPT = "<i>run the cell</i><script>window.ran = true</script>"
+FALLBACK = f"""display(HTML({SCRIPT!r}))
+display(w)"""
 
 
 def test_reopened(lab: Lab) -> None:
     notebook = lab.open([WIDGET, FALLBACK])
     page = notebook.page
-    button, fallback = page.get_by_role("button", name="count"), page.locator(".fallback")
+    button, fallback = page.get_by_role("button", name="count"), page.get_by_text("run the cell", exact=True)
     assert notebook.run_all() == []
     button.click()
     notebook.save()
-    notebook.reopen()  # the kernel still has the widget
-    button.get_by_text("count 1").wait_for()
+    notebook.reopen()
+    button.get_by_text("count 1").wait_for()  # the kernel still has the widget
     notebook.shut_down()
     notebook.reopen()
     fallback.wait_for()
-    assert notebook.value("1") == 1
+    assert notebook.value("'w' in dir()") is False
     assert button.count() == 0
-    page.screenshot(path="/tmp/w/b1.png")
-    notebook.reopen(kernel=False)
-    fallback.wait_for()
-    page.screenshot(path="/tmp/w/b2.png")
-    notebook.reopen(kernel=False, trusted=False)
-    fallback.wait_for()
-    page.screenshot(path="/tmp/w/b3.png")
+
+
+def test_reopened_without_a_kernel(lab: Lab) -> None:
+    notebook = lab.open([WIDGET, FALLBACK])
+    page = notebook.page
+    assert notebook.run_all() == []
+    notebook.save()
+    for trusted in (True, False):
+        notebook.reopen(kernel=False, trusted=trusted)
+        page.get_by_text("run the cell", exact=True).wait_for()
+        assert page.evaluate("window.ran === true") is trusted
+        assert page.evaluate("jupyterapp.shell.currentWidget.sessionContext.session") is None
+    assert notebook.cells() == [WIDGET, FALLBACK]
+
+
+def test_a_file_comes_untrusted(lab: Lab, tmp_path: Path) -> None:
+    output = nbformat.v4.new_output("display_data", {"text/html": SCRIPT})
+    cell = nbformat.v4.new_code_cell("1", outputs=[output])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=PYTHON), tmp_path / "some.ipynb")
+    notebook = lab.open(tmp_path / "some.ipynb")
+    notebook.page.get_by_text("run the cell", exact=True).wait_for()
+    assert notebook.page.evaluate("window.ran") is None
+    assert notebook.value("2 + 2") == 4

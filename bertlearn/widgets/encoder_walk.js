@@ -1,0 +1,236 @@
+// Encoder walk. The numbers of every step and token lie here; the kernel is asked only to read a typed text.
+
+const COSINE = 32767, GROUP = 4, WIDTH = 108, EDGE = 8; // GROUP steps have a heading; WIDTH and EDGE of a chart in pixels
+const PAUSE = 120; // milliseconds without a key before the kernel is asked
+const MARKS = ["●", "■"], TEXTS = ["text", "other"], TOKENS = ["token", "other_token"];
+const ALL = ["walks", "between", "step", ...TOKENS];
+const FORMULAS = {
+  word: "the row of the word table, the same wherever the word stands",
+  "+ position": "word + position: a second table has a row for each place",
+  "+ segment": "word + position + segment: here always that of the first text",
+  "+ attention": "stream + attention(stream): what the token heard from all tokens is added to it",
+  "+ feed-forward": "stream + feed-forward(stream): what the token recalls by itself is added to it",
+  LayerNorm: "LayerNorm(sum): mean 0 and variance 1, then the learned scale and shift",
+};
+
+/** Make an SVG element. */
+function svg(tag, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+// ── what is known ──
+
+/** A text's numbers: functions of a step t and a token's place i. */
+function readWalk(found, steps) {
+  const S = found.tokens.length;
+  const table = (name, Type, unit) => {
+    const values = numbers(found[name], Type);
+    return (t, i) => values[t * S + i] / unit;
+  };
+  const [length, update] = ["length", "update"].map(name => table(name, Float32Array, 1));
+  const [start, before, along] = ["start", "before", "along"].map(name => table(name, Int16Array, COSINE));
+  const near = numbers(found.near, Uint16Array), nearness = numbers(found.nearness, Int16Array), K = near.length / steps.length / S;
+  const nearest = (t, i) => range(K).map(k => (t * S + i) * K + k).map(p => [found.words[near[p]], nearness[p] / COSINE]);
+  const share = (t, i) => (steps[t].includes("+") ? update(t, i) / length(t - 1, i) : NaN);
+  return { tokens: found.tokens, length, update, start, before, along, share, nearest };
+}
+
+/** What is shown now: the walks with their chosen tokens, and the cosine between the two. */
+function readState(view) {
+  const steps = view.get("steps");
+  let found, walks, between;
+  return () => {
+    if (found !== view.get("walks")) {
+      found = view.get("walks");
+      walks = found.map(each => readWalk(each, steps));
+      between = walks.length > 1 ? numbers(view.get("between"), Int16Array) : null;
+    }
+    const chosen = walks.map((walk, n) => ({ ...walk, i: clamp(view.get(TOKENS[n]), 0, walk.tokens.length - 1) }));
+    const [one, other] = chosen;
+    const alike = other && (t => between[(t * one.tokens.length + one.i) * other.tokens.length + other.i] / COSINE);
+    return { steps, t: view.get("step"), chosen, alike };
+  };
+}
+
+const named = walk => `“${shown(walk.tokens[walk.i])}” (${walk.i})`;
+
+// ── the texts ──
+
+/** A line to type a text in, and its tokens to choose from. */
+function sentence(view, state, n) {
+  const note = h("span", { class: "ew-note bl-quiet", id: newId(), "aria-live": "polite" });
+  let timer = null, mine = 0;
+  const waits = () => timer !== null || mine > view.get("answered")[0];
+  const ask = () => {
+    timer = null;
+    mine = (view.get("asked")[0] ?? 0) + 1;
+    view.set({ asked: [mine, TEXTS[n], input.value] });
+  };
+  const input = h("input", { type: "text", spellcheck: "false", dir: "auto", disabled: view.alone, "aria-describedby": note.id,
+    placeholder: n ? "type a second text to compare" : "", input: () => {
+      clearTimeout(timer);
+      timer = setTimeout(ask, PAUSE);
+      note.textContent = "reading …";
+    } });
+  note.textContent = view.alone ? "typing needs a running notebook" : "";
+  view.watch([TEXTS[n]], () => { if (!waits()) input.value = view.get(TEXTS[n]); });
+  view.watch(["answered"], () => {
+    const [number, problem] = view.get("answered");
+    if (mine && number === mine && !waits()) note.textContent = problem;
+  });
+  const place = h("div", { class: "ew-tokens" });
+  let tokens = null;
+  view.watch(["walks"], () => {
+    const walk = state().chosen[n];
+    const label = n ? "token of the second text" : "token to follow";
+    tokens = walk && tokenList(walk.tokens, label, i => view.set({ [TOKENS[n]]: i }), { horizontal: true, hover: false });
+    place.replaceChildren(...(tokens ? [tokens.list] : []));
+  });
+  view.watch(["walks", TOKENS[n]], () => tokens?.choose(state().chosen[n].i));
+  return h("div", { class: `ew-sentence ew-series${n}` }, labeled(`${MARKS[n]} ${n ? "Second text" : "Text"}`, input), note, place);
+}
+
+// ── the way ──
+
+/** A step's part of the diagram: the stream goes down, and each sum has its update come from the right. */
+function drawStep(name, row, first, last) {
+  const x = 10, y = row / 2;
+  const parts = [svg("path", { d: `M${x} ${first ? y : 0}V${last ? y : row}` })];
+  if (name === "word") parts.push(svg("circle", { cx: x, cy: y, r: 4, class: "ew-full" }));
+  else if (name === "LayerNorm") parts.push(svg("rect", { x: x - 7, y: y - 4.5, width: 14, height: 9, rx: 3 }));
+  else {
+    if (name === "+ attention" || name === "+ feed-forward") parts.push(svg("path", { d: `M${x} 0C${x + 14} 0 ${x + 8} ${y - 4} 35 ${y - 4}` }));
+    parts.push(svg("circle", { cx: x, cy: y, r: 5 }), svg("path", { d: `M${x - 5} ${y}h10M${x} ${y - 5}v10M35 ${y + 1}H${x + 7}m4 -3l-4 3l4 3` }));
+  }
+  return svg("svg", { width: 36, height: row, class: "ew-part", "aria-hidden": "true" }, ...parts);
+}
+
+/** The list of steps. */
+function track(view, steps, row) {
+  const names = steps.map(step => step.split(": "));
+  const list = tokenList(names.map(([, name]) => name), "steps", t => view.set({ step: t }));
+  list.items.forEach((item, t) => {
+    const [group, name] = names[t];
+    item.setAttribute("aria-label", steps[t]);
+    item.classList.toggle("ew-first", t % GROUP === 0);
+    item.prepend(h("span", { class: "ew-group bl-quiet" }, t % GROUP ? "" : group), drawStep(name, row, t === 0, t === steps.length - 1));
+  });
+  view.watch(["step"], () => list.choose(view.get("step")));
+  return list.list;
+}
+
+/** The smallest of 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15 … that is not below x. */
+function roundUp(x) {
+  const power = 10 ** Math.floor(Math.log10(x));
+  return [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map(step => step * power).find(end => end >= 0.9999 * x);
+}
+
+const short = x => (Number.isFinite(x) ? fixed(x, x < 9.995 ? 2 : 1) : "–");
+
+/** A chart beside the steps: `read(state)` gives the series, functions of a step; with `stems` each value has a line from 0. */
+function chart(view, state, title, { read, row, cosine = false, stems = false, both = false }) {
+  const { steps } = state();
+  const bottom = row * steps.length, groups = range(steps.length / GROUP).map(g => `M0 ${g * GROUP * row + 0.5}H${WIDTH}`).join("");
+  const [lines, marks] = ["line", "mark"].map(kind => MARKS.map((_, n) => svg("path", { class: `ew-${kind} ew-series${n}` })));
+  if (both) [lines[0], marks[0]].forEach(path => path.classList.replace("ew-series0", "ew-both"));
+  const one = svg("path", { class: "ew-one" });
+  const picture = svg("svg", { width: WIDTH, height: bottom, role: "img", "aria-label": `${title} at each step` },
+    svg("path", { class: "ew-axis", d: `${groups}M${EDGE} 0V${bottom}M${WIDTH - EDGE} 0V${bottom}` }), one, ...lines, ...marks);
+  const values = h("div", { class: "bl-number ew-values" }), low = h("span"), high = h("span");
+  const head = h("div", { class: "ew-head" }, h("div", { class: "ew-name" }, title), values, h("div", { class: "ew-scale bl-quiet", "aria-hidden": "true" }, low, high));
+  view.watch(ALL, () => {
+    const now = state(), series = read(now);
+    const all = series.map(f => steps.map((_, t) => f(t)));
+    const finite = all.flat().filter(Number.isFinite);
+    const min = cosine ? Math.min(0, Math.floor(10 * Math.min(...finite)) / 10) : 0, max = cosine ? 1 : roundUp(Math.max(...finite));
+    const x = value => EDGE + (WIDTH - 2 * EDGE) * (value - min) / (max - min);
+    const y = (t, n) => row * (t + 0.5) + (stems && series.length > 1 ? [-3, 3][n] : 0);
+    one.setAttribute("d", stems && max > 1 ? `M${x(1)} 0V${bottom}` : "");
+    MARKS.forEach((_, n) => {
+      const points = (all[n] ?? []).map((value, t) => [x(value), y(t, n)]).filter(point => Number.isFinite(point[0]));
+      lines[n].setAttribute("d", stems ? points.map(([px, py]) => `M${x(0)} ${py}H${px}`).join("") : points.map(([px, py], k) => `${k ? "L" : "M"}${px} ${py}`).join(""));
+      marks[n].setAttribute("d", points.map(([px, py]) => (n ? `M${px - 3} ${py - 3}h6v6h-6z` : `M${px - 3.2} ${py}a3.2 3.2 0 1 0 6.4 0a3.2 3.2 0 1 0 -6.4 0z`)).join(""));
+    });
+    values.replaceChildren(...all.map((each, n) => h("span", { class: both ? "ew-both" : `ew-series${n}` }, `${series.length > 1 ? MARKS[n] : ""} ${short(each[now.t])}`)));
+    [low.textContent, high.textContent] = [String(min), String(max)];
+  });
+  return [head, picture];
+}
+
+/** Steps and charts in rows, and a band that marks the chosen step. */
+function way(view, state) {
+  const { steps } = state(), row = steps.length > 32 ? 16 : 18;
+  const band = h("div", { class: "ew-band", "aria-hidden": "true" });
+  const columns = [
+    chart(view, state, "length", { row, read: now => now.chosen.map(walk => t => walk.length(t, walk.i)) }),
+    chart(view, state, "cosine to start", { row, cosine: true, read: now => now.chosen.map(walk => t => walk.start(t, walk.i)) }),
+    chart(view, state, "update / stream", { row, stems: true, read: now => now.chosen.map(walk => t => walk.share(t, walk.i)) }),
+    chart(view, state, "cosine of both", { row, cosine: true, read: now => (now.alike ? [now.alike] : []), both: true }),
+  ];
+  columns.flat().forEach((element, k) => { element.style.gridColumn = 2 + (k >> 1); });
+  const part = h("div", { class: "ew-way", style: `--bl-row: ${row}px; --steps: ${steps.length}` }, band,
+    h("div", { class: "ew-head ew-name ew-step" }, "step"), columns.map(([head]) => head), track(view, steps, row), columns.map(([, picture]) => picture));
+  for (const [, picture] of columns)
+    picture.addEventListener("pointermove", event => {
+      const t = clamp(Math.floor((event.clientY - picture.getBoundingClientRect().top) / row), 0, steps.length - 1);
+      if (t !== view.get("step")) view.set({ step: t });
+    });
+  view.watch(["step"], () => band.style.setProperty("--step", view.get("step")));
+  view.watch(["walks"], () => {
+    const pair = Boolean(state().alike);
+    columns[3].forEach(element => { element.style.display = pair ? "" : "none"; });
+    band.style.gridColumn = `1 / ${pair ? 6 : 5}`;
+  });
+  return part;
+}
+
+// ── one step, closely ──
+
+/** The rows of the table: names, and numbers as text, "–" where there are none. */
+function numbersOf({ length, start, before, update, share, along, i }, t, step) {
+  const first = t === 0, sum = step.includes("+");
+  const row = (name, read, known = true) => [name, known ? fixed(read(t, i), 2) : "–"];
+  return [row("length", length), row("cosine to its start", start), row("cosine to the step before", before, !first),
+    row("length of the update", update, sum), row("update / stream", share, sum), row("cosine of update to stream", along, sum)];
+}
+
+function nearestWords(walk, t) {
+  const percent = x => `${(100 * Math.max(x, 0)).toFixed(1)}%`;
+  const items = walk.nearest(t, walk.i).map(([word, cosine]) => h("li", {}, h("bdi", {}, shown(word)),
+    h("span", { class: "ew-bar", style: `--w: ${percent(cosine)}` }), fixed(cosine, 2)));
+  return h("ul", { class: "bl-tokens ew-words", "aria-label": `nearest words of ${named(walk)}` }, items);
+}
+
+/** What is known of the chosen step. */
+function details(view, state) {
+  const part = h("section", { class: "ew-details", "aria-label": "the chosen step" });
+  view.watch(ALL, () => {
+    const { steps, t, chosen, alike } = state();
+    const columns = chosen.map(walk => numbersOf(walk, t, steps[t]));
+    const rows = columns[0].map(([name], r) => h("tr", {}, h("th", { scope: "row" }, name), columns.map(column => h("td", {}, column[r][1]))));
+    if (alike) rows.push(h("tr", {}, h("th", { scope: "row" }, "cosine between the two"), h("td", { colspan: 2 }, fixed(alike(t), 2))));
+    const heads = chosen.map((walk, n) => h("th", { scope: "col", class: `ew-series${n}` }, `${MARKS[n]} `, h("bdi", {}, named(walk))));
+    part.replaceChildren(
+      h("p", { class: "bl-title" }, steps[t]), h("p", { class: "ew-formula" }, FORMULAS[steps[t].split(": ")[1]]),
+      h("table", { class: "bl-number" }, h("thead", {}, h("tr", {}, h("td"), heads)), h("tbody", {}, rows)),
+      h("p", { class: "bl-title" }, "Nearest rows of the word table, by cosine"),
+      h("div", { class: "ew-lists", style: `--chance: ${100 * view.get("chance")}%` }, chosen.map((walk, n) => h("div", { class: `ew-series${n}` }, nearestWords(walk, t)))),
+      h("p", { class: "ew-key bl-quiet" }, h("span", { class: "ew-chance", "aria-hidden": "true" }), `${fixed(view.get("chance"), 2)}: a random direction and the row nearest to it`));
+    view.say(`${steps[t]}. ${chosen.map(walk => tell(walk, t)).join(" ")}${alike ? ` Cosine between the two: ${fixed(alike(t), 2)}.` : ""}`);
+  });
+  return part;
+}
+
+function tell(walk, t) {
+  const share = walk.share(t, walk.i), near = walk.nearest(t, walk.i).slice(0, 3).map(([word, cosine]) => `${shown(word)} ${fixed(cosine, 2)}`);
+  const update = Number.isFinite(share) ? `, update ${fixed(share, 2)} of the stream` : "";
+  return `${named(walk)}: length ${fixed(walk.length(t, walk.i), 2)}, cosine to its start ${fixed(walk.start(t, walk.i), 2)}${update}; nearest ${near.join(", ")}.`;
+}
+
+function draw(view) {
+  const state = readState(view);
+  view.root.append(h("div", { class: "ew-texts" }, TEXTS.map((_, n) => sentence(view, state, n))), h("div", { class: "ew-parts" }, way(view, state), details(view, state)));
+}

@@ -1,0 +1,216 @@
+// Training monitor. The kernel sends records and progress; it is told of a stop and of what is chosen.
+
+const W = 720, H = 300, LEFT = 56, RIGHT = 12, TOP = 10, BOTTOM = 40; // of the plot, in its own units
+const REACH = 2; // standard deviations on either side of the band's mean
+const MANY = 60; // points of a curve that is drawn without dots
+const PATIENCE = 2000; // ms until a kernel that has not answered counts as deaf
+const AXES = { loss: "loss (nats)", accuracy: "accuracy", "learning rate": "learning rate", gradient: "length of the gradient before clipping" };
+const WHERE = { inside: "● inside the band", above: "▲ above the band", below: "▼ below the band" };
+const DOTS = { inside: "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", above: "M0-6L6 5H-6z", below: "M0 6L6-5H-6z" };
+
+/** Make an SVG element. */
+function svg(tag, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+const whole = x => Math.round(x).toLocaleString("en");
+const time = s => (s < 60 ? `${Math.round(s)} s` : `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`);
+const written = (quantity, value) => (quantity === "learning rate" ? String(Number(value.toPrecision(3))) : fixed(value));
+const kind = name => (name.startsWith("held-out") ? "held" : name.startsWith("training") ? "train" : "plain");
+
+/** All steps that have a record. */
+function recorded(view) {
+  const steps = Object.values(view.get("curves")).flatMap(curves => Object.values(curves)).flat().map(([step]) => step);
+  return [...new Set(steps)].sort((a, b) => a - b);
+}
+
+/** The step that is read out: the chosen one, or the newest. */
+const chosen = view => view.get("step") ?? recorded(view).at(-1) ?? null;
+
+/** The values of a quantity's curves at a step, by name. */
+function valuesAt(view, quantity, step) {
+  const found = Object.entries(view.get("curves")[quantity] ?? {}).map(([name, points]) => [name, points.find(([x]) => x === step)?.[1]]);
+  return found.filter(([, value]) => value !== undefined);
+}
+
+/** Round places between two numbers, some five of them, and how many digits they have. */
+function ticks(low, high) {
+  const least = (high - low) / 5, unit = 10 ** Math.floor(Math.log10(least));
+  const step = [1, 2, 5, 10].map(factor => factor * unit).find(width => width >= least);
+  const first = Math.ceil(low / step - 1e-9);
+  const places = range(Math.floor(high / step + 1e-9) - first + 1).map(i => (first + i) * step);
+  return places.map(place => [place, Math.max(0, -Math.floor(Math.log10(step) + 1e-9))]);
+}
+
+/** What is drawn now, and where a step and a value lie. */
+function layout(view) {
+  const quantity = view.get("quantity"), loss = quantity === "loss", { first, until } = view.get("progress");
+  const curves = Object.entries(view.get("curves")[quantity] ?? {}), { steps = [], mean, std } = view.get("band");
+  const band = loss ? steps.map((step, i) => [step, mean[i] - REACH * std[i], mean[i] + REACH * std[i]]) : [];
+  const lines = loss ? Object.entries(view.get("lines")) : [];
+  const xs = [first ?? steps[0] ?? 0, until ?? steps.at(-1) ?? 1, ...band.map(([x]) => x)];
+  const ys = [...curves.flatMap(([, points]) => points.map(([, y]) => y)), ...band.flatMap(([, ...ends]) => ends), ...lines.map(([, y]) => y)];
+  const between = (values, spread) => {
+    const [low, high] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1], room = spread * (high - low || Math.abs(high) || 1);
+    return [low - room, high + room];
+  };
+  const [x0, x1] = between(xs, 0), [y0, y1] = between(ys, 0.06);
+  return {
+    quantity, curves, band, lines, x0, x1, y0, y1,
+    x: step => LEFT + (step - x0) / (x1 - x0 || 1) * (W - LEFT - RIGHT),
+    y: value => H - BOTTOM - (value - y0) / (y1 - y0) * (H - TOP - BOTTOM),
+  };
+}
+
+function drawAxes({ quantity, x, y, x0, x1, y0, y1 }) {
+  const marks = ticks(y0, y1).flatMap(([value, digits]) => [
+    svg("line", { class: "mo-grid", x1: LEFT, x2: W - RIGHT, y1: y(value), y2: y(value) }),
+    svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, value.toFixed(digits))]);
+  const below = ticks(x0, x1).map(([step]) => svg("text", { x: x(step), y: H - BOTTOM + 16, "text-anchor": x(step) > W - 30 ? "end" : "middle" }, whole(step)));
+  return [...marks, ...below,
+    svg("text", { x: (LEFT + W) / 2, y: H - 4, "text-anchor": "middle" }, "step"),
+    svg("text", { "text-anchor": "middle", transform: `translate(12 ${(H - BOTTOM) / 2}) rotate(-90)` }, AXES[quantity])];
+}
+
+function drawCurves(view, { curves, band, lines, x, y }) {
+  const path = points => points.map(([a, b]) => `${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("L");
+  const where = Object.fromEntries(view.get("looks").map(look => [look.step, look.where]));
+  const crowded = height => lines.some(([, other]) => other > height && y(height) - y(other) < 15);
+  const parts = lines.flatMap(([name, height]) => [
+    svg("line", { class: "mo-line", x1: LEFT, x2: W - RIGHT, y1: y(height), y2: y(height) }),
+    svg("text", { x: W - RIGHT, y: y(height) + (crowded(height) ? 13 : -4), "text-anchor": "end" }, shown(name))]);
+  if (band.length) {
+    const around = [...band.map(([step, low]) => [step, low]), ...band.map(([step, , high]) => [step, high]).reverse()];
+    parts.unshift(svg("path", { class: "mo-band", d: `M${path(around)}Z` }));
+  }
+  curves.forEach(([name, points], i) => {
+    parts.push(svg("path", { class: `mo-curve mo-${i} mo-${kind(name)}`, d: `M${path(points)}` }));
+    const looks = view.get("quantity") === "loss" && i === 0 ? where : {};
+    if (points.length === 1 || (kind(name) === "held" && points.length <= MANY))
+      parts.push(...points.map(([step, value]) => svg("path", { class: `mo-dot mo-${i}`, d: DOTS[looks[step] ?? "inside"], transform: `translate(${x(step)} ${y(value)})` })));
+  });
+  return parts;
+}
+
+function drawCursor(view, { quantity, curves, x, y }) {
+  const step = chosen(view);
+  if (step === null) return [];
+  const rings = curves.flatMap(([, points]) => points.filter(([a]) => a === step).map(([, value]) => svg("circle", { class: "mo-ring", cx: x(step), cy: y(value), r: 7 })));
+  return [svg("line", { class: "mo-cursor", x1: x(step), x2: x(step), y1: TOP, y2: H - BOTTOM }), ...rings];
+}
+
+/** The plot, a slider over the recorded steps: by pointer, arrow keys, Home and End. */
+function plot(view) {
+  const still = svg("g", {}), cursor = svg("g", {});
+  const picture = svg("svg", { viewBox: `0 0 ${W} ${H}`, "aria-hidden": "true" }, still, cursor);
+  const element = h("div", { class: "mo-plot", role: "slider", tabindex: 0, "aria-label": "step to read out" }, picture);
+  let now = layout(view);
+  const pick = i => {
+    const steps = recorded(view), place = clamp(i, 0, steps.length - 1);
+    const step = place >= steps.length - 1 ? null : steps[place];
+    if (step !== view.get("step")) view.set({ step });
+  };
+  element.addEventListener("keydown", event => {
+    const by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10, Home: -1e9, End: 1e9 }[event.key];
+    if (!by || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    pick(recorded(view).indexOf(chosen(view)) + by);
+  });
+  element.addEventListener("pointermove", event => {
+    const box = picture.getBoundingClientRect(), place = (event.clientX - box.left) / box.width * W;
+    const far = recorded(view).map(step => Math.abs(now.x(step) - place));
+    pick(far.indexOf(Math.min(...far)));
+  });
+  element.addEventListener("pointerleave", () => pick(Infinity)); // on with the newest
+  view.watch(["curves", "looks", "band", "lines", "quantity", "phase"], () => {
+    now = layout(view);
+    still.replaceChildren(...drawAxes(now), ...drawCurves(view, now));
+  });
+  view.watch(["curves", "quantity", "phase", "step"], () => {
+    cursor.replaceChildren(...drawCursor(view, now));
+    const steps = recorded(view), step = chosen(view);
+    const values = { valuemin: steps[0] ?? 0, valuemax: steps.at(-1) ?? 0, valuenow: step ?? 0, valuetext: step === null ? "no step yet" : `step ${step}` };
+    for (const [name, value] of Object.entries(values)) element.setAttribute(`aria-${name}`, value);
+  });
+  return element;
+}
+
+/** The names of the curves, each with its line and its value at the step that is read out. */
+function legend(view) {
+  const list = h("ul", { class: "mo-legend", "aria-label": "curves" });
+  const sample = classes => svg("svg", { viewBox: "0 0 28 10", class: "mo-sample", "aria-hidden": "true" }, svg("path", { class: classes, d: "M0 5H28" }));
+  view.watch(["curves", "quantity", "step", "band"], () => {
+    const quantity = view.get("quantity"), values = Object.fromEntries(valuesAt(view, quantity, chosen(view)));
+    const items = Object.keys(view.get("curves")[quantity] ?? {}).map((name, i) => h("li", {}, sample(`mo-curve mo-${i} mo-${kind(name)}`), name,
+      h("span", { class: "bl-number" }, name in values ? written(quantity, values[name]) : "–")));
+    if (quantity === "loss" && view.get("band").steps) items.push(h("li", {}, sample("mo-curve mo-wide"), `other seeds, mean ± ${REACH} std`));
+    list.replaceChildren(...items);
+  });
+  return list;
+}
+
+/** How far the run is; these numbers change several times a second and are not read aloud. */
+function facts(view) {
+  const bar = h("progress", { "aria-label": "steps done" }), text = h("span", { class: "bl-number" });
+  view.watch(["progress", "phase"], () => {
+    const { first, step, until, seconds, speed, left } = view.get("progress"), begun = step !== undefined;
+    Object.assign(bar, { max: begun ? until - first || 1 : 1, value: begun ? step - first : 0 });
+    const pace = speed ? [`${whole(speed)} tokens a second`] : [];
+    const rest = view.get("phase") !== "running" ? [`took ${time(seconds ?? 0)}`] : left === null ? [] : [`${time(left)} left`];
+    const state = { stopped: "stopped at ", done: "done: " }[view.get("phase")] ?? "";
+    text.textContent = begun ? [`${state}step ${whole(step)} of ${whole(until)}`, ...pace, ...rest].join(" · ") : "no step yet";
+  });
+  return h("span", { class: "bl-control" }, bar, text);
+}
+
+/** The stop button, while there is something to stop. */
+function stopper(view, refuge) {
+  const hint = h("span", { class: "bl-quiet", role: "status" });
+  let deaf = false;
+  const press = button("■ Stop", () => {
+    view.set({ stop: true });
+    setTimeout(() => { deaf = !view.get("heard"); write(); }, PATIENCE);
+  }, { disabled: view.alone });
+  const box = h("div", { class: "bl-bar" }, press, hint);
+  const write = () => {
+    if (view.get("phase") !== "running" && box.contains(document.activeElement)) refuge.focus();
+    box.hidden = view.get("phase") !== "running";
+    if (view.alone) hint.textContent = "needs a running notebook";
+    else if (!view.get("stop")) hint.textContent = "ends the run after the step in progress, with a checkpoint if it has a folder; the notebook’s own stop button does the same";
+    else if (view.get("heard")) hint.textContent = "heard: the run ends after the step in progress";
+    else hint.textContent = deaf ? "no answer: press the notebook’s own stop button ■" : "asking the kernel …";
+  };
+  view.watch(["phase", "stop", "heard"], write);
+  return box;
+}
+
+/** All numbers of the chosen step in words, and where its loss lies. */
+function tell(view) {
+  const step = chosen(view), phase = view.get("phase"), looks = view.get("looks");
+  if (step === null) return phase === "waiting" ? "No step yet: run the cell that trains." : "The first numbers come after some steps.";
+  const named = (quantity, [name, value]) => written(quantity, value) + (name === quantity ? "" : ` (${name})`);
+  const numbers = Object.keys(AXES).map(quantity => [quantity, valuesAt(view, quantity, step)]).filter(([, values]) => values.length);
+  const told = [`Step ${whole(step)}: ${numbers.map(([quantity, values]) => `${quantity} ${values.map(pair => named(quantity, pair)).join(", ")}`).join("; ")}.`];
+  const look = looks.find(look => look.step === step);
+  if (look) told.push(`The held-out loss is ${look.where} the band, ${fixed(Math.abs(look.off), 1)} standard deviations ${look.off < 0 ? "below" : "above"} its mean.`);
+  if (looks.length) told.push(`${looks.filter(look => look.where === "inside").length} of ${looks.length} looks are inside.`);
+  return told.join(" ");
+}
+
+function draw(view) {
+  const badge = h("span", { class: "mo-badge" }), chart = plot(view);
+  view.watch(["looks", "step", "curves"], () => {
+    const step = chosen(view), look = view.get("looks").findLast(look => look.step <= step);
+    badge.textContent = look ? `${WHERE[look.where]}${look.step === step ? "" : ` at step ${whole(look.step)}`}` : "";
+  });
+  view.root.append(
+    h("p", { class: "bl-title" }, shown(view.get("title"))),
+    h("div", { class: "bl-bar" }, facts(view), badge), stopper(view, chart),
+    h("div", { class: "bl-bar" }, choice(view, "Show", "quantity", Object.fromEntries(Object.keys(AXES).map(name => [name, name])))),
+    legend(view), chart);
+  view.watch(["curves", "looks", "step", "phase"], () => view.say(tell(view)));
+}

@@ -1,0 +1,146 @@
+"""The encoder walk in a browser: by pointer, by keys, by typing, and as a page of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from bertlearn import BertConfig, BertModel, WordPieceTokenizer
+from bertlearn.widgets import EncoderWalk
+
+from .lab import Lab, axe, shortcuts_unharmed
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+BUILD = """
+import torch
+from bertlearn import BertConfig, BertModel, WordPieceTokenizer
+from bertlearn.widgets import EncoderWalk
+words = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat light on < > / b img x ! שלום".split()
+tokenizer = WordPieceTokenizer(words)
+torch.manual_seed(0)
+sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 32}
+model = BertModel(BertConfig(vocab_size=len(words), initializer_range=0.4, **sizes)).eval()
+w = EncoderWalk(model, tokenizer, "the cat sat on the light", "light on", word="light")
+"""
+
+
+def build() -> EncoderWalk:
+    names: dict[str, EncoderWalk] = {}
+    exec(BUILD, names)
+    return names["w"]
+
+
+@pytest.fixture
+def walk() -> EncoderWalk:
+    return build()
+
+
+def details(page: Page) -> str:
+    return page.get_by_label("the chosen step").inner_text()
+
+
+def test_in_a_notebook(lab: Lab) -> None:
+    from playwright.sync_api import expect
+
+    notebook = lab.open([BUILD, "w"])
+    assert notebook.run_all() == []
+    page = notebook.page
+    steps = page.get_by_role("listbox", name="steps")
+    steps.get_by_role("option", name="layer 0: + attention").click()
+    notebook.expect("w.step", 4)
+    page.keyboard.press("ArrowDown")
+    notebook.expect("w.step", 5)
+    page.get_by_role("listbox", name="token to follow").get_by_role("option", name="cat").click()
+    notebook.expect("w.token", 2)
+    page.keyboard.press("End")
+    notebook.expect("w.token", 7)
+    notebook.value("setattr(w, 'step', 11)")
+    expect(steps.get_by_role("option", selected=True)).to_have_accessible_name("layer 1: LayerNorm")
+    shortcuts_unharmed(page, steps.get_by_role("option", selected=True))
+    axe(page, ".bl")
+
+
+def test_typing_asks_the_kernel(lab: Lab) -> None:
+    from playwright.sync_api import expect
+
+    notebook = lab.open([BUILD, "w"])
+    assert notebook.run_all() == []
+    page = notebook.page
+    text, other = page.get_by_label("● Text"), page.get_by_label("■ Second text")
+    text.fill("the")
+    text.fill("<b>the light</b>")
+    expect(page.get_by_role("listbox", name="token to follow").get_by_role("option")).to_have_text(
+        ["[CLS]", "<", "b", ">", "the", "light", "<", "/", "b", ">", "[SEP]"]
+    )
+    notebook.expect("w.text", "<b>the light</b>")
+    notebook.expect("w.token", 5)
+    text.fill("cat " * 70)
+    expect(page.get_by_text("the text has 72 tokens; shorten it to 64 at most")).to_be_visible()
+    assert notebook.value("w.text") == "<b>the light</b>"
+    expect(text).to_have_value("cat " * 70)
+    other.fill("שלום 😀 !")
+    options = page.get_by_role("listbox", name="token of the second text").get_by_role("option")
+    expect(options).to_have_text(["[CLS]", "שלום", "[UNK]", "!", "[SEP]"])
+    other.fill("")
+    expect(options).to_have_count(0)
+    notebook.expect("w.other", "")
+    assert "cosine between the two" not in details(page)
+    shortcuts_unharmed(page, text)
+
+
+def test_by_keys_alone(alone: Callable[[str], Page], walk: EncoderWalk) -> None:
+    page = alone(walk.to_html())
+    for name in ("light", "light", "embeddings: word"):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent || ''").endswith(name.split()[-1])
+    for key, step in (("End", 11), ("ArrowUp", 10), ("PageUp", 0), ("ArrowDown", 1)):
+        page.keyboard.press(key)
+        assert details(page).startswith(walk.steps[step])
+
+
+def test_a_page_of_its_own_shows_the_models_numbers(alone: Callable[[str], Page], walk: EncoderWalk) -> None:
+    page = alone(walk.to_html())
+    assert (
+        page.get_by_label("● Text").is_disabled()
+        and page.get_by_text("needs a running notebook").count() == 2
+    )
+    page.get_by_role("option", name="layer 1: + feed-forward").hover()
+    (_, one, updates), (_, other, _) = walk.streams
+    shown = details(page)
+    share = updates[10, 6].norm() / one[9, 6].norm()
+    between = torch.cosine_similarity(one[10, 6], other[10, 1], dim=0)
+    for number in (one[10, 6].norm(), other[10, 1].norm(), updates[10, 6].norm(), share, between):
+        assert f"{number:.2f}" in shown
+    box = page.get_by_role("img", name="length at each step").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 20, box["y"] + box["height"] * 3.5 / 12)
+    assert details(page).startswith("embeddings: LayerNorm")
+    assert page.get_by_role("status").inner_text().startswith("embeddings: LayerNorm. “light” (6): length ")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_by_all(alone: Callable[[str], Page], walk: EncoderWalk, scheme: str) -> None:
+    page = alone(walk.to_html())
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.locator(f".bl[data-theme={scheme}]").wait_for()
+    axe(page, ".bl")
+
+
+def test_tokens_are_text(alone: Callable[[str], Page], walk: EncoderWalk) -> None:
+    walk.text = "<img x>"
+    page = alone(walk.to_html())
+    assert page.get_by_role("listbox", name="token to follow").inner_text().split() == walk.walks[0]["tokens"]
+    assert page.locator(".bl img").count() == 0
+
+
+def test_twelve_layers_are_drawn(alone: Callable[[str], Page]) -> None:
+    tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat"])
+    sizes = {"hidden_size": 24, "num_hidden_layers": 12, "num_attention_heads": 3, "intermediate_size": 32}
+    page = alone(EncoderWalk(BertModel(BertConfig(vocab_size=6, **sizes)), tokenizer, "cat " * 62).to_html())
+    assert page.get_by_role("listbox", name="steps").get_by_role("option").count() == 52
+    assert page.get_by_role("listbox", name="token to follow").get_by_role("option").count() == 64

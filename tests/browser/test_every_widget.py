@@ -1,0 +1,105 @@
+"""What every widget must do in a browser: paint, keep text text, take keys, and leave a still behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+from nbconvert import HTMLExporter
+
+from bertlearn import widgets
+from tests.every_widget import every_widget
+
+from .lab import Lab, axe
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+NAMES = sorted(set(widgets.__all__) - {"Widget"})
+CELLS = [
+    "from tests.every_widget import every_widget\nw = every_widget()",
+    *(f"w[{name!r}]" for name in NAMES),
+]
+FOCUSABLE = "button, input, select, textarea, [tabindex]"
+
+
+def test_the_list_is_whole() -> None:
+    assert sorted(every_widget()) == NAMES
+
+
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_all_are_painted_and_their_stills_make_room(lab: Lab, app: str) -> None:
+    notebook = lab.open(CELLS, app=app)
+    assert notebook.run_all() == []
+    page = notebook.page
+    page.wait_for_function(f"document.querySelectorAll('.bl[data-theme]').length === {len(NAMES)}")
+    assert all(said.inner_text().strip() for said in page.locator(".bl .bl-say").all())
+    page.wait_for_function("[...document.querySelectorAll('.bl-still')].every(still => still.hidden)")
+    stolen = page.locator(f".bl :is({FOCUSABLE}):not([data-lm-suppress-shortcuts])")
+    assert [each.evaluate("e => e.outerHTML") for each in stolen.all()] == []
+
+
+def test_all_can_be_used_in_both_themes(lab: Lab) -> None:
+    notebook = lab.open(CELLS)
+    assert notebook.run_all() == []
+    axe(notebook.page, ".bl")
+    notebook.set_theme("JupyterLab Dark")
+    notebook.page.wait_for_function(
+        "[...document.querySelectorAll('.bl')].every(e => e.dataset.theme === 'dark')"
+    )
+    axe(notebook.page, ".bl")
+
+
+def test_reopened_without_a_kernel_they_can_still_be_explored(lab: Lab) -> None:
+    notebook = lab.open(CELLS)
+    assert notebook.run_all() == []
+    notebook.save()
+    notebook.reopen(kernel=False)
+    page = notebook.page
+    frames = page.locator(".bl-still iframe")
+    assert frames.count() == len(NAMES)
+    for number in range(len(NAMES)):
+        frame = page.frame_locator(".bl-still iframe").nth(number)
+        frame.locator(".bl[data-theme]").wait_for()
+        assert frame.locator(".bl-say").inner_text().strip()
+    assert not page.get_by_text("model not found").first.is_visible()
+
+
+def test_somebody_elses_notebook_shows_pictures_alone(lab: Lab) -> None:
+    notebook = lab.open(CELLS)
+    assert notebook.run_all() == []
+    notebook.save()
+    notebook.reopen(kernel=False, trusted=False)
+    page = notebook.page
+    page.locator(".jp-OutputArea img").first.wait_for()
+    alts = [picture.get_attribute("alt") for picture in page.locator(".jp-OutputArea img").all()]
+    assert len(alts) == len(NAMES) and all(alts)
+    assert page.locator(".jp-OutputArea iframe").count() == 0
+    sizes = page.locator(".jp-OutputArea img").evaluate_all("all => all.map(e => e.naturalWidth)")
+    assert min(sizes) > 300
+
+
+def test_a_converted_notebook_stays_interactive(lab: Lab, alone: Callable[[str], Page]) -> None:
+    notebook = lab.open(CELLS)
+    assert notebook.run_all() == []
+    notebook.save()
+    saved = nbformat.read(notebook.file, as_version=4)
+    html, _ = HTMLExporter(template_name="basic").from_notebook_node(saved)
+    page = alone(f"<!doctype html><title>notebook</title><body>{html}")
+    for number in range(len(NAMES)):
+        page.frame_locator(".bl-still iframe").nth(number).locator(".bl[data-theme]").wait_for()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_of_its_own_works_without_kernel_and_network(alone: Callable[[str], Page], name: str) -> None:
+    page = alone(every_widget()[name].to_html())
+    page.locator(".bl[data-theme]").wait_for()
+    assert page.get_by_role("status").first.inner_text().strip()
+    assert page.locator("img, script[src], link, iframe").count() == 0
+    axe(page, ".bl")
+    page.emulate_media(color_scheme="dark")
+    page.locator(".bl[data-theme=dark]").wait_for()
+    axe(page, ".bl")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it fits the window"

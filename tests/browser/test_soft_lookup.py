@@ -1,0 +1,151 @@
+"""The soft lookup in a browser: its numbers are Python's, and mouse and keyboard reach everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bertlearn.widgets import SoftLookup
+
+from .lab import Lab, axe, shortcuts_unharmed
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Alone = Callable[[str], "Page"]
+SCORES = {"comedy": 0.7, "horror": 0.22, "romance": 0.05, "war": -0.07}
+MOODS = {"comedy": 0.9, "horror": -0.8, "romance": 0.5, "war": -0.9}
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "</script><script>alert(1)</script>",
+    "שלום",
+    "🙂\u202e",
+    "a\nb",
+    "",
+]
+
+
+def column(page: Page, table: str, number: int) -> list[str]:
+    """The texts of a table's column, without the heading."""
+    return page.locator(f"{table} tbody tr").evaluate_all(
+        f"rows => rows.map(row => row.cells[{number}].textContent)"
+    )
+
+
+def press(page: Page, label: str, key: str, times: int = 1) -> None:
+    for _ in range(times):
+        page.get_by_label(label, exact=True).press(key)
+
+
+def assert_shows(page: Page, widget: SoftLookup) -> None:
+    """The page's numbers are Python's, to four decimals."""
+    shown = [float(text) for text in column(page, ".sl-keys", 3)]
+    assert shown == pytest.approx(widget.weights.tolist(), abs=5.1e-5)
+    own = [float(text) for text in column(page, ".sl-measures", 1)]
+    assert own == pytest.approx([widget.weights.max(), widget.entropy, widget.derivative], abs=5.1e-5)
+    if widget.queries > 1:
+        every = [float(text.split()[1]) for text in column(page, ".sl-measures", 2)]
+        assert every == pytest.approx(list(widget.over_queries), abs=5.1e-5)
+
+
+def test_random_numbers_are_pythons_at_each_setting(alone: Alone) -> None:
+    widget = SoftLookup()
+    page = alone(widget.to_html())
+    assert_shows(page, widget)
+    page.get_by_label("q · k / √d", exact=True).check()
+    press(page, "d", "ArrowRight", 2)
+    widget.scale, widget.dimension = "root", 256
+    assert_shows(page, widget)
+    press(page, "Temperature T", "ArrowLeft", 8)  # eight steps are a factor of 2
+    press(page, "Query", "ArrowRight", 3)
+    widget.temperature, widget.query = 0.5, 3
+    assert_shows(page, widget)
+    page.get_by_label("q · k / d", exact=True).check()
+    press(page, "d", "End")
+    page.get_by_label("Temperature T, exactly").fill("0.02")
+    page.get_by_label("Temperature T, exactly").press("Enter")
+    widget.scale, widget.dimension, widget.temperature = "d", 1024, 0.02
+    assert_shows(page, widget)
+    assert (
+        page.locator(".sl-formula").inner_text()
+        == "weights = softmax(q · k / (1024 × T)) = softmax(q · k / 20.5)"
+    )
+
+
+def test_the_dot_stands_on_the_curve_at_the_present_place(alone: Alone) -> None:
+    page = alone(SoftLookup(dimension=16).to_html())
+    places = []
+    for _ in range(2):
+        for i in range(2):
+            plot = page.locator(".sl-plot").nth(i)
+            x, y = (float(plot.locator(".sl-dot").get_attribute(name) or "nan") for name in ("cx", "cy"))
+            path = plot.locator(".sl-curve.sl-chosen").get_attribute("d") or ""
+            points = [[float(number) for number in point.split(",")] for point in path[1:].split("L")]
+            assert any(abs(x - a) < 0.1 and abs(y - b) < 0.1 for a, b in points)
+            places.append((x, y))
+        press(page, "d", "End")
+    assert places[2][0] > places[0][0] and places[2][1] < places[0][1], "largest weight: right and up"
+    assert places[3][1] > places[1][1] + 20, "derivative: down"
+
+
+def test_given_scores_and_values(alone: Alone) -> None:
+    widget = SoftLookup(SCORES, MOODS, temperature=0.2)
+    page = alone(widget.to_html())
+    assert_shows(page, widget)
+    assert column(page, ".sl-keys", 0) == list(SCORES)
+    mixed = widget.weights @ list(MOODS.values())
+    assert f"The mixed value is {mixed:.3f}." in page.locator(".bl-say").inner_text()
+    assert page.get_by_label("Query").count() == page.get_by_label("d", exact=True).count() == 0
+    field = page.get_by_label("Temperature T, exactly")
+    for typed, expected in (("0.05", 0.05), ("1000", 64.0), ("-3", 64.0), ("", 64.0)):
+        field.fill(typed)
+        field.press("Enter")
+        widget.temperature = expected
+        assert_shows(page, widget)
+
+
+def test_hostile_names_stay_text(alone: Alone) -> None:
+    page = alone(SoftLookup(dict.fromkeys(HOSTILE, 0.5)).to_html())
+    assert column(page, ".sl-keys", 0)[0] == HOSTILE[0] and column(page, ".sl-keys", 0)[-1] == "∅"
+    assert page.locator("#widget img, #widget script").count() == 0
+
+
+def test_accessible_in_the_dark(alone: Alone) -> None:
+    for widget in (SoftLookup(), SoftLookup(SCORES, MOODS)):
+        page = alone(widget.to_html())
+        page.emulate_media(color_scheme="dark")
+        page.reload()
+        axe(page, ".bl")
+
+
+def test_keyboard_alone_reaches_everything(alone: Alone) -> None:
+    page = alone(SoftLookup().to_html())
+    reached = []
+    for _ in range(5):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate("document.activeElement.labels[0]?.textContent ?? document.activeElement.ariaLabel")
+        )
+    assert reached == ["q · k", "d", "Temperature T", "Temperature T, exactly", "Query"]
+
+
+def test_state_goes_both_ways_in_jupyterlab(lab: Lab) -> None:
+    notebook = lab.open(["from bertlearn.widgets import SoftLookup\nw = SoftLookup()", "w"])
+    assert notebook.run_all() == []
+    page = notebook.page
+    press(page, "d", "ArrowRight", 2)
+    notebook.expect("w.dimension", 256)
+    page.get_by_label("q · k / √d", exact=True).check()
+    notebook.expect("w.scale", "root")
+    press(page, "Temperature T", "ArrowRight", 8)
+    notebook.expect("w.temperature", 2.0)
+    assert float(column(page, ".sl-measures", 1)[2]) == pytest.approx(
+        notebook.value("w.derivative"), abs=5.1e-5
+    )
+    notebook.value("setattr(w, 'temperature', 0.25)")
+    page.wait_for_function("document.querySelector('.sl-field').value === '0.25'")
+    for label in ("d", "Temperature T, exactly", "q · k / √d"):
+        shortcuts_unharmed(page, page.get_by_label(label, exact=True))
+    axe(page, ".bl")
