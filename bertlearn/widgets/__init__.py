@@ -7,6 +7,7 @@ from bertlearn.widgets.head_surgery import HeadSurgery
 from bertlearn.widgets.inside_head import InsideHead
 from bertlearn.widgets.soft_lookup import SoftLookup
 from bertlearn.widgets.time_machine import TimeMachine
+from bertlearn.widgets.tokenizer_explorer import TokenizerExplorer
 from bertlearn.widgets.training_monitor import TrainingMonitor
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "InsideHead",
     "SoftLookup",
     "TimeMachine",
+    "TokenizerExplorer",
     "TrainingMonitor",
     "Widget",
 ]

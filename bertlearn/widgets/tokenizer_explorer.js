@@ -1,0 +1,330 @@
+// Tokenizer explorer. The kernel cuts the text; choosing words, pointing and stepping happen here.
+// Places are counted in characters, as Python counts them. JavaScript counts 🎬 as two: so texts are lists here.
+
+const PAUSE = 120; // milliseconds between two texts that are sent while someone types
+const BEAT = 500; // milliseconds between two steps that are played
+const KINDS = { case: "lower case", accent: "accent dropped", "taken apart": "taken apart", apart: "blanks around it", blank: "plain blank", dropped: "gone" };
+
+// ── what the kernel found, and what follows from it ──
+
+/** One tokenizer's answer, and which pieces belong to which word. */
+function readPanel(found, characters) {
+  const end = found.pieces.length - 1;
+  const pieces = found.pieces.map(([token, id, start, stop], i) => ({ token, id, start, stop, frame: i === 0 || i === end }));
+  let next = 1;
+  const words = found.words.map((word, number) => {
+    const letters = [...word.text], first = next, special = word.rule === "special";
+    next += word.found.at(-1)?.[0] === letters.length ? word.found.length : 1;
+    pieces.slice(first, next).forEach(piece => { piece.word = number; });
+    return { ...word, letters, first, next, special, unknown: !special && pieces[first].token === "[UNK]" };
+  });
+  return { ...found, characters, pieces, words };
+}
+
+/** Every candidate of the longest match, in its order: those before a found one are not in the vocabulary. */
+function lookups({ letters, found, rule }) {
+  const tried = [];
+  let start = 0;
+  for (const [stop, id] of rule === "search" ? [...found, [0, null]] : []) {
+    if (start === letters.length) break;
+    for (let end = letters.length; end > start && end >= stop; end--)
+      tried.push({ start, end, id: end === stop ? id : null, piece: (start ? "##" : "") + letters.slice(start, end).join("") });
+    start = stop;
+  }
+  return tried;
+}
+
+/** The text in parts: each character that changes, with its accents, and between them what stays and is of one piece. */
+function textParts({ characters, changes, pieces, words }) {
+  const owner = [], kept = new Set(), found = [];
+  pieces.forEach(({ start, stop }, i) => range(stop - start).forEach(c => { owner[start + c] ??= i; }));
+  words.filter(word => word.special).forEach(({ start, end }) => range(end - start).forEach(c => kept.add(start + c)));
+  const joined = c => c < characters.length && (/^[\p{M}\u200d]/u.test(characters[c]) || characters[c - 1] === "\u200d");
+  for (let start = 0, stop; start < characters.length; start = stop) {
+    for (stop = start + 1; joined(stop); ) stop++;
+    const all = characters.slice(start, stop), typed = all.join("");
+    const changed = all.map((character, i) => (kept.has(start + i) ? null : changes[character]));
+    const becomes = all.map((character, i) => changed[i]?.becomes ?? character).join("");
+    const last = found.at(-1), part = { start, stop, typed, becomes, changed: changed.filter(Boolean) };
+    if (last && !last.changed.length && !part.changed.length && owner[last.start] === owner[start]) Object.assign(last, { stop, typed: last.typed + typed });
+    else found.push(part);
+  }
+  return found;
+}
+
+// ── elements ──
+
+/** A token as text: ## stays in front, whatever the direction of the letters. */
+function tokenText(token) {
+  const inside = token.startsWith("##") && token.length > 2;
+  return [inside ? "##" : null, h("bdi", {}, shown(inside ? token.slice(2) : token))];
+}
+
+/** Scroll a box, and nothing around it, until an element in it can be seen. */
+function reveal(box, element) {
+  if (!element) return;
+  const outer = box.getBoundingClientRect(), inner = element.getBoundingClientRect();
+  if (inner.top < outer.top || inner.bottom > outer.bottom) box.scrollTop += inner.top - outer.top - box.clientHeight / 2;
+}
+
+/** What lies where in the text: whatever covers the characters that are pointed at is marked. */
+function places(root) {
+  let all = [];
+  const mark = element => {
+    const { start, stop } = all[element?.closest("[data-place]")?.dataset.place] ?? { start: 0, stop: 0 };
+    for (const each of all) each.element.classList.toggle("tx-marked", each.start < stop && start < each.stop);
+    for (const box of root.querySelectorAll(".tx-chips, .tx-typed")) if (!box.contains(element)) reveal(box, box.querySelector(".tx-marked"));
+  };
+  for (const event of ["pointerover", "focusin"]) root.addEventListener(event, ({ target }) => mark(target));
+  for (const event of ["pointerleave", "focusout"]) root.addEventListener(event, () => mark(null));
+  return {
+    clear() { all = []; },
+    add(start, stop, element) {
+      element.dataset.place = all.push({ element, start, stop }) - 1;
+      return element;
+    },
+  };
+}
+
+/** A list of chips that wraps, one of them in the tab order. A click or Enter picks; with `follow` so does an arrow. */
+function chipList(chips, label, pick, follow) {
+  let here = 0, chosen = [];
+  const enter = i => [here, i].forEach((each, now) => { here = each; if (chips[each]) chips[each].tabIndex = now - 1; });
+  const go = (i, picks) => {
+    enter(i);
+    chips[i].focus();
+    if (picks) pick(i);
+  };
+  const keys = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -1e9, End: 1e9, Enter: 0, " ": 0 };
+  const list = h("ul", { class: "tx-chips", role: "listbox", "aria-label": label, "aria-orientation": "horizontal", "aria-multiselectable": !follow && "true",
+    click: event => { const i = chips.indexOf(event.target.closest("li")); if (i >= 0) go(i, true); },
+    keydown: event => {
+      if (!(event.key in keys) || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      event.stopPropagation();
+      go(clamp(here + keys[event.key], 0, chips.length - 1), follow || keys[event.key] === 0);
+    } }, chips);
+  enter(0);
+  return {
+    list,
+    choose(first, next) {
+      for (const each of chosen) each.setAttribute("aria-selected", "false");
+      chosen = chips.slice(first, next);
+      for (const each of chosen) each.setAttribute("aria-selected", "true");
+      reveal(list, chosen[0]);
+      if (here < first || here >= next) enter(first);
+    },
+  };
+}
+
+const chip = (kind, ...children) => h("li", { role: "option", tabindex: -1, "aria-selected": "false", class: kind }, ...children);
+const kindOf = word => (word.unknown ? "tx-unknown" : word.special ? "tx-frame" : "");
+
+// ── from the text to the pieces ──
+
+/** The text box. It asks the kernel while someone types, but not oftener than the pause allows, nor for too long a text. */
+function textBox(view) {
+  const limit = view.get("limit");
+  let sent = null, timer = 0, last = -PAUSE;
+  const note = h("p", { id: newId(), class: "tx-note", role: "status" });
+  const length = () => [...box.value].length;
+  const tell = late => {
+    const long = length() > limit, waits = view.get("answer").text !== view.get("text");
+    box.setAttribute("aria-invalid", long);
+    note.textContent = view.alone ? "Typing needs a running notebook; the rest works here."
+      : long ? `${length()} characters; at most ${limit} can be cut here. Below is the text as it was before.`
+      : waits && late === true ? "Waiting for the kernel …" : "";
+  };
+  const send = () => {
+    last = performance.now();
+    sent = box.value.replace(/\p{Cs}/gu, "\ufffd"); // half an emoji is no character
+    view.set({ text: sent });
+    setTimeout(tell, 500, true);
+  };
+  const box = h("textarea", { rows: 2, spellcheck: "false", dir: "auto", readonly: view.alone, "aria-describedby": note.id, input: () => {
+    clearTimeout(timer);
+    tell();
+    if (length() <= limit) timer = setTimeout(send, Math.max(0, last + PAUSE - performance.now()));
+  } });
+  view.watch(["text"], () => { if (view.get("text") !== sent) box.value = sent = view.get("text"); });
+  view.watch(["answer", "text"], tell);
+  return h("div", { class: "tx-ask" }, labeled("Text", box), note);
+}
+
+function countTable(panels) {
+  const named = panels.some(panel => panel.title);
+  const head = [named && "vocabulary", "rows", "characters", "words", "pieces", "unknown", "pieces a word", "with [CLS], [SEP]"];
+  const lines = panels.map(({ title, size, characters, words, pieces }) => {
+    const count = pieces.length - 2, unknown = pieces.filter(piece => piece.token === "[UNK]").length;
+    const all = pieces.length > 512 ? `${pieces.length}: BERT reads 512` : pieces.length;
+    const cells = [size.toLocaleString("en"), characters.length, words.length, count, unknown, words.length ? fixed(count / words.length, 2) : "–", all];
+    return h("tr", {}, named ? h("th", { scope: "row" }, title) : null, cells.map(cell => h("td", {}, String(cell))));
+  });
+  return h("table", { class: "tx-counts" }, h("thead", {}, h("tr", {}, head.filter(Boolean).map(name => h("th", { scope: "col" }, name)))), h("tbody", {}, lines));
+}
+
+/** The text as typed; under what changes stands what it becomes. Below, how many characters change, and why. */
+function typedText(panel, marks) {
+  const counts = {}, names = {};
+  const text = textParts(panel).map(({ start, stop, typed, becomes, changed }) => {
+    const seen = shown((/^\p{M}/u.test(typed) ? "◌" : "") + typed);
+    if (!changed.length) return marks.add(start, stop, h("span", {}, seen));
+    for (const { kinds, name } of changed)
+      for (const kind of kinds) {
+        counts[kind] = (counts[kind] ?? 0) + 1;
+        (names[kind] ??= new Set()).add(name);
+      }
+    const kinds = [...new Set(changed.flatMap(change => change.kinds))], blank = kinds.includes("blank");
+    const title = `${changed.map(change => change.name).join(", ")}: ${kinds.map(kind => KINDS[kind]).join(", ")}`;
+    return marks.add(start, stop, h("ruby", { "data-kinds": kinds.join(" "), title },
+      blank ? seen.replace(/\s/g, "␣") : seen, h("rt", {}, blank ? "blank" : becomes.replaceAll(" ", "␣") || "gone")));
+  });
+  const told = Object.keys(KINDS).filter(kind => counts[kind]).map(kind => {
+    const which = kind === "blank" || kind === "dropped" ? ` (${[...names[kind]].slice(0, 4).join(", ")})` : "";
+    return h("li", {}, h("span", { "data-kinds": kind, "aria-hidden": "true" }, "ab"), ` ${KINDS[kind]}: ${counts[kind]}${which}`);
+  });
+  return [h("div", { class: "tx-typed", dir: "auto", role: "group", tabindex: 0, "aria-label": "the text as typed" }, text.length ? text : "no text"),
+    h("ul", { class: "tx-kinds bl-quiet", "aria-label": "changes" }, told.length ? told : h("li", {}, "nothing changes"))];
+}
+
+function wordChips(panel, marks, pick) {
+  const chips = panel.words.map(word => marks.add(word.start, word.end, chip(word.special ? "tx-frame" : null, h("bdi", {}, shown(word.text)))));
+  const { list, choose } = chipList(chips, "words", i => pick(panel, i), true);
+  panel.follow.push(word => choose(panel.words.indexOf(word), panel.words.indexOf(word) + 1));
+  return chips.length ? [list] : [h("p", { class: "bl-quiet" }, "no words")];
+}
+
+function pieceChips(panel, marks, pick) {
+  const chips = panel.pieces.map(({ token, id, start, stop, frame, word }, i) => {
+    const first = frame || panel.words[word].first === i;
+    return marks.add(start, stop, chip(`tx-piece ${first ? "tx-first" : ""} ${frame ? "tx-frame" : kindOf(panel.words[word])}`,
+      h("span", {}, tokenText(token)), h("small", {}, String(id)), h("small", {}, frame ? "frame" : `${start}–${stop}`)));
+  });
+  const { list, choose } = chipList(chips, "pieces", i => { if (!panel.pieces[i].frame) pick(panel, panel.pieces[i].word); }, false);
+  panel.follow.push(word => choose(word.first, word.next));
+  return [list];
+}
+
+// ── the longest match, step by step ──
+
+/** The word with what has been found, and every candidate looked up so far; the next one has a question mark. */
+function searchView({ word, tried }, step) {
+  if (!word) return [];
+  if (word.rule !== "search") return [h("p", {}, word.special ? "A special token is found before the text is cut into words." : `${word.letters.length} letters: a word of more than 100 is [UNK] at once.`)];
+  const now = tried[step], end = now?.start ?? tried.findLast(each => each.id !== null)?.end ?? 0;
+  const letters = (from, to) => h("bdi", {}, shown(word.letters.slice(from, to).join("")));
+  const spelled = h("p", { class: "tx-word" },
+    tried.slice(0, step).filter(each => each.id !== null).map(each => h("span", { class: "tx-box" }, tokenText(each.piece))),
+    now ? [h("span", { class: "tx-now" }, letters(now.start, now.end)), now.end < word.letters.length ? h("span", { class: "bl-quiet" }, letters(now.end)) : null]
+      : word.unknown ? [h("span", { class: "tx-stuck" }, letters(end)), " so all of it is ", h("span", { class: "tx-box tx-unknown" }, "[UNK]")] : null);
+  const rounds = [], lengths = Object.values(Object.groupBy(tried, each => each.start)).map(round => round.length);
+  tried.slice(0, step + 1).forEach(({ start, piece, id }, i) => {
+    if (tried[i - 1]?.start !== start) rounds.push(h("ol", { "aria-label": i ? "the rest begins with" : "the word begins with" }));
+    const verdict = i === step ? "?" : id === null ? "✗ no" : `✓ id ${id}`;
+    rounds.at(-1).append(h("li", { class: i === step ? "tx-asked" : id === null ? null : "tx-found" }, h("span", {}, tokenText(piece)), h("span", {}, verdict)));
+  });
+  return [spelled, h("div", { class: "tx-rounds", role: "group", tabindex: 0, "aria-label": "what was looked up", style: `--rows: ${Math.max(...lengths)}` }, rounds)];
+}
+
+/** What the last lookup said, as a sentence. */
+function tellStep({ title, word, tried }, step) {
+  const name = title ? `${title}: ` : "", last = tried[Math.min(step, tried.length) - 1];
+  if (!word || word.rule !== "search") return `${name}no search.`;
+  if (!last) return `${name}is “${shown(tried[0].piece)}” in the vocabulary?`;
+  const result = last.id === null ? "is not in the vocabulary" : `is in the vocabulary, with the id ${last.id}`;
+  const end = step < tried.length ? "" : word.unknown ? " Nothing fits here, so the whole word is unknown, whatever was found before." : " That is the whole word.";
+  return `${name}lookup ${Math.min(step, tried.length)} of ${tried.length}, “${shown(last.piece)}” ${result}.${end}`;
+}
+
+/** Buttons and a slider for the steps; the arrow keys work on all of them. `set` sets a step, `last` is the last one. */
+function stepper(view, set, last) {
+  let timer = 0;
+  const by = n => set(view.get("step") + n);
+  const stop = () => {
+    clearInterval(timer);
+    timer = 0;
+    play.textContent = "▶ Play";
+  };
+  const play = button("", () => {
+    if (timer) return stop();
+    if (view.get("step") >= last()) set(0);
+    play.textContent = "❚❚ Pause";
+    timer = setInterval(() => (view.root.isConnected && view.get("step") < last() ? by(1) : stop()), BEAT);
+  });
+  const read = h("output", { class: "bl-number" });
+  const slide = h("input", { type: "range", min: 0, step: 1, input: () => set(Number(slide.value)) });
+  const back = button("Back", () => by(-1)), next = button("Next", () => by(1));
+  const keys = { ArrowRight: () => by(1), ArrowLeft: () => by(-1), Home: () => set(0), End: () => set(last()) };
+  const bar = h("div", { class: "bl-bar", role: "group", "aria-label": "the search, step by step", keydown: event => {
+    if (!(event.key in keys) || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    keys[event.key]();
+  } }, h("span", { class: "bl-control" }, back, next, play), labeled("Looked up", slide, read));
+  const show = step => {
+    slide.max = last();
+    slide.value = step;
+    read.textContent = `${step} of ${last()}`;
+    back.setAttribute("aria-disabled", step === 0);
+    next.setAttribute("aria-disabled", step === last());
+  };
+  stop();
+  return { bar, show, stop };
+}
+
+/** A numbered part of the widget. Fill it with one column for each panel, or one for all that are alike. */
+function section(view, title, ...more) {
+  const heading = h("p", { class: "bl-title" }, title), columns = h("div", { class: "tx-columns" });
+  view.root.append(h("section", {}, heading, ...more, columns));
+  return (panels, build, alike = () => null) => {
+    const same = panels.every(panel => JSON.stringify(alike(panel)) === JSON.stringify(alike(panels[0])) && alike(panel));
+    columns.replaceChildren(...(same ? panels.slice(0, 1) : panels).map(panel => h("div", {},
+      panel.title ? h("p", { class: "bl-quiet" }, same ? panels.map(each => each.title).join(" and ") : panel.title) : null, build(panel))));
+  };
+}
+
+function draw(view) {
+  let panels = [], answer = null, word = null;
+  const marks = places(view.root), fresh = () => view.get("answer").text === view.get("text");
+  const pick = (panel, number) => { if (fresh() && panel.twins.includes(number)) view.set({ word: panel.twins.indexOf(number), step: 0 }); };
+  const last = () => Math.max(...panels.map(panel => panel.tried.length));
+  const steps = stepper(view, step => { if (fresh()) view.set({ step: clamp(step, 0, last()) }); }, last);
+  const counts = h("div", { class: "tx-scroll" }), chosen = h("p", { class: "tx-chosen" });
+  view.root.append(textBox(view), counts);
+  const typed = section(view, "1. Normalization: what becomes of each character");
+  const words = section(view, "2. Words: cut at blanks and around punctuation");
+  const pieces = section(view, "3. Pieces, each with its id and its place in the text");
+  const search = section(view, "4. The longest match: how a word is cut into pieces", chosen, steps.bar);
+
+  const read = () => {
+    answer = view.get("answer");
+    panels = answer.panels.map(panel => ({ ...readPanel(panel, [...answer.text]), follow: [] }));
+    marks.clear();
+    counts.replaceChildren(countTable(panels));
+    typed(panels, panel => typedText(panel, marks), panel => panel.changes);
+    words(panels, panel => wordChips(panel, marks, pick), panel => panel.words.map(({ text, start, end }) => [text, start, end]));
+    pieces(panels, panel => pieceChips(panel, marks, pick));
+  };
+  const choose = () => {
+    word = view.get("word");
+    for (const panel of panels) {
+      panel.word = panel.words[panel.twins[word]];
+      panel.tried = panel.word ? lookups(panel.word) : [];
+      if (panel.word) panel.follow.forEach(follow => follow(panel.word));
+    }
+    const first = panels[0].word;
+    chosen.replaceChildren(...(first ? ["Word ", `${word + 1} of ${panels[0].words.length}: `, h("b", {}, h("bdi", {}, shown(first.text)))] : ["Type a word."]));
+    steps.stop();
+  };
+  view.watch(["answer", "word", "step"], () => {
+    if (!fresh()) return; // a newer text is on its way
+    const renewed = answer !== view.get("answer");
+    if (renewed) read();
+    if (renewed || word !== view.get("word")) choose();
+    const step = Math.min(view.get("step"), last());
+    steps.show(step);
+    search(panels, panel => searchView(panel, Math.min(step, panel.tried.length)));
+    for (const box of view.root.querySelectorAll(".tx-rounds")) reveal(box, box.lastChild.lastChild);
+    view.say(panels[0].word ? `“${shown(panels[0].word.text)}”: ${panels.map(panel => tellStep(panel, step)).join(" ")}` : "No words: BERT would read [CLS] and [SEP] alone.");
+  });
+}
