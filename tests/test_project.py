@@ -40,7 +40,7 @@ ALLOWED = {  # module or folder: what of the package it may import
     "visualization": {"config", "tokenization"},
     "widgets": {
         *("ablation", "attribution", "encoder", "finetuning", "history"),
-        *("ladder", "spans", "tokenization", "visualization"),
+        *("ladder", "spans", "tokenization", "visualization", "wordpiece_training"),
     },
     "checks": {
         *("attention", "config", "embeddings", "encoder", "normalization", "tokenization"),

@@ -22,7 +22,7 @@ from bertlearn.visualization import Picture, View
 
 _FOLDER = Path(__file__).parent
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-# Reopened without its kernel, JupyterLab says "model not found" where the widget was: not below a still. And a
+# Reopened without its kernel, JupyterLab says "model not found" where the widget was: not below a still. A
 # still that was renewed beside a living widget stays hidden.
 _CHILD = ".jp-OutputArea-child"
 _STILL = (
