@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -18,26 +20,26 @@ def labels(picture: v.Picture) -> list[str]:
     return [text.get_text() for text in picture.figure.findobj(match=lambda x: hasattr(x, "get_text"))]
 
 
-def pictures() -> dict[str, v.Picture]:
-    probs = torch.eye(3)
-    return {
-        "matrix": v.plot_matrix(probs, "abc", "xyz", "Title", "across", "down", numbers=True),
-        "attention": v.plot_attention(probs, ["[CLS]", "film", "[SEP]"]),
-        "heads": v.plot_heads(torch.rand(2, 3, 4, 4), marked=[(1, 2)]),
-        "heads of a model": v.plot_heads((torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4))),
-        "curves": v.plot_curves(
-            [1, 2], {"one": [1, 2], "runs": torch.rand(3, 2)}, "T", "x (steps)", "y", log="xy"
-        ),
-        "bars": v.plot_bars({"a": 1, "b": 2}, "Title", "count (films)"),
-        "bars with errors": v.plot_bars({"a": 1, "b": 2}, "Title", "count (films)", spread={"a": 1, "b": 2}),
-        "layers": v.plot_layers(BertConfig.preset("tiny")),
-        "points": v.plot_points(torch.rand(3, 2), ["a", "b", "a"], "T", texts=["p", "q", "r"]),
-    }
+PICTURES: dict[str, Callable[[], v.Picture]] = {
+    "matrix": lambda: v.plot_matrix(torch.eye(3), "abc", "xyz", "Title", "across", "down", numbers=True),
+    "attention": lambda: v.plot_attention(torch.eye(3), ["[CLS]", "film", "[SEP]"]),
+    "heads": lambda: v.plot_heads(torch.rand(2, 3, 4, 4), marked=[(1, 2)]),
+    "heads of a model": lambda: v.plot_heads((torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4))),
+    "curves": lambda: v.plot_curves(
+        [1, 2], {"one": [1, 2], "runs": torch.rand(3, 2)}, "T", "x (steps)", "y", log="xy"
+    ),
+    "bars": lambda: v.plot_bars({"a": 1, "b": 2}, "Title", "count (films)"),
+    "bars with errors": lambda: v.plot_bars(
+        {"a": 1, "b": 2}, "Title", "count (films)", spread={"a": 1, "b": 2}
+    ),
+    "layers": lambda: v.plot_layers(BertConfig.preset("tiny")),
+    "points": lambda: v.plot_points(torch.rand(3, 2), ["a", "b", "a"], "T", texts=["p", "q", "r"]),
+}
 
 
-@pytest.mark.parametrize("name", pictures())
+@pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_png_with_alt_text(name: str) -> None:
-    picture = pictures()[name]
+    picture = PICTURES[name]()
     data, metadata = picture._repr_mimebundle_()
     assert data["image/png"].startswith(PNG)
     assert len(picture.alt) >= 20
@@ -46,9 +48,9 @@ def test_a_picture_is_png_with_alt_text(name: str) -> None:
 
 
 def test_labels_and_numbers_are_drawn() -> None:
-    drawn = labels(pictures()["matrix"])
+    drawn = labels(PICTURES["matrix"]())
     assert {"Title", "across", "down", "a", "z", "1.00", "0.00"} <= set(drawn)
-    assert {"x (steps)", "y", "one", "runs"} <= set(labels(pictures()["curves"]))
+    assert {"x (steps)", "y", "one", "runs"} <= set(labels(PICTURES["curves"]()))
 
 
 def test_hostile_tokens_stay_text() -> None:
@@ -185,6 +187,7 @@ def test_figures_leave_no_state_behind() -> None:
     import matplotlib.pyplot as plt
 
     before = dict(matplotlib.rcParams)
-    pictures()
+    for draw in PICTURES.values():
+        draw()
     assert plt.get_fignums() == []
     assert dict(matplotlib.rcParams) == before

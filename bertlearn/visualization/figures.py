@@ -20,9 +20,7 @@ from matplotlib.axis import Axis
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, NullLocator
-from matplotlib.transforms import Bbox
 from torch import Tensor
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -37,19 +35,21 @@ _STYLE: dict[str, Any] = {
     "axes.prop_cycle": cycler(color=PALETTE),
 }
 # Where a text may stand beside its point, in points of 1/72 inch, the best first.
-_SIDES = (
-    (5, 0),
-    (0, 5),
-    (0, -5),
-    (-5, 0),
-    (4, 4),
-    (4, -4),
-    (-4, 4),
-    (-4, -4),
-    (8, 10),
-    (8, -10),
-    (-8, 10),
-    (-8, -10),
+_SIDES = np.array(
+    [
+        (5, 0),
+        (0, 5),
+        (0, -5),
+        (-5, 0),
+        (4, 4),
+        (4, -4),
+        (-4, 4),
+        (-4, -4),
+        (8, 10),
+        (8, -10),
+        (-8, 10),
+        (-8, -10),
+    ]
 )
 _SIGNS = str.maketrans(dict.fromkeys("\n\r\v\f\x85\u2028\u2029", "⏎") | {"\t": "⇥"})
 
@@ -365,26 +365,27 @@ def _write_numbers(axes: Axes, values: np.ndarray, image: Any) -> None:
 def _write_beside(figure: Figure, axes: Axes, texts: Sequence[str], where: np.ndarray) -> None:
     """Write each text on that side of its point where it covers least, of points, texts and the frame."""
     figure.draw_without_rendering()  # from here on the axes stay where they are
-    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in axes.transData.transform(where)]
-    for text, point in zip(texts, where, strict=False):
+    pixels = axes.transData.transform(where)
+    taken = np.hstack([pixels - 5, pixels + 5])  # left, bottom, right, top
+    for text, point, pixel in zip(texts, where, pixels, strict=False):
         note = axes.annotate(_label(text, 40), point, (0, 0), textcoords="offset points", fontsize=8)
         note.set_in_layout(False)
-        covered = []
-        for x, y in _SIDES:
-            _put(note, x, y)
-            box = note.get_window_extent()
-            inside = Bbox.intersection(box, axes.bbox)
-            outside = box.width * box.height - (inside.width * inside.height if inside else 0)
-            shared = [Bbox.intersection(box, other) for other in taken]
-            covered.append(outside + sum(part.width * part.height for part in shared if part))
-        _put(note, *_SIDES[int(np.argmin(covered))])
-        taken.append(note.get_window_extent())
+        size = np.array(note.get_window_extent().size)
+        low = pixel + _SIDES * figure.dpi / 72 + (np.sign(_SIDES) - 1) / 2 * size
+        boxes = np.hstack([low, low + size])
+        outside = size.prod() - _shared(boxes, np.array([axes.bbox.extents]))[:, 0]
+        best = int(np.argmin(outside + _shared(boxes, taken).sum(1)))
+        across, up = np.sign(_SIDES[best]).astype(int) + 1
+        note.set(position=_SIDES[best], ha=("right", "center", "left")[across])
+        note.set(va=("top", "center", "bottom")[up])
+        taken = np.vstack([taken, boxes[best]])
 
 
-def _put(note: Text, x: int, y: int) -> None:
-    """Put a note some points beside its point, without covering it."""
-    note.set(position=(x, y), ha=("right", "center", "left")[np.sign(x) + 1])
-    note.set(va=("top", "center", "bottom")[np.sign(y) + 1])
+def _shared(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the areas (N, M) that N boxes share with M others, each left, bottom, right, top."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return np.clip(high - low, 0, None).prod(-1)
 
 
 def _plain_log_ticks(axis: Axis, values: np.ndarray) -> None:
