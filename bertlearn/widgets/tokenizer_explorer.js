@@ -3,6 +3,7 @@
 
 const PAUSE = 120; // milliseconds between two texts that are sent while someone types
 const BEAT = 500; // milliseconds between two steps that are played
+const ROUNDS = 8; // pieces whose candidates are listed
 const KINDS = { case: "lower case", accent: "accent dropped", "taken apart": "taken apart", apart: "blanks around it", blank: "plain blank", dropped: "gone" };
 
 // ── what the kernel found, and what follows from it ──
@@ -54,10 +55,13 @@ function textParts({ characters, changes, pieces, words }) {
 
 // ── elements ──
 
+/** Text as one short line. */
+const brief = text => shown([...text].length > 40 ? `${[...text].slice(0, 39).join("")}…` : text);
+
 /** A token as text: ## stays in front, whatever the direction of the letters. */
 function tokenText(token) {
   const inside = token.startsWith("##") && token.length > 2;
-  return [inside ? "##" : null, h("bdi", {}, shown(inside ? token.slice(2) : token))];
+  return [inside ? "##" : null, h("bdi", {}, brief(inside ? token.slice(2) : token))];
 }
 
 /** Scroll a box, and nothing around it, until an element in it can be seen. */
@@ -188,7 +192,7 @@ function typedText(panel, marks) {
 }
 
 function wordChips(panel, marks, pick) {
-  const chips = panel.words.map(word => marks.add(word.start, word.end, chip(word.special ? "tx-frame" : null, h("bdi", {}, shown(word.text)))));
+  const chips = panel.words.map(word => marks.add(word.start, word.end, chip(word.special ? "tx-frame" : null, h("bdi", {}, brief(word.text)))));
   const { list, choose } = chipList(chips, "words", i => pick(panel, i), true);
   panel.follow.push(word => choose(panel.words.indexOf(word), panel.words.indexOf(word) + 1));
   return chips.length ? [list] : [h("p", { class: "bl-quiet" }, "no words")];
@@ -207,33 +211,37 @@ function pieceChips(panel, marks, pick) {
 
 // ── the longest match, step by step ──
 
+/** Why a word is not searched for, or nothing. */
+const unsearched = word => !word ? "no word here."
+  : word.special ? "a special token, found before the text is cut into words."
+  : word.rule === "long" ? `${word.letters.length} letters; a word of more than 100 is [UNK] at once.` : "";
+
 /** The word with what has been found, and every candidate looked up so far; the next one has a question mark. */
 function searchView({ word, tried }, step) {
-  if (!word) return [];
-  if (word.rule !== "search") return [h("p", {}, word.special ? "A special token is found before the text is cut into words." : `${word.letters.length} letters: a word of more than 100 is [UNK] at once.`)];
+  if (unsearched(word)) return [h("p", {}, unsearched(word))];
   const now = tried[step], end = now?.start ?? tried.findLast(each => each.id !== null)?.end ?? 0;
-  const letters = (from, to) => h("bdi", {}, shown(word.letters.slice(from, to).join("")));
+  const letters = (from, to) => h("bdi", {}, brief(word.letters.slice(from, to).join("")));
   const spelled = h("p", { class: "tx-word" },
     tried.slice(0, step).filter(each => each.id !== null).map(each => h("span", { class: "tx-box" }, tokenText(each.piece))),
     now ? [h("span", { class: "tx-now" }, letters(now.start, now.end)), now.end < word.letters.length ? h("span", { class: "bl-quiet" }, letters(now.end)) : null]
       : word.unknown ? [h("span", { class: "tx-stuck" }, letters(end)), " so all of it is ", h("span", { class: "tx-box tx-unknown" }, "[UNK]")] : null);
-  const rounds = [], lengths = Object.values(Object.groupBy(tried, each => each.start)).map(round => round.length);
-  tried.slice(0, step + 1).forEach(({ start, piece, id }, i) => {
-    if (tried[i - 1]?.start !== start) rounds.push(h("ol", { "aria-label": i ? "the rest begins with" : "the word begins with" }));
-    const verdict = i === step ? "?" : id === null ? "✗ no" : `✓ id ${id}`;
-    rounds.at(-1).append(h("li", { class: i === step ? "tx-asked" : id === null ? null : "tx-found" }, h("span", {}, tokenText(piece)), h("span", {}, verdict)));
-  });
-  return [spelled, h("div", { class: "tx-rounds", role: "group", tabindex: 0, "aria-label": "what was looked up", style: `--rows: ${Math.max(...lengths)}` }, rounds)];
+  const byStart = lookedUp => Object.values(Object.groupBy(lookedUp, each => each.start));
+  const rounds = byStart(tried.slice(0, step + 1)), longest = Math.max(...byStart(tried).map(round => round.length));
+  const row = each => h("li", { class: each === now ? "tx-asked" : each.id === null ? null : "tx-found" },
+    h("span", {}, tokenText(each.piece)), h("span", {}, each === now ? "?" : each.id === null ? "✗ no" : `✓ id ${each.id}`));
+  return [spelled, h("div", { class: "tx-rounds", role: "group", tabindex: 0, "aria-label": "what was looked up", style: `--rows: ${longest}` },
+    rounds.length > ROUNDS ? h("p", { class: "bl-quiet" }, `${rounds.length - ROUNDS} earlier pieces are not listed.`) : null,
+    rounds.slice(-ROUNDS).map(round => h("ol", { "aria-label": `the ${round[0].start ? "rest" : "word"} begins with` }, round.map(row))))];
 }
 
 /** What the last lookup said, as a sentence. */
 function tellStep({ title, word, tried }, step) {
   const name = title ? `${title}: ` : "", last = tried[Math.min(step, tried.length) - 1];
-  if (!word || word.rule !== "search") return `${name}no search.`;
-  if (!last) return `${name}is “${shown(tried[0].piece)}” in the vocabulary?`;
+  if (unsearched(word)) return name + unsearched(word);
+  if (!last) return `${name}is “${brief(tried[0].piece)}” in the vocabulary?`;
   const result = last.id === null ? "is not in the vocabulary" : `is in the vocabulary, with the id ${last.id}`;
   const end = step < tried.length ? "" : word.unknown ? " Nothing fits here, so the whole word is unknown, whatever was found before." : " That is the whole word.";
-  return `${name}lookup ${Math.min(step, tried.length)} of ${tried.length}, “${shown(last.piece)}” ${result}.${end}`;
+  return `${name}lookup ${Math.min(step, tried.length)} of ${tried.length}, “${brief(last.piece)}” ${result}.${end}`;
 }
 
 /** Buttons and a slider for the steps; the arrow keys work on all of them. `set` sets a step, `last` is the last one. */
@@ -313,7 +321,7 @@ function draw(view) {
       if (panel.word) panel.follow.forEach(follow => follow(panel.word));
     }
     const first = panels[0].word;
-    chosen.replaceChildren(...(first ? ["Word ", `${word + 1} of ${panels[0].words.length}: `, h("b", {}, h("bdi", {}, shown(first.text)))] : ["Type a word."]));
+    chosen.replaceChildren(...(first ? ["Word ", `${word + 1} of ${panels[0].words.length}: `, h("b", {}, h("bdi", {}, brief(first.text)))] : ["Type a word."]));
     steps.stop();
   };
   view.watch(["answer", "word", "step"], () => {
@@ -325,6 +333,6 @@ function draw(view) {
     steps.show(step);
     search(panels, panel => searchView(panel, Math.min(step, panel.tried.length)));
     for (const box of view.root.querySelectorAll(".tx-rounds")) reveal(box, box.lastChild.lastChild);
-    view.say(panels[0].word ? `“${shown(panels[0].word.text)}”: ${panels.map(panel => tellStep(panel, step)).join(" ")}` : "No words: BERT would read [CLS] and [SEP] alone.");
+    view.say(panels[0].word ? `“${brief(panels[0].word.text)}”: ${panels.map(panel => tellStep(panel, step)).join(" ")}` : "No words: BERT would read [CLS] and [SEP] alone.");
   });
 }

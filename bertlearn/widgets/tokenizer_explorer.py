@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -105,7 +106,7 @@ class TokenizerExplorer(Widget):
         """Return the traits that follow from a text."""
         panels = [_panel(*pair, text) for pair in zip(self.tokenizers, self.titles, strict=True)]
         for panel in panels:
-            panel["twins"] = [_twin(word, panel["words"]) for word in panels[0]["words"]]
+            panel["twins"] = _twins(panels[0]["words"], panel["words"])  # -1: it has no words
         told = "; ".join(map(_counts, panels))
         return {
             "answer": {"text": text, "panels": panels},
@@ -115,8 +116,7 @@ class TokenizerExplorer(Widget):
     def _chosen(self, number: int = 0) -> dict[str, Any] | None:
         """Return the chosen word as one of the tokenizers has it, or None."""
         panel = self.answer["panels"][number]
-        twin = panel["twins"][self.word] if panel["twins"] else None
-        return None if twin is None else panel["words"][twin]
+        return panel["words"][panel["twins"][self.word]] if panel["twins"] and panel["words"] else None
 
     def _lookups(self, number: int) -> list[Lookup]:
         word = self._chosen(number)
@@ -199,9 +199,10 @@ def _words(tokenizer: WordPieceTokenizer, text: str) -> Iterator[dict[str, Any]]
         begin += len(part)
 
 
-def _twin(word: dict[str, Any], words: list[dict[str, Any]]) -> int | None:
-    """Return the number of the word that stands where `word` does, or behind it."""
-    return next((number for number, other in enumerate(words) if other["end"] > word["start"]), None)
+def _twins(words: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[int]:
+    """Return for each word the number of the other one that stands in its place, or else of the next one."""
+    ends = [other["end"] for other in others]
+    return [min(bisect_right(ends, word["start"]), len(ends) - 1) for word in words]
 
 
 def _changes(tokenizer: BasicTokenizer, text: str) -> dict[str, dict[str, Any]]:
