@@ -40,8 +40,10 @@ def stopped_time(page: Page) -> Iterator[None]:
     """Let time pass only where the test says so."""
     page.clock.install(time=0)
     page.clock.pause_at(1000)
-    yield
-    page.clock.resume()
+    try:
+        yield
+    finally:
+        page.clock.resume()
 
 
 def test_alone_by_keyboard(alone: Callable[[str], Page], html: str) -> None:
