@@ -159,8 +159,8 @@ def test_picture_says_what_it_shows() -> None:
     monitor = TrainingMonitor.of_history(
         [{"step": 100, "mlm_loss": 8.0}, record], BAND, {"guessing": 6.5}, title="Mine"
     )
-    alt = "Curves. Mine, loss: held-out text from 5.1 to 5.1; training from 8 to 6; 1 of 1 looks inside the band."
-    assert monitor.picture().alt == alt
+    told = "held-out text from 5.1 to 5.1; training from 8 to 6; 1 of 1 looks inside the band."
+    assert monitor.picture().alt == f"Curves. Mine, loss: {told}"
     assert monitor.picture("Two curves.").alt == "Two curves."
     axes = monitor.picture().figure.axes[0]
     assert [line.get_label() for line in axes.lines] == ["guessing", "held-out text", "training"]
@@ -173,7 +173,11 @@ def test_picture_says_what_it_shows() -> None:
 
 
 def test_numbers_that_are_none_are_left_out() -> None:
-    history = [{"step": 1, "mlm_loss": math.nan}, {"step": 2, "mlm_loss": math.inf}, {"step": 3, "mlm_loss": 1.0}]
+    history = [
+        {"step": 1, "mlm_loss": math.nan},
+        {"step": 2, "mlm_loss": math.inf},
+        {"step": 3, "mlm_loss": 1.0},
+    ]
     monitor = TrainingMonitor.of_history(history)
     assert monitor.curves["loss"] == {"training": [(3, 1.0)]}
     assert "NaN" not in monitor.to_html().split("start({")[1]
@@ -189,7 +193,7 @@ def test_odd_names(title: str) -> None:
 def test_what_cannot_be_shown() -> None:
     with pytest.raises(ValueError, match=r"band is str, expected a Band, such as ladder\.band"):
         TrainingMonitor("scratch")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="std is .*expected finite numbers"):
+    with pytest.raises(ValueError, match=r"std is .*expected finite numbers"):
         TrainingMonitor(BAND._replace(std=[0.1, math.nan, 0.1]))
     with pytest.raises(ValueError, match="guessing is inf; expected finite numbers"):
         TrainingMonitor(lines={"guessing": math.inf})
@@ -197,7 +201,9 @@ def test_what_cannot_be_shown() -> None:
         with pytest.raises(ValueError, match="not all with a step; give the history of a run"):
             TrainingMonitor.of_history(history)
     monitor = TrainingMonitor.of_history(looks((10, 1.0), (30, 1.0)))
-    with pytest.raises(ValueError, match="step=20 has no record; there are 2 steps from 10 to 30; None is the newest"):
+    with pytest.raises(
+        ValueError, match="step=20 has no record; there are 2 steps from 10 to 30; None is the newest"
+    ):
         monitor.step = 20
     with pytest.raises(ValueError, match="step=1 has no record; there are no step yet"):
         TrainingMonitor().step = 1
