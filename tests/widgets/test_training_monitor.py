@@ -159,9 +159,8 @@ def test_picture_says_what_it_shows() -> None:
     monitor = TrainingMonitor.of_history(
         [{"step": 100, "mlm_loss": 8.0}, record], BAND, {"guessing": 6.5}, title="Mine"
     )
-    alt = "Curves. Mine, loss: held-out text from 5.1 to 5.1; training from 8 to 6; "
-    alt += "1 of 1 looks inside the band."
-    assert monitor.picture().alt == alt
+    told = "held-out text from 5.1 to 5.1; training from 8 to 6; 1 of 1 looks inside the band."
+    assert monitor.picture().alt == f"Curves. Mine, loss: {told}"
     assert monitor.picture("Two curves.").alt == "Two curves."
     axes = monitor.picture().figure.axes[0]
     assert [line.get_label() for line in axes.lines] == ["guessing", "held-out text", "training"]
