@@ -215,6 +215,5 @@ def _draw(panels: dict[str, list[Tensor]], steps: list[str], names: list[str], s
         axes.set_title(title)
     grid[0].set_yticks(range(len(steps)), steps, fontsize=8)
     grid[0].invert_yaxis()
-    labels = [name.replace("$", r"\$") for name in names]  # matplotlib would read $x$ as mathematics
-    figure.legend(grid[0].lines, labels, loc="outside lower center", ncols=2, frameon=False)
+    figure.legend(grid[0].lines, names, loc="outside lower center", ncols=2, frameon=False)
     return figure
