@@ -104,6 +104,12 @@ def test_stop_ends_the_run_and_the_next_one_begins_anew(step: int) -> None:
     assert (monitor.phase, monitor.stop, monitor.heard, monitor.step) == ("done", False, False, None)
 
 
+def test_another_run_with_as_many_records_is_shown() -> None:
+    monitor = TrainingMonitor.of_history(looks((1, 5.0)))
+    monitor(Progress(1, 1, 0.0, 0, looks((1, 6.0)), False))
+    assert monitor.curves["loss"] == {"held-out text": [(1, 6.0)]}
+
+
 def test_a_run_in_two_pieces_keeps_its_axis(tmp_path: Path) -> None:
     monitor = TrainingMonitor()
     train(tiny_model(), tiny_task(), options(), tmp_path, until=4, watch=monitor)
@@ -183,7 +189,7 @@ def test_numbers_that_are_none_are_left_out() -> None:
     assert "NaN" not in monitor.to_html().split("start({")[1]
 
 
-@pytest.mark.parametrize("title", ["", "$x", "\n", "💥", "שלום", "<script>alert(1)</script>"])
+@pytest.mark.parametrize("title", ["", r"$\x$", "\n", "💥", "שלום", "<script>alert(1)</script>"])
 def test_odd_names(title: str) -> None:
     monitor = TrainingMonitor.of_history(looks((1, 2.0)), lines={title: 1.0}, title=title)
     assert monitor.picture().png()
