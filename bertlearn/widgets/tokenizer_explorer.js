@@ -229,7 +229,7 @@ function searchView({ word, tried }, step) {
   const rounds = byStart(tried.slice(0, step + 1)), longest = Math.max(...byStart(tried).map(round => round.length));
   const row = each => h("li", { class: each === now ? "tx-asked" : each.id === null ? null : "tx-found" },
     h("span", {}, tokenText(each.piece)), h("span", {}, each === now ? "?" : each.id === null ? "✗ no" : `✓ id ${each.id}`));
-  return [spelled, h("div", { class: "tx-rounds", role: "group", tabindex: 0, "aria-label": "what was looked up", style: `--rows: ${longest}` },
+  return [spelled, h("div", { class: "tx-rounds", role: "group", tabindex: 0, "aria-label": "candidates", style: `--rows: ${longest}` },
     rounds.length > ROUNDS ? h("p", { class: "bl-quiet" }, `${rounds.length - ROUNDS} earlier pieces are not listed.`) : null,
     rounds.slice(-ROUNDS).map(round => h("ol", { "aria-label": `the ${round[0].start ? "rest" : "word"} begins with` }, round.map(row))))];
 }

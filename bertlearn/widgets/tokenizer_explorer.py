@@ -246,7 +246,7 @@ def _tell(tried: list[Lookup]) -> str:
 
 
 def _check_text(text: str) -> str:
-    if len(text) > LIMIT:
+    if isinstance(text, str) and len(text) > LIMIT:
         raise ValueError(f"text has {len(text):,} characters; at most {LIMIT:,} can be shown, so shorten it")
     BasicTokenizer().tokenize(text)  # refuses what is no text
     return text

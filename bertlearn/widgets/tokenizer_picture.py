@@ -10,7 +10,7 @@ from matplotlib.font_manager import findfont, get_font
 
 from bertlearn.visualization import PALETTE, Picture, new_figure
 
-WIDTH, LINES, LONGEST = 96, 5, 40  # letters in a line, lines of pieces, letters in a piece
+WIDTH, LINES, LONGEST = 96, 5, 40  # letters in a line; lines of pieces, or of the search; letters in a piece
 _FONT: dict[str, Any] = {"family": "monospace", "fontsize": 9, "va": "center", "parse_math": False}
 _PLAIN = {"edgecolor": PALETTE[0], "linewidth": 1.0}
 _FRAME = {"edgecolor": "#595959", "linewidth": 1.0, "linestyle": "--"}
@@ -32,7 +32,7 @@ def draw_cuts(cuts: Sequence[Cut], alt: str) -> Picture:
     for cut in cuts:
         _write(axes, 0, bottom + 1, cut.title, weight="bold")
         bottom = _draw_pieces(axes, cut.pieces, bottom + 2.8)
-        for line in cut.search:
+        for line in cut.search[-LINES:]:
             _write(axes, 0, bottom, line)
             bottom += 1
         bottom += 0.5
