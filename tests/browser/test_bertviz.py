@@ -57,10 +57,9 @@ def test_the_numbers_arrive(alone: Callable[[str], Page], view: Callable[..., Vi
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("width", [1400, 500])
+@pytest.mark.parametrize("width", [1100, 480])
 def test_twelve_layers_fit(alone: Callable[[str], Page], view: Callable[..., View], width: int) -> None:
-    page = alone(view(maps(12, second=4))._repr_html_())
-    page.set_viewport_size({"width": width, "height": 900})
+    page = alone(f'<div style="width:{width}px">{view(maps(12, second=4))._repr_html_()}</div>')
     frame = inside(page)
     fits = "[scrollHeight <= innerHeight, scrollWidth <= innerWidth]"
     assert (
@@ -71,6 +70,13 @@ def test_twelve_layers_fit(alone: Callable[[str], Page], view: Callable[..., Vie
     assert frame.evaluate(cut) == 0, "labels are cut"
     box, image = page.locator("iframe").bounding_box(), page.locator("img").bounding_box()
     assert image["height"] <= box["height"] + 1 and image["width"] <= box["width"] + 1, "the picture is seen"
+
+
+def test_a_drawing_shrinks_with_the_window(alone: Callable[[str], Page]) -> None:
+    page = alone(neuron_view(maps())._repr_html_())
+    frame = inside(page)
+    page.set_viewport_size({"width": 400, "height": 900})
+    frame.wait_for_function("innerWidth < 400 && document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_menus_choose_layer_and_texts(alone: Callable[[str], Page]) -> None:
