@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 VIEWS = (head_view, model_view, neuron_view)
 HOSTILE = ["[CLS]", "</script><i>", "<script>", '"', "\\", "\u2028", "$x$", "telecommunications", "[SEP]"]
 
+CUT = """Array.from(document.querySelectorAll('#vis text')).map(text => text.getBoundingClientRect())
+    .filter(box => box.width && (box.left < 0 || box.right > innerWidth)).length"""
+
 
 def maps(layers: int = 2, second: int | None = None) -> AttentionMaps:
     rng = np.random.default_rng(0)
@@ -65,9 +68,7 @@ def test_twelve_layers_fit(alone: Callable[[str], Page], view: Callable[..., Vie
     assert (
         frame.evaluate(f"(({{scrollHeight, scrollWidth}}) => {fits})(document.documentElement)") == [True] * 2
     )
-    cut = """Array.from(document.querySelectorAll('#vis text')).map(text => text.getBoundingClientRect())
-             .filter(box => box.width && (box.left < 0 || box.right > innerWidth)).length"""
-    assert frame.evaluate(cut) == 0, "labels are cut"
+    assert frame.evaluate(CUT) == 0, "labels are cut"
     box, image = page.locator("iframe").bounding_box(), page.locator("img").bounding_box()
     assert image["height"] <= box["height"] + 1 and image["width"] <= box["width"] + 1, "the picture is seen"
 
@@ -76,7 +77,7 @@ def test_a_drawing_shrinks_with_the_window(alone: Callable[[str], Page]) -> None
     page = alone(neuron_view(maps())._repr_html_())
     frame = inside(page)
     page.set_viewport_size({"width": 400, "height": 900})
-    frame.wait_for_function("innerWidth < 400 && document.documentElement.scrollWidth <= innerWidth")
+    frame.wait_for_function(f"innerWidth < 400 && {CUT} === 0")
 
 
 def test_menus_choose_layer_and_texts(alone: Callable[[str], Page]) -> None:
