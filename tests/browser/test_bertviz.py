@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 VIEWS = (head_view, model_view, neuron_view)
 HOSTILE = ["[CLS]", "</script><i>", "<script>", '"', "\\", "\u2028", "$x$", "telecommunications", "[SEP]"]
 
+CUT = """Array.from(document.querySelectorAll('#vis text')).map(text => text.getBoundingClientRect())
+    .filter(box => box.width && (box.left < 0 || box.right > innerWidth)).length"""
+
 
 def maps(layers: int = 2, second: int | None = None) -> AttentionMaps:
     rng = np.random.default_rng(0)
@@ -57,20 +60,24 @@ def test_the_numbers_arrive(alone: Callable[[str], Page], view: Callable[..., Vi
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("width", [1400, 500])
+@pytest.mark.parametrize("width", [1100, 480])
 def test_twelve_layers_fit(alone: Callable[[str], Page], view: Callable[..., View], width: int) -> None:
-    page = alone(view(maps(12, second=4))._repr_html_())
-    page.set_viewport_size({"width": width, "height": 900})
+    page = alone(f'<div style="width:{width}px">{view(maps(12, second=4))._repr_html_()}</div>')
     frame = inside(page)
     fits = "[scrollHeight <= innerHeight, scrollWidth <= innerWidth]"
     assert (
         frame.evaluate(f"(({{scrollHeight, scrollWidth}}) => {fits})(document.documentElement)") == [True] * 2
     )
-    cut = """Array.from(document.querySelectorAll('#vis text')).map(text => text.getBoundingClientRect())
-             .filter(box => box.width && (box.left < 0 || box.right > innerWidth)).length"""
-    assert frame.evaluate(cut) == 0, "labels are cut"
+    assert frame.evaluate(CUT) == 0, "labels are cut"
     box, image = page.locator("iframe").bounding_box(), page.locator("img").bounding_box()
     assert image["height"] <= box["height"] + 1 and image["width"] <= box["width"] + 1, "the picture is seen"
+
+
+def test_a_drawing_shrinks_with_the_window(alone: Callable[[str], Page]) -> None:
+    page = alone(neuron_view(maps())._repr_html_())
+    frame = inside(page)
+    page.set_viewport_size({"width": 400, "height": 900})
+    frame.wait_for_function(f"innerWidth < 400 && {CUT} === 0")
 
 
 def test_menus_choose_layer_and_texts(alone: Callable[[str], Page]) -> None:
