@@ -22,12 +22,13 @@ function logOdds(logits, label) {
 /** Questions to the kernel: what was asked, since when, and how long the last answer took. */
 function kernel(view) {
   const asked = { at: 0, took: null };
-  const waits = () => (view.get("typed") !== view.get("reading").text && !view.get("fault"))
-    || !same(view.get("off"), view.get("outcome").off) || !same(view.get("cut"), view.get("outcome").cut);
-  view.watch(["typed", "off", "cut", "reading", "outcome", "fault"], () => {
-    if (asked.at && !waits()) [asked.took, asked.at] = [performance.now() - asked.at, 0];
-    view.root.setAttribute("aria-busy", waits());
-  });
+  const waits = () => {
+    const [reading, outcome] = [view.get("reading"), view.get("outcome")];
+    const waiting = (view.get("typed") !== reading.text && !view.get("fault")) || !same([view.get("off"), view.get("cut")], [outcome.off, outcome.cut]);
+    if (asked.at && !waiting) [asked.took, asked.at] = [performance.now() - asked.at, 0];
+    view.root.setAttribute("aria-busy", waiting);
+    return waiting;
+  };
   return {
     asked, waits,
     ask(question) {
@@ -44,11 +45,12 @@ function effect(view) {
 
 /** The sentence, and what is undone. */
 function controls(view, { ask }) {
-  const field = h("input", { type: "text", dir: "auto", class: "hs-text", disabled: view.alone, spellcheck: "false", change: () => ask({ typed: field.value }) });
+  const read = () => ask({ typed: field.value });
+  const field = h("input", { type: "text", dir: "auto", class: "hs-text", disabled: view.alone, spellcheck: "false", keydown: event => { if (event.key === "Enter") read(); } });
   view.watch(["typed", "reading"], () => { if (document.activeElement !== field) field.value = view.get("typed"); });
   const reset = button("Heal all", () => ask({ off: [], cut: [] }));
   view.watch(["off", "cut"], () => { reset.disabled = view.alone || view.get("off").length + view.get("cut").length === 0; });
-  return h("div", { class: "bl-bar" }, labeled("Sentence", field), button("Read", () => ask({ typed: field.value }), { disabled: view.alone }), reset,
+  return h("div", { class: "bl-bar" }, labeled("Sentence", field), button("Read", read, { disabled: view.alone }), reset,
     view.alone ? h("span", { class: "bl-quiet" }, `Another sentence, heads off and edges cut: ${NEEDS}.`) : null);
 }
 
@@ -196,8 +198,9 @@ function edgeMap(view, { ask }, tell) {
   for (const event of ["pointermove", "pointerdown"]) plot.addEventListener(event, follow);
   plot.addEventListener("click", () => {
     const edge = [...chosen(), at.query, at.key], next = toggled(view.get("cut"), edge);
-    if (next.filter(each => same(each.slice(0, 3), edge.slice(0, 3))).length < S) ask({ cut: next });
     cell.focus({ preventScroll: true });
+    if (next.filter(each => same(each.slice(0, 3), edge.slice(0, 3))).length < S) ask({ cut: next });
+    else tell(`“${shown(view.get("reading").tokens[at.query])}” (${at.query}) has no other edge left; leave one`);
   });
   plot.addEventListener("keydown", event => {
     const by = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key];
@@ -206,21 +209,18 @@ function edgeMap(view, { ask }, tell) {
     event.stopPropagation();
     go(at.query + by[0], at.key + by[1]);
   });
-  view.watch(["reading"], () => {
-    const { tokens } = view.get("reading"), items = () => tokens.map(token => h("li", { title: shown(token) }, h("bdi", {}, shown(token))));
-    left.replaceChildren(...items());
-    top.replaceChildren(...items());
-    S = tokens.length;
+  const label = tokens => {
+    for (const list of [left, top]) list.replaceChildren(...tokens.map(token => h("li", { title: shown(token) }, h("bdi", {}, shown(token)))));
     for (const name of ["aria-rowcount", "aria-colcount"]) plot.setAttribute(name, S);
     plot.style.setProperty("--n", S);
-  });
-  view.watch(["reading", "outcome", "layer", "head", "theme"], () => {
+  };
+  let tokens = null;
+  view.watch(["reading", "outcome", "cut", "layer", "head", "theme"], () => { // one function, as parts need what others set
+    S = view.get("reading").tokens.length;
     weights = numbers(view.get("outcome").weights, Uint16Array);
+    if (tokens !== view.get("reading").tokens) label(tokens = view.get("reading").tokens);
     paint(canvas, S, S, (q, k) => Math.sqrt(weight(q, k)), shades(view.root));
     plot.setAttribute("aria-label", `edges of ${place(...chosen())}: rows look, columns are looked at`);
-    go(at.query, at.key);
-  });
-  view.watch(["reading", "cut", "layer", "head"], () => {
     marks.replaceChildren(...here().map(([, , q, k]) => h("span", { class: "hs-cut", style: `--q: ${q}; --k: ${k}` }, "×")));
     go(at.query, at.key);
   });

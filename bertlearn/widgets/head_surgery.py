@@ -119,8 +119,8 @@ class HeadSurgery(Widget):
             ylabel="layer",
             limits=(-limit, limit),
             alt=f"The log-odds of {name} for “{self.text}” are {odds[0]:.2f}; heads off: {len(self.off)}, "
-            f"edges cut: {len(self.cut)}, now {odds[1]:.2f}. Heat map of what one head alone changes: most is "
-            f"{effects[layer, head]:+.2f}, layer {layer}, head {head}.",
+            f"edges cut: {len(self.cut)}, now {odds[1]:.2f}. Heat map of what one head alone changes: most "
+            f"is {effects[layer, head]:+.2f}, layer {layer}, head {head}.",
         )
 
     @traitlets.validate("layer", "head")
