@@ -113,7 +113,7 @@ class View:
         if self.width:
             size = f"max-width:{self.width}px;aspect-ratio:{self.width}/{self.height};min-height:0"
         return (
-            f'<div style="position:relative;{size}">'
+            f'<div class="bl-view" style="position:relative;{size}">'
             f'<img alt="{title}" src="{picture}" style="max-width:100%;max-height:100%">'
             f'<iframe sandbox="allow-scripts" title="{title}" srcdoc="{frame}" style="position:absolute;'
             f'top:0;left:0;width:100%;height:100%;border:0;background:{self.background}"></iframe></div>'
