@@ -13,14 +13,6 @@ const FORMULAS = {
   LayerNorm: "LayerNorm(sum): mean 0 and variance 1, then the learned scale and shift",
 };
 
-/** Make an SVG element. */
-function svg(tag, attributes, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
 // ── what is known ──
 
 /** A text's numbers: functions of a step t and a token's place i. */

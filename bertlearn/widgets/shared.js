@@ -4,19 +4,26 @@
 // JupyterLab's command-mode keys (arrows, letters) look at the focused element itself: this attribute must
 // stand on everything that can have the focus.
 const QUIET = { "data-lm-suppress-shortcuts": "true" };
-const FOCUSABLE = "button, input, select, textarea, [tabindex]";
+const FOCUSABLE = ["button", "input", "select", "textarea"];
 
-/** Make an element: attributes by name, functions as listeners, false and null left out. */
-function h(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
+function furnish(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name, value);
     else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
   }
-  if (FOCUSABLE.includes(tag) || "tabindex" in attributes)
-    for (const [name, value] of Object.entries(QUIET)) element.setAttribute(name, value);
   element.append(...children.flat().filter(child => child != null));
   return element;
+}
+
+/** Make an element: attributes by name, functions as listeners, false and null left out. */
+function h(tag, attributes = {}, ...children) {
+  const quiet = FOCUSABLE.includes(tag) || "tabindex" in attributes ? QUIET : {};
+  return furnish(document.createElement(tag), { ...attributes, ...quiet }, children);
+}
+
+/** Make a part of a drawing, as h() makes an element. */
+function svg(tag, attributes = {}, ...children) {
+  return furnish(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
 
 let made = 0;
@@ -65,7 +72,7 @@ function check(view, text, trait) {
 
 /** A slider bound to a number trait; `write` makes the text beside it. */
 function slider(view, text, trait, { min, max, step, write = String }) {
-  const read = h("output", { class: "bl-number" });
+  const read = h("span", { class: "bl-number", "aria-hidden": "true" });
   const control = h("input", { type: "range", min, max, step, input: () => view.set({ [trait]: Number(control.value) }) });
   view.watch([trait], () => {
     control.value = view.get(trait);

@@ -110,13 +110,6 @@ function measures(view) {
 
 // ── curves ──
 
-function svg(tag, attributes, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children.flat());
-  return element;
-}
-
 const BOX = { left: 54, right: 334, top: 10, bottom: 128, width: 400, height: 164 };
 
 /** A small plot: `ticks` of both axes by place; draw(curves, x) with curves {name, chosen, points: [x, y]}. */

@@ -3,17 +3,6 @@
 const SCALE = 65535, PACE = 1200; // ms a rung while it plays
 const count = n => n.toLocaleString("en-US");
 
-/** Make a part of a drawing, as h() makes an element. */
-function svg(tag, attributes = {}, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "function") element.addEventListener(name, value);
-    else element.setAttribute(name, value);
-  }
-  element.append(...children);
-  return element;
-}
-
 /** The text and its right words. A question goes out when typing pauses; older answers change no newer text. */
 function question(view) {
   const text = h("input", { type: "text", class: "tm-text", spellcheck: "false", autocomplete: "off", disabled: view.alone });

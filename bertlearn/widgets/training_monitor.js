@@ -8,14 +8,6 @@ const AXES = { loss: "loss (nats)", accuracy: "accuracy", "learning rate": "lear
 const WHERE = { inside: "● inside the band", above: "▲ above the band", below: "▼ below the band" };
 const DOTS = { inside: "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", above: "M0-6L6 5H-6z", below: "M0 6L6-5H-6z" };
 
-/** Make an SVG element. */
-function svg(tag, attributes, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
 const whole = x => Math.round(x).toLocaleString("en");
 const time = s => (s < 60 ? `${Math.round(s)} s` : `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`);
 const written = (quantity, value) => (quantity === "learning rate" ? String(Number(value.toPrecision(3))) : fixed(value));
