@@ -215,7 +215,7 @@ def _name(key: str, several: bool) -> str:
 
 def _points(history: Sequence[Record], key: str) -> Points:
     found = [(int(record["step"]), record[key]) for record in history if key in record]
-    return [(step, float(f"{value:.5g}")) for step, value in found if math.isfinite(value)]
+    return [(step, float(f"{value:.6g}")) for step, value in found if math.isfinite(value)]
 
 
 def _looks(curves: dict[str, Points], band: dict[str, list[float]]) -> list[dict[str, Any]]:
