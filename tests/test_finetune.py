@@ -461,6 +461,12 @@ def test_a_run_stopped_before_the_first_look_gives_the_model_as_it_is(
     assert result.step == result.run.step == 1 and not model.training
 
 
+def test_a_run_stops_at_the_wish_of_its_watch() -> None:
+    made = features("sequence")
+    run = finetune(new_model("sequence"), made, made, OPTIONS, watch=lambda progress: progress.step == 1).run
+    assert (run.step, run.finished) == (2, False)
+
+
 def test_wrong_features_are_refused() -> None:
     texts = features("sequence")
     with pytest.raises(ValueError, match="train is list, expected Features; use text_features"):

@@ -161,6 +161,11 @@ def test_a_run_goes_on_where_until_stopped_it(folder: Path, tmp_path: Path) -> N
     assert torch.equal(weights(whole.model), weights(rest.model))
 
 
+def test_a_run_stops_at_the_wish_of_its_watch(folder: Path) -> None:
+    run = pretrain(folder, OPTIONS, watch=lambda progress: progress.step == 2).run
+    assert (run.step, run.finished) == (3, False)
+
+
 def test_held_out_batches_are_always_the_same_and_masked_at_15_percent(folder: Path) -> None:
     shards, tokenizer = Shards.open(folder), WordPieceTokenizer.from_pretrained(folder)
     one, two = (held_out_batches(shards, tokenizer, 32, False, count=100) for _ in range(2))

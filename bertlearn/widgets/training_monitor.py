@@ -23,6 +23,7 @@ QUANTITIES = {  # how the names of a record's numbers end, and what the axis is 
 Points = list[tuple[int, float]]  # step, value
 
 PAUSE = 0.2  # seconds between two messages to the browser
+REST = 20  # times as long as sending one took: a run with thousands of records is not held up
 HELD_OUT = "held-out text"
 WIDTH = 2.0  # standard deviations on either side of the band's mean
 
@@ -65,7 +66,7 @@ class TrainingMonitor(Widget):
         """
         lines = {name: float(height) for name, height in (lines or {}).items()}
         _check(band, lines)
-        self._sent, self._told, self._shown = 0.0, 0, False
+        self._due, self._told, self._shown = 0.0, 0, False
         super().__init__(
             title=title,
             band=band._asdict() if band else {},
@@ -99,9 +100,11 @@ class TrainingMonitor(Widget):
         """Take in how far the run is, show it from time to time, and return whether it shall stop."""
         if self.phase != "running":
             self._begin(progress)
-        if not progress.running or time.monotonic() - self._sent >= PAUSE:
+        before = time.monotonic()
+        if not progress.running or before >= self._due:
             self._tell(progress)
-            self._sent = time.monotonic()
+            after = time.monotonic()
+            self._due = after + max(PAUSE, REST * (after - before))
         self._stay_reachable()
         return self.stop
 
@@ -134,7 +137,7 @@ class TrainingMonitor(Widget):
 
     def _begin(self, progress: Progress) -> None:
         """Forget the wish of an earlier run, and note where this one begins."""
-        self._first, self._told, self._sent = progress, -1, 0.0
+        self._first, self._told, self._due = progress, -1, 0.0
         self.stop, self.step, self.phase = False, None, "running"
 
     def _tell(self, progress: Progress) -> None:
@@ -215,7 +218,7 @@ def _name(key: str, several: bool) -> str:
 
 def _points(history: Sequence[Record], key: str) -> Points:
     found = [(int(record["step"]), record[key]) for record in history if key in record]
-    return [(step, float(f"{value:.5g}")) for step, value in found if math.isfinite(value)]
+    return [(step, float(f"{value:.6g}")) for step, value in found if math.isfinite(value)]
 
 
 def _looks(curves: dict[str, Points], band: dict[str, list[float]]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,23 @@ def test_five_messages_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(monitor.curves["loss"]["held-out text"]) < 199
     monitor(Progress(200, 1000, 2.0, 200, history, False))  # the end always
     assert len(monitor.curves["loss"]["held-out text"]) == 200
+
+
+def test_long_messages_are_rare(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, sent = [100.0], []
+
+    def receive(change: Any) -> None:
+        sent.append(clock[0])
+        clock[0] += 0.5  # it takes that long
+
+    monkeypatch.setattr(training_monitor.time, "monotonic", lambda: clock[0])
+    monitor = TrainingMonitor()
+    monitor.observe(receive, "progress")
+    for step in range(300):
+        clock[0] += 0.1
+        monitor(Progress(step, 1000, step / 10, step, [], True))
+    gaps = [later - earlier for earlier, later in pairwise(sent)]
+    assert len(gaps) >= 2 and min(gaps) > 10
 
 
 def test_speed_and_time_left_are_those_of_this_run() -> None:
