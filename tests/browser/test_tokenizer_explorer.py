@@ -223,9 +223,24 @@ def test_what_cannot_be_cut_stays_in_the_box(lab: Lab) -> None:
     notebook.expect("w.text", "film")
     assert note.inner_text() == "" and box.get_attribute("aria-invalid") == "false"
     page.wait_for_function("document.querySelectorAll('.tx-piece').length === 3")
-    # an answer to another text than the one that stands there is not shown
-    late = "{**w.answer, 'text': 'late', 'panels': [{**w.answer['panels'][0], 'words': [], 'pieces': []}]}"
-    notebook.value(f"setattr(w, 'answer', {late})")
-    notebook.value("setattr(w, 'description', 'heard')")
-    page.wait_for_function("true")
-    assert pieces(widget) == expected(SMALL, "film")
+    box.evaluate("e => { e.value = 'a \\ud83c'; e.dispatchEvent(new Event('input')); }")
+    notebook.expect("w.text", "a \ufffd")
+
+
+def test_an_answer_to_another_text_is_not_shown(lab: Lab) -> None:
+    notebook = lab.open(CELLS)
+    assert notebook.run_all() == []
+    page = notebook.page
+    page.evaluate(
+        """() => {
+            window.counts = [];
+            const count = () => counts.push(document.querySelectorAll(".tx-piece").length);
+            addEventListener("bl-drawn", count, true);
+        }"""
+    )
+    notebook.value("setattr(w, 'answer', w._read('film')['answer'])")
+    again = "{**found, 'panels': [{**found['panels'][0], 'title': 'again'}]}"
+    notebook.value(f"[setattr(w, 'answer', {again}) for found in [w._read(w.text)['answer']]]")
+    page.locator(".tx-counts th", has_text="again").wait_for()
+    shown = len(SMALL.encode("the unfathomable film").tokens)
+    assert page.evaluate("[...new Set(counts)]") == [shown]

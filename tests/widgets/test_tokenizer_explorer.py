@@ -58,6 +58,8 @@ def test_it_tells_what_the_tokenizer_does(tokenizer: WordPieceTokenizer, text: s
     for word in panel["words"]:
         pieces = _cut(word)
         assert word["rule"] == "special" or pieces == longest_match(word["text"], tokenizer.vocab)
+        first, last = panel["pieces"][len(tokens) + 1], panel["pieces"][len(tokens) + len(pieces)]
+        assert (word["start"], word["end"]) == (first[2], last[3])
         tokens += pieces
     assert tokens == encoding.tokens[1:-1], "word after word, these are the pieces"
 
@@ -152,15 +154,14 @@ def test_two_tokenizers_choose_the_word_at_the_same_place() -> None:
     assert first == ["a", "電", "film"] and second == ["a", "\u0301", "電", "film"]
     assert [panel["twins"] for panel in widget.answer["panels"]] == [[0, 1, 2], [0, 2, 3]]
     widget.word = 2
-    assert widget.steps == len(list(lookups("film", VOCAB_IDS)))
+    assert widget.steps == len(list(lookups("film", uncased.vocab)))
     assert repr(widget).startswith("[widget] Tokenizer explorer: “a \u0301 電 film”; small: 3 words")
+    beside = TokenizerExplorer(uncased, cased, text="film.").answer["panels"]
+    assert [panel["twins"] for panel in beside] == [[0, 1], [0, 1]], "words without a blank between them"
     assert [panel["title"] for panel in TokenizerExplorer(uncased, cased).answer["panels"]] == [
         "first",
         "second",
     ]
-
-
-VOCAB_IDS = uncased.vocab
 
 
 @pytest.mark.parametrize(
