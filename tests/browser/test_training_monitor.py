@@ -129,7 +129,7 @@ def begin(lab: Lab) -> Notebook:
     """Run the cells without waiting for their end, until there is something to see."""
     notebook = lab.open(RUN)
     notebook.page.evaluate("() => void jupyterapp.commands.execute('notebook:run-all-cells')")
-    expect(notebook.page.locator(".mo-legend")).to_contain_text("held-out text", timeout=60_000)
+    expect(notebook.page.locator(".mo-legend")).to_contain_text("held-out text", timeout=180_000)
     return notebook
 
 
