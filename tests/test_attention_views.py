@@ -268,7 +268,8 @@ def test_without_the_iframe_a_picture_stays(view: Callable[..., View]) -> None:
     shown = view(random_maps())
     bare = re.sub(r"<iframe.*</iframe>", "", shown._repr_html_())
     alt, picture = re.fullmatch(
-        r'<div class="bl-view" style="[^"]*"><img alt="([^"]*)" src="data:image/png;base64,([^"]*)" style="[^"]*"></div>',
+        r'<div class="bl-view" style="[^"]*"><img alt="([^"]*)" '
+        r'src="data:image/png;base64,([^"]*)" style="[^"]*"></div>',
         bare,
     ).groups()  # type: ignore[union-attr]
     assert alt == shown.title

@@ -95,12 +95,17 @@ REMEDY = (
 )
 
 PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+SLOW = (
+    r"\[anywidget\] Failed to initialize model"  # said after two busy seconds; the widget comes all the same
+)
 OWN_FAULTS = {  # what JupyterLab 4.6 and Notebook 7.6 themselves do wrong
     "lab": [
+        SLOW,
         "Could not restore the debugger state",  # a kernel that is shut down
         r"null \(reading 'kernel'\).*@jupyter-widgets/jupyterlab-manager",  # a notebook without a kernel
     ],
     "notebook": [
+        SLOW,
         r"undefined \(reading 'schema'\).*notebook_core",  # settings that come late
         "Command 'filebrowser:open-path' not registered",
     ],
