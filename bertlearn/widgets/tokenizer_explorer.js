@@ -66,7 +66,7 @@ function tokenText(token) {
 
 /** Scroll a box, and nothing around it, until an element in it can be seen. */
 function reveal(box, element) {
-  return;
+  if (!element) return;
   const outer = box.getBoundingClientRect(), inner = element.getBoundingClientRect();
   if (inner.top < outer.top || inner.bottom > outer.bottom) box.scrollTop += inner.top - outer.top - box.clientHeight / 2;
 }
