@@ -83,7 +83,7 @@ def widgets() -> dict[str, tuple[Widget, tuple[str, Act]]]:
         (AttentionExplorer(maps), press(".bl-tokens [aria-selected=true]")),
         (SoftLookup(), slide("input[type=range]")),
         (InsideHead(maps), press(".bl-tokens [aria-selected=true]")),
-        (TokenizerExplorer(tokenizer, tokenizer, text=TEXT), press("[tabindex='0']")),
+        (TokenizerExplorer(tokenizer, tokenizer, text=TEXT), press(".tx-chips [tabindex='0']")),
         (EncoderWalk(model, tokenizer, TEXT), press("[aria-selected=true]")),
         (TimeMachine(TEXT + " [MASK]", rungs=rungs, history=history()), slide("input[type=range]")),
         (TrainingMonitor.of_history(history(), band("breakthrough")), press("[tabindex='0']")),
