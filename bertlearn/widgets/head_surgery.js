@@ -124,7 +124,7 @@ function headGrid(view, { ask }) {
     const off = new Set(view.get("off").map(([layer, head]) => layer * heads + head)), chosen = view.get("layer") * heads + view.get("head");
     cells.forEach((cell, i) => {
       const text = signed(effects[i]), name = place(Math.floor(i / heads), i % heads);
-      cell.textContent = text.replace("0.", ".");
+      cell.textContent = off.has(i) ? "off" : signed(effects[i], Math.abs(effects[i]) < 0.995 ? 2 : 1).replace(/^(.)0/, "$1");
       cell.title = `${name}: alone off ${signed(effects[i], 3)}`;
       cell.setAttribute("aria-label", `${name}${off.has(i) ? ", off" : ""}: alone off ${text}`);
       cell.setAttribute("aria-selected", i === chosen);

@@ -75,6 +75,7 @@ class HeadSurgery(Widget):
         if not isinstance(model, BertForSequenceClassification):
             raise ValueError(f"model is {type(model).__name__}, expected BertForSequenceClassification")
         self.model, self.tokenizer = model, tokenizer
+        self._most = min(MAX_TOKENS, model.config.max_position_embeddings)
         super().__init__(
             labels=list(model.config.id2label.values()),
             label=check_choice("label", label, model.config.num_labels),
@@ -130,7 +131,7 @@ class HeadSurgery(Widget):
 
     @traitlets.validate("text")
     def _readable(self, proposal: Any) -> str:
-        _encode(self.tokenizer, proposal["value"])
+        _encode(self.tokenizer, proposal["value"], self._most)
         return proposal["value"]
 
     @traitlets.validate("off", "cut")
@@ -178,7 +179,7 @@ class HeadSurgery(Widget):
         from bertlearn.ablation import logits_without_each_head  # with what they import they take seconds
         from bertlearn.attribution import integrated_gradients
 
-        encoding = _encode(self.tokenizer, self.text)
+        encoding = _encode(self.tokenizer, self.text, self._most)
         self._ids = torch.tensor([encoding.input_ids], device=next(self.model.parameters()).device)
         logits, probs = self._run([], [])
         without = logits_without_each_head(self.model, self._ids).cpu()  # (L, A, C)
@@ -204,12 +205,12 @@ class HeadSurgery(Widget):
         return output.logits[0].float().cpu(), torch.cat(output.attentions).float().cpu()
 
 
-def _encode(tokenizer: WordPieceTokenizer, text: str) -> Encoding:
+def _encode(tokenizer: WordPieceTokenizer, text: str, most: int) -> Encoding:
     encoding = tokenizer.encode(text)
     if not text_pieces(encoding):
         raise ValueError(f"text={_short(text)!r} has no token but [CLS] and [SEP]; give a text with words")
-    if len(encoding.tokens) > MAX_TOKENS:
-        raise ValueError(f"the text has {len(encoding.tokens)} tokens; shorten it to {MAX_TOKENS} at most")
+    if len(encoding.tokens) > most:
+        raise ValueError(f"the text has {len(encoding.tokens)} tokens; shorten it to {most} at most")
     return encoding
 
 

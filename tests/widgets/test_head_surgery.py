@@ -25,10 +25,11 @@ TOKENIZER = WordPieceTokenizer([*SPECIAL_TOKENS, *WORDS, *MARKS])
 TEXT = "ba be du fe"
 
 
-def classifier(pooling: str = "mean", labels: int = 2) -> BertForSequenceClassification:
+def classifier(pooling: str = "mean", labels: int = 2, places: int = 512) -> BertForSequenceClassification:
     torch.manual_seed(0)
     names = {number: f"label {number}" for number in range(labels)}
-    config = replace(CONFIG, id2label=names, classifier_pooling=pooling, max_position_embeddings=512)
+    config = replace(CONFIG, num_attention_heads=4, max_position_embeddings=places)
+    config = replace(config, id2label=names, classifier_pooling=pooling)
     model = BertForSequenceClassification(config).eval()
     perturb(model, scale=0.2)
     return model
@@ -54,7 +55,7 @@ def test_the_reading_is_what_the_package_computes(pooling: str, labels: int, lab
         whole = model(ids).logits[0]
         np.testing.assert_allclose(widget.base_logits, whole, atol=2e-5)
         np.testing.assert_allclose(widget.logits, whole, atol=2e-5)
-        for layer, head in np.ndindex(2, 2):
+        for layer, head in np.ndindex(2, 4):
             with without_heads(model, [(layer, head)]):
                 change = odds(model(ids).logits[0], label) - odds(whole, label)
             assert widget.effects[layer, head] == pytest.approx(change, abs=1e-4)
@@ -73,7 +74,7 @@ def test_what_is_off_and_cut_is_so_in_the_answer() -> None:
         expected = model(ids, output_attentions=True)
     np.testing.assert_allclose(widget.logits, expected.logits[0], atol=2e-5)
     assert abs(widget.logits - widget.base_logits).max() > 1e-3
-    sent = np.frombuffer(widget.outcome["weights"], "<u2").reshape(2, 2, 6, 6) / 65535
+    sent = np.frombuffer(widget.outcome["weights"], "<u2").reshape(2, 4, 6, 6) / 65535
     np.testing.assert_allclose(sent, torch.cat(expected.attentions), atol=1e-5)
     assert sent[0, 1, 2, 3] == sent[1, 1, 0, 4] == 0
     assert (widget.outcome["off"], widget.outcome["cut"]) == ([[1, 0]], [[0, 1, 2, 3], [1, 1, 0, 4]])
@@ -93,8 +94,8 @@ def test_the_model_is_left_as_it_was() -> None:
     ("name", "value", "message"),
     [
         ("layer", 2, "layer=2 does not exist; expected 0 to 1"),
-        ("head", -1, "head=-1 does not exist; expected 0 to 1"),
-        ("off", [[0, 2]], "head=2 does not exist; expected 0 to 1"),
+        ("head", 4, "head=4 does not exist; expected 0 to 3"),
+        ("off", [[0, 4]], "head=4 does not exist; expected 0 to 3"),
         ("off", [[0]], r"off holds \[0\]; expected \[layer, head\]"),
         ("cut", [[0, 1]], r"cut holds \[0, 1\]; expected \[layer, head, query, key\]"),
         ("cut", [[0, 1, 0, 6]], "key=6 does not exist; expected 0 to 5"),
@@ -120,6 +121,14 @@ def test_a_refused_value_changes_nothing(name: str, value: Any, message: str) ->
         widget.off = [[0.5, 0]]
 
 
+def test_a_model_with_fewer_places_sets_the_limit() -> None:
+    widget = surgery(places=32)
+    widget.typed = "ba " * 31
+    assert widget.fault == "the text has 33 tokens; shorten it to 32 at most"
+    widget.typed = "ba " * 30
+    assert len(widget.tokens) == 32
+
+
 def test_a_place_counts_once() -> None:
     widget = surgery()
     widget.off = [[0, 1], [0, 1]]
@@ -136,7 +145,7 @@ def test_a_new_text_heals_edges_and_keeps_heads_off() -> None:
     other.off = [[0, 1]]
     np.testing.assert_array_equal(widget.logits, other.logits)
     assert widget.outcome["weights"] == other.outcome["weights"]
-    assert repr(widget) == repr(other) == "[widget] Head surgery: 2 layers, 2 heads; go"
+    assert repr(widget) == repr(other) == "[widget] Head surgery: 2 layers, 4 heads; go"
 
 
 def test_what_the_page_types_is_read_or_refused_in_words() -> None:
@@ -156,8 +165,8 @@ def test_other_models_and_wrong_choices_are_named() -> None:
         HeadSurgery(BertModel(CONFIG), TOKENIZER, TEXT)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="label=2 does not exist; expected 0 to 1"):
         HeadSurgery(classifier(), TOKENIZER, TEXT, label=2)
-    with pytest.raises(ValueError, match="head=2 does not exist"):
-        HeadSurgery(classifier(), TOKENIZER, TEXT, head=2)
+    with pytest.raises(ValueError, match="head=4 does not exist"):
+        HeadSurgery(classifier(), TOKENIZER, TEXT, head=4)
     broken = classifier()
     torch.nn.init.constant_(broken.classifier.weight, torch.nan)
     with pytest.raises(ValueError, match="the model's logits hold NaN or infinity"):
@@ -170,7 +179,7 @@ def test_the_picture_tells_the_answer_and_every_effect() -> None:
     image = widget.picture().figure.axes[0].images[0]
     np.testing.assert_allclose(image.get_array(), widget.effects)
     assert image.norm.vmin == -image.norm.vmax
-    layer, head = np.unravel_index(abs(widget.effects).argmax(), (2, 2))
+    layer, head = np.unravel_index(abs(widget.effects).argmax(), (2, 4))
     alt = widget.picture().alt
     assert f"most is {widget.effects[layer, head]:+.2f}, layer {layer}, head {head}." in alt
     assert f"“{TEXT}” are {odds(widget.base_logits, 1):.2f}; heads off: 1, edges cut: 0" in alt
