@@ -81,7 +81,10 @@ function sentence(view, state, n) {
     tokens = walk && tokenList(walk.tokens, label, i => view.set({ [TOKENS[n]]: i }), { horizontal: true, hover: false });
     place.replaceChildren(...(tokens ? [tokens.list] : []));
   });
-  view.watch(["walks", TOKENS[n]], () => tokens?.choose(state().chosen[n].i));
+  view.watch(["walks", TOKENS[n]], () => {
+    const walk = state().chosen[n]; // none, when a second text has just been taken away
+    if (walk) tokens?.choose(walk.i);
+  });
   return h("div", { class: `ew-sentence ew-series${n}` }, labeled(`${MARKS[n]} ${n ? "Second text" : "Text"}`, input), note, place);
 }
 
