@@ -54,12 +54,12 @@ const named = walk => `“${shown(walk.tokens[walk.i])}” (${walk.i})`;
 /** A line to type a text in, and its tokens to choose from. */
 function sentence(view, state, n) {
   const note = h("span", { class: "ew-note bl-quiet", id: newId(), "aria-live": "polite" });
-  let timer = null, mine = 0;
-  const waits = () => timer !== null || mine > view.get("answered")[0];
+  const name = TEXTS[n], [asked, answered] = ["asked", "answered"].map(trait => () => view.get(trait)[name] ?? [0, ""]);
+  let timer = null;
+  const waits = () => timer !== null || asked()[0] !== answered()[0];
   const ask = () => {
     timer = null;
-    mine = (view.get("asked")[0] ?? 0) + 1;
-    view.set({ asked: [mine, TEXTS[n], input.value] });
+    view.set({ asked: { ...view.get("asked"), [name]: [asked()[0] + 1, input.value] } });
   };
   const input = h("input", { type: "text", spellcheck: "false", dir: "auto", disabled: view.alone, "aria-describedby": note.id,
     placeholder: n ? "type a second text to compare" : "", input: () => {
@@ -67,23 +67,22 @@ function sentence(view, state, n) {
       timer = setTimeout(ask, PAUSE);
       note.textContent = "reading …";
     } });
-  note.textContent = view.alone ? "typing needs a running notebook" : "";
-  view.watch([TEXTS[n]], () => { if (!waits()) input.value = view.get(TEXTS[n]); });
+  view.watch([name], () => { if (!waits()) input.value = view.get(name); });
   view.watch(["answered"], () => {
-    const [number, problem] = view.get("answered");
-    if (mine && number === mine && !waits()) note.textContent = problem;
+    if (view.alone) note.textContent = "typing needs a running notebook";
+    else if (!waits()) note.textContent = answered()[1];
   });
   const place = h("div", { class: "ew-tokens" });
-  let tokens = null;
-  view.watch(["walks"], () => {
-    const walk = state().chosen[n];
-    const label = n ? "token of the second text" : "token to follow";
-    tokens = walk && tokenList(walk.tokens, label, i => view.set({ [TOKENS[n]]: i }), { horizontal: true, hover: false });
-    place.replaceChildren(...(tokens ? [tokens.list] : []));
-  });
+  const label = n ? "token of the second text" : "token to follow";
+  let drawn, tokens;
   view.watch(["walks", TOKENS[n]], () => {
-    const walk = state().chosen[n]; // none, when a second text has just been taken away
-    if (walk) tokens?.choose(walk.i);
+    const walk = state().chosen[n];
+    if (drawn !== walk?.tokens) {
+      drawn = walk?.tokens;
+      tokens = walk && tokenList(drawn, label, i => view.set({ [TOKENS[n]]: i }), { horizontal: true, hover: false });
+      place.replaceChildren(...(tokens ? [tokens.list] : []));
+    }
+    tokens?.choose(walk.i);
   });
   return h("div", { class: `ew-sentence ew-series${n}` }, labeled(`${MARKS[n]} ${n ? "Second text" : "Text"}`, input), note, place);
 }

@@ -41,8 +41,8 @@ class EncoderWalk(Widget):
     walks: Any = traitlets.List().tag(sync=True)  # what `_walk` makes of each text
     between = traitlets.Bytes().tag(sync=True)  # cosines (T, S, S of the other text)
     chance = traitlets.Float().tag(sync=True)  # the cosine at which a random direction finds a word
-    asked: Any = traitlets.List().tag(sync=True)  # number of the question, "text" or "other", what was typed
-    answered: Any = traitlets.List([0, ""]).tag(sync=True)  # number of the question, what is wrong with it
+    asked: Any = traitlets.Dict().tag(sync=True)  # "text" and "other": number of the question, what was typed
+    answered: Any = traitlets.Dict().tag(sync=True)  # both: number of the question, what is wrong with it
 
     def __init__(
         self,
@@ -75,11 +75,12 @@ class EncoderWalk(Widget):
         if word and word not in tokens:
             raise ValueError(f"word={word!r} is no token of the text; expected one of {' '.join(tokens)}")
         token = _find(word, tokens, 1)
+        self._word = tokens[token]  # what was chosen last, even while a text that is being typed lacks it
         super().__init__(
             text=text,
             other=other,
             token=token,
-            other_token=_find(tokens[token], self._stream(other).tokens, 1) if other else 0,
+            other_token=_find(self._word, self._stream(other).tokens, 1) if other else 0,
             step=step,
             steps=step_names(encoder.config.num_hidden_layers),
             chance=_chance(table),
@@ -122,30 +123,36 @@ class EncoderWalk(Widget):
 
     @traitlets.observe("text", "other")
     def _show(self, change: Any) -> None:
-        """Walk through the new text, with the word that was followed before if it is there."""
+        """Walk through the new text, with the word that was chosen last if it is there."""
         texts = [self.text, *([self.other] if self.other else [])]
         names = " and ".join(f"“{shorten(text, 60, placeholder='…')}”" for text in texts)
         with self.hold_sync():
             if self.walks:
-                name = "token" if change["name"] == "text" else "other_token"
-                word = self.walks[0]["tokens"][self.token]
+                name, word = "token" if change["name"] == "text" else "other_token", self._word
                 tokens = self._stream(change["new"]).tokens if change["new"] else [""]
                 setattr(self, name, _find(word, tokens, getattr(self, name)))
+                self._word = word
             self.walks = [self._walk(text) for text in texts]
             self.between = _between(*self.streams) if self.other else b""
             self.description = f"Encoder walk: {len(self.steps) // 4 - 1} layers; {names}"
 
+    @traitlets.observe("token")
+    def _choose(self, change: Any) -> None:
+        self._word = self.streams[0].tokens[change["new"]]
+
     @traitlets.observe("asked")
     def _answer(self, change: Any) -> None:
         """Read what was typed, or say what is wrong with it."""
-        number, name, text = change["new"]
-        problem = ""
-        with self.hold_sync():
-            try:
-                setattr(self, name, text)
-            except ValueError as error:
-                problem = str(error)
-            self.answered = [number, problem]
+        for name, (number, text) in change["new"].items():
+            if self.answered.get(name, [0])[0] == number:
+                continue
+            problem = ""
+            with self.hold_sync():
+                try:
+                    setattr(self, name, text)
+                except ValueError as error:
+                    problem = str(error)
+                self.answered = {**self.answered, name: [number, problem]}
 
 
 def _find(word: str, tokens: list[str], otherwise: int) -> int:

@@ -110,17 +110,37 @@ def test_a_page_of_its_own_shows_the_models_numbers(alone: Callable[[str], Page]
         and page.get_by_text("needs a running notebook").count() == 2
     )
     page.get_by_role("option", name="layer 1: + feed-forward").hover()
-    (_, one, updates), (_, other, _) = walk.streams
-    shown = details(page)
-    share = updates[10, 6].norm() / one[9, 6].norm()
-    between = torch.cosine_similarity(one[10, 6], other[10, 1], dim=0)
-    for number in (one[10, 6].norm(), other[10, 1].norm(), updates[10, 6].norm(), share, between):
-        assert f"{number:.2f}" in shown
+    (_, one, update), (_, other, other_update) = walk.streams
+    (x, y), (before, other_before) = (one[10, 6], other[10, 1]), (one[9, 6], other[9, 1])
+    (u, v), pair = (update[10, 6], other_update[10, 1]), torch.cosine_similarity
+    expected = {
+        "length": (x.norm(), y.norm()),
+        "cosine to its start": (pair(x, one[0, 6], 0), pair(y, other[0, 1], 0)),
+        "cosine to the step before": (pair(x, before, 0), pair(y, other_before, 0)),
+        "length of the update": (u.norm(), v.norm()),
+        "update / stream": (u.norm() / before.norm(), v.norm() / other_before.norm()),
+        "cosine of update to stream": (pair(u, before, 0), pair(v, other_before, 0)),
+        "cosine between the two": (pair(x, y, 0),),
+    }
+    rows = [row.split("\t") for row in page.locator("tbody tr").all_inner_texts()]
+    assert rows == [[name, *(f"{number:.2f}" for number in numbers)] for name, numbers in expected.items()]
     box = page.get_by_role("img", name="length at each step").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 20, box["y"] + box["height"] * 3.5 / 12)
     assert details(page).startswith("embeddings: LayerNorm")
     assert page.get_by_role("status").inner_text().startswith("embeddings: LayerNorm. “light” (6): length ")
+
+
+def test_the_steps_stay_where_they_are(alone: Callable[[str], Page], walk: EncoderWalk) -> None:
+    page = alone(walk.to_html())
+    options = page.get_by_role("listbox", name="steps").get_by_role("option")
+    places = set()
+    for t in range(12):
+        options.nth(t).hover()
+        box = options.nth(0).bounding_box()
+        assert box is not None
+        places.add((box["x"], box["y"], box["width"]))
+    assert len(places) == 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

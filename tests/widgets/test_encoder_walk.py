@@ -180,6 +180,11 @@ def test_a_new_text_is_walked_with_the_same_word(walk: EncoderWalk) -> None:
     assert repr(walk) == "[widget] Encoder walk: 2 layers; “a cat on the light !” and “light cat sat”"
     walk.text = "cat"
     assert walk.token == 2, "without the word, as near to the place as the text is long"
+    walk.text = "cat on light"
+    assert walk.token == 3, "the word is remembered while a text is being typed"
+    walk.token = 1
+    walk.text = "the light on cat"
+    assert walk.token == 4, "what was chosen last counts"
 
 
 def test_the_other_text_comes_and_goes(walk: EncoderWalk) -> None:
@@ -190,15 +195,19 @@ def test_the_other_text_comes_and_goes(walk: EncoderWalk) -> None:
 
 
 def test_what_is_typed_is_answered(walk: EncoderWalk) -> None:
-    walk.asked = [1, "other", "on the light"]
-    assert walk.other == "on the light" and walk.answered == [1, ""]
-    walk.asked = [2, "text", ""]
-    assert walk.text == TEXT and walk.answered == [
-        2,
-        "text is empty, expected at least one character; leave empty texts out",
-    ]
-    walk.asked = [3, "other", ""]
-    assert walk.other == "" and walk.answered == [3, ""]
+    walk.asked = {"other": [1, "on the light"]}
+    assert walk.other == "on the light" and walk.answered == {"other": [1, ""]}
+    walk.asked = {"other": [2, ""], "text": [1, ""]}
+    problem = "text is empty, expected at least one character; leave empty texts out"
+    assert (walk.text, walk.other) == (TEXT, "")
+    assert walk.answered == {"other": [2, ""], "text": [1, problem]}
+
+
+def test_a_question_is_answered_once(walk: EncoderWalk) -> None:
+    walk.asked = {"text": [1, "the cat"]}
+    walk.text = "the light"
+    walk.asked = {"text": [1, "the cat"], "other": [1, "cat"]}
+    assert (walk.text, walk.other) == ("the light", "cat")
 
 
 @pytest.mark.parametrize(
