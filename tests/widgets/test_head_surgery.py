@@ -178,7 +178,7 @@ def test_the_picture_tells_the_answer_and_every_effect() -> None:
     widget.off = [[0, 1]]
     image = widget.picture().figure.axes[0].images[0]
     np.testing.assert_allclose(image.get_array(), widget.effects)
-    assert image.norm.vmin == -image.norm.vmax
+    assert -image.norm.vmin == image.norm.vmax == pytest.approx(abs(widget.effects).max())
     layer, head = np.unravel_index(abs(widget.effects).argmax(), (2, 4))
     alt = widget.picture().alt
     assert f"most is {widget.effects[layer, head]:+.2f}, layer {layer}, head {head}." in alt
