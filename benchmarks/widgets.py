@@ -58,7 +58,7 @@ def press(selector: str) -> tuple[str, Act]:
 
 def slide(selector: str) -> tuple[str, Act]:
     """React to a slider that is moved by keys."""
-    return "input", lambda page, n: page.locator(selector).first.press(("ArrowRight", "ArrowLeft")[n % 2])
+    return "input", lambda page, n: page.locator(selector).first.press(("ArrowLeft", "ArrowRight")[n % 2])
 
 
 def chance_maps(layers: int = 12, heads: int = 12, size: int = 64) -> AttentionMaps:

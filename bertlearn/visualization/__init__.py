@@ -1,6 +1,6 @@
 """The course's figures, and views of attention that work offline."""
 
-from bertlearn.visualization.bertviz_views import View, head_view, model_view, neuron_view
+from bertlearn.visualization.bertviz_views import head_view, model_view, neuron_view
 from bertlearn.visualization.diagrams import plot_layers
 from bertlearn.visualization.figures import (
     PALETTE,
@@ -14,6 +14,7 @@ from bertlearn.visualization.figures import (
     plot_points,
 )
 from bertlearn.visualization.maps import AttentionMaps, attention_maps, read_attention
+from bertlearn.visualization.view import View
 
 __all__ = [
     "PALETTE",

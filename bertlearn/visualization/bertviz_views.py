@@ -8,7 +8,6 @@ neither the notebook nor the network. Where no script may run, a picture takes i
 
 from __future__ import annotations
 
-import gzip
 import html
 import json
 from base64 import b64encode
@@ -21,6 +20,7 @@ import numpy as np
 
 from bertlearn.visualization.figures import Picture, plot_attention, plot_heads, shortened
 from bertlearn.visualization.maps import AttentionMaps, Floats
+from bertlearn.visualization.view import View
 
 MAX_HEIGHT = 2400  # pixels; a higher view scrolls
 MAX_LINES = 400_000  # of the model view, which draws every weight of every head
@@ -72,52 +72,6 @@ _PAGE = (
     '<body><div id="view">%s<div id="vis"></div></div>'
     '<script>"use strict"; const told = %s;%s</script></body></html>'
 )
-# A page is packed, to a third. It keeps this script's global names, so there are none.
-_UNPACK = (
-    '<!doctype html><meta charset="utf-8"><script>'
-    '{const bytes = Uint8Array.from(atob("%s"), c => c.charCodeAt(0));'
-    'new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text()'
-    ".then(page => {document.open(); document.write(page); document.close();});}</script>"
-)
-
-
-class View:
-    """A page that a notebook shows in a sandboxed iframe, over a picture for where no script may run."""
-
-    def __init__(
-        self, page: str, title: str, height: int, picture: bytes, width: int = 0, background: str = "white"
-    ) -> None:
-        """Take a page and a PNG.
-
-        Args:
-            page: HTML that needs nothing from elsewhere.
-            title: what it shows; the picture's alt text.
-            height: of the page in pixels.
-            picture: PNG bytes.
-            width: of the page in pixels, if it shrinks as a whole where there is less room; 0 if it does not.
-            background: the page's color.
-        """
-        self.page, self.title, self.height, self.picture = page, title, height, picture
-        self.width, self.background = width, background
-
-    def __repr__(self) -> str:
-        """Return what it shows; the same at each run."""
-        return f"[view] {self.title}"
-
-    def _repr_html_(self) -> str:
-        """Return the iframe, which covers the picture: whoever takes out the iframe leaves the picture."""
-        title = html.escape(self.title)
-        picture = f"data:image/png;base64,{b64encode(self.picture).decode()}"
-        frame = html.escape(_UNPACK % b64encode(gzip.compress(self.page.encode(), mtime=0)).decode())
-        size = f"height:{self.height}px"
-        if self.width:
-            size = f"max-width:{self.width}px;aspect-ratio:{self.width}/{self.height};min-height:0"
-        return (
-            f'<div class="bl-view" style="position:relative;{size}">'
-            f'<img alt="{title}" src="{picture}" style="max-width:100%;max-height:100%">'
-            f'<iframe sandbox="allow-scripts" title="{title}" srcdoc="{frame}" style="position:absolute;'
-            f'top:0;left:0;width:100%;height:100%;border:0;background:{self.background}"></iframe></div>'
-        )
 
 
 def head_view(maps: AttentionMaps, layer: int = 0, heads: list[int] | None = None) -> View:
@@ -217,7 +171,7 @@ def _view(
     text = json.dumps(told).replace("<", "\\u003c")  # it stands in strings alone, and none may end the script
     margin = 0 if kind == "model" else 40  # of a token longer than bertviz's boxes
     page = _PAGE % (html.escape(title), *colors, margin, colors[1], _choices(kind, maps), text, _DRAW)
-    return View(page, title, round(min(size[1], MAX_HEIGHT)), picture.png(), size[0], colors[0])
+    return View(page, title, round(min(size[1], MAX_HEIGHT)), picture.png(), size[0])
 
 
 def _packed(array: Floats) -> tuple[bytes, dict[str, Any]]:

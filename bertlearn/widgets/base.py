@@ -29,6 +29,7 @@ _STILL = (
     f'<div class="bl-still"><style>{_CHILD}:has(.bl-still:not([hidden])) + {_CHILD}:not(:has(.bl)), '
     f"{_CHILD}:has(.bl-still):has(+ {_CHILD} .bl) {{display: none}}</style>%s</div>"
 )
+_PATIENCE = 500  # milliseconds for the living widget to come and hide the still, whose page then never runs
 _EXPORT = "\nexport default { render };\n"  # the end of every module; a page of its own needs none
 _PAGE = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>%s</title>'
@@ -75,9 +76,42 @@ class Widget(anywidget.AnyWidget):
 
     def _publish_still(self, update: bool = False) -> None:
         """Show what a notebook keeps, or put it in the place of the one that was shown before."""
-        still = View(self.to_html(), self.description, self.height, self.picture().png())
+        still = View(self.to_html(), self.description, self.height, self.picture().png(), patience=_PATIENCE)
         data = {"text/plain": repr(self), "text/html": _STILL % still._repr_html_()}
         publish_display_data(data, transient={"display_id": self.model_id}, update=update)
+
+
+class AskedWidget(Widget):
+    """A widget whose page has text fields: what is typed there are questions, answered by setting traits.
+
+    A question is answered once, in one message with all that follows from it. What cannot be read changes
+    nothing, and the answer says why.
+    """
+
+    asked: Any = traitlets.Dict().tag(sync=True)  # by field: number of the question, values by trait
+    answered: Any = traitlets.Dict().tag(sync=True)  # by field: number of the question, what is wrong with it
+
+    @traitlets.observe("asked")
+    def _answer(self, change: Any) -> None:
+        for field, (number, values) in change["new"].items():
+            if self.answered.get(field, [0])[0] != number:
+                with self.hold_sync():
+                    problem = self._take(values)
+                    self.answered = {**self.answered, field: [number, problem]}
+
+    def _forgive(self, field: str) -> None:
+        """Say no more what was wrong with a text that no longer stands in the field."""
+        if field in self.answered:
+            self.answered = {**self.answered, field: [self.answered[field][0], ""]}
+
+    def _take(self, values: dict[str, Any]) -> str:
+        """Set traits, and return what is wrong with one of them."""
+        try:
+            for name, value in values.items():
+                setattr(self, name, value)
+        except ValueError as error:
+            return str(error)
+        return ""
 
 
 def check_choice(name: str, value: int, count: int) -> int:

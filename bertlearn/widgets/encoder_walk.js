@@ -1,7 +1,6 @@
 // Encoder walk. The numbers of every step and token lie here; the kernel is asked only to read a typed text.
 
 const COSINE = 32767, GROUP = 4, WIDTH = 108, EDGE = 8; // GROUP steps have a heading; WIDTH and EDGE of a chart in pixels
-const PAUSE = 120; // milliseconds without a key before the kernel is asked
 const MARKS = ["●", "■"], TEXTS = ["text", "other"], TOKENS = ["token", "other_token"];
 const ALL = ["walks", "between", "step", ...TOKENS];
 const FORMULAS = {
@@ -53,25 +52,9 @@ const named = walk => `“${shown(walk.tokens[walk.i])}” (${walk.i})`;
 
 /** A line to type a text in, and its tokens to choose from. */
 function sentence(view, state, n) {
-  const note = h("span", { class: "ew-note bl-quiet", id: newId(), "aria-live": "polite" });
-  const name = TEXTS[n], [asked, answered] = ["asked", "answered"].map(trait => () => view.get(trait)[name] ?? [0, ""]);
-  let timer = null;
-  const waits = () => timer !== null || asked()[0] !== answered()[0];
-  const ask = () => {
-    timer = null;
-    view.set({ asked: { ...view.get("asked"), [name]: [asked()[0] + 1, input.value] } });
-  };
-  const input = h("input", { type: "text", spellcheck: "false", dir: "auto", disabled: view.alone, "aria-describedby": note.id,
-    placeholder: n ? "type a second text to compare" : "", input: () => {
-      clearTimeout(timer);
-      timer = setTimeout(ask, PAUSE);
-      note.textContent = "reading …";
-    } });
+  const input = h("input", { type: "text", spellcheck: "false", dir: "auto", placeholder: n ? "type a second text to compare" : "" });
+  const name = TEXTS[n], { note, waits } = question(view, name, [input], text => ({ [name]: text }));
   view.watch([name], () => { if (!waits()) input.value = view.get(name); });
-  view.watch(["answered"], () => {
-    if (view.alone) note.textContent = "typing needs a running notebook";
-    else if (!waits()) note.textContent = answered()[1];
-  });
   const place = h("div", { class: "ew-tokens" });
   const label = n ? "token of the second text" : "token to follow";
   let drawn, tokens;

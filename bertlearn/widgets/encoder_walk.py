@@ -15,14 +15,14 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from bertlearn.tokenization import WordPieceTokenizer
 from bertlearn.visualization import PALETTE, Picture, new_figure
-from bertlearn.widgets.base import Widget, check_choice
+from bertlearn.widgets.base import AskedWidget, check_choice
 from bertlearn.widgets.stream import Stream, find_encoder, read_stream, step_names
 
 NEAREST = 6  # words shown at each step
 COSINE = 32767  # a cosine travels as a whole number of two bytes
 
 
-class EncoderWalk(Widget):
+class EncoderWalk(AskedWidget):
     """Walk with a token's vector through the model: word, position, segment, then both halves of every layer.
 
     `text` and `other` are the texts, `other` "" if there is one only; `token` and `other_token` are places
@@ -41,8 +41,6 @@ class EncoderWalk(Widget):
     walks: Any = traitlets.List().tag(sync=True)  # what `_walk` makes of each text
     between = traitlets.Bytes().tag(sync=True)  # cosines (T, S, S of the other text)
     chance = traitlets.Float().tag(sync=True)  # the cosine at which a random direction finds a word
-    asked: Any = traitlets.Dict().tag(sync=True)  # "text" and "other": number of the question, what was typed
-    answered: Any = traitlets.Dict().tag(sync=True)  # both: number of the question, what is wrong with it
 
     def __init__(
         self,
@@ -133,26 +131,13 @@ class EncoderWalk(Widget):
                 setattr(self, name, _find(word, tokens, getattr(self, name)))
                 self._word = word
             self.walks = [self._walk(text) for text in texts]
+            self._forgive(change["name"])
             self.between = _between(*self.streams) if self.other else b""
             self.description = f"Encoder walk: {len(self.steps) // 4 - 1} layers; {names}"
 
     @traitlets.observe("token")
     def _choose(self, change: Any) -> None:
         self._word = self.streams[0].tokens[change["new"]]
-
-    @traitlets.observe("asked")
-    def _answer(self, change: Any) -> None:
-        """Read what was typed, or say what is wrong with it."""
-        for name, (number, text) in change["new"].items():
-            if self.answered.get(name, [0])[0] == number:
-                continue
-            problem = ""
-            with self.hold_sync():
-                try:
-                    setattr(self, name, text)
-                except ValueError as error:
-                    problem = str(error)
-                self.answered = {**self.answered, name: [number, problem]}
 
 
 def _find(word: str, tokens: list[str], otherwise: int) -> int:

@@ -1,8 +1,7 @@
-// Head surgery. The kernel runs the model: `typed`, `off` and `cut` are questions to it, `reading` and `outcome` its
+// Head surgery. The kernel runs the model: a text, `off` and `cut` are questions to it, `reading` and `outcome` its
 // answers. What one head alone does comes with the reading, so that all heads can be explored without asking.
 
 const STEPS = 65535;
-const NEEDS = "needs a running notebook";
 
 const signed = (x, digits = 2) => (Number(x.toFixed(digits)) < 0 ? "−" : "+") + fixed(Math.abs(x), digits);
 const minus = x => fixed(x, 2).replace("-", "−");
@@ -19,22 +18,29 @@ function logOdds(logits, label) {
   return logits[label] - max - Math.log(others.reduce((sum, x) => sum + Math.exp(x - max), 0));
 }
 
-/** Questions to the kernel: what was asked, since when, and how long the last answer took. */
+/** Questions to the kernel: since when it is busy, and how long the last answer took. */
 function kernel(view) {
   const asked = { at: 0, took: null };
+  const field = h("input", { type: "text", dir: "auto", class: "hs-text", spellcheck: "false", keydown: event => { if (event.key === "Enter") read(); } });
+  const text = question(view, "text", [field], text => ({ text }), false);
+  const begin = () => { if (waits()) asked.at = performance.now(); };
   const waits = () => {
-    const [reading, outcome] = [view.get("reading"), view.get("outcome")];
-    const waiting = (view.get("typed") !== reading.text && !view.get("fault")) || !same([view.get("off"), view.get("cut")], [outcome.off, outcome.cut]);
+    const { off, cut } = view.get("outcome"), waiting = text.waits() || !same([view.get("off"), view.get("cut")], [off, cut]);
     if (asked.at && !waiting) [asked.took, asked.at] = [performance.now() - asked.at, 0];
     view.root.setAttribute("aria-busy", waiting);
     return waiting;
   };
+  const read = () => {
+    text.ask();
+    begin();
+  };
+  view.watch(["text"], () => { if (document.activeElement !== field) field.value = view.get("text"); });
   return {
-    asked, waits,
-    ask(question) {
+    asked, waits, field, read, note: text.note, problem: text.problem,
+    ask(values) {
       if (view.alone) return;
-      view.set(question);
-      if (waits()) asked.at = performance.now();
+      view.set(values);
+      begin();
     },
   };
 }
@@ -44,14 +50,10 @@ function effect(view) {
 }
 
 /** The sentence, and what is undone. */
-function controls(view, { ask }) {
-  const read = () => ask({ typed: field.value });
-  const field = h("input", { type: "text", dir: "auto", class: "hs-text", disabled: view.alone, spellcheck: "false", keydown: event => { if (event.key === "Enter") read(); } });
-  view.watch(["typed", "reading"], () => { if (document.activeElement !== field) field.value = view.get("typed"); });
+function controls(view, { ask, field, read, note }) {
   const reset = button("Heal all", () => ask({ off: [], cut: [] }));
   view.watch(["off", "cut"], () => { reset.disabled = view.alone || view.get("off").length + view.get("cut").length === 0; });
-  return h("div", { class: "bl-bar" }, labeled("Sentence", field), button("Read", read, { disabled: view.alone }), reset,
-    view.alone ? h("span", { class: "bl-quiet" }, `Another sentence, heads off and edges cut: ${NEEDS}.`) : null);
+  return h("div", { class: "bl-bar" }, labeled("Sentence", field), button("Read", read, { disabled: view.alone }), reset, note);
 }
 
 /** Probabilities of the labels: the whole model's, and what is left of it. */
@@ -239,13 +241,13 @@ function draw(view) {
   const tell = () => {
     if (asking.waits()) return view.say("The model is computing …");
     const names = view.get("labels"), p = softmax(view.get("outcome").logits), best = p.indexOf(Math.max(...p));
-    const fault = view.get("fault") && `Cannot read it: ${view.get("fault")}. `;
+    const fault = asking.problem() && `Cannot read it: ${asking.problem()}. `;
     const took = asking.asked.took === null ? "" : `, answered in ${asking.asked.took.toFixed(0)} ms`;
-    const alone = view.alone ? ` Switching off and cutting ${NEEDS}.` : "";
+    const alone = view.alone ? " Switching off and cutting needs a running notebook." : "";
     view.say(`${fault}The model says ${shown(names[best])}, ${fixed(p[best], 2)}${took}. Without ${place(view.get("layer"), view.get("head"))} alone `
       + `the log-odds change by ${signed(effect(view))}. There ${edge}.${alone}`);
   };
   view.root.append(controls(view, asking), h("div", { class: "hs-answer" }, probabilities(view), gauge(view)), cuts(view, asking),
     h("div", { class: "hs-parts" }, headGrid(view, asking), words(view), edgeMap(view, asking, text => { edge = text; tell(); })));
-  view.watch(["fault", "typed", "off", "cut", "reading", "outcome", "layer", "head"], tell);
+  view.watch(["asked", "answered", "off", "cut", "reading", "outcome", "layer", "head"], tell);
 }

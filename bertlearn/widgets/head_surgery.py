@@ -1,6 +1,6 @@
 """Head surgery: heads and edges of a classifier are cut on one sentence, and its answer moves (chapter 6).
 
-The page asks by `typed`, `off` and `cut`; the kernel runs the model, and answers by `reading` and `outcome`.
+The page asks for a text, `off` and `cut`; the kernel runs the model, and answers by `reading` and `outcome`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bertlearn.finetuning import BertForSequenceClassification, evaluation_mode
 from bertlearn.spans import text_pieces
 from bertlearn.tokenization import Encoding, WordPieceTokenizer
 from bertlearn.visualization import Picture, plot_matrix
-from bertlearn.widgets.base import Widget, check_choice
+from bertlearn.widgets.base import AskedWidget, check_choice
 
 MAX_TOKENS = 64
 STEPS = 65535  # an attention weight travels as a whole number of two bytes
@@ -26,7 +26,7 @@ STEPS = 65535  # an attention weight travels as a whole number of two bytes
 Floats = NDArray[np.float64]
 
 
-class HeadSurgery(Widget):
+class HeadSurgery(AskedWidget):
     """Cut heads and edges of a classifier on one sentence, and see its answer move.
 
     `text`, `layer` and `head` can be read and set; so can `off`, a list of [layer, head], and `cut`, a list
@@ -45,8 +45,6 @@ class HeadSurgery(Widget):
     head = traitlets.Int().tag(sync=True)
     off = traitlets.List(traitlets.List(traitlets.Int())).tag(sync=True)
     cut = traitlets.List(traitlets.List(traitlets.Int())).tag(sync=True)
-    typed = traitlets.Unicode().tag(sync=True)  # a text that the page asks for
-    fault = traitlets.Unicode().tag(sync=True)  # why it cannot be read
     reading = traitlets.Dict().tag(sync=True)  # of the whole model: text, tokens, logits, scores, effects
     outcome = traitlets.Dict().tag(sync=True)  # of what is left: off, cut, logits, weights as bytes
 
@@ -151,20 +149,14 @@ class HeadSurgery(Widget):
                 raise ValueError(f"token {query} in layer {layer}, head {head} has no edge left; leave one")
         return [list(place) for place in found]
 
-    @traitlets.observe("typed")
-    def _ask(self, _: Any) -> None:
-        try:
-            self.text, self.fault = self.typed, ""
-        except ValueError as error:
-            self.fault = str(error)
-
     @traitlets.observe("text")
     def _read(self, _: Any) -> None:
         with self.hold_sync():  # the page gets the tokens and their weights together
             layers, heads = self.shape
             self.description = f"Head surgery: {layers} layers, {heads} heads; {_short(self.text)}"
             self.reading = self._look()
-            self.typed, self.cut = self.text, []
+            self._forgive("text")
+            self.cut = []
             self._operate(None)
 
     @traitlets.observe("off", "cut")

@@ -133,6 +133,46 @@ function tokenList(tokens, label, pick, { horizontal = false, hover = true } = {
   return { list, items, choose };
 }
 
+// ── what is typed ──
+
+const PAUSE = 120; // milliseconds without a key before the kernel is asked
+
+/**
+ * Fields whose text the kernel reads, as the question of this name. `read(…texts)` gives the traits to set.
+ * It is asked when typing pauses, or by ask() alone if `typing` is false. Returns a note that says how it
+ * stands, ask(), waits(), and problem(): what is wrong with the last text, if anything.
+ */
+function question(view, name, fields, read, typing = true) {
+  const note = h("span", { class: "bl-note", id: newId(), "aria-live": "polite" });
+  let timer = null;
+  const number = () => view.get("asked")[name]?.[0] ?? 0, answer = () => view.get("answered")[name] ?? [0, ""];
+  const waits = () => timer !== null || number() !== answer()[0];
+  const problem = () => (waits() ? "" : answer()[1]);
+  const tell = () => {
+    note.textContent = view.alone ? "typing needs a running notebook" : waits() ? "reading …" : problem() && `⚠ ${problem()}`;
+    note.classList.toggle("bl-problem", problem() !== "");
+    for (const field of fields) field.setAttribute("aria-invalid", problem() !== "");
+  };
+  const ask = () => {
+    clearTimeout(timer);
+    timer = null;
+    const values = read(...fields.map(field => field.value.toWellFormed())); // half an emoji is no character
+    view.set({ asked: { ...view.get("asked"), [name]: [number() + 1, values] } });
+  };
+  const soon = () => {
+    clearTimeout(timer);
+    timer = setTimeout(ask, PAUSE);
+    tell();
+  };
+  for (const field of fields) {
+    field.disabled = view.alone;
+    field.setAttribute("aria-describedby", note.id);
+    if (typing) field.addEventListener("input", soon);
+  }
+  view.watch(["asked", "answered"], tell);
+  return { note, ask, waits, problem };
+}
+
 // ── colors ──
 
 /** Return 256 colors, from the page's background to the ink of the theme, as ABGR numbers for an ImageData. */

@@ -3,34 +3,20 @@
 const SCALE = 65535, PACE = 1200; // ms a rung while it plays
 const count = n => n.toLocaleString("en-US");
 
-/** The text and its right words. A question goes out when typing pauses; older answers change no newer text. */
-function question(view) {
-  const text = h("input", { type: "text", class: "tm-text", spellcheck: "false", autocomplete: "off", disabled: view.alone });
-  const right = h("input", { type: "text", class: "tm-right", spellcheck: "false", autocomplete: "off", disabled: view.alone });
-  const note = h("span", { class: "tm-note", id: newId() });
-  const words = () => right.value.split(/\s+/).filter(word => word);
-  let timer = null;
-  const ask = () => {
-    timer = null;
-    view.set({ asked: { number: (view.get("asked").number ?? 0) + 1, text: text.value, answers: words() } });
-  };
-  const soon = () => { clearTimeout(timer); timer = setTimeout(ask, 120); state(); };
-  const asking = () => timer !== null || (view.get("asked").number ?? 0) > view.get("answered");
-  const state = () => {
-    const problem = asking() ? "" : view.get("problem");
-    note.textContent = view.alone ? "needs a running notebook" : asking() ? "asking the kernel…" : problem && `⚠ ${problem}`;
-    note.classList.toggle("tm-problem", problem !== "");
-  };
-  text.addEventListener("input", () => { right.value = ""; soon(); });
-  right.addEventListener("input", soon);
-  for (const input of [text, right]) input.setAttribute("aria-describedby", note.id);
+/** The text and its right words; older answers change no newer text. */
+function ask(view) {
+  const text = h("input", { type: "text", class: "tm-text", spellcheck: "false", autocomplete: "off", dir: "auto" });
+  const right = h("input", { type: "text", class: "tm-right", spellcheck: "false", autocomplete: "off", dir: "auto" });
+  const words = typed => typed.split(/\s+/).filter(word => word);
+  text.addEventListener("input", () => { right.value = ""; });
+  const { note, waits, problem } = question(view, "text", [text, right], (text, right) => ({ text, answers: words(right) }));
   view.watch(["text", "answers"], () => {
-    if (asking()) return;
+    if (waits()) return;
     text.value = view.get("text");
-    if (words().join(" ") !== view.get("answers").join(" ")) right.value = view.get("answers").join(" ");
+    if (words(right.value).join(" ") !== view.get("answers").join(" ")) right.value = view.get("answers").join(" ");
   });
-  view.watch(["asked", "answered", "problem"], state);
-  return h("div", { class: "bl-bar tm-question" }, labeled("Text with [MASK]", text), labeled("Right word, if known", right), note);
+  const bar = h("div", { class: "bl-bar tm-question" }, labeled("Text with [MASK]", text), labeled("Right word, if known", right), note);
+  return { bar, problem };
 }
 
 /** The text itself, each [MASK] with its best guess in it; radio buttons choose one. */
@@ -214,8 +200,8 @@ function tell(view, at) {
 
 function draw(view) {
   const steps = view.get("steps"), at = reader(view, steps);
-  view.root.append(question(view), timeline(view, at, steps), sentence(view, at),
+  const { bar, problem } = ask(view);
+  view.root.append(bar, timeline(view, at, steps), sentence(view, at),
     h("div", { class: "tm-parts" }, guesses(view, at, steps), lossCurve(view, at, steps), attention(view, at)));
-  view.watch(["seen", "ranks", "step", "place", "layer", "head"], () => view.say(tell(view, at)));
-  view.watch(["problem"], () => view.say(view.get("problem") || tell(view, at)));
+  view.watch(["seen", "ranks", "step", "place", "layer", "head", "answered"], () => view.say(problem() || tell(view, at)));
 }

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bertlearn.tokenization import WordPieceTokenizer
 from bertlearn.visualization import Picture, plot_matrix
-from bertlearn.widgets.base import Widget, check_choice
+from bertlearn.widgets.base import AskedWidget, check_choice
 
 if TYPE_CHECKING:
     from bertlearn.history import Record
@@ -30,7 +30,7 @@ class Look(NamedTuple):
     weights: Tensor  # floats (L, A, S, S)
 
 
-class TimeMachine(Widget):
+class TimeMachine(AskedWidget):
     """Move through a pretraining: what each rung guesses for a text's [MASK]s, and where its heads look.
 
     `step` is one of the rungs' steps, `place` says which [MASK], `layer` and `head` which head; `text` and
@@ -53,10 +53,6 @@ class TimeMachine(Widget):
     ranks: traitlets.List[Any] = traitlets.List().tag(
         sync=True
     )  # by rung and [MASK]: rank and probability of the answer
-
-    asked = traitlets.Dict().tag(sync=True)  # from the page: number, text, answers
-    answered = traitlets.Int().tag(sync=True)  # the number of the question answered last
-    problem = traitlets.Unicode().tag(sync=True)  # why it could not be answered
 
     def __init__(
         self,
@@ -173,7 +169,8 @@ class TimeMachine(Widget):
                 "guesses": [self._guesses(look.probs) for look in self._looks],
                 "weights": (weights.clamp(0, 1) * SCALE).round().numpy().astype("<u2").tobytes(),
             }
-            self.answers, self.place, self.problem = [], 0, ""  # those were of the text before
+            self._forgive("text")
+            self.answers, self.place = [], 0  # those were of the text before
             self.description = f"Time machine: {len(self.rungs)} rungs; {_short(self.text)}"
 
     def _guesses(self, probs: Tensor) -> list[list[tuple[str, float]]]:
@@ -188,17 +185,6 @@ class TimeMachine(Widget):
     def _rank(self, change: Any) -> None:
         ids = [_find_piece(answer, self._tokenizer) if answer else None for answer in self.answers]
         self.ranks = [[_rank_of(p, i) for p, i in zip(look.probs, ids, strict=False)] for look in self._looks]
-
-    @traitlets.observe("asked")
-    def _answer(self, change: Any) -> None:
-        """Answer a question of the page; where that fails say why, and keep what is shown."""
-        question = change["new"]
-        with self.hold_sync():
-            try:
-                self.text, self.answers, self.problem = question["text"], question["answers"], ""
-            except ValueError as error:
-                self.problem = str(error)
-            self.answered = question["number"]
 
 
 @torch.no_grad()

@@ -1,7 +1,6 @@
 // Tokenizer explorer. The kernel cuts the text; choosing words, pointing and stepping happen here.
 // Places are counted in characters, as Python counts them. JavaScript counts 🎬 as two: so texts are lists here.
 
-const PAUSE = 120; // milliseconds between two texts that are sent while someone types
 const BEAT = 500; // milliseconds between two steps that are played
 const ROUNDS = 8; // pieces whose candidates are listed
 const KINDS = { case: "lower case", accent: "accent dropped", "taken apart": "taken apart", apart: "blanks around it", blank: "plain blank", dropped: "gone" };
@@ -126,32 +125,11 @@ const kindOf = word => (word.unknown ? "tx-unknown" : word.special ? "tx-frame" 
 
 // ── from the text to the pieces ──
 
-/** The text box. It asks the kernel while someone types, but not oftener than the pause allows, nor for too long a text. */
+/** The text box, and how the question stands. */
 function textBox(view) {
-  const limit = view.get("limit");
-  let sent = null, timer = 0, last = -PAUSE;
-  const note = h("p", { id: newId(), class: "tx-note", role: "status" });
-  const length = () => [...box.value].length;
-  const tell = late => {
-    const long = length() > limit, waits = view.get("answer").text !== view.get("text");
-    box.setAttribute("aria-invalid", long);
-    note.textContent = view.alone ? "Typing needs a running notebook; the rest works here."
-      : long ? `${length()} characters; at most ${limit} can be cut here. Below is the text as it was before.`
-      : waits && late === true ? "Waiting for the kernel …" : "";
-  };
-  const send = () => {
-    last = performance.now();
-    sent = box.value.replace(/\p{Cs}/gu, "\ufffd"); // half an emoji is no character
-    view.set({ text: sent });
-    setTimeout(tell, 500, true);
-  };
-  const box = h("textarea", { rows: 2, spellcheck: "false", dir: "auto", readonly: view.alone, "aria-describedby": note.id, input: () => {
-    clearTimeout(timer);
-    tell();
-    if (length() <= limit) timer = setTimeout(send, Math.max(0, last + PAUSE - performance.now()));
-  } });
-  view.watch(["text"], () => { if (view.get("text") !== sent) box.value = sent = view.get("text"); });
-  view.watch(["answer", "text"], tell);
+  const box = h("textarea", { rows: 2, spellcheck: "false", dir: "auto" });
+  const { note, waits } = question(view, "text", [box], text => ({ text }));
+  view.watch(["text"], () => { if (!waits()) box.value = view.get("text"); });
   return h("div", { class: "tx-ask" }, labeled("Text", box), note);
 }
 
@@ -259,7 +237,7 @@ function stepper(view, set, last) {
     play.textContent = "❚❚ Pause";
     timer = setInterval(() => (view.root.isConnected && view.get("step") < last() ? by(1) : stop()), BEAT);
   });
-  const read = h("output", { class: "bl-number" });
+  const read = h("span", { class: "bl-number", "aria-hidden": "true" });
   const slide = h("input", { type: "range", min: 0, step: 1, input: () => set(Number(slide.value)) });
   const back = button("Back", () => by(-1)), next = button("Next", () => by(1));
   const keys = { ArrowRight: () => by(1), ArrowLeft: () => by(-1), Home: () => set(0), End: () => set(last()) };
@@ -273,6 +251,7 @@ function stepper(view, set, last) {
     slide.max = last();
     slide.value = step;
     read.textContent = `${step} of ${last()}`;
+    slide.setAttribute("aria-valuetext", read.textContent);
     back.setAttribute("aria-disabled", step === 0);
     next.setAttribute("aria-disabled", step === last());
   };

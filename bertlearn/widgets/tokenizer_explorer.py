@@ -25,7 +25,7 @@ from bertlearn.tokenization import (
     strip_accents,
 )
 from bertlearn.visualization import Picture
-from bertlearn.widgets.base import Widget, check_choice
+from bertlearn.widgets.base import AskedWidget, check_choice
 from bertlearn.widgets.tokenizer_picture import Cut, draw_cuts, shorten
 from bertlearn.wordpiece_training import SPECIAL_TOKENS
 
@@ -44,7 +44,7 @@ class Lookup(NamedTuple):
     id: int | None  # None: not in the vocabulary
 
 
-class TokenizerExplorer(Widget):
+class TokenizerExplorer(AskedWidget):
     """Explore how a tokenizer, or two side by side, cut a text that can be typed.
 
     `text`, `word` (the chosen one, counted from 0) and `step` (how many candidates of its longest-match
@@ -58,7 +58,6 @@ class TokenizerExplorer(Widget):
     word = traitlets.Int().tag(sync=True)
     step = traitlets.Int().tag(sync=True)
     answer: Any = traitlets.Dict().tag(sync=True)  # a text, and for each tokenizer its words and pieces
-    limit = traitlets.Int(LIMIT, read_only=True).tag(sync=True)
 
     def __init__(
         self,
@@ -146,6 +145,7 @@ class TokenizerExplorer(Widget):
         with self.hold_sync():  # one message
             found = self._read(self.text)
             self.answer, self.description = found["answer"], found["description"]
+            self._forgive("text")
             self.word = min(self.word, max(0, len(self.answer["panels"][0]["words"]) - 1))
             after = self._chosen()
             if not before or not after or before["text"] != after["text"]:

@@ -41,6 +41,20 @@ def test_all_are_painted_and_their_stills_make_room(lab: Lab, app: str) -> None:
     assert [each.evaluate("e => e.outerHTML") for each in stolen.all()] == []
 
 
+def test_the_stills_page_does_not_run_behind_the_widget(lab: Lab) -> None:
+    notebook = lab.open(["from bertlearn.widgets import SoftLookup\n\nSoftLookup()"])
+    assert notebook.run_all() == []
+    page = notebook.page
+    page.locator(".bl[data-theme]").wait_for()
+    page.wait_for_timeout(1500)
+    (frame,) = [frame for frame in page.frames if frame.parent_frame]
+    assert frame.locator(".bl").count() == 0
+    page.evaluate(
+        "document.querySelector('.bl').remove(); document.querySelector('.bl-still').hidden = false"
+    )
+    frame.locator(".bl[data-theme]").wait_for()
+
+
 def test_all_can_be_used_in_both_themes(lab: Lab) -> None:
     notebook = lab.open(CELLS)
     assert notebook.run_all() == []
@@ -58,9 +72,10 @@ def test_reopened_without_a_kernel_they_can_still_be_explored(lab: Lab) -> None:
     notebook.save()
     notebook.reopen(kernel=False)
     page = notebook.page
-    frames = page.locator(".bl-still iframe")
-    assert frames.count() == len(NAMES)
+    page.locator(".bl-still iframe").nth(len(NAMES) - 1).wait_for()
+    assert page.locator(".bl-still iframe").count() == len(NAMES)
     for number in range(len(NAMES)):
+        page.locator(".bl-still iframe").nth(number).scroll_into_view_if_needed()
         frame = page.frame_locator(".bl-still iframe").nth(number)
         frame.locator(".bl[data-theme]").wait_for()
         assert frame.locator(".bl-say").inner_text().strip()
@@ -73,7 +88,7 @@ def test_somebody_elses_notebook_shows_pictures_alone(lab: Lab) -> None:
     notebook.save()
     notebook.reopen(kernel=False, trusted=False)
     page = notebook.page
-    page.locator(".jp-OutputArea img").first.wait_for()
+    page.locator(".jp-OutputArea img").nth(len(NAMES) - 1).wait_for()
     alts = [picture.get_attribute("alt") for picture in page.locator(".jp-OutputArea img").all()]
     assert len(alts) == len(NAMES) and all(alts)
     assert page.locator(".jp-OutputArea iframe").count() == 0
@@ -89,6 +104,7 @@ def test_a_converted_notebook_stays_interactive(lab: Lab, alone: Callable[[str],
     html, _ = HTMLExporter(template_name="basic").from_notebook_node(saved)
     page = alone(f"<!doctype html><title>notebook</title><body>{html}")
     for number in range(len(NAMES)):
+        page.locator(".bl-still iframe").nth(number).scroll_into_view_if_needed()
         page.frame_locator(".bl-still iframe").nth(number).locator(".bl[data-theme]").wait_for()
 
 

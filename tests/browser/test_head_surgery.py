@@ -105,7 +105,7 @@ def test_heads_edges_and_sentences_by_keyboard(lab: Lab) -> None:
     assert page.locator(".hs-words tbody th").all_inner_texts() == notebook.value("w.tokens[1:-1]")
     field.fill("film " * 70)
     page.keyboard.press("Enter")
-    notebook.expect("w.fault", "the text has 72 tokens; shorten it to 64 at most")
+    notebook.expect("w.answered['text'][1]", "the text has 72 tokens; shorten it to 64 at most")
     assert said(page).startswith("Cannot read it: the text has 72 tokens")
     notebook.value("setattr(w, 'text', 'bad')")
     page.wait_for_function("document.querySelector('.hs-words tbody').rows.length === 1")
@@ -155,7 +155,7 @@ def test_parts_of_an_answer_may_come_in_any_order(alone: Callable[[str], Page], 
             outcome.weights = new DataView(Uint8Array.from(outcome.weights).buffer);
             for (const [name, value] of [...parts, ["outcome", outcome]]) window.model.set(name, value);
         }""",
-        [[("cut", other.cut), ("typed", "good"), ("reading", other.reading)][::order], outcome],
+        [[("cut", other.cut), ("text", "good"), ("reading", other.reading)][::order], outcome],
     )
     name = page.locator(".hs-cell").get_attribute("aria-label")
     assert name and name.startswith("“[SEP]” (2) looks at “good” (1)")

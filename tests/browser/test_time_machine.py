@@ -146,24 +146,18 @@ def test_a_late_answer_overwrites_nothing_newer(alone: Callable[[str], Page], ht
         text = page.get_by_label("Text with [MASK]")
         text.fill("he said [MASK]")
         page.clock.run_for(200)
-        assert page.evaluate("kernel.get('asked').number") == 1
+        assert page.evaluate("kernel.get('asked').text[0]") == 1
         assert page.get_by_label("Right word").input_value() == ""
-        assert page.get_by_text("asking the kernel…").is_visible()
+        assert page.get_by_text("reading …").is_visible()
         text.fill("he said unto [MASK]")
         page.clock.run_for(200)
-        assert page.evaluate("kernel.get('asked')") == {
-            "number": 2,
-            "text": "he said unto [MASK]",
-            "answers": [],
-        }
-        page.evaluate("kernel.set('text', 'he said [MASK]'); kernel.set('answered', 1)")
-        assert (
-            text.input_value() == "he said unto [MASK]"
-            and page.get_by_text("asking the kernel…").is_visible()
-        )
-        page.evaluate("kernel.set('problem', 'no such word'); kernel.set('answered', 2)")
-        assert page.locator(".tm-note").text_content() == "⚠ no such word" == "⚠ " + status(page)
-        page.evaluate("kernel.set('problem', '')")  # the text before, typed again
+        values = {"text": "he said unto [MASK]", "answers": []}
+        assert page.evaluate("kernel.get('asked')") == {"text": [2, values]}
+        page.evaluate("kernel.set('text', 'he said [MASK]'); kernel.set('answered', {text: [1, '']})")
+        assert text.input_value() == "he said unto [MASK]" and page.get_by_text("reading …").is_visible()
+        page.evaluate("kernel.set('answered', {text: [2, 'no such word']})")
+        assert page.locator(".bl-note").text_content() == "⚠ no such word" == "⚠ " + status(page)
+        page.evaluate("kernel.set('answered', {text: [2, '']})")  # the text before, typed again
         assert status(page).startswith("Step 40,000")
 
 
@@ -187,7 +181,7 @@ def test_in_a_notebook(lab: Lab) -> None:
     shortcuts_unharmed(page, page.locator(".tm-play"))
     text = page.get_by_label("Text with [MASK]")
     text.fill("he said unto him")
-    expect(page.locator(".tm-note")).to_contain_text("no [MASK] in 'he said unto him'")
+    expect(page.locator(".bl-note")).to_contain_text("no [MASK] in 'he said unto him'")
     notebook.expect("w.text", TEXT)
     assert page.locator(".tm-chip").count() == 2  # the last view
     text.fill("")
@@ -195,7 +189,7 @@ def test_in_a_notebook(lab: Lab) -> None:
     page.get_by_label("Right word").press_sequentially("him")
     notebook.expect("(w.text, w.answers)", ["he said unto [MASK],", ["him"]])
     expect(page.get_by_role("status")).to_contain_text("Step 10,000: held-out loss 3.93. [MASK]: “him” 0.88")
-    expect(page.locator(".tm-note")).to_have_text("")
+    expect(page.locator(".bl-note")).to_have_text("")
     assert text.input_value() == "he said unto [MASK],"
     page.get_by_label("Layer", exact=True).press("ArrowDown")
     notebook.expect("w.layer", 1)

@@ -195,18 +195,20 @@ def test_the_other_text_comes_and_goes(walk: EncoderWalk) -> None:
 
 
 def test_what_is_typed_is_answered(walk: EncoderWalk) -> None:
-    walk.asked = {"other": [1, "on the light"]}
+    walk.asked = {"other": [1, {"other": "on the light"}]}
     assert walk.other == "on the light" and walk.answered == {"other": [1, ""]}
-    walk.asked = {"other": [2, ""], "text": [1, ""]}
+    walk.asked = {"other": [2, {"other": ""}], "text": [1, {"text": ""}]}
     problem = "text is empty, expected at least one character; leave empty texts out"
     assert (walk.text, walk.other) == (TEXT, "")
     assert walk.answered == {"other": [2, ""], "text": [1, problem]}
+    walk.text = "the light"
+    assert walk.answered["text"] == [1, ""], "what was wrong is no more in the field"
 
 
 def test_a_question_is_answered_once(walk: EncoderWalk) -> None:
-    walk.asked = {"text": [1, "the cat"]}
+    walk.asked = {"text": [1, {"text": "the cat"}]}
     walk.text = "the light"
-    walk.asked = {"text": [1, "the cat"], "other": [1, "cat"]}
+    walk.asked = {"text": [1, {"text": "the cat"}], "other": [1, {"other": "cat"}]}
     assert (walk.text, walk.other) == ("the light", "cat")
 
 

@@ -123,9 +123,9 @@ def test_a_refused_value_changes_nothing(name: str, value: Any, message: str) ->
 
 def test_a_model_with_fewer_places_sets_the_limit() -> None:
     widget = surgery(places=32)
-    widget.typed = "ba " * 31
-    assert widget.fault == "the text has 33 tokens; shorten it to 32 at most"
-    widget.typed = "ba " * 30
+    with pytest.raises(ValueError, match="the text has 33 tokens; shorten it to 32 at most"):
+        widget.text = "ba " * 31
+    widget.text = "ba " * 30
     assert len(widget.tokens) == 32
 
 
@@ -150,14 +150,14 @@ def test_a_new_text_heals_edges_and_keeps_heads_off() -> None:
 
 def test_what_the_page_types_is_read_or_refused_in_words() -> None:
     widget = surgery()
-    widget.typed = "ba " * 600
-    assert widget.fault == "the text has 602 tokens; shorten it to 64 at most"
+    widget.asked = {"text": [1, {"text": "ba " * 600}]}
+    assert widget.answered == {"text": [1, "the text has 602 tokens; shorten it to 64 at most"]}
     assert (widget.text, widget.reading["text"]) == (TEXT, TEXT)
-    widget.typed = "fe"
-    assert (widget.fault, widget.text, widget.reading["text"]) == ("", "fe", "fe")
-    widget.typed = ""
+    widget.asked = {"text": [2, {"text": "fe"}]}
+    assert (widget.answered, widget.text, widget.reading["text"]) == ({"text": [2, ""]}, "fe", "fe")
+    widget.asked = {"text": [3, {"text": ""}]}
     widget.text = "du"
-    assert (widget.fault, widget.typed) == ("", "du")
+    assert widget.answered == {"text": [3, ""]}
 
 
 def test_other_models_and_wrong_choices_are_named() -> None:

@@ -92,8 +92,8 @@ def test_a_new_text_drops_what_belonged_to_the_old_one() -> None:
 
 def test_a_question_of_the_page_is_answered_with_its_number() -> None:
     w = TimeMachine(TEXT)
-    w.asked = {"number": 4, "text": "he said unto [MASK],", "answers": ["him"]}
-    assert (w.text, w.answers, w.answered, w.problem) == ("he said unto [MASK],", ["him"], 4, "")
+    w.asked = {"text": [4, {"text": "he said unto [MASK],", "answers": ["him"]}]}
+    assert (w.text, w.answers, w.answered) == ("he said unto [MASK],", ["him"], {"text": [4, ""]})
     assert w.ranks[-1][0] == (1, pytest.approx(0.504, abs=0.002))
 
 
@@ -108,16 +108,16 @@ def test_a_question_of_the_page_is_answered_with_its_number() -> None:
 def test_a_bad_text_is_refused_and_the_last_view_kept(text: str, answers: list[str], problem: str) -> None:
     w = TimeMachine(TEXT, ["servants", "city"])
     before = w.seen, w.ranks
-    w.asked = {"number": 1, "text": text, "answers": answers}
-    assert w.answered == 1 and w.text == TEXT and (w.seen, w.ranks) == before
+    w.asked = {"text": [1, {"text": text, "answers": answers}]}
+    assert w.answered["text"][0] == 1 and w.text == TEXT and (w.seen, w.ranks) == before
     with pytest.raises(ValueError, match=problem):
-        raise ValueError(w.problem)
+        raise ValueError(w.answered["text"][1])
     with pytest.raises(ValueError, match=problem):
         w.text = text
     with pytest.raises(ValueError, match=problem):
         TimeMachine(text)
-    w.asked = {"number": 2, "text": TEXT, "answers": []}
-    assert w.problem == "" and w.answered == 2
+    w.asked = {"text": [2, {"text": TEXT, "answers": []}]}
+    assert w.answered == {"text": [2, ""]}
 
 
 @pytest.mark.parametrize(

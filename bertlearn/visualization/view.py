@@ -1,0 +1,57 @@
+"""A page inside a notebook: sandboxed, offline, packed, and over a picture for where no script may run."""
+
+from __future__ import annotations
+
+import gzip
+import html
+from base64 import b64encode
+
+# A page is packed, to a third, and unpacked once it can be seen: a hidden iframe gets no animation frame.
+# The page keeps this script's global names, so there are none.
+_UNPACK = (
+    '<!doctype html><meta charset="utf-8"><script>'
+    "setTimeout(() => requestAnimationFrame(() => {"
+    'const bytes = Uint8Array.from(atob("%s"), c => c.charCodeAt(0));'
+    'new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text()'
+    ".then(page => {document.open(); document.write(page); document.close();});}), %d);</script>"
+)
+
+
+class View:
+    """A page that a notebook shows in a sandboxed iframe, over a picture for where no script may run."""
+
+    def __init__(
+        self, page: str, title: str, height: int, picture: bytes, width: int = 0, patience: int = 0
+    ) -> None:
+        """Take a page and a PNG.
+
+        Args:
+            page: HTML with a background that needs nothing from elsewhere.
+            title: what it shows; the picture's alt text.
+            height: of the page in pixels.
+            picture: PNG bytes.
+            width: of the page in pixels, if it shrinks as a whole where there is less room; 0 if it does not.
+            patience: milliseconds before the page covers the picture.
+        """
+        self.page, self.title, self.height, self.picture = page, title, height, picture
+        self.width, self.patience = width, patience
+
+    def __repr__(self) -> str:
+        """Return what it shows; the same at each run."""
+        return f"[view] {self.title}"
+
+    def _repr_html_(self) -> str:
+        """Return the iframe, which covers the picture: whoever takes out the iframe leaves the picture."""
+        title = html.escape(self.title)
+        picture = f"data:image/png;base64,{b64encode(self.picture).decode()}"
+        packed = b64encode(gzip.compress(self.page.encode(), mtime=0)).decode()
+        frame = html.escape(_UNPACK % (packed, self.patience))
+        size = f"height:{self.height}px"
+        if self.width:
+            size = f"max-width:{self.width}px;aspect-ratio:{self.width}/{self.height};min-height:0"
+        return (
+            f'<div class="bl-view" style="position:relative;{size}">'
+            f'<img alt="{title}" src="{picture}" style="max-width:100%;max-height:100%">'
+            f'<iframe sandbox="allow-scripts" title="{title}" srcdoc="{frame}" style="position:absolute;'
+            f'top:0;left:0;width:100%;height:100%;border:0"></iframe></div>'
+        )
