@@ -51,8 +51,10 @@ class Widget(anywidget.AnyWidget):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Join the shared parts and the class's own script."""
         if "files" in cls.__dict__:
-            cls._esm = _text("shared.js") + _text(f"{cls.files}.js") + _EXPORT
-            cls._css = _text("shared.css") + _text(f"{cls.files}.css")
+            kind = f'const KIND = "bl-{cls.files}";\n'
+            cls._esm = _text("shared.js") + kind + _text(f"{cls.files}.js") + _EXPORT
+            # Many widgets live in one page, each with the shared rules: its own rules are for itself alone.
+            cls._css = _text("shared.css") + f".bl-{cls.files} {{\n{_text(f'{cls.files}.css')}}}\n"
         super().__init_subclass__(**kwargs)
 
     def picture(self) -> Picture:

@@ -1,4 +1,5 @@
-// What all widgets share. A widget's own file follows and defines `draw(view)`, which fills view.root.
+// What all widgets share. A widget's own file follows and defines `draw(view)`, which fills view.root; before it
+// stands KIND, the class that the rules of its style sheet are for.
 // No imports. Text from data becomes text nodes only, never HTML.
 
 // JupyterLab's command-mode keys (arrows, letters) look at the focused element itself: this attribute must
@@ -277,6 +278,7 @@ function render({ model, el }) {
     else root.dispatchEvent(new CustomEvent("bl-theme"));
   };
   const observers = [new ResizeObserver(theme), new MutationObserver(theme)], preference = matchMedia("(prefers-color-scheme: dark)");
+  el.classList.add(KIND);
   draw(view);
   root.append(status);
   el.append(root);

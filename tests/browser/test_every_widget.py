@@ -109,6 +109,20 @@ def test_a_converted_notebook_stays_interactive(lab: Lab, alone: Callable[[str],
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_its_look_does_not_depend_on_others_in_the_page(alone: Callable[[str], Page], name: str) -> None:
+    page = alone(every_widget()[name].to_html())
+    page.locator(".bl[data-theme]").wait_for()
+    boxes = """() => [...document.querySelectorAll(".bl, .bl *")].map(element => {
+        const {x, y, width, height} = element.getBoundingClientRect();
+        return [element.outerHTML.slice(0, 60), x, y, width, height];
+    })"""
+    before = page.evaluate(boxes)
+    for other in every_widget().values():
+        page.add_style_tag(content=other._css)
+    assert page.evaluate(boxes) == before
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_page_of_its_own_works_without_kernel_and_network(alone: Callable[[str], Page], name: str) -> None:
     page = alone(every_widget()[name].to_html())
     page.locator(".bl[data-theme]").wait_for()
