@@ -1,9 +1,9 @@
 """How large are the widgets' pages, how soon are they painted, and how fast do they react?
 
-    python -m benchmarks.widgets [--rounds 15] [--json FILE]
+    python -m benchmarks.widgets [--rounds 15] [--output FILE]
 
 Each widget is opened as a page of its own in a browser, with weights drawn by chance for 12 × 12 heads and 64
-tokens where it shows attention (the encoder walk, the time machine and the surgery: BERT-mini's 4 × 4 heads).
+tokens where it shows attention (the time machine: 4 × 4 heads at four steps).
 First paint is the time from opening the page to the picture that has the widget in it, median of five; a
 reaction the time from an event to the picture that it leads to, median of all rounds. Needs Chromium.
 """
@@ -11,12 +11,14 @@ reaction the time from an event to the picture that it leads to, median of all r
 from __future__ import annotations
 
 import argparse
-import json
+import os
+import platform
 import statistics
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -73,12 +75,13 @@ def widgets() -> dict[str, tuple[Widget, tuple[str, Act]]]:
     """Return each widget with a way to make it react."""
     torch.manual_seed(0)
     tokenizer, maps = WordPieceTokenizer.from_pretrained(LADDER), chance_maps()
-    config = BertConfig.preset("mini", vocab_size=tokenizer.vocab_size)
-    model = BertModel(config).eval()
+    mini = BertConfig.preset("mini", vocab_size=tokenizer.vocab_size)
+    sizes = {"num_hidden_layers": 12, "num_attention_heads": 12, "hidden_size": 192}
+    model = BertModel(replace(mini, **sizes)).eval()
     classifier = BertForSequenceClassification.from_encoder(
         model, ["rotten", "fresh"], torch.Generator().manual_seed(0)
     )
-    rungs = [Rung(step, BertForMaskedLM(config).eval(), tokenizer) for step in (0, 1000, 10000, 40000)]
+    rungs = [Rung(step, BertForMaskedLM(mini).eval(), tokenizer) for step in (0, 1000, 10000, 40000)]
     made: list[tuple[Widget, tuple[str, Act]]] = [
         (AttentionExplorer(maps), press(".bl-tokens [aria-selected=true]")),
         (SoftLookup(), slide("input[type=range]")),
@@ -107,7 +110,10 @@ def first_paint(browser: Browser, path: Path) -> float:
     return found
 
 
-def measure(browser: Browser, widget: Widget, reaction: tuple[str, Act], rounds: int) -> dict[str, float]:
+def measure(
+    browser: Browser, widget: Widget, reaction: tuple[str, Act], rounds: int
+) -> tuple[float, float, float]:
+    """Return KB of the page, ms to its first paint, and ms of a reaction."""
     event, act = reaction
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "widget.html"
@@ -119,7 +125,7 @@ def measure(browser: Browser, widget: Widget, reaction: tuple[str, Act], rounds:
         page.locator(".bl[data-theme]").wait_for()
         reacts = latency(page, lambda n: act(page, n), event, count=rounds)
         page.close()
-    return {"kilobytes": len(html) / 1000, "first_paint_ms": paint, "reaction_ms": reacts}
+    return len(html) / 1000, paint, reacts
 
 
 def main() -> None:
@@ -127,25 +133,26 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=15, help="reactions of each widget")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--output", type=Path, help="also write the table here, as Markdown")
     args = parser.parse_args()
     from playwright.sync_api import sync_playwright
 
-    found: dict[str, Any] = {}
+    lines = ["| widget | page, KB | first paint, ms | reaction, ms |", "|---|---|---|---|"]
+    print("\n".join(lines))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
-        print(
-            f"Chromium {browser.version}\n"
-            f"{'widget':20}{'page, KB':>10}{'first paint, ms':>17}{'reaction, ms':>14}"
-        )
         for name, (widget, reaction) in widgets().items():
-            found[name] = figures = measure(browser, widget, reaction, args.rounds)
-            print(
-                f"{name:20}{figures['kilobytes']:10.0f}{figures['first_paint_ms']:17.0f}{figures['reaction_ms']:14.1f}"
-            )
+            size, paint, reacts = measure(browser, widget, reaction, args.rounds)
+            lines.append(f"| {name} | {size:.0f} | {paint:.0f} | {reacts:.0f} |")
+            print(lines[-1])
+        made = f"Chromium {browser.version}, {platform.machine()}, {os.cpu_count()} cores"
         browser.close()
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(made)
+    if args.output:
+        told = (__doc__ or "").split("\n\n")
+        args.output.write_text(
+            "\n\n".join(["# The widgets, measured", *told, "\n".join(lines), made]) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":
