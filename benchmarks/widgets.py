@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 TOKENS = 64
 TEXT = " ".join(["the film was a delight and the ending left us cold"] * 5)  # 55 words and [CLS], [SEP]
+BLANK = '<!doctype html><p></p><script>dispatchEvent(new CustomEvent("bl-drawn"))</script>'
 Act = Callable[["Page", int], None]
 
 
@@ -141,6 +142,12 @@ def main() -> None:
     print("\n".join(lines))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
+        with tempfile.TemporaryDirectory() as folder:
+            blank = Path(folder) / "blank.html"
+            blank.write_text(BLANK, encoding="utf-8")
+            paint = statistics.median(first_paint(browser, blank) for _ in range(5))
+        lines.append(f"| (a blank page) | 0 | {paint:.0f} | |")
+        print(lines[-1])
         for name, (widget, reaction) in widgets().items():
             size, paint, reacts = measure(browser, widget, reaction, args.rounds)
             lines.append(f"| {name} | {size:.0f} | {paint:.0f} | {reacts:.0f} |")

@@ -1,6 +1,7 @@
 // Attention explorer. Weights lie here, two bytes each: nothing but a new choice goes to the kernel.
 
 const STEPS = 65535;
+const ROOTS = Float32Array.from({ length: STEPS + 1 }, (_, weight) => Math.sqrt(weight)); // half a million are asked for at once
 
 /** The overview: all heads as small maps, and a grid of buttons over them. */
 function overview(view, panel) {
@@ -26,10 +27,10 @@ function overview(view, panel) {
     const open = [...panel.open()], max = panel.maxima(open);
     paintDots(canvas, layers * side, heads * side, shades(view.root), (dots, colors) => {
       for (let head = 0; head < layers * heads; head++) {
-        const corner = Math.floor(head / heads) * side * heads * side + (head % heads) * side;
+        const gain = 255 / ROOTS[max[head]], corner = Math.floor(head / heads) * side * heads * side + (head % heads) * side;
         for (const q of open)
           for (const k of open)
-            dots[corner + q * heads * side + k] = colors[Math.round(255 * Math.sqrt(panel.weights[(head * S + q) * S + k] / max[head]))];
+            dots[corner + q * heads * side + k] = colors[Math.round(gain * ROOTS[panel.weights[(head * S + q) * S + k]])];
       }
     });
   });
