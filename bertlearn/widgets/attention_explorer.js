@@ -12,17 +12,8 @@ function overview(view, panel) {
     return h("button", { type: "button", tabindex: -1, role: "gridcell", "aria-label": `layer ${layer}, head ${head}`, title: `layer ${layer}, head ${head}`,
       click: () => view.set({ layer, head }) });
   });
-  const move = event => {
-    const by = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key];
-    if (!by || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const layer = clamp(view.get("layer") + by[0], 0, layers - 1), head = clamp(view.get("head") + by[1], 0, heads - 1);
-    view.set({ layer, head });
-    buttons[layer * heads + head].focus();
-  };
   const rows = range(layers).map(layer => h("div", { role: "row", class: "ax-row" }, buttons.slice(layer * heads, (layer + 1) * heads)));
-  const grid = h("div", { class: "ax-grid", role: "grid", "aria-label": "All heads: layers downward, heads to the right", keydown: move }, canvas, rows);
+  const grid = h("div", { class: "ax-grid", role: "grid", "aria-label": "All heads: layers downward, heads to the right", keydown: chooseHead(view, buttons) }, canvas, rows);
   view.watch(["special", "theme"], () => {
     const open = [...panel.open()], max = panel.maxima(open);
     paintDots(canvas, layers * side, heads * side, shades(view.root), (dots, colors) => {
@@ -114,9 +105,9 @@ function largeHead(view, panel) {
   const heading = h("div", { class: "bl-quiet ax-heading" });
   view.watch(["direction"], () => { heading.textContent = view.get("direction") === "to" ? "is looked at, with weight" : "looks at it, with weight"; });
   const plot = h("div", { class: "ax-plot" }, canvas, cursor);
-  const key = h("div", { class: "ax-legend bl-quiet" }, "0", h("span", { class: "ax-ramp", "aria-hidden": "true" }), legend, "(root scale)");
+  const key = h("div", { class: "ax-legend bl-quiet" }, "0", h("span", { class: "bl-ramp", "aria-hidden": "true" }), legend, "(root scale)");
   return h("div", { class: "ax-large", style: `--tokens: ${S}` },
-    h("div", { class: "bl-quiet ax-heading" }, "looks"), h("ul", { class: "bl-tokens ax-top", "aria-label": "columns of the map" }, columns), heading,
+    h("div", { class: "bl-quiet ax-heading" }, "looks"), h("ul", { class: "bl-tokens bl-top", "aria-label": "columns of the map" }, columns), heading,
     rows.list, plot, h("ul", { class: "bl-tokens ax-bars", "aria-label": "weights" }, bars), key);
 }
 

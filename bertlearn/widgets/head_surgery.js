@@ -112,15 +112,6 @@ function headGrid(view, { ask }) {
     else view.set({ layer: item[0], head: item[1] });
   };
   const cells = range(layers * heads).map(i => h("button", { type: "button", role: "gridcell", class: "hs-head", click: () => press(i) }));
-  const move = event => {
-    const by = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key];
-    if (!by || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const layer = clamp(view.get("layer") + by[0], 0, layers - 1), head = clamp(view.get("head") + by[1], 0, heads - 1);
-    view.set({ layer, head });
-    cells[layer * heads + head].focus();
-  };
   view.watch(["reading", "off", "layer", "head"], () => {
     const effects = view.get("reading").effects.flat(), max = Math.max(...effects.map(Math.abs), 1e-6);
     const off = new Set(view.get("off").map(([layer, head]) => layer * heads + head)), chosen = view.get("layer") * heads + view.get("head");
@@ -139,7 +130,7 @@ function headGrid(view, { ask }) {
     h("span", { class: "bl-quiet", role: "rowheader" }, String(layer)), cells.slice(layer * heads, (layer + 1) * heads)));
   const names = h("div", { role: "row", class: "hs-row bl-quiet" }, h("span", { role: "columnheader" }, "layer"), range(heads).map(head => h("span", { role: "columnheader" }, String(head))));
   return h("section", { class: "hs-part" }, h("p", { class: "bl-title" }, "Without this head alone, the log-odds change by"),
-    h("div", { role: "grid", "aria-label": "all heads: layers downward, heads to the right", style: `--heads: ${heads}`, keydown: move }, names, rows),
+    h("div", { role: "grid", "aria-label": "all heads: layers downward, heads to the right", style: `--heads: ${heads}`, keydown: chooseHead(view, cells) }, names, rows),
     h("p", { class: "bl-quiet hs-note" }, "Press a head to choose it; press it again, or the space bar, to switch it off or on."));
 }
 
@@ -173,7 +164,7 @@ function words(view) {
 function edgeMap(view, { ask }, tell) {
   const [, heads] = view.get("shape"), canvas = h("canvas", { class: "hs-map", "aria-hidden": "true" });
   const cell = h("button", { type: "button", role: "gridcell", class: "hs-cell" }), row = h("div", { role: "row" }, cell);
-  const marks = h("div", { "aria-hidden": "true" }), left = h("ul", { class: "bl-tokens hs-left", "aria-hidden": "true" }), top = h("ul", { class: "bl-tokens hs-top", "aria-hidden": "true" });
+  const marks = h("div", { "aria-hidden": "true" }), left = h("ul", { class: "bl-tokens hs-left", "aria-hidden": "true" }), top = h("ul", { class: "bl-tokens bl-top", "aria-hidden": "true" });
   const plot = h("div", { class: "hs-plot", role: "grid" }, canvas, marks, row);
   const at = { query: 1, key: 1 };
   let S = 0, weights = null;
@@ -204,13 +195,7 @@ function edgeMap(view, { ask }, tell) {
     if (next.filter(each => same(each.slice(0, 3), edge.slice(0, 3))).length < S) ask({ cut: next });
     else tell(`“${shown(view.get("reading").tokens[at.query])}” (${at.query}) has no other edge left; leave one`);
   });
-  plot.addEventListener("keydown", event => {
-    const by = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key];
-    if (!by || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    event.stopPropagation();
-    go(at.query + by[0], at.key + by[1]);
-  });
+  plot.addEventListener("keydown", arrows((down, right) => go(at.query + down, at.key + right)));
   const label = tokens => {
     for (const list of [left, top]) list.replaceChildren(...tokens.map(token => h("li", { title: shown(token) }, h("bdi", {}, shown(token)))));
     for (const name of ["aria-rowcount", "aria-colcount"]) plot.setAttribute(name, S);

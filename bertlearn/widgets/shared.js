@@ -100,6 +100,23 @@ function choice(view, text, trait, choices) {
 /** A button; `does` is called when it is pressed. */
 const button = (text, does, attributes = {}) => h("button", { type: "button", class: "bl-button", click: does, ...attributes }, text);
 
+/** A listener for a grid's keys: an arrow tells `go` how many rows down and columns to the right. */
+const arrows = go => event => {
+  const by = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key];
+  if (!by || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  event.stopPropagation();
+  go(...by);
+};
+
+/** The same for a grid of all heads, whose cells lie in a list, layer by layer. */
+const chooseHead = (view, cells) => arrows((down, right) => {
+  const [layers, heads] = view.get("shape");
+  const layer = clamp(view.get("layer") + down, 0, layers - 1), head = clamp(view.get("head") + right, 0, heads - 1);
+  view.set({ layer, head });
+  cells[layer * heads + head].focus();
+});
+
 /**
  * A list of tokens of which one is chosen: by pointer, arrow keys, Home, End, Page Up and Page Down.
  * `pick(i)` is called for a new choice. Returns the list, its items, and choose(i) to show a choice.

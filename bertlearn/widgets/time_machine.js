@@ -108,7 +108,7 @@ function guesses(view, at, steps) {
 function attention(view, at) {
   const [layers, heads] = view.get("shape");
   const canvas = h("canvas", { class: "tm-map", role: "img" });
-  const rows = h("ul", { class: "bl-tokens", "aria-label": "rows look" }), columns = h("ul", { class: "bl-tokens tm-top", "aria-label": "columns are looked at" });
+  const rows = h("ul", { class: "bl-tokens", "aria-label": "rows look" }), columns = h("ul", { class: "bl-tokens bl-top", "aria-label": "columns are looked at" });
   const cursor = h("div", { class: "tm-cursor", "aria-hidden": "true" });
   const means = h("p", { class: "tm-means" });
   const grid = h("div", { class: "tm-grid" }, h("span", { class: "bl-quiet" }, "looks ↓ at →"), columns, rows, h("div", { class: "tm-plot" }, canvas, cursor));
@@ -128,7 +128,7 @@ function attention(view, at) {
   view.watch(["seen", "place"], () => cursor.style.setProperty("--place", at.masked()));
   return h("section", { class: "tm-part", "aria-label": "attention" },
     h("div", { class: "tm-heading" }, h("p", { class: "bl-title" }, "Attention"), select(view, "Layer", "layer", range(layers)), select(view, "Head", "head", range(heads))),
-    grid, means, h("p", { class: "tm-legend bl-quiet" }, "0", h("span", { class: "tm-ramp", "aria-hidden": "true" }), "1 (root scale)"));
+    grid, means, h("p", { class: "tm-legend bl-quiet" }, "0", h("span", { class: "bl-ramp", "aria-hidden": "true" }), "1 (root scale)"));
 }
 
 /** The held-out loss over the steps, step 0 apart, as a logarithm has none; a line marks the step. */
