@@ -269,7 +269,8 @@ def test_without_the_iframe_a_picture_stays(view: Callable[..., View]) -> None:
     bare = re.sub(r"<iframe.*</iframe>", "", shown._repr_html_())
     alt, picture = re.fullmatch(
         r'<div class="bl-view" style="[^"]*"><img alt="([^"]*)" '
-        r'src="data:image/png;base64,([^"]*)" style="[^"]*"></div>',
+        r'src="data:image/png;base64,([^"]*)" style="[^"]*">'
+        r'<p style="[^"]*">A picture of it. Run the cell, and it lives.</p></div>',
         bare,
     ).groups()  # type: ignore[union-attr]
     assert alt == shown.title

@@ -51,7 +51,8 @@ class View:
             size = f"max-width:{self.width}px;aspect-ratio:{self.width}/{self.height};min-height:0"
         return (
             f'<div class="bl-view" style="position:relative;{size}">'
-            f'<img alt="{title}" src="{picture}" style="max-width:100%;max-height:100%">'
+            f'<img alt="{title}" src="{picture}" style="max-width:100%;max-height:calc(100% - 2em)">'
+            '<p style="margin:0">A picture of it. Run the cell, and it lives.</p>'
             f'<iframe sandbox="allow-scripts" title="{title}" srcdoc="{frame}" style="position:absolute;'
             f'top:0;left:0;width:100%;height:100%;border:0"></iframe></div>'
         )

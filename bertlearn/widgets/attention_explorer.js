@@ -71,12 +71,13 @@ function largeHead(view, panel) {
   const canvas = h("canvas", { class: "ax-map", role: "img", "aria-label": "heat map: rows look, columns are looked at" });
   const cursor = h("div", { class: "ax-cursor", "aria-hidden": "true" });
   const legend = h("span", { class: "bl-number" });
-  canvas.addEventListener("pointermove", event => {
+  const follow = event => {
     const box = canvas.getBoundingClientRect(), open = [...panel.open()], n = open.length;
     const place = view.get("direction") === "to" ? (event.clientY - box.top) / box.height : (event.clientX - box.left) / box.width;
     const i = open[clamp(Math.floor(place * n), 0, n - 1)];
-    if (i !== chosen()) pick(i);
-  });
+    rows[event.type === "click" ? "press" : "point"](i);
+  };
+  for (const event of ["pointermove", "click"]) canvas.addEventListener(event, follow);
 
   const map = () => {
     const open = [...panel.open()], max = panel.max(open);
@@ -85,7 +86,7 @@ function largeHead(view, panel) {
     canvas.style.setProperty("--n", open.length);
     legend.textContent = fixed(max, 2);
   };
-  const follow = () => {
+  const weigh = () => {
     const i = chosen(), to = view.get("direction") === "to", open = [...panel.open()];
     const weights = panel.tokens.map((_, j) => (to ? panel.at(i, j) : panel.at(j, i)));
     const max = Math.max(...open.map(j => weights[j]), 1e-9);
@@ -101,7 +102,7 @@ function largeHead(view, panel) {
     panel.sentence = tell(panel.tokens, i, to, open.map(j => [weights[j], j]));
   };
   view.watch(["layer", "head", "special", "theme"], map);
-  view.watch(["layer", "head", "token", "direction", "special"], follow);
+  view.watch(["layer", "head", "token", "direction", "special"], weigh);
   const heading = h("div", { class: "bl-quiet ax-heading" });
   view.watch(["direction"], () => { heading.textContent = view.get("direction") === "to" ? "is looked at, with weight" : "looks at it, with weight"; });
   const plot = h("div", { class: "ax-plot" }, canvas, cursor);

@@ -108,8 +108,10 @@ class EncoderWalk(AskedWidget):
 
     @traitlets.validate("text", "other")
     def _readable(self, proposal: Any) -> str:
-        if proposal["value"] or proposal["trait"].name == "text":
+        if proposal["value"]:
             self._stream(proposal["value"])
+        elif proposal["trait"].name == "text":
+            raise ValueError("the text is empty; give a sentence")
         return proposal["value"]
 
     @traitlets.validate("token", "other_token", "step")
@@ -128,7 +130,7 @@ class EncoderWalk(AskedWidget):
             if self.walks:
                 name, word = "token" if change["name"] == "text" else "other_token", self._word
                 tokens = self._stream(change["new"]).tokens if change["new"] else [""]
-                setattr(self, name, _find(word, tokens, getattr(self, name)))
+                setattr(self, name, _find(word, tokens, 1))
                 self._word = word
             self.walks = [self._walk(text) for text in texts]
             self._forgive(change["name"])

@@ -198,7 +198,7 @@ class HeadSurgery(AskedWidget):
 
 
 def _encode(tokenizer: WordPieceTokenizer, text: str, most: int) -> Encoding:
-    encoding = tokenizer.encode(text)
+    encoding = tokenizer.encode(text or " ")  # nothing at all is refused in words for lists of texts
     if not text_pieces(encoding):
         raise ValueError(f"text={_short(text)!r} has no token but [CLS] and [SEP]; give a text with words")
     if len(encoding.tokens) > most:

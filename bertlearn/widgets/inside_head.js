@@ -11,6 +11,7 @@ function readHead(view, page, head) {
 }
 
 const multiply = (a, b) => a.map((x, i) => x * b[i]);
+const norm = xs => Math.hypot(...xs);
 const total = xs => xs.reduce((a, b) => a + b, 0);
 
 /** One query against all keys, step by step. */
@@ -94,7 +95,7 @@ function stepList(view) {
   const mark = found => {
     const i = view.get("feature"), j = view.get("key");
     strips.forEach(strip => strip.mark());
-    says[4].textContent = `c = Σ p v over all ${found.weights.length} tokens; c${subscript(i)} = ${fixed(found.context[i])}, of which ${fixed(found.weights[j] * found.values[j][i])} from this key`;
+    says[4].textContent = `c = Σ p v over all ${found.weights.length} tokens; c${subscript(i)} = ${fixed(found.context[i])}, of which ${fixed(found.weights[j] * found.values[j][i])} from this key; lengths: p v ${fixed(found.weights[j] * norm(found.values[j]), 2)}, c ${fixed(norm(found.context), 2)}`;
   };
   const draw = (found, largest) => {
     const j = view.get("key"), [from, to] = [view.get("query"), j].map(place => shown(view.get("tokens")[place]));

@@ -119,8 +119,9 @@ const chooseHead = (view, cells) => arrows((down, right) => {
 
 /**
  * A list of tokens of which one is chosen: by pointer, arrow keys, Home, End, Page Up and Page Down.
- * `pick(i)` is called for a new choice. Returns the list, its items, and choose(i) to show a choice.
- * With `hover` false a pointer chooses only where it is pressed.
+ * `pick(i)` is called for a new choice. Returns the list, its items, choose(i) to show a choice, and, for other
+ * parts that a pointer chooses in, point(i) and press(i). What is pressed stays chosen, wherever the pointer
+ * goes, until it is pressed again or Escape lets it go. With `hover` false a pointer chooses only by pressing.
  */
 function tokenList(tokens, label, pick, { horizontal = false, hover = true } = {}) {
   const items = tokens.map((token, i) => h("li", { role: "option", tabindex: -1, "aria-selected": "false", "data-i": i, title: `${i}: ${shown(token)}` },
@@ -134,11 +135,18 @@ function tokenList(tokens, label, pick, { horizontal = false, hover = true } = {
     items[i]?.setAttribute("aria-selected", "true");
     chosen = i;
   };
+  const pin = held => { list.classList.toggle("bl-pinned", held); };
+  const point = i => { if (i !== chosen && !list.classList.contains("bl-pinned")) pick(i); };
+  const press = i => {
+    pin(hover && !(i === chosen && list.classList.contains("bl-pinned")));
+    if (i !== chosen) pick(i);
+  };
   const at = event => { const item = event.target.closest("[data-i]"); return item && list.contains(item) ? Number(item.dataset.i) : null; };
   const open = i => !items[i].hidden;
-  if (hover) list.addEventListener("pointerover", event => { const i = at(event); if (i !== null && i !== chosen) pick(i); });
-  list.addEventListener("click", event => { const i = at(event); if (i !== null) { pick(i); items[i].focus({ preventScroll: true }); } });
+  if (hover) list.addEventListener("pointerover", event => { const i = at(event); if (i !== null) point(i); });
+  list.addEventListener("click", event => { const i = at(event); if (i !== null) { press(i); items[i].focus({ preventScroll: true }); } });
   list.addEventListener("keydown", event => {
+    if (event.key === "Escape") pin(false);
     const steps = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, PageDown: 10, PageUp: -10, Home: -1e9, End: 1e9 };
     if (!(event.key in steps) || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
@@ -148,7 +156,7 @@ function tokenList(tokens, label, pick, { horizontal = false, hover = true } = {
     pick(places[place]);
     items[places[place]].focus();
   });
-  return { list, items, choose };
+  return { list, items, choose, point, press };
 }
 
 // ── what is typed ──
@@ -167,7 +175,7 @@ function question(view, name, fields, read, typing = true) {
   const waits = () => timer !== null || number() !== answer()[0];
   const problem = () => (waits() ? "" : answer()[1]);
   const tell = () => {
-    note.textContent = view.alone ? "typing needs a running notebook" : waits() ? "reading …" : problem() && `⚠ ${problem()}`;
+    note.textContent = view.alone ? "typing needs a running notebook" : waits() ? "reading …" : problem() && `⚠ ${problem()}. Below is what was read before.`;
     note.classList.toggle("bl-problem", problem() !== "");
     for (const field of fields) field.setAttribute("aria-invalid", problem() !== "");
   };

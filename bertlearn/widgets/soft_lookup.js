@@ -63,7 +63,8 @@ function steps(view, text, trait, values, exact) {
     if (x > 0) view.set({ [trait]: clamp(x, values[0], values.at(-1)) });
     field.value = short(view.get(trait));
   };
-  const field = exact ? h("input", { type: "number", class: "sl-field bl-number", step: "any", "aria-label": `${text}, exactly`, change: typed })
+  const field = exact ? h("input", { type: "number", class: "sl-field bl-number", step: "any", "aria-label": `${text}, exactly`, title: `from ${short(values[0])} to ${values.at(-1)}`,
+    change: typed, keydown: event => { if (event.key === "Enter") typed(); } })
     : h("span", { class: "sl-read bl-number" });
   view.watch([trait], () => {
     control.value = nearest(view.get(trait));
@@ -97,6 +98,7 @@ function measures(view) {
   const random = view.get("queries") > 1, n = view.get("names").length;
   const titles = ["largest weight", `entropy (ln ${n} = ${fixed(Math.log(n), 2)})`, "size of derivative"];
   const kinds = ["mean", "mean", "median"];
+  if (view.get("values").length) titles.push("mixed value");
   const rows = titles.map(title => h("tr", {}, h("th", { scope: "row" }, title), h("td"), random ? h("td") : null));
   const columns = random ? ["this query", `all ${view.get("queries")}`] : ["now"];
   const table = h("table", { class: "sl-measures" },
@@ -171,15 +173,17 @@ function draw(view) {
     const divisor = divisorOf[scale](d) * temperature, own = scores(d, query), weights = softmax(own, divisor);
     const found = saturation(weights), curves = curvesOf(view, over, d, scale, temperature);
     keys.draw(own, divisor, weights);
-    measured.draw(found, over(d, divisor));
+    measured.draw([...found, mix(weights, view.get("values"))], over(d, divisor));
     plots.forEach((plot, i) => plot.draw(curves.map(curve => ({ ...curve, here: curve.here[2 * i], points: curve.points.map(([x, y]) => [x, y[2 * i]]) })), random ? d : temperature));
     formula.textContent = `weights = ${random ? `softmax(q · k / (${{ none: 1, root: `√${d}`, d }[scale]} × T)) = softmax(q · k / ${short(divisor)})` : `softmax(scores / ${short(divisor)}) = softmax(scores × ${short(1 / divisor)})`}`;
     view.say(tell(view, weights, found));
   });
 }
 
+const mix = (weights, values) => values.reduce((sum, value, i) => sum + value * weights[i], 0);
+
 function tell(view, weights, [largest, entropy, derivative]) {
   const values = view.get("values"), name = shown(view.get("names")[weights.indexOf(largest)]);
-  const mixed = values.length ? ` The mixed value is ${fixed(values.reduce((sum, value, i) => sum + value * weights[i], 0))}.` : "";
+  const mixed = values.length ? ` The mixed value is ${fixed(mix(weights, values))}.` : "";
   return `The largest weight is ${fixed(largest)}, of key “${name}”. The entropy is ${fixed(entropy, 2)} of at most ${fixed(Math.log(weights.length), 2)} nats, the size of the derivative ${fixed(derivative, 4)}.${mixed}`;
 }

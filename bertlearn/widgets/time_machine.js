@@ -73,7 +73,8 @@ function timeline(view, at, steps) {
     const [guess, p] = at.guesses(view.get("place"), i)[0], answer = at.answer(i);
     word.textContent = shown(guess);
     sure.textContent = fixed(p, 2);
-    right.textContent = answer ? `✓ ${count(answer[0])}.` : "";
+    const name = shown(view.get("answers")[view.get("place")] ?? "");
+    right.textContent = !answer ? "" : answer[0] === 1 ? `✓ ${name}` : `${name}: no. ${count(answer[0])}`;
     right.hidden = !answer;
   }));
   const label = labeled("Step", slide);

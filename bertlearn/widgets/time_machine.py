@@ -148,7 +148,8 @@ class TimeMachine(AskedWidget):
         answers, masks = proposal["value"], self.seen["masks"]
         if answers and len(answers) != len(masks):
             raise ValueError(
-                f"right words: {len(answers)} for {len(masks)} [MASK]; give a list, one for each"
+                f"right words: {len(answers)} for {len(masks)} [MASK]; "
+                "give one for each (in the page with blanks between)"
             )
         for answer in filter(None, answers):
             _find_piece(answer, self._tokenizer)

@@ -180,7 +180,7 @@ function pieceChips(panel, marks, pick) {
   const chips = panel.pieces.map(({ token, id, start, stop, frame, word }, i) => {
     const first = frame || panel.words[word].first === i;
     return marks.add(start, stop, chip(`tx-piece ${first ? "tx-first" : ""} ${frame ? "tx-frame" : kindOf(panel.words[word])}`,
-      h("span", {}, tokenText(token)), h("small", {}, String(id)), h("small", {}, frame ? "frame" : `${start}–${stop}`)));
+      h("span", {}, tokenText(token)), h("small", {}, String(id)), h("small", {}, frame ? "added" : `${start}–${stop}`)));
   });
   const { list, choose } = chipList(chips, "pieces", i => { if (!panel.pieces[i].frame) pick(panel, panel.pieces[i].word); }, false);
   panel.follow.push(word => choose(word.first, word.next));

@@ -68,6 +68,10 @@ def test_a_page_of_its_own_needs_no_kernel(alone: Callable[[str], Page]) -> None
     page.get_by_role("option", name="two").click()
     said = page.get_by_role("status")
     assert said.inner_text() == "Layer 1, head 2. “two” (2) looks most at “<b>one</b>” (1) 1.000."
+    page.locator(".ax-map").hover(position={"x": 5, "y": 5})
+    assert said.inner_text() == "Layer 1, head 2. “two” (2) looks most at “<b>one</b>” (1) 1.000.", (
+        "it is held"
+    )
     page.get_by_label("is looked at by").check()
     assert said.inner_text() == "Layer 1, head 2. “two” (2) is looked at most by “[SEP]” (3) 1.000."
     page.get_by_label("[CLS], [SEP]").uncheck()

@@ -91,6 +91,19 @@ def test_the_pointer_chooses_key_and_feature(alone: Alone) -> None:
     assert page.locator(".ih-here").count() == 6
 
 
+def test_what_is_pressed_stays_until_it_is_let_go(alone: Alone) -> None:
+    page = alone(InsideHead(maps(TOKENS), query=3).to_html())
+    rows = page.locator(".ih-keys li")
+    chosen = page.locator(".ih-keys [aria-selected=true]")
+    for let_go in (lambda: page.keyboard.press("Escape"), rows.nth(5).click):
+        rows.nth(5).click()
+        rows.nth(2).hover()
+        assert chosen.get_attribute("data-i") == "5"
+        let_go()
+        rows.nth(6).hover()
+        assert chosen.get_attribute("data-i") == "6"
+
+
 def test_cells_show_size_and_sign(alone: Alone) -> None:
     widget = InsideHead(maps(TOKENS), query=3, key=2)
     page = alone(widget.to_html())

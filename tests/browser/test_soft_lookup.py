@@ -44,7 +44,9 @@ def assert_shows(page: Page, widget: SoftLookup) -> None:
     shown = [float(text) for text in column(page, ".sl-keys", 3)]
     assert shown == pytest.approx(widget.weights.tolist(), abs=5.1e-5)
     own = [float(text) for text in column(page, ".sl-measures", 1)]
-    assert own == pytest.approx([widget.weights.max(), widget.entropy, widget.derivative], abs=5.1e-5)
+    mixed = [widget.weights @ widget.values] if len(widget.values) else []
+    expected = [widget.weights.max(), widget.entropy, widget.derivative, *mixed]
+    assert own == pytest.approx(expected, abs=5.1e-5)
     if widget.queries > 1:
         every = [float(text.split()[1]) for text in column(page, ".sl-measures", 2)]
         assert every == pytest.approx(list(widget.over_queries), abs=5.1e-5)
@@ -137,6 +139,12 @@ def test_state_goes_both_ways_in_jupyterlab(lab: Lab) -> None:
     page = notebook.page
     press(page, "d", "ArrowRight", 2)
     notebook.expect("w.dimension", 256)
+    field = page.get_by_label("Temperature T, exactly")
+    field.fill("0.02")
+    field.press("Enter")
+    notebook.expect("w.temperature", 0.02)
+    field.fill("1")
+    field.press("Enter")
     page.get_by_label("q · k / √d", exact=True).check()
     notebook.expect("w.scale", "root")
     press(page, "Temperature T", "ArrowRight", 8)

@@ -179,7 +179,7 @@ def test_a_new_text_is_walked_with_the_same_word(walk: EncoderWalk) -> None:
     assert len(walk.between) == 2 * 12 * 8 * 5
     assert repr(walk) == "[widget] Encoder walk: 2 layers; “a cat on the light !” and “light cat sat”"
     walk.text = "cat"
-    assert walk.token == 2, "without the word, as near to the place as the text is long"
+    assert walk.token == 1, "without the word, the first one"
     walk.text = "cat on light"
     assert walk.token == 3, "the word is remembered while a text is being typed"
     walk.token = 1
@@ -198,7 +198,7 @@ def test_what_is_typed_is_answered(walk: EncoderWalk) -> None:
     walk.asked = {"other": [1, {"other": "on the light"}]}
     assert walk.other == "on the light" and walk.answered == {"other": [1, ""]}
     walk.asked = {"other": [2, {"other": ""}], "text": [1, {"text": ""}]}
-    problem = "text is empty, expected at least one character; leave empty texts out"
+    problem = "the text is empty; give a sentence"
     assert (walk.text, walk.other) == (TEXT, "")
     assert walk.answered == {"other": [2, ""], "text": [1, problem]}
     walk.text = "the light"

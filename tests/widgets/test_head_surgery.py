@@ -105,7 +105,7 @@ def test_the_model_is_left_as_it_was() -> None:
             [[1, 0, 3, key] for key in range(6)],
             "token 3 in layer 1, head 0 has no edge left; leave one",
         ),
-        ("text", "", "text is empty"),
+        ("text", "", r"text='' has no token but \[CLS\] and \[SEP\]; give a text with words"),
         ("text", " \n ", "text='' has no token but"),
         ("text", "ba " * 600, "the text has 602 tokens; shorten it to 64 at most"),
     ],

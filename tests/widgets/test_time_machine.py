@@ -123,7 +123,7 @@ def test_a_bad_text_is_refused_and_the_last_view_kept(text: str, answers: list[s
 @pytest.mark.parametrize(
     ("answers", "problem"),
     [
-        (["city"], r"1 for 2 \[MASK\]; give a list, one for each"),
+        (["city"], r"1 for 2 \[MASK\]; give one for each"),
         (["servants", "masterpiece"], "'masterpiece' is no single piece of the vocabulary, but master ##p"),
         (["servants", "😀"], r"is no single piece of the vocabulary, but \[UNK\]"),
         (["servants", " "], "is no single piece of the vocabulary, but none"),
