@@ -120,8 +120,8 @@ def latest_checkpoint(folder: Path, identity: dict[str, Any]) -> Checkpoint | No
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process left half-written."""
-    for pattern in (".step-*.safetensors.*", ".history.csv.*"):
+    """Remove what a killed process left half-written; .tmp and six letters is safetensors' own."""
+    for pattern in (".step-*.safetensors.*", ".history.csv.*", ".tmp??????"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
 

@@ -180,7 +180,7 @@ def test_a_bad_later_checkpoint_pushes_none_out(run: Path) -> None:
 
 
 def test_half_written_files_are_ignored_and_removed(run: Path) -> None:
-    half = [run / ".step-00000030.safetensors.ab12", run / ".history.csv.ab12"]
+    half = [run / ".step-00000030.safetensors.ab12", run / ".history.csv.ab12", run / ".tmpAbC123"]
     for path in half:
         path.write_bytes(b"half")
     (run / "notes.txt").write_text("stays")

@@ -73,8 +73,7 @@ function timeline(view, at, steps) {
     const [guess, p] = at.guesses(view.get("place"), i)[0], answer = at.answer(i);
     word.textContent = shown(guess);
     sure.textContent = fixed(p, 2);
-    const name = shown(view.get("answers")[view.get("place")] ?? "");
-    right.textContent = !answer ? "" : answer[0] === 1 ? `✓ ${name}` : `${name}: no. ${count(answer[0])}`;
+    right.textContent = answer ? `${answer[0] === 1 ? "✓ " : ""}no. ${count(answer[0])}` : "";
     right.hidden = !answer;
   }));
   const label = labeled("Step", slide);
@@ -100,7 +99,7 @@ function guesses(view, at, steps) {
     const beyond = answer && answer[0] > found.length;
     items.at(-1).hidden = !beyond;
     if (beyond) fill(found.length, answer[0], view.get("answers")[place], answer[1], true);
-    scale.textContent = `A full bar is ${fixed(max)}, the largest of all steps.` + (answer ? " ✓ is the right word, with its place among all guesses." : "");
+    scale.textContent = `A full bar is ${fixed(max)}, the largest of all steps.` + (answer ? " ✓ is the right word; above stands its number among all guesses." : "");
   });
   return h("section", { class: "tm-part", "aria-label": "guesses" }, h("p", { class: "bl-title" }, "Guesses"), h("ol", { class: "bl-mono tm-guesses" }, items), scale);
 }

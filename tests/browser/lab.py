@@ -355,6 +355,7 @@ class Notebook:
     def run_all(self, seconds: int = 120) -> list[str]:
         """Run every cell and return the errors."""
         self._command("notebook:run-all-cells", seconds=seconds)
+        self.page.wait_for_function("[...document.querySelectorAll('.bl')].every(e => e.dataset.theme)")
         cells = self.page.evaluate("jupyterapp.shell.currentWidget.content.model.toJSON().cells")
         return [
             f"cell {number}: {output['ename']}: {output['evalue']}"
@@ -424,8 +425,13 @@ def _state(page: Page) -> dict[str, Any]:
 
 def shortcuts_unharmed(page: Page, locator: Locator) -> None:
     """Press keys in an element that are shortcuts of JupyterLab, and fail if the notebook changed."""
-    locator.focus()
-    assert locator.evaluate("element => element.contains(document.activeElement)"), "takes no focus"
+    for _ in range(20):  # a page that is drawing may take the focus back
+        locator.focus()
+        if locator.evaluate("element => element.contains(document.activeElement)"):
+            break
+        page.wait_for_timeout(100)
+    else:
+        raise AssertionError("takes no focus")
     before = _state(page)
     for key in ("j", "k", "a", "b", "m", "d", "d", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"):
         page.keyboard.press(key)
