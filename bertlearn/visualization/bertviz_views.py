@@ -68,7 +68,8 @@ _PAGE = (
     "script-src 'unsafe-inline'; style-src 'unsafe-inline'\">"
     "<style>html {background: %s} body {margin: 0 8px; color: %s; font: 15px Helvetica, Arial, sans-serif}"
     " label {display: inline-block; margin: 6px 12px 6px 0} svg {overflow: visible}"
-    " #vis {padding-left: %dpx} svg > text, #placeholder {fill: %s}</style></head>"
+    " #vis {padding-left: %dpx} #vis text {font-size: 13px} svg > text, #placeholder {fill: %s}"
+    "</style></head>"
     '<body><div id="view">%s<div id="vis"></div></div>'
     '<script>"use strict"; const told = %s;%s</script></body></html>'
 )
