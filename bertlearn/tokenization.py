@@ -15,7 +15,7 @@ import operator
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
@@ -52,10 +52,11 @@ __all__ = [
 PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS
 SETTINGS, WHOLE = "tokenizer_config.json", "tokenizer.json"
 MAX_WORD = 100  # characters in the longest word that is cut at all
+MOST_KNOWN = 1 << 16  # words with what was cut before, kept by a tokenizer; some 30 MB
 Offsets = tuple[int, int]  # start and end, in characters (code points) of the text
 
 _CONTROL = re.compile(f"[{character_class(unicode_tables.CONTROL)}]")
-_WHITE_SPACE = re.compile(r"\s")
+_WHITE_SPACE, _NO_SPACE = re.compile(r"\s"), re.compile(r"\S+")
 _CHINESE = re.compile(
     # Differs from BERT's first code, which has 2B820, because transformers has 2B920.
     "[\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\U0002a700-\U0002b73f\U0002b740-\U0002b81f"
@@ -80,12 +81,12 @@ def clean_text(text: str) -> str:
 
 def separate_chinese(text: str) -> str:
     """Put spaces around each Chinese character, so that every one becomes a word of its own."""
-    return _CHINESE.sub(r" \g<0> ", text)
+    return text if text.isascii() else _CHINESE.sub(r" \g<0> ", text)
 
 
 def strip_accents(text: str) -> str:
     """Take each character apart into letter and marks, and drop the marks that take no room: é becomes e."""
-    return _MARK.sub("", decompose(text))
+    return text if text.isascii() else _MARK.sub("", decompose(text))
 
 
 def lower_case(text: str) -> str:
@@ -151,7 +152,7 @@ class BasicTokenizer:
         """Return the words and where each of their characters stands in the text as it was given."""
         normalized, starts = self._align(_check_text(text))
         words = []
-        for match in re.finditer(r"\S+", normalized):
+        for match in _NO_SPACE.finditer(normalized):
             place = match.start()
             for part in split_on_punctuation(match[0]):
                 words.append(Word(part, starts[place : place + len(part)]))
@@ -270,9 +271,22 @@ class Batch(NamedTuple):
     token_type_ids: Tensor  # int64 (B, S)
 
 
-class _Piece(NamedTuple):
-    token: str
-    offsets: Offsets = (0, 0)
+class _Pieces(NamedTuple):
+    """Pieces, and where each stands in the text: two lists of equal length."""
+
+    tokens: list[str]
+    offsets: list[Offsets]
+
+    def first(self, count: int) -> _Pieces:
+        return _Pieces(self.tokens[:count], self.offsets[:count])
+
+    def add(self, place: int, token: str) -> None:
+        """Put in a special token, which the text does not have."""
+        self.tokens.insert(place, token)
+        self.offsets.insert(place, (0, 0))
+
+
+_Cut = tuple[tuple[str, ...], tuple[Offsets, ...]]  # the same as tuples, to be kept
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
@@ -318,6 +332,7 @@ class WordPieceTokenizer:
         self.pad_token_id, self.unk_token_id = self.vocab[PAD], self.vocab[UNK]
         self.cls_token_id, self.sep_token_id = self.vocab[CLS], self.vocab[SEP]
         self.mask_token_id = self.vocab[MASK]
+        self._known: dict[str, _Cut] = {}  # what was cut before
 
     @property
     def vocab_size(self) -> int:
@@ -383,14 +398,7 @@ class WordPieceTokenizer:
         Raises:
             ValueError: not a text; see `encode`.
         """
-        pieces: list[str] = []
-        for part in _SPECIAL.split(_check_text(text)):
-            if part in SPECIAL_TOKENS:
-                pieces.append(part)
-            else:
-                for word in self.basic_tokenizer.tokenize(part):
-                    pieces += longest_match(word, self.vocab)
-        return pieces
+        return self._pieces(_check_text(text)).tokens
 
     def encode(
         self,
@@ -418,8 +426,9 @@ class WordPieceTokenizer:
         if max_length is not None:
             parts = _truncate(parts, max_length, len(parts) + 1 if add_special_tokens else 0)
         if add_special_tokens:
-            parts = [[*part, _Piece(SEP)] for part in parts]
-            parts[0].insert(0, _Piece(CLS))
+            for part in parts:
+                part.add(len(part.tokens), SEP)
+            parts[0].add(0, CLS)
         return self._assemble(parts, _padded_length(padding, max_length))
 
     def encode_batch(
@@ -514,50 +523,97 @@ class WordPieceTokenizer:
         fast.add_special_tokens(list(SPECIAL_TOKENS))
         return fast
 
-    def _pieces(self, text: str) -> list[_Piece]:
-        """Return the pieces of a text, each with its offsets."""
-        pieces: list[_Piece] = []
-        begin = 0
+    def _pieces(self, text: str) -> _Pieces:
+        """Return the pieces of a text, each with its offsets.
+
+        No step looks beyond a space, so what is between two is cut alone, and once for all its repeats. Of
+        steps that were swapped in nothing is known: they get the whole text, every time.
+        """
+        tokens: list[str] = []
+        offsets: list[Offsets] = []
+        own, begin = _steps() == _OWN_STEPS, 0
+        known = self._known if own else {}
         for part in _SPECIAL.split(text):
             if part in SPECIAL_TOKENS:
-                pieces.append(_Piece(part, (begin, begin + len(part))))
-            else:
-                pieces += self._pieces_between(part, begin)
-            begin += len(part)
-        return pieces
+                tokens.append(part)
+                offsets.append((begin, begin + len(part)))
+                begin += len(part)
+                continue
+            for chunk in part.split(" ") if own else [part]:
+                pieces = known.get(chunk)
+                if pieces is None:
+                    pieces = self._cut_plain(chunk) if own and _is_plain(chunk) else self._cut(chunk)
+                    if len(known) < MOST_KNOWN and len(chunk) <= MAX_WORD:
+                        known[chunk] = pieces
+                tokens += pieces[0]
+                for start, end in pieces[1]:
+                    offsets.append((begin + start, begin + end))
+                begin += len(chunk) + 1
+            begin -= 1  # no space after the last
+        return _Pieces(tokens, offsets)
 
-    def _pieces_between(self, text: str, begin: int) -> Iterator[_Piece]:
-        """Give the pieces of a text without special tokens that stands at `begin`."""
+    def _cut(self, text: str) -> _Cut:
+        """Return the pieces of a text without special tokens, and their offsets."""
+        found: list[str] = []
+        offsets: list[Offsets] = []
         for word in self.basic_tokenizer.tokenize_with_offsets(text):
             tokens = longest_match(word.text, self.vocab)
-            for token, (start, end) in zip(tokens, piece_offsets(word.text, tokens, 0), strict=True):
+            found += tokens
+            for start, end in piece_offsets(word.text, tokens, 0):
                 covered = word.starts[start:end] or word.starts[-1:]
-                yield _Piece(token, (begin + covered[0], begin + covered[-1] + 1))
+                offsets.append((covered[0], covered[-1] + 1))
+        return tuple(found), tuple(offsets)
 
-    def _assemble(self, parts: list[list[_Piece]], length: int) -> Encoding:
+    def _cut_plain(self, text: str) -> _Cut:
+        """Do what `_cut` does with a word of which normalization can change the case alone."""
+        word = text.lower() if self.do_lower_case else text
+        tokens = longest_match(word, self.vocab)
+        return tuple(tokens), tuple(piece_offsets(word, tokens, 0))
+
+    def _assemble(self, parts: list[_Pieces], length: int) -> Encoding:
         """Put the parts, each a segment of its own, one after the other, and pad."""
-        pieces = [piece for part in parts for piece in part]
-        padding = [_Piece(PAD)] * (length - len(pieces))
-        types = [segment for segment, part in enumerate(parts) for _ in part]
-        tokens = [piece.token for piece in pieces + padding]
+        tokens = [token for part in parts for token in part.tokens]
+        padding = max(0, length - len(tokens))
         return Encoding(
-            self.convert_tokens_to_ids(tokens),
-            types + [0] * len(padding),
-            [1] * len(pieces) + [0] * len(padding),
-            tokens,
-            [piece.offsets for piece in pieces + padding],
+            self.convert_tokens_to_ids(tokens) + [self.pad_token_id] * padding,
+            [segment for segment, part in enumerate(parts) for _ in part.tokens] + [0] * padding,
+            [1] * len(tokens) + [0] * padding,
+            tokens + [PAD] * padding,
+            [place for part in parts for place in part.offsets] + [(0, 0)] * padding,
         )
 
 
-def _truncate(parts: list[list[_Piece]], max_length: int, added: int) -> list[list[_Piece]]:
+def _is_plain(text: str) -> bool:
+    """Say whether a text is nothing but one word of ASCII letters and digits."""
+    return text.isascii() and text.isalnum()
+
+
+def _steps() -> tuple[Any, ...]:
+    """Return the functions that cut a text, as they are now: exercises swap them."""
+    return (
+        clean_text,
+        separate_chinese,
+        strip_accents,
+        lower_case,
+        split_on_punctuation,
+        decompose,
+        longest_match,
+        piece_offsets,
+    )
+
+
+_OWN_STEPS = _steps()
+
+
+def _truncate(parts: list[_Pieces], max_length: int, added: int) -> list[_Pieces]:
     if not _is_count(max_length) or max_length < added:
         raise ValueError(
             f"max_length={max_length!r} has no room for {added} special tokens; use a whole number of at "
             f"least {added}, or add_special_tokens=False"
         )
-    first, second = (*(len(part) for part in parts), 0)[:2]
+    first, second = (*(len(part.tokens) for part in parts), 0)[:2]
     kept = longest_first(first, second, max_length - added)
-    return [part[:length] for part, length in zip(parts, kept, strict=False)]
+    return [part.first(length) for part, length in zip(parts, kept, strict=False)]
 
 
 def _padded_length(padding: bool | int, max_length: int | None) -> int:

@@ -383,6 +383,20 @@ def test_swapped_functions_take_effect_and_leave_no_trace(toy: WordPieceTokenize
     assert toy.encode("Films é") == before
 
 
+def test_words_are_remembered_but_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenization, "MOST_KNOWN", 3)
+    tokenizer, text = WordPieceTokenizer(TOY), "Films é watch watch filmé s Film " + "x" * 101
+    for _ in range(2):
+        assert tokenizer.encode(text) == WordPieceTokenizer(TOY).encode(text)
+    assert list(tokenizer._known) == ["Films", "é", "watch"]
+    monkeypatch.setattr(tokenization, "MOST_KNOWN", 99)
+    tokenizer.encode(text)
+    assert "Film" in tokenizer._known and "x" * 101 not in tokenizer._known
+    with use(longest_match=lambda word, vocab: ["watch"]):
+        tokenizer.encode("new")
+    assert "new" not in tokenizer._known
+
+
 # Files
 
 
