@@ -16,7 +16,7 @@ LAB_FLAGS := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s))
 PYTEST := OMP_NUM_THREADS=1 BERTLEARN_PATIENCE=inf $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test fast lint doctor notebooks ladder results lock clean
+.PHONY: help setup lab test fast lint doctor bench notebooks ladder results lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ lint: $(VENV)/.ready-dev ## formatting, style and types
 doctor: $(VENV)/.ready ## examine this machine and say what each chapter will take
 	@$(BIN)/bertlearn doctor
 
+bench: setup $(VENV)/.ready-dev ## measure speed and memory beside other libraries (an hour or two), and renew benchmarks/README.md
+	$(BIN)/python -m benchmarks
+
 notebooks: $(VENV)/.ready-dev ## run all chapters anew and keep their outputs
 	$(BIN)/python tools/notebooks.py run --measure notebooks/*.ipynb
 
@@ -55,7 +58,7 @@ results: setup ## compute the stored results of chapters 5 and 6 anew (an hour o
 
 lock: $(VENV)/.ready-dev ## lock every package anew in constraints.txt
 	$(PIP) uv
-	$(BIN)/python tools/sync_env.py --lock
+	$(BIN)/python tools/sync_env.py --lock --upgrade
 
 clean: ## remove .venv (cached data and weights stay)
 	rm -rf $(VENV) bertlearn.egg-info
@@ -76,5 +79,5 @@ endif
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	$(PIP) -e '.[dev]'
+	$(PIP) -e '.[dev,bench]'
 	@touch $@

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 
 import torch
 
+from benchmarks.common import peak, seconds
+from benchmarks.pretraining_step import operations
 from bertlearn.config import PRESETS, BertConfig
 from bertlearn.options import TrainingOptions
 from bertlearn.pretraining import BertForPreTraining
@@ -25,32 +25,6 @@ from bertlearn.training import make_optimizer, use_bf16
 SEQUENCES = 256 * 1_000_000
 TOKENS = {128: 0.9 * SEQUENCES * 128, 512: 0.1 * SEQUENCES * 512}
 OPTIONS = TrainingOptions()
-
-
-def operations_per_token(config: BertConfig, length: int) -> float:
-    """Return the multiplications and additions of a training step a token, matrix products only.
-
-    Forward once and backward twice; the vocabulary only for the 15 % that are masked.
-    """
-    hidden, share = config.hidden_size, 0.15
-    layer = 4 * hidden**2 + 2 * hidden * config.intermediate_size + 2 * length * hidden
-    head = share * (hidden**2 + hidden * config.vocab_size)
-    return 3 * 2 * (config.num_hidden_layers * layer + head)
-
-
-def peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Return operations a second in a large matrix product, the best of some."""
-    size = 2048 if device.type == "cpu" else 8192
-    matrix = torch.randn(size, size, device=device, dtype=dtype)
-    return 2 * size**3 / min(seconds(lambda: matrix @ matrix, device) for _ in range(8))
-
-
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    started = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
 
 
 def tokens_per_second(config: BertConfig, length: int, batch: int, device: torch.device, steps: int) -> float:
@@ -102,7 +76,7 @@ def main() -> None:
             for length in TOKENS
         }
         days = sum(TOKENS[length] / speed for length, speed in speeds.items()) / 86400
-        share = speeds[128] * operations_per_token(config, 128) / best
+        share = speeds[128] * operations(config, 1, 128) / best
         print(
             f"| {preset} | {speeds[128]:,.0f} | {speeds[512]:,.0f} | {share:.0%} | {days:,.0f} |", flush=True
         )

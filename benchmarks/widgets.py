@@ -1,6 +1,6 @@
 """How large are the widgets' pages, how soon are they painted, and how fast do they react?
 
-    python -m benchmarks.widgets [--rounds 15] [--output FILE]
+    python -m benchmarks.widgets [--quick]
 
 Each widget is opened as a page of its own in a browser, with weights drawn by chance for 12 × 12 heads and 64
 tokens where it shows attention (the time machine: 4 × 4 heads at four steps).
@@ -10,9 +10,6 @@ reaction the time from an event to the picture that it leads to, median of all r
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -23,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from benchmarks.common import Table, keep, read_setting
 from bertlearn import (
     BertConfig,
     BertForMaskedLM,
@@ -130,36 +128,25 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=15, help="reactions of each widget")
-    parser.add_argument("--output", type=Path, help="also write the table here, as Markdown")
-    args = parser.parse_args()
+    setting = read_setting("widgets", __doc__, ["cpu"])
     from playwright.sync_api import sync_playwright
 
-    lines = ["| widget | page, KB | first paint, ms | reaction, ms |", "|---|---|---|---|"]
-    print("\n".join(lines))
+    raw = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
         with tempfile.TemporaryDirectory() as folder:
             blank = Path(folder) / "blank.html"
             blank.write_text(BLANK, encoding="utf-8")
             paint = statistics.median(first_paint(browser, blank) for _ in range(5))
-        lines.append(f"| (a blank page) | 0 | {paint:.0f} | |")
-        print(lines[-1])
         for name, (widget, reaction) in widgets().items():
-            size, paint, reacts = measure(browser, widget, reaction, args.rounds)
-            lines.append(f"| {name} | {size:.0f} | {paint:.0f} | {reacts:.0f} |")
-            print(lines[-1])
-        made = f"Chromium {browser.version}, {platform.machine()}, {os.cpu_count()} cores"
+            raw[name] = measure(browser, widget, reaction, 3 if setting.quick else 15)
+            print(name, *raw[name], flush=True)
+        made = f"Chromium {browser.version}"
         browser.close()
-    print(made)
-    if args.output:
-        told = (__doc__ or "").split("\n\n")
-        args.output.write_text(
-            "\n\n".join(["# The widgets, measured", *told, "\n".join(lines), made]) + "\n", encoding="utf-8"
-        )
+    rows = [["(a blank page)", "0", f"{paint:.0f}", ""]]
+    rows += [[name, *(f"{number:.0f}" for number in found)] for name, found in raw.items()]
+    columns = ["widget", "page, KB", "first paint, ms", "reaction, ms"]
+    keep("widgets", setting, [Table(f"The widgets in {made}", columns, rows)], raw, ["anywidget"])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Keep what follows from pyproject.toml in step with it.
 
     python tools/sync_env.py           write environment.yml
-    python tools/sync_env.py --lock    also lock every package anew in constraints.txt (needs uv)
+    python tools/sync_env.py --lock    also lock what is new in constraints.txt (needs uv); with --upgrade all
     python tools/sync_env.py --check   change nothing; exit 1 when a file is stale
 
 conda gives Python and pip only; pip gives the rest under constraints.txt, so both ways install the same.
@@ -44,12 +44,13 @@ dependencies:
 """
 
 
-def lock(torch_pin: str) -> None:
+def lock(torch_pin: str, upgrade: bool) -> None:
     """Resolve every dependency, extras included, for every platform, with torch at exactly one version."""
     with tempfile.TemporaryDirectory() as folder:
         pin = Path(folder) / "pin.txt"
         pin.write_text(f"torch=={torch_pin}\n", encoding="utf-8")
-        options = ["--universal", "--all-extras", "--no-header", "--no-annotate", "--upgrade", "--quiet"]
+        options = ["--universal", "--all-extras", "--no-header", "--no-annotate", "--quiet"]
+        options += ["--upgrade"] if upgrade else []
         command = ["uv", "pip", "compile", "pyproject.toml", *options, "-c", str(pin), "-o", str(LOCK)]
         subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=True)
 
@@ -82,11 +83,12 @@ def main() -> int:
     )
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--lock", action="store_true")
+    parser.add_argument("--upgrade", action="store_true", help="lock the newest version of everything")
     args = parser.parse_args()
     settings = project()["tool"]["bertlearn"]
     if not args.check:
         if args.lock:
-            lock(settings["torch-pin"])
+            lock(settings["torch-pin"], args.upgrade)
         ENVIRONMENT.write_text(environment(settings), encoding="utf-8", newline="\n")
     found = faults()
     print("\n".join(found) or "constraints.txt and environment.yml are in step with pyproject.toml")

@@ -1,0 +1,94 @@
+"""Run the benchmarks, and put what they found into benchmarks/README.md.
+
+    python -m benchmarks                    all of them (an hour or two)
+    python -m benchmarks inference course   some of them
+    python -m benchmarks --tables           none: only write the tables anew from benchmarks/results/
+
+Each runs in a process of its own. `--quick` shows that all run, in some minutes, and keeps nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import RESULTS, Table
+
+README = Path(__file__).resolve().parent / "README.md"
+NAMES = (
+    "pretraining_step",
+    "finetuning_epoch",
+    "inference",
+    "tokenizer",
+    "shards",
+    "scaling",
+    "widgets",
+    "course",
+)
+
+
+def provenance(result: dict[str, Any]) -> str:
+    """Return in a line what ran where, with which versions, and when."""
+    machine = result["machine"]
+    parts = [machine["gpu"]] if "gpu" in machine else []
+    parts += [
+        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads",
+        f"{machine['memory_gb']} GB",
+        f"{machine['system']}, Python {machine['python']}",
+        ", ".join(f"{name} {number}" for name, number in result["versions"].items()),
+        result["date"],
+    ]
+    return f"`{result['command']}`; " + "; ".join(parts) + "."
+
+
+def section(name: str) -> str:
+    """Return the tables of a benchmark on every device that it was run on."""
+    blocks = []
+    for path in sorted(RESULTS.glob(f"{name}.*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        blocks += [str(Table(**table)) for table in result["tables"]] + [provenance(result)]
+    return "\n\n".join(blocks) or "Not measured yet."
+
+
+def with_tables(text: str) -> str:
+    """Return the README with every block between `<!-- NAME -->` and `<!-- end -->` written anew."""
+    return re.sub(
+        r"<!-- (\w+) -->\n.*?<!-- end -->",
+        lambda found: f"<!-- {found[1]} -->\n\n{section(found[1])}\n\n<!-- end -->",
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all if none is given"
+    )
+    parser.add_argument("--quick", action="store_true", help="less of everything: to see that it runs")
+    parser.add_argument("--tables", action="store_true", help="run nothing")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(NAMES):
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; choose among {', '.join(NAMES)}")
+    failed = []
+    for name in () if arguments.tables else arguments.names or NAMES:
+        print(f"\n=== {name}", flush=True)
+        options = ["--quick"] if arguments.quick else []
+        if subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *options]).returncode:
+            failed.append(name)
+    if not arguments.quick:
+        README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    if failed:
+        print(f"\nfailed: {', '.join(failed)}; the tables keep what was measured before")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

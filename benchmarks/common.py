@@ -1,0 +1,290 @@
+"""What the benchmarks share: peers timed in turns, floors, the machine, and how a result is kept.
+
+Every benchmark is `python -m benchmarks.NAME [--quick] [--device cuda]`. It prints its tables and writes
+results/NAME.DEVICE.json; `python -m benchmarks` runs them all and puts the tables into README.md.
+Peers do the same work in one process, in turns, so that a busy machine slows all alike: ratios count.
+Before they are timed their outputs are compared; a benchmark of two things that differ ends with an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import torch
+from torch import Tensor
+
+RESULTS = Path(__file__).resolve().parent / "results"
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+Work = Callable[[], object]
+
+
+class Setting(NamedTuple):
+    """What every benchmark can be told."""
+
+    device: torch.device
+    quick: bool  # less of everything: to see that it runs
+    output: Path
+
+
+class Times(NamedTuple):
+    """Seconds of one peer: half of all rounds lie between `low` and `high`."""
+
+    median: float
+    low: float
+    high: float
+
+
+class Table(NamedTuple):
+    """A table as it is read; `rows` are texts."""
+
+    caption: str
+    columns: list[str]
+    rows: list[list[str]]
+
+    def __str__(self) -> str:
+        """Return it as Markdown."""
+        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
+        return "\n".join([self.caption, "", *("| " + " | ".join(line) + " |" for line in lines)])
+
+
+def read_setting(name: str, doc: str | None, devices: Sequence[str] = ("cpu", "cuda")) -> Setting:
+    """Read the command line of the benchmark with this name."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}",
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="less of everything: to see that it runs")
+    parser.add_argument(
+        "--device", choices=devices, help="default: the GPU if there is one and it may be used"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="the JSON file; default: benchmarks/results/NAME.DEVICE.json"
+    )
+    arguments = parser.parse_args()
+    device = arguments.device or ("cuda" if torch.cuda.is_available() and "cuda" in devices else "cpu")
+    kept = Path(os.devnull) if arguments.quick else RESULTS / f"{name}.{device}.json"
+    return Setting(torch.device(device), arguments.quick, arguments.output or kept)
+
+
+def keep(
+    name: str, setting: Setting, tables: Sequence[Table], raw: Any, packages: Sequence[str] = ()
+) -> None:
+    """Print the tables; write them with every number and where they come from."""
+    print("\n\n".join(map(str, tables)), flush=True)
+    result = {
+        "command": f"python -m benchmarks.{name}" + (" --quick" if setting.quick else ""),
+        "date": date.today().isoformat(),
+        "machine": machine(setting.device),
+        "versions": {package: version(package) for package in (*PACKAGES, *packages)},
+        "tables": [table._asdict() for table in tables],
+        "raw": raw,
+    }
+    setting.output.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+# Time
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until the device has done all that it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds(work: Work, device: torch.device) -> float:
+    """Return how long one call takes."""
+    started = time.perf_counter()
+    work()
+    wait_for(device)
+    return time.perf_counter() - started
+
+
+def in_turns(
+    works: Mapping[str, Work], device: torch.device, rounds: int, warmup: int = 2
+) -> dict[str, Times]:
+    """Time every peer once a round; the first rounds do not count."""
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for number in range(warmup + rounds):
+        for name, work in works.items():
+            taken = seconds(work, device)
+            if number >= warmup:
+                found[name].append(taken)
+    return {name: spread(values) for name, values in found.items()}
+
+
+def spread(values: Sequence[float]) -> Times:
+    """Return the median and the middle half."""
+    if len(values) < 2:
+        return Times(*[values[0]] * 3)
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Times(median, low, high)
+
+
+def peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the operations a second of a large matrix product, the best of some: the machine's own limit."""
+    size = 8192 if device.type == "cuda" else 2048
+    matrix = torch.randn(size, size, device=device).to(dtype)
+    with torch.inference_mode():
+        return 2 * size**3 / min(seconds(lambda: matrix @ matrix, device) for _ in range(10))
+
+
+class Loop:
+    """A training loop, ours or another's, that does one step whenever it is called.
+
+    It runs in a thread of its own and is held at the end of each step, so that two libraries can be timed in
+    turns, each with its true loop and all that belongs to it.
+    """
+
+    def __init__(self, run: Callable[[Callable[[], bool]], object]) -> None:
+        self._asked, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        self._error: BaseException | None = None
+        self._ending = False
+        self._thread = threading.Thread(target=self._work, args=(run,), daemon=True)
+
+    def __call__(self) -> None:
+        """Do a step."""
+        if self._thread.ident is None:
+            self._thread.start()
+        else:
+            self._asked.release()
+        self._done.acquire()
+        if self._error is not None:
+            raise self._error
+
+    def end(self) -> None:
+        """Let the loop end."""
+        self._ending = True
+        self._asked.release()
+        self._thread.join()
+
+    def _work(self, run: Callable[[Callable[[], bool]], object]) -> None:
+        try:
+            run(self._hold)
+        except BaseException as error:
+            self._error = error
+        self._done.release()
+
+    def _hold(self) -> bool:
+        """Wait for the next call; called by the loop after each step. Returns whether it is to end."""
+        self._done.release()
+        self._asked.acquire()
+        return self._ending
+
+
+# Memory
+
+
+def memory_of(device: torch.device, work: Callable[..., object], *arguments: Any) -> float:
+    """Return by how many MB a call raises the memory of a process of its own; on a GPU the GPU's memory.
+
+    Args:
+        device: whose memory.
+        work: a function at the top of a module, called once.
+        arguments: what can be sent to another process.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_memory_here, device, work, *arguments).result()
+
+
+def _memory_here(device: torch.device, work: Callable[..., object], *arguments: Any) -> float:
+    gc.collect()
+    if device.type == "cuda":
+        work(*arguments)
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    with _watched_memory() as peaks:
+        before = peaks[0]
+        work(*arguments)
+    return (max(peaks) - before) / 1e6
+
+
+@contextmanager
+def _watched_memory() -> Iterator[list[float]]:
+    """Look at the memory of this process and its children again and again, first before all."""
+    done = threading.Event()
+    found = [_memory()]
+
+    def look() -> None:
+        while not done.wait(0.005):
+            found[1:] = [max([_memory(), *found[1:]])]
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        watcher.join()
+        found.append(_memory())
+
+
+def _memory() -> float:
+    """Return the bytes that this process and those it started have in memory."""
+    process, total = psutil.Process(), 0.0
+    for one in (process, *process.children(recursive=True)):
+        with suppress(psutil.Error):  # it has ended
+            total += one.memory_info().rss
+    return total
+
+
+# What was measured, on what
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Return what ran: processor, threads, memory, system, Python, and the GPU if it was used."""
+    found = {
+        "processor": _processor(),
+        "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor()
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{name}, {capability}"
+
+
+def check_same(what: str, ours: Tensor, theirs: Tensor, tolerance: float) -> None:
+    """End the benchmark if two outputs differ by more than a share of the larger one's greatest number."""
+    ours, theirs = ours.detach().float().cpu(), theirs.detach().float().cpu()
+    difference = (ours - theirs).abs().max().item() / max(1e-12, theirs.abs().max().item())
+    if not difference <= tolerance:
+        raise SystemExit(
+            f"{what}: outputs differ by {difference:.2g} of the greatest, more than {tolerance:.2g} allows; "
+            "a comparison of speed would mean nothing"
+        )
+
+
+def milliseconds(times: Times) -> str:
+    """Return a time with its middle half, for a table."""
+    digits = 0 if times.median >= 0.1 else 1
+    return f"{1e3 * times.median:,.{digits}f} ({1e3 * times.low:,.{digits}f}–{1e3 * times.high:,.{digits}f})"

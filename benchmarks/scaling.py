@@ -1,0 +1,275 @@
+"""How do time and memory grow with the length of the text, the batch, the model and the processes?
+
+    python -m benchmarks.scaling [--quick] [--device cuda]
+
+1. One layer, forward and backward, at 64 to 4,096 tokens: ours with fused attention, ours written out (what
+   `output_attentions` takes), torch's own `nn.TransformerEncoderLayer`, with the same weights and 4,096
+   tokens a batch.
+2. The whole mini model at the same lengths, fused and written out.
+3. A training step by model and batch: what a token costs.
+4. The same step shared by one process with all threads, and by two with half of them each (on a CPU).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.common import Setting, Table, check_same, in_turns, keep, memory_of, peak, read_setting
+from benchmarks.pretraining_step import Case, RandomPairs, config_of, operations
+from benchmarks.pretraining_step import ours as training_loop
+from bertlearn import BertConfig, BertModel
+from bertlearn.encoder import BertLayer
+
+LENGTHS = (64, 128, 256, 512, 1024, 2048, 4096)
+TOKENS = 4096
+SHAPE = {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
+WAYS = ("ours, fused", "ours, written out", "torch's layer")
+
+
+# 1. A layer
+
+
+def torch_layer(layer: BertLayer, config: BertConfig) -> nn.TransformerEncoderLayer:
+    """Return torch's own layer with the weights of ours."""
+    theirs = nn.TransformerEncoderLayer(
+        config.hidden_size,
+        config.num_attention_heads,
+        config.intermediate_size,
+        dropout=0.0,
+        activation="gelu",
+        layer_norm_eps=config.layer_norm_eps,
+        batch_first=True,
+    )
+    own, state = layer.state_dict(), {}
+    parts = [f"attention.self.{name}" for name in ("query", "key", "value")]
+    for kind in ("weight", "bias"):
+        state[f"self_attn.in_proj_{kind}"] = torch.cat([own[f"{part}.{kind}"] for part in parts])
+        for theirs_name, ours_name in (
+            ("self_attn.out_proj", "attention.output.dense"),
+            ("norm1", "attention.output.LayerNorm"),
+            ("linear1", "intermediate.dense"),
+            ("linear2", "output.dense"),
+            ("norm2", "output.LayerNorm"),
+        ):
+            state[f"{theirs_name}.{kind}"] = own[f"{ours_name}.{kind}"]
+    theirs.load_state_dict(state)
+    return theirs
+
+
+def layers(device: torch.device) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Return the three ways through one layer."""
+    torch.manual_seed(0)
+    config = BertConfig(**SHAPE, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    layer = BertLayer(config).to(device)
+    theirs = torch_layer(layer, config).to(device)
+    return {
+        "ours, fused": lambda x: layer(x).context,
+        "ours, written out": lambda x: layer(x, output_attentions=True).context,
+        "torch's layer": theirs,
+    }
+
+
+def there_and_back(way: Callable[[Tensor], Tensor], x: Tensor) -> None:
+    """Go forward and backward."""
+    way(x).sum().backward()
+
+
+def layer_once(name: str, length: int, device: torch.device) -> None:
+    """Go through a layer once, to see the memory it takes."""
+    there_and_back(layers(device)[name], vectors(length, device))
+
+
+def vectors(length: int, device: torch.device) -> Tensor:
+    """Return TOKENS random vectors in sequences of a length."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(TOKENS // length, length, SHAPE["hidden_size"], generator=generator).to(device)
+
+
+def by_length(setting: Setting) -> list[dict[str, Any]]:
+    """Time a layer at every length."""
+    found, ways = [], layers(setting.device)
+    for length in (64, 512) if setting.quick else LENGTHS:
+        x = vectors(length, setting.device)
+        for name, way in ways.items():
+            check_same(f"a layer at {length}, {name}", ways["ours, fused"](x), way(x), 1e-4)
+        works = {name: partial(there_and_back, way, x) for name, way in ways.items()}
+        times = in_turns(works, setting.device, 3 if setting.quick else 15)
+        memory = {}
+        if not setting.quick:
+            memory = {
+                name: memory_of(setting.device, layer_once, name, length, setting.device) for name in WAYS
+            }
+        seconds = {name: one._asdict() for name, one in times.items()}
+        found.append({"length": length, "seconds": seconds, "memory_mb": memory})
+    return found
+
+
+# 2. The model
+
+
+def model_of(device: torch.device) -> BertModel:
+    """Return the mini model with 4,096 positions, without dropout."""
+    torch.manual_seed(0)
+    config = BertConfig.preset(
+        "mini",
+        max_position_embeddings=max(LENGTHS),
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    return BertModel(config).to(device)
+
+
+def model_there_and_back(model: BertModel, written_out: bool, length: int, device: torch.device) -> None:
+    """Go forward and backward through the whole model."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(1000, 30_000, (TOKENS // length, length), generator=generator).to(device)
+    model(ids, output_attentions=written_out).last_hidden_state.sum().backward()
+
+
+def model_once(written_out: bool, length: int, device: torch.device) -> None:
+    """Go through the model once, to see the memory it takes."""
+    model_there_and_back(model_of(device), written_out, length, device)
+
+
+def whole_model(setting: Setting) -> list[dict[str, Any]]:
+    """Time the model at every length."""
+    found, model = [], model_of(setting.device)
+    for length in (64, 512) if setting.quick else LENGTHS:
+        works = {
+            name: partial(model_there_and_back, model, written_out, length, setting.device)
+            for name, written_out in zip(WAYS, (False, True), strict=False)
+        }
+        times = in_turns(works, setting.device, 1 if setting.quick else 5, 1)
+        memory = {}
+        if not setting.quick:
+            memory = {
+                name: memory_of(setting.device, model_once, written_out, length, setting.device)
+                for name, written_out in zip(WAYS, (False, True), strict=False)
+            }
+        seconds = {name: one._asdict() for name, one in times.items()}
+        found.append({"length": length, "seconds": seconds, "memory_mb": memory})
+    return found
+
+
+# 3. Model and batch
+
+
+def by_model_and_batch(setting: Setting) -> list[dict[str, Any]]:
+    """Time training steps of 128 tokens."""
+    device, found = setting.device, []
+    on_gpu = device.type == "cuda"
+    for model in ("tiny",) if setting.quick else ("tiny", "mini", "MiniLM-6", "base"):
+        for batch in (1, 4) if setting.quick else (1, 4, 16, 64):
+            case = Case(model, 128, batch * 8 if on_gpu else batch, "bf16" if on_gpu else "fp32")
+            loop = training_loop(case, RandomPairs(case, 4), device, on_gpu)
+            taken = in_turns({model: loop}, device, 2 if setting.quick else 5)[model].median
+            loop.end()
+            tokens = case.batch * case.length
+            needed = operations(config_of(model), tokens, case.length)
+            found.append({"case": case._asdict(), "seconds": taken, "operations_a_second": needed / taken})
+    return found
+
+
+# 4. Processes
+
+
+def by_processes(setting: Setting) -> list[dict[str, Any]]:
+    """Time the same steps in one process and in two, each in a run of its own."""
+    found, cores = [], torch.get_num_threads()
+    for model in ("tiny",) if setting.quick else ("tiny", "mini"):
+        for processes in (1, 2):
+            threads = max(1, cores // processes)
+            command = [
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--standalone",
+                "--nproc-per-node",
+                str(processes),
+            ]
+            command += ["-m", "benchmarks.shared_steps", model, "3" if setting.quick else "20"]
+            environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+            output = subprocess.run(
+                command, env=environment, check=True, capture_output=True, text=True
+            ).stdout
+            taken = float(output.split()[-1])
+            found.append({"model": model, "processes": processes, "threads_each": threads, "seconds": taken})
+    return found
+
+
+# The report
+
+
+def grown(found: list[dict[str, Any]], names: tuple[str, ...]) -> list[list[str]]:
+    """Return the rows of a table by length."""
+    rows = []
+    for one in found:
+        times = [one["seconds"][name]["median"] for name in names]
+        memory = [f"{one['memory_mb'][name]:,.0f}" if one["memory_mb"] else "–" for name in names]
+        rows.append([f"{one['length']:,}", *(f"{1e3 * taken:,.1f}" for taken in times), *memory])
+    return rows
+
+
+def main() -> None:
+    setting = read_setting("scaling", __doc__)
+    on_gpu = setting.device.type == "cuda"
+    lengths, model, costs = by_length(setting), whole_model(setting), by_model_and_batch(setting)
+    processes = [] if on_gpu else by_processes(setting)
+    best = peak(setting.device, torch.bfloat16 if on_gpu else torch.float32)
+    columns = ["tokens", *(f"{name}, ms" for name in WAYS), *(f"{name}, MB" for name in WAYS)]
+    tables = [
+        Table(
+            "A layer of 256 features, 4 heads, 4,096 tokens, there and back", columns, grown(lengths, WAYS)
+        ),
+        Table(
+            "The mini model, 4,096 tokens, there and back",
+            ["tokens", *(f"{name}, ms" for name in WAYS[:2]), *(f"{name}, MB" for name in WAYS[:2])],
+            grown(model, WAYS[:2]),
+        ),
+        Table(
+            "A training step with sequences of 128 tokens",
+            ["model", "sequences", "µs a token", "share of the peak"],
+            [
+                [
+                    one["case"]["model"],
+                    str(one["case"]["batch"]),
+                    f"{1e6 * one['seconds'] / (128 * one['case']['batch']):,.1f}",
+                    f"{one['operations_a_second'] / best:.0%}",
+                ]
+                for one in costs
+            ],
+        ),
+    ]
+    if processes:
+        alone = {one["model"]: one["seconds"] for one in processes if one["processes"] == 1}
+        rows = [
+            [
+                one["model"],
+                str(one["processes"]),
+                str(one["threads_each"]),
+                f"{1e3 * one['seconds']:,.0f}",
+                f"{alone[one['model']] / one['seconds']:.2f}×",
+            ]
+            for one in processes
+        ]
+        tables.append(
+            Table(
+                "32 sequences of 128 tokens",
+                ["model", "processes", "threads each", "ms a step", "speed"],
+                rows,
+            )
+        )
+    raw = {"layer": lengths, "model": model, "cost": costs, "processes": processes, "peak": best}
+    keep("scaling", setting, tables, raw)
+
+
+if __name__ == "__main__":
+    main()
