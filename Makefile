@@ -42,7 +42,7 @@ lint: $(VENV)/.ready-dev ## formatting, style and types
 doctor: $(VENV)/.ready ## examine this machine and say what each chapter will take
 	@$(BIN)/bertlearn doctor
 
-bench: setup $(VENV)/.ready-dev ## measure speed and memory beside other libraries (an hour or two), and renew benchmarks/README.md
+bench: setup $(VENV)/.ready-dev ## measure speed and memory beside other libraries, and renew benchmarks/README.md
 	$(BIN)/python -m benchmarks
 
 notebooks: $(VENV)/.ready-dev ## run all chapters anew and keep their outputs

@@ -17,9 +17,9 @@ import platform
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -146,49 +146,6 @@ def peak(device: torch.device, dtype: torch.dtype) -> float:
         return 2 * size**3 / min(seconds(lambda: matrix @ matrix, device) for _ in range(10))
 
 
-class Loop:
-    """A training loop, ours or another's, that does one step whenever it is called.
-
-    It runs in a thread of its own and is held at the end of each step, so that two libraries can be timed in
-    turns, each with its true loop and all that belongs to it.
-    """
-
-    def __init__(self, run: Callable[[Callable[[], bool]], object]) -> None:
-        self._asked, self._done = threading.Semaphore(0), threading.Semaphore(0)
-        self._error: BaseException | None = None
-        self._ending = False
-        self._thread = threading.Thread(target=self._work, args=(run,), daemon=True)
-
-    def __call__(self) -> None:
-        """Do a step."""
-        if self._thread.ident is None:
-            self._thread.start()
-        else:
-            self._asked.release()
-        self._done.acquire()
-        if self._error is not None:
-            raise self._error
-
-    def end(self) -> None:
-        """Let the loop end."""
-        self._ending = True
-        self._asked.release()
-        self._thread.join()
-
-    def _work(self, run: Callable[[Callable[[], bool]], object]) -> None:
-        try:
-            run(self._hold)
-        except BaseException as error:
-            self._error = error
-        self._done.release()
-
-    def _hold(self) -> bool:
-        """Wait for the next call; called by the loop after each step. Returns whether it is to end."""
-        self._done.release()
-        self._asked.acquire()
-        return self._ending
-
-
 # Memory
 
 
@@ -206,34 +163,26 @@ def memory_of(device: torch.device, work: Callable[..., object], *arguments: Any
 
 
 def _memory_here(device: torch.device, work: Callable[..., object], *arguments: Any) -> float:
-    gc.collect()
     if device.type == "cuda":
         work(*arguments)
         return torch.cuda.max_memory_allocated(device) / 1e6
-    with _watched_memory() as peaks:
-        before = peaks[0]
-        work(*arguments)
-    return (max(peaks) - before) / 1e6
+    gc.collect()
+    before, done = _memory(), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        highest = pool.submit(_highest_memory, done)
+        try:
+            work(*arguments)
+        finally:
+            done.set()
+    return (highest.result() - before) / 1e6
 
 
-@contextmanager
-def _watched_memory() -> Iterator[list[float]]:
-    """Look at the memory of this process and its children again and again, first before all."""
-    done = threading.Event()
-    found = [_memory()]
-
-    def look() -> None:
-        while not done.wait(0.005):
-            found[1:] = [max([_memory(), *found[1:]])]
-
-    watcher = threading.Thread(target=look, daemon=True)
-    watcher.start()
-    try:
-        yield found
-    finally:
-        done.set()
-        watcher.join()
-        found.append(_memory())
+def _highest_memory(done: threading.Event) -> float:
+    """Look again and again, every few milliseconds, until it is done."""
+    highest = _memory()
+    while not done.wait(0.005):
+        highest = max(highest, _memory())
+    return max(highest, _memory())
 
 
 def _memory() -> float:

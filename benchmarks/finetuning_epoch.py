@@ -2,7 +2,7 @@
 
     python -m benchmarks.finetuning_epoch [--quick] [--device cuda]
 
-MiniLM with a new head on the 10,217 training sentences, in batches of 32, AdamW, dropout 0.1. Ours is
+MiniLM with a new head on the 10,172 training sentences, in batches of 32, AdamW, dropout 0.1. Ours is
 `bertlearn.finetune` as it comes: batches of sentences of about the same length. Theirs is Trainer with
 `DataCollatorWithPadding`, as its guide has it, and once more with its own batches by length
 (`train_sampling_strategy="group_by_length"`). All begin with the same weights and go through the epoch step
@@ -11,15 +11,14 @@ by step, in turns; afterwards they are measured on the validation films.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import transformers
 from torch import nn
 
-from benchmarks.common import DTYPES, Loop, Setting, Table, check_same, in_turns, keep, read_setting, seconds
+from benchmarks.common import DTYPES, Setting, Table, check_same, in_turns, keep, read_setting, seconds
+from benchmarks.loops import Loop, our_loop, their_loop
 from bertlearn import (
     BertForSequenceClassification,
     BertModel,
@@ -30,9 +29,7 @@ from bertlearn import (
 from bertlearn.data import ReviewSet
 from bertlearn.finetune import Features, finetuning_task, text_features
 from bertlearn.finetuning import predict
-from bertlearn.history import Progress
 from bertlearn.options import FinetuneOptions
-from bertlearn.training import train
 
 LONGEST = 128
 NAMES = ["rotten", "fresh"]
@@ -54,58 +51,29 @@ def their_model() -> nn.Module:
     return model.eval()
 
 
-def ours(model: nn.Module, features: Features, options: FinetuneOptions, device: torch.device) -> Loop:
-    """Return our fine-tuning, a step at a call."""
-    task = finetuning_task(model, features, options)
-
-    def run(hold: Callable[[], bool]) -> object:
-        def watch(progress: Progress) -> bool:
-            return progress.running and hold()
-
-        return train(model, task, options.training(len(features)), device=device, watch=watch)
-
-    return Loop(run)
-
-
 def trainer(
     model: nn.Module, features: Features, options: FinetuneOptions, device: torch.device, sampling: str
 ) -> Loop:
-    """Return transformers' Trainer, a step at a call."""
+    """Return transformers' Trainer, a step at a call, padding as its guide has it."""
     columns = ("input_ids", "token_type_ids", "attention_mask")
     rows = [
         {name: getattr(encoding, name) for name in columns} | {"labels": label}
         for encoding, label in zip(features.encodings, features.targets["labels"], strict=True)
     ]
     tokenizer = transformers.AutoTokenizer.from_pretrained(minilm_path())
-
-    def run(hold: Callable[[], bool]) -> None:
-        class Hold(transformers.TrainerCallback):
-            def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> Any:
-                control.should_training_stop = hold()
-                return control
-
-        with tempfile.TemporaryDirectory() as folder:
-            arguments = transformers.TrainingArguments(
-                output_dir=folder,
-                num_train_epochs=options.epochs,
-                per_device_train_batch_size=options.batch_size,
-                learning_rate=options.learning_rate,
-                weight_decay=options.weight_decay,
-                warmup_steps=options.warmup,
-                train_sampling_strategy=sampling,
-                bf16=options.precision == "bf16",
-                use_cpu=device.type == "cpu",
-                save_strategy="no",
-                logging_strategy="no",
-                disable_tqdm=True,
-                report_to="none",
-            )
-            collator = transformers.DataCollatorWithPadding(tokenizer)
-            transformers.Trainer(
-                model, arguments, data_collator=collator, train_dataset=rows, callbacks=[Hold()]
-            ).train()
-
-    return Loop(run)
+    return their_loop(
+        model,
+        rows,
+        device,
+        transformers.DataCollatorWithPadding(tokenizer),
+        num_train_epochs=options.epochs,
+        per_device_train_batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        warmup_steps=options.warmup,
+        train_sampling_strategy=sampling,
+        bf16=options.precision == "bf16",
+    )
 
 
 def compare(features: Features) -> None:
@@ -138,7 +106,12 @@ def measure(precision: str, setting: Setting, parts: tuple[ReviewSet, ReviewSet]
     compare(features)
     models = {"ours": new_model(), "Trainer": their_model(), "Trainer, by length": their_model()}
     loops = {
-        "ours": ours(models["ours"], features, options, setting.device),
+        "ours": our_loop(
+            models["ours"],
+            finetuning_task(models["ours"], features, options),
+            options.training(len(features)),
+            setting.device,
+        ),
         "Trainer": trainer(models["Trainer"], features, options, setting.device, "random"),
         "Trainer, by length": trainer(
             models["Trainer, by length"], features, options, setting.device, "group_by_length"

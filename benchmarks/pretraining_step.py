@@ -10,8 +10,8 @@ nothing padded. Each peer runs its own training loop: ours is `bertlearn.trainin
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +21,6 @@ from torch.utils.data import Dataset
 
 from benchmarks.common import (
     DTYPES,
-    Loop,
     Setting,
     Table,
     check_same,
@@ -31,11 +30,11 @@ from benchmarks.common import (
     peak,
     read_setting,
 )
+from benchmarks.loops import Loop, our_loop, their_loop
 from bertlearn.config import BertConfig
-from bertlearn.history import Progress
 from bertlearn.options import TrainingOptions
 from bertlearn.pretraining import BertForPreTraining, PretrainingBatch, count_targets, score_batch
-from bertlearn.training import Task, train
+from bertlearn.training import Task
 
 MASKED = 0.15
 MANY = 100_000  # steps of a schedule that no benchmark comes to the end of
@@ -122,42 +121,20 @@ def ours(case: Case, data: RandomPairs, device: torch.device, compiled: bool) ->
         log_every=MANY,
     )
     task = Task(data.rows, count_targets, score_batch, None, {})
-
-    def run(hold: Callable[[], bool]) -> object:
-        def watch(progress: Progress) -> bool:
-            return progress.running and hold()
-
-        return train(models_of(case)[0], task, options, device=device, watch=watch)
-
-    return Loop(run)
+    return our_loop(models_of(case)[0], task, options, device)
 
 
 def trainer(case: Case, data: RandomPairs, device: torch.device, compiled: bool) -> Loop:
     """Return transformers' Trainer, a step at a call."""
-
-    def run(hold: Callable[[], bool]) -> None:
-        class Hold(transformers.TrainerCallback):
-            def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> Any:
-                control.should_training_stop = hold()
-                return control
-
-        with tempfile.TemporaryDirectory() as folder:
-            arguments = transformers.TrainingArguments(
-                output_dir=folder,
-                max_steps=MANY,
-                per_device_train_batch_size=case.batch,
-                bf16=case.precision == "bf16",
-                torch_compile=compiled,
-                use_cpu=device.type == "cpu",
-                save_strategy="no",
-                logging_strategy="no",
-                disable_tqdm=True,
-                report_to="none",
-            )
-            theirs = models_of(case)[1]
-            transformers.Trainer(theirs, arguments, train_dataset=data, callbacks=[Hold()]).train()
-
-    return Loop(run)
+    return their_loop(
+        models_of(case)[1],
+        data,
+        device,
+        max_steps=MANY,
+        per_device_train_batch_size=case.batch,
+        bf16=case.precision == "bf16",
+        torch_compile=compiled,
+    )
 
 
 PEERS: dict[str, tuple[Callable[..., Loop], bool]] = {
@@ -192,7 +169,7 @@ def one_step_of(peer: str, case: Case, device: torch.device) -> None:
     """Do two steps, to see the memory they take."""
     make, compiled = PEERS[peer]
     loop = make(case, RandomPairs(case, 2), device, compiled)
-    loop(), loop()
+    several(loop, 2)
     loop.end()
 
 
@@ -210,6 +187,12 @@ def operations(config: BertConfig, tokens: int, length: int) -> float:
     return 3 * 2 * tokens * (config.num_hidden_layers * layer + head)
 
 
+def several(loop: Loop, steps: int) -> None:
+    """Do some steps."""
+    for _ in range(steps):
+        loop()
+
+
 def measure(case: Case, setting: Setting) -> dict[str, Any]:
     """Time all peers on one case."""
     device = setting.device
@@ -218,17 +201,15 @@ def measure(case: Case, setting: Setting) -> dict[str, Any]:
     compare(case, data, device)
     loops = {name: make(case, data, device, compiled) for name, (make, compiled) in PEERS.items()}
 
-    def turn(loop: Loop) -> Callable[[], None]:
-        return lambda: [loop() for _ in range(steps)] and None
-
     rounds = 3 if setting.quick else ROUNDS
-    times = in_turns({name: turn(loop) for name, loop in loops.items()}, device, rounds, warmup=3)
+    times = in_turns({name: partial(several, loop, steps) for name, loop in loops.items()}, device, rounds, 3)
     for loop in loops.values():
         loop.end()
     tokens = case.batch * case.length
     needed = operations(config_of(case.model), tokens, case.length)
     found = {
         "case": case._asdict(),
+        "device": device.type,
         "steps_a_turn": steps,
         "seconds": {name: value._asdict() for name, value in times.items()},
         "tokens_per_second": {name: steps * tokens / value.median for name, value in times.items()},
@@ -249,7 +230,7 @@ def line(found: dict[str, Any]) -> list[str]:
     best_ours, best_theirs = (
         min(times[f"{who}{how}"] for how in ("", ", compiled")) for who in ("ours", "Trainer")
     )
-    default = times["ours"] if found["steps_a_turn"] == 1 else times["ours, compiled"]
+    default = times["ours, compiled" if found["device"] == "cuda" else "ours"]  # as `train` chooses itself
     memory = found.get("memory_mb", {})
     return [
         f"{case['model']}, {case['batch']} × {case['length']}, {case['precision']}",

@@ -75,8 +75,9 @@ def training(length: int, steps: int) -> float:
     tokenizer = WordPieceTokenizer.from_pretrained(LADDER)
     model = new_model(options, tokenizer.vocab_size)
     assert isinstance(model, BertForMaskedLM)
-    ids = torch.randint(5, tokenizer.vocab_size, (32, length), generator=torch.Generator().manual_seed(0))
-    labels = torch.where(torch.rand(ids.shape) < options.mask_probability, ids, -100)
+    chance = torch.Generator().manual_seed(0)
+    ids = torch.randint(5, tokenizer.vocab_size, (32, length), generator=chance)
+    labels = torch.where(torch.rand(ids.shape, generator=chance) < options.mask_probability, ids, -100)
 
     def train() -> None:
         for _ in range(steps):

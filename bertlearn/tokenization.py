@@ -52,7 +52,7 @@ __all__ = [
 PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS
 SETTINGS, WHOLE = "tokenizer_config.json", "tokenizer.json"
 MAX_WORD = 100  # characters in the longest word that is cut at all
-MOST_KNOWN = 1 << 16  # words with what was cut before, kept by a tokenizer; some 30 MB
+MOST_KNOWN = 1 << 16  # words with what was cut before, kept by a tokenizer; some 50 MB
 Offsets = tuple[int, int]  # start and end, in characters (code points) of the text
 
 _CONTROL = re.compile(f"[{character_class(unicode_tables.CONTROL)}]")
@@ -534,38 +534,39 @@ class WordPieceTokenizer:
         own, begin = _steps() == _OWN_STEPS, 0
         known = self._known if own else {}
         for part in _SPECIAL.split(text):
-            if part in SPECIAL_TOKENS:
-                tokens.append(part)
-                offsets.append((begin, begin + len(part)))
-                begin += len(part)
-                continue
-            for chunk in part.split(" ") if own else [part]:
-                pieces = known.get(chunk)
-                if pieces is None:
-                    pieces = self._cut_plain(chunk) if own and _is_plain(chunk) else self._cut(chunk)
-                    if len(known) < MOST_KNOWN and len(chunk) <= MAX_WORD:
-                        known[chunk] = pieces
-                tokens += pieces[0]
-                for start, end in pieces[1]:
+            whole = part in SPECIAL_TOKENS or not own
+            for chunk in [part] if whole else part.split(" "):
+                cut = known.get(chunk) or self._cut_new(chunk, own)
+                tokens += cut[0]
+                for start, end in cut[1]:
                     offsets.append((begin + start, begin + end))
                 begin += len(chunk) + 1
             begin -= 1  # no space after the last
         return _Pieces(tokens, offsets)
 
+    def _cut_new(self, text: str, own: bool) -> _Cut:
+        """Return the pieces of a text, or of a special token, and their offsets; remember them if short."""
+        if text in SPECIAL_TOKENS:
+            return (text,), ((0, len(text)),)
+        cut = self._cut_plain(text) if own and text.isascii() and text.isalnum() else self._cut(text)
+        if own and len(self._known) < MOST_KNOWN and len(text) <= MAX_WORD:
+            self._known[text] = cut
+        return cut
+
     def _cut(self, text: str) -> _Cut:
         """Return the pieces of a text without special tokens, and their offsets."""
-        found: list[str] = []
+        tokens: list[str] = []
         offsets: list[Offsets] = []
         for word in self.basic_tokenizer.tokenize_with_offsets(text):
-            tokens = longest_match(word.text, self.vocab)
-            found += tokens
-            for start, end in piece_offsets(word.text, tokens, 0):
+            pieces = longest_match(word.text, self.vocab)
+            tokens += pieces
+            for start, end in piece_offsets(word.text, pieces, 0):
                 covered = word.starts[start:end] or word.starts[-1:]
                 offsets.append((covered[0], covered[-1] + 1))
-        return tuple(found), tuple(offsets)
+        return tuple(tokens), tuple(offsets)
 
     def _cut_plain(self, text: str) -> _Cut:
-        """Do what `_cut` does with a word of which normalization can change the case alone."""
+        """Do what `_cut` does with ASCII letters and digits: one word, whose case alone may change."""
         word = text.lower() if self.do_lower_case else text
         tokens = longest_match(word, self.vocab)
         return tuple(tokens), tuple(piece_offsets(word, tokens, 0))
@@ -581,11 +582,6 @@ class WordPieceTokenizer:
             tokens + [PAD] * padding,
             [place for part in parts for place in part.offsets] + [(0, 0)] * padding,
         )
-
-
-def _is_plain(text: str) -> bool:
-    """Say whether a text is nothing but one word of ASCII letters and digits."""
-    return text.isascii() and text.isalnum()
 
 
 def _steps() -> tuple[Any, ...]:

@@ -15,7 +15,8 @@ import torch
 
 from benchmarks import __main__ as every
 from benchmarks import common, pretraining_step, scaling, tokenizer
-from benchmarks.common import Loop, Setting, Table, check_same, in_turns, memory_of, peak, spread
+from benchmarks.common import Setting, Table, check_same, in_turns, memory_of, peak, spread
+from benchmarks.loops import Loop
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
@@ -120,12 +121,13 @@ def test_a_gpu_gets_larger_batches_and_its_best_is_compiled() -> None:
     seconds = {"ours": 3.0, "ours, compiled": 1.0, "Trainer": 4.0, "Trainer, compiled": 2.0}
     found = {
         "case": case._asdict(),
+        "device": "cuda",
         "steps_a_turn": 10,
         "seconds": {name: {"median": value} for name, value in seconds.items()},
         "share_of_peak": dict.fromkeys(seconds, 0.5),
     }
     assert pretraining_step.line(found)[1:7] == ["300.0", "100.0", "400.0", "200.0", "4.00×", "2.00×"]
-    assert pretraining_step.line(found | {"steps_a_turn": 1})[5] == "1.33×"
+    assert pretraining_step.line(found | {"device": "cpu"})[5] == "1.33×"
 
 
 def test_operations_are_those_that_torch_counts() -> None:
