@@ -34,7 +34,9 @@ A `Notebook` has the Playwright `page` it is in, and
 
 Functions for widgets:
 
-    axe(page, ".bl")                     fails on serious or critical faults of accessibility in that element
+    axe(page, ".bl")                     fails on serious or critical faults of accessibility in that element;
+                                         of plain outputs in JupyterLab it judges no contrast
+    show_in(page, "dark")                a page alone for readers who prefer that; fails if it does not follow
     shortcuts_unharmed(page, locator)    fails if keys pressed in that element reach JupyterLab's shortcuts
     latency(page, action, "keydown")     median time in ms from this event to the picture it led to
 
@@ -45,14 +47,14 @@ A widget's test, then:
         assert notebook.run_all() == []
         notebook.page.get_by_label("Layer").press("ArrowDown")
         notebook.expect("w.layer", 1)
-        axe(notebook.page, ".bl")
 
     def test_alone(alone: Callable[[str], Page]) -> None:
         page = alone(Heads().to_html())
         page.get_by_label("Layer").press("ArrowDown")
         expect(page.get_by_role("status")).to_have_text("layer 1")
+        axe(page, ".bl")
 
-To look at it: `page.screenshot(path="x.png")`; a dark page alone: `page.emulate_media(color_scheme="dark")`.
+To look at it: `page.screenshot(path="x.png")`.
 """
 
 from __future__ import annotations
@@ -73,7 +75,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import nbformat
@@ -445,6 +447,8 @@ def axe(page: Page | Frame, selector: str) -> None:
     page.evaluate(AXE_SCRIPT)
     options = {"resultTypes": ["violations"], "iframes": False}
     result = page.evaluate("([selector, options]) => axe.run(selector, options)", [selector, options])
+    judged = {rule["id"] for kind in ("passes", "violations") for rule in result[kind]}
+    assert "color-contrast" in judged, f"{selector} shows no text whose contrast can be judged: is it drawn?"
     faults = [
         f"{fault['id']} ({fault['impact']}): {fault['help']}\n  {node['html']}\n  {node['failureSummary']}"
         for fault in result["violations"]
@@ -452,6 +456,24 @@ def axe(page: Page | Frame, selector: str) -> None:
         for node in fault["nodes"]
     ]
     assert not faults, "\n\n".join(faults)
+
+
+COLORS = """element => {
+    const light = color => color.match(/[\\d.]+/g).slice(0, 3).reduce((sum, part) => sum + +part, 0) / 765;
+    const own = [];
+    for (let e = element; e; e = e.parentElement) own.push(getComputedStyle(e).backgroundColor);
+    const ground = own.find(color => !/, 0\\)$|transparent/.test(color)) ?? "rgb(255, 255, 255)";
+    return [light(getComputedStyle(element).color), light(ground)];
+}"""
+
+
+def show_in(page: Page, scheme: Literal["light", "dark"]) -> None:
+    """Show a page's widget as a reader with this preference sees it; fail unless it follows."""
+    page.emulate_media(color_scheme=scheme)
+    widget = page.locator(f".bl[data-theme={scheme}]").first
+    widget.wait_for()
+    ink, ground = widget.evaluate(COLORS)
+    assert abs(ink - ground) > 0.5 and (ink > ground) == (scheme == "dark"), (ink, ground)
 
 
 ARM = """([event, drawn]) => { window.reaction = new Promise(done => {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ import torch
 from bertlearn import BertConfig, BertModel, WordPieceTokenizer
 from bertlearn.widgets import EncoderWalk
 
-from .lab import Lab, axe, shortcuts_unharmed
+from .lab import Lab, axe, shortcuts_unharmed, show_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -144,10 +144,11 @@ def test_the_steps_stay_where_they_are(alone: Callable[[str], Page], walk: Encod
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_can_be_read_by_all(alone: Callable[[str], Page], walk: EncoderWalk, scheme: str) -> None:
+def test_it_can_be_read_by_all(
+    alone: Callable[[str], Page], walk: EncoderWalk, scheme: Literal["light", "dark"]
+) -> None:
     page = alone(walk.to_html())
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    page.locator(f".bl[data-theme={scheme}]").wait_for()
+    show_in(page, scheme)
     axe(page, ".bl")
 
 

@@ -12,7 +12,7 @@ from nbconvert import HTMLExporter
 from bertlearn import widgets
 from tests.every_widget import every_widget
 
-from .lab import Lab, axe
+from .lab import Lab, axe, show_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -125,11 +125,10 @@ def test_its_look_does_not_depend_on_others_in_the_page(alone: Callable[[str], P
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_of_its_own_works_without_kernel_and_network(alone: Callable[[str], Page], name: str) -> None:
     page = alone(every_widget()[name].to_html())
-    page.locator(".bl[data-theme]").wait_for()
+    show_in(page, "light")
     assert page.get_by_role("status").first.inner_text().strip()
     assert page.locator("img, script[src], link, iframe").count() == 0
     axe(page, ".bl")
-    page.emulate_media(color_scheme="dark")
-    page.locator(".bl[data-theme=dark]").wait_for()
+    show_in(page, "dark")
     axe(page, ".bl")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it fits the window"

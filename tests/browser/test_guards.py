@@ -81,7 +81,8 @@ def test_a_page_alone_may_not_ask_even_this_machine(browser: Browser, server: Se
 def test_axe(page: Page) -> None:
     page.set_content(
         "<html lang='en'><div class='good'><button>more</button></div>"
-        "<div class='bad'><button></button><p style='color: #ccc; background: #fff'>pale</p></div></html>"
+        "<div class='bad'><button></button><p style='color: #ccc; background: #fff'>pale</p></div>"
+        "<div class='empty'></div></html>"
     )
     axe(page, ".good")
     with pytest.raises(AssertionError) as caught:
@@ -90,6 +91,8 @@ def test_axe(page: Page) -> None:
         caught.value
     )
     assert "color-contrast (serious)" in str(caught.value)
+    with pytest.raises(AssertionError, match="is it drawn"):
+        axe(page, ".empty")
 
 
 def test_latency(page: Page) -> None:

@@ -12,7 +12,7 @@ import pytest
 from bertlearn.visualization import AttentionMaps
 from bertlearn.widgets import InsideHead
 
-from .lab import Lab, axe, shortcuts_unharmed
+from .lab import Lab, axe, shortcuts_unharmed, show_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -128,8 +128,7 @@ def test_hostile_tokens_stay_text(alone: Alone) -> None:
 
 def test_accessible_in_the_dark(alone: Alone) -> None:
     page = alone(InsideHead(maps(TOKENS)).to_html())
-    page.emulate_media(color_scheme="dark")
-    page.reload()
+    show_in(page, "dark")
     axe(page, ".bl")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from .lab import PYTHON, Lab, axe, latency, shortcuts_unharmed
+from .lab import PYTHON, Lab, latency, shortcuts_unharmed
 
 WIDGET = '''
 import anywidget, traitlets
@@ -86,12 +86,6 @@ def test_themes(lab: Lab) -> None:
     dark = notebook.page.evaluate(background)
     notebook.set_theme("JupyterLab Light")
     assert notebook.page.evaluate(background) == "rgb(255, 255, 255)" != dark
-
-
-def test_axe_in_a_notebook(lab: Lab) -> None:
-    notebook = lab.open([WIDGET, "w"])
-    assert notebook.run_all() == []
-    axe(notebook.page, ".jp-OutputArea-output button")
 
 
 SCRIPT = "<i>run the cell</i><script>window.ran = true</script>"

@@ -9,7 +9,7 @@ import pytest
 
 from bertlearn.widgets import SoftLookup
 
-from .lab import Lab, axe, shortcuts_unharmed
+from .lab import Lab, axe, shortcuts_unharmed, show_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -117,8 +117,7 @@ def test_hostile_names_stay_text(alone: Alone) -> None:
 def test_accessible_in_the_dark(alone: Alone) -> None:
     for widget in (SoftLookup(), SoftLookup(SCORES, MOODS)):
         page = alone(widget.to_html())
-        page.emulate_media(color_scheme="dark")
-        page.reload()
+        show_in(page, "dark")
         axe(page, ".bl")
 
 

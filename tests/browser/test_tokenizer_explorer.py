@@ -11,7 +11,7 @@ from bertlearn import WordPieceTokenizer
 from bertlearn.widgets import TokenizerExplorer
 from bertlearn.widgets.tokenizer_explorer import lookups
 
-from .lab import Lab, axe, shortcuts_unharmed
+from .lab import Lab, axe, shortcuts_unharmed, show_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -71,8 +71,7 @@ def test_the_page_shows_what_the_tokenizers_say(alone: Alone) -> None:
         "[UNK]"
     )
     axe(page, ".bl")
-    page.emulate_media(color_scheme="dark")
-    page.reload()
+    show_in(page, "dark")
     axe(page, ".bl")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from playwright.sync_api import expect
@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from bertlearn.history import Band
 from bertlearn.widgets import TrainingMonitor
 
-from .lab import Lab, Notebook, Server, axe, shortcuts_unharmed
+from .lab import Lab, Notebook, Server, axe, shortcuts_unharmed, show_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -94,10 +94,8 @@ def test_the_curves_are_where_the_numbers_are(over: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_alone_it_is_accessible_and_has_nothing_to_stop(over: Page, scheme: str) -> None:
-    over.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    over.reload()
-    expect(over.locator(f'.bl[data-theme="{scheme}"]')).to_be_visible()
+def test_alone_it_is_accessible_and_has_nothing_to_stop(over: Page, scheme: Literal["light", "dark"]) -> None:
+    show_in(over, scheme)
     assert over.get_by_text("<b>Mine</b>").is_visible()
     assert not over.get_by_role("button").is_visible()
     axe(over, ".bl")
