@@ -32,6 +32,7 @@ from torch import Tensor
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+REST = 0.05  # seconds before each turn: threads of the one before may wait busily for more work
 Work = Callable[[], object]
 
 
@@ -124,6 +125,7 @@ def in_turns(
     found: dict[str, list[float]] = {name: [] for name in works}
     for number in range(warmup + rounds):
         for name, work in works.items():
+            time.sleep(REST)
             taken = seconds(work, device)
             if number >= warmup:
                 found[name].append(taken)

@@ -2,16 +2,18 @@
 
     python -m benchmarks.inference [--quick] [--device cuda]
 
-All 12,751 review sentences become vectors (mean of the token vectors), from text to float32 on the CPU,
-weights in fp32. ONNX Runtime gets the model exported by torch, and the best of the others around it: the Rust
-tokenizer and batches by length. The pipeline is transformers' "feature-extraction", its mean taken as in
-ours, once as it comes (a sentence at a time) and once in batches of 64. Then one sentence alone: the latency.
+All 12,751 review sentences become vectors (mean of the token vectors), from text to float32 on the CPU.
+Ours is `sentence_vectors` within `packed_weights`. ONNX Runtime gets the model exported by torch, and the
+best of the others around it: the Rust tokenizer and batches by length. The pipeline is transformers'
+"feature-extraction", its mean taken as in ours, once in batches and once as it comes (a sentence at a time).
+Weights and products are in fp32, and in bf16 where a peer has it. Then one sentence alone: the latency.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,10 @@ import transformers
 from torch import Tensor
 
 from benchmarks.common import (
+    DTYPES,
+    Setting,
     Table,
+    Times,
     check_same,
     in_turns,
     keep,
@@ -31,29 +36,39 @@ from benchmarks.common import (
     read_setting,
     spread,
 )
-from bertlearn import BertModel, WordPieceTokenizer, load_reviews, minilm_path, sentence_vectors
+from bertlearn import (
+    BertModel,
+    WordPieceTokenizer,
+    load_reviews,
+    minilm_path,
+    packed_weights,
+    sentence_vectors,
+)
 
-BATCH = 64
+BATCHES = {"cpu": 32, "cuda": 256}  # sentences at a time, the same for all
 LONGEST = 256  # pieces; no review has as many
-CHUNKS = 8  # in which the reviews go through the peers in turns
+PARTS = 16  # in which the reviews go through the peers in turns
+AGAIN = 10  # times that one sentence goes through in a turn
 Encode = Callable[[list[str]], Tensor]  # N texts to float32 (N, H) on the CPU
 
 
-def ours(device: torch.device) -> Encode:
-    """Return `bertlearn.sentence_vectors`."""
+def ours(device: torch.device, dtype: torch.dtype, prepared: ExitStack) -> Encode:
+    """Return `bertlearn.sentence_vectors` of a model that stays packed until `prepared` ends."""
     tokenizer = WordPieceTokenizer.from_pretrained(minilm_path())
-    model = BertModel.from_pretrained(minilm_path()).to(device).eval()
-    return lambda texts: sentence_vectors(model, tokenizer, texts, BATCH, LONGEST)
+    model = BertModel.from_pretrained(minilm_path()).to(device, dtype).eval()
+    prepared.enter_context(packed_weights(model))
+    return lambda texts: sentence_vectors(model, tokenizer, texts, BATCHES[device.type], LONGEST)
 
 
-def sentence_transformers(device: torch.device) -> Encode:
+def sentence_transformers(device: torch.device, dtype: torch.dtype) -> Encode:
     """Return `SentenceTransformer.encode` with the same batches."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Pooling, Transformer
 
     body = Transformer(str(minilm_path()), max_seq_length=LONGEST)
-    model = SentenceTransformer(modules=[body, Pooling(384, "mean")], device=str(device))
-    return lambda texts: model.encode(texts, batch_size=BATCH, convert_to_tensor=True).float().cpu()
+    model = SentenceTransformer(modules=[body, Pooling(384, "mean")], device=str(device)).to(dtype)
+    size = BATCHES[device.type]
+    return lambda texts: model.encode(texts, batch_size=size, convert_to_tensor=True).float().cpu()
 
 
 def pipeline(device: torch.device, batch_size: int) -> Encode:
@@ -85,7 +100,7 @@ def onnx_runtime(device: torch.device) -> Encode:
         encodings = tokenizer.encode_batch_fast(texts)
         order = sorted(range(len(texts)), key=lambda row: len(encodings[row].ids), reverse=True)
         vectors = np.empty((len(texts), 384), dtype=np.float32)
-        for rows in _groups(order):
+        for rows in _groups(order, BATCHES[device.type]):
             ids, mask = _padded([encodings[row].ids for row in rows])
             hidden = session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
             vectors[rows] = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
@@ -94,9 +109,9 @@ def onnx_runtime(device: torch.device) -> Encode:
     return encode
 
 
-def _groups(order: list[int]) -> Iterator[list[int]]:
-    for first in range(0, len(order), BATCH):
-        yield order[first : first + BATCH]
+def _groups(order: list[int], size: int) -> Iterator[list[int]]:
+    for first in range(0, len(order), size):
+        yield order[first : first + size]
 
 
 def _padded(rows: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -135,22 +150,33 @@ def _export() -> bytes:
         return path.read_bytes()
 
 
-def peers(device: torch.device) -> dict[str, Encode]:
+def peers(device: torch.device, prepared: ExitStack) -> dict[str, Encode]:
     """Return all peers; ONNX Runtime only on a CPU, where its package as it comes runs."""
+    fp32, bf16 = torch.float32, torch.bfloat16
     found = {
-        "ours": ours(device),
-        "sentence-transformers": sentence_transformers(device),
-        "pipeline, batches of 64": pipeline(device, BATCH),
+        "ours": ours(device, fp32, prepared),
+        "sentence-transformers": sentence_transformers(device, fp32),
+        "pipeline": pipeline(device, BATCHES[device.type]),
         "pipeline as it comes": pipeline(device, 1),
     }
-    return found | ({"ONNX Runtime": onnx_runtime(device)} if device.type == "cpu" else {})
+    if device.type == "cpu":
+        found["ONNX Runtime"] = onnx_runtime(device)
+    return found | {
+        "ours, bf16": ours(device, bf16, prepared),
+        "sentence-transformers, bf16": sentence_transformers(device, bf16),
+    }
+
+
+def precision(name: str) -> str:
+    """Return in what a peer computes."""
+    return "bf16" if name.endswith("bf16") else "fp32"
 
 
 def compare(works: dict[str, Encode], texts: list[str]) -> None:
     """Check that all give the same vectors."""
     first = works["ours"](texts)
     for name, work in works.items():
-        check_same(name, first, work(texts), 1e-3)
+        check_same(name, first, work(texts), {"fp32": 1e-3, "bf16": 0.05}[precision(name)])
 
 
 def operations(tokens: int) -> float:
@@ -158,59 +184,66 @@ def operations(tokens: int) -> float:
     return 2 * tokens * 6 * (4 * 384**2 + 2 * 384 * 1536)
 
 
+def again(work: Encode, texts: list[str]) -> None:
+    """Encode the same some times in a row, as a server does that has work."""
+    for _ in range(AGAIN):
+        work(texts)
+
+
+def measure(works: dict[str, Encode], texts: list[str], setting: Setting) -> dict[str, Any]:
+    """Send the texts through all peers, a part in turns, then one text alone."""
+    parts = [texts[first::PARTS] for first in range(PARTS)]
+    turns: dict[str, list[float]] = {name: [] for name in works}
+    for part in parts:
+        found = in_turns({name: partial(work, part) for name, work in works.items()}, setting.device, 1, 0)
+        for name, times in found.items():
+            turns[name].append(times.median)
+    singles = {name: partial(again, work, texts[:1]) for name, work in works.items()}
+    alone = in_turns(singles, setting.device, 3 if setting.quick else 30)
+    tokenizer = WordPieceTokenizer.from_pretrained(minilm_path()).fast()
+    tokens = sum(len(one.ids) for one in tokenizer.encode_batch_fast(texts))
+    return {
+        "sentences": len(texts),
+        "tokens": tokens,
+        "seconds_a_part": turns,
+        "peak": {name: peak(setting.device, dtype) for name, dtype in DTYPES.items()},
+        "latency": {name: [value / AGAIN for value in times] for name, times in alone.items()},
+    }
+
+
+def row(name: str, found: dict[str, Any]) -> list[str]:
+    """Return a peer's line of the table; times beside ours are compared part by part."""
+    turns = found["seconds_a_part"]
+    total, mine = sum(turns[name]), turns["ours" if precision(name) == "fp32" else "ours, bf16"]
+    ratio = spread([theirs / own for theirs, own in zip(turns[name], mine, strict=True)])
+    return [
+        name,
+        f"{found['sentences'] / total:,.0f}",
+        f"{ratio.median:.2f}× ({ratio.low:.2f}–{ratio.high:.2f})",
+        f"{operations(found['tokens']) / found['peak'][precision(name)] / total:.0%}",
+        milliseconds(Times(*found["latency"][name])),
+    ]
+
+
 def main() -> None:
     setting = read_setting("inference", __doc__)
     transformers.utils.logging.set_verbosity_error()
     texts = load_reviews().sentences[: 256 if setting.quick else None]
-    works = peers(setting.device)
-    compare(works, texts[:100])
-    chunks = [texts[first::CHUNKS] for first in range(CHUNKS)]
-    turns: dict[str, list[float]] = {name: [] for name in works}
-    for chunk in chunks:  # a chunk is a round
-        found = in_turns({name: partial(work, chunk) for name, work in works.items()}, setting.device, 1, 0)
-        for name, times in found.items():
-            turns[name].append(times.median)
-    totals = {name: sum(values) for name, values in turns.items()}
-    alone = in_turns(
-        {name: partial(work, texts[:1]) for name, work in works.items()},
-        setting.device,
-        5 if setting.quick else 50,
-    )
-    tokenizer = WordPieceTokenizer.from_pretrained(minilm_path()).fast()
-    tokens = sum(len(one.ids) for one in tokenizer.encode_batch_fast(texts))
-    floor = operations(tokens) / peak(setting.device, torch.float32)
-    rows = [
-        [
-            name,
-            f"{len(texts) / total:,.0f}",
-            f"{total / totals['ours']:.2f}×",
-            f"{floor / total:.0%}",
-            milliseconds(alone[name]),
-        ]
-        for name, total in totals.items()
-    ]
+    with ExitStack() as prepared:
+        works = peers(setting.device, prepared)
+        compare(works, texts[:100])
+        found = measure(works, texts, setting)
     columns = [
         "",
         "sentences a second",
-        "time, ours = 1",
+        "time, ours of this precision = 1 (middle half)",
         "share of the peak",
         "one sentence, ms (middle half)",
     ]
-    raw: dict[str, Any] = {
-        "sentences": len(texts),
-        "tokens": tokens,
-        "seconds": totals,
-        "seconds_a_chunk": {name: spread(values)._asdict() for name, values in turns.items()},
-        "latency": {name: times._asdict() for name, times in alone.items()},
-    }
-    caption = f"{len(texts):,} review sentences through MiniLM, fp32"
-    keep(
-        "inference",
-        setting,
-        [Table(caption, columns, rows)],
-        raw,
-        ["sentence-transformers", "onnxruntime", "onnx", "onnxscript"],
-    )
+    caption = f"{len(texts):,} review sentences through MiniLM, in batches of {BATCHES[setting.device.type]}"
+    table = Table(caption, columns, [row(name, found) for name in works])
+    packages = ["sentence-transformers", "onnxruntime", "onnx", "onnxscript"]
+    keep("inference", setting, [table], found, packages)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bertlearn.finetuning import predict as predict
     from bertlearn.finetuning import sentence_vectors as sentence_vectors
     from bertlearn.ladder import load_rung as load_rung
+    from bertlearn.packing import packed_weights as packed_weights
     from bertlearn.pretraining import BertForMaskedLM as BertForMaskedLM
     from bertlearn.pretraining import BertForPreTraining as BertForPreTraining
     from bertlearn.pretraining import fill_mask as fill_mask
@@ -55,6 +56,7 @@ _HOME = {
     "load_rung": "ladder",
     "mean_pooling": "encoder",
     "minilm_path": "data",
+    "packed_weights": "packing",
     "predict": "finetuning",
     "scaled_dot_product_attention": "attention",
     "sentence_vectors": "finetuning",

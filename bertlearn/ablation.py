@@ -130,7 +130,7 @@ def logits_without_each_head(model: BertForSequenceClassification, input_ids: Te
 
 
 def head_importance(
-    model: BertForSequenceClassification, features: Features, batch_size: int = 64
+    model: BertForSequenceClassification, features: Features, batch_size: int = 32
 ) -> list[HeadImportance]:
     """Measure a classifier with all heads, and then without each one.
 

@@ -147,7 +147,7 @@ def deletion(
     scores: Sequence[Scores],
     count: int,
     max_length: int | None = None,
-    batch_size: int = 64,
+    batch_size: int = 32,
 ) -> Scores:
     """Replace the highest-scored tokens of each text by [MASK]: how far do the log-odds fall?
 

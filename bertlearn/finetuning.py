@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from bertlearn.config import TWO_LABELS, BertConfig
 from bertlearn.encoder import BertModel, init_weights, mean_pooling
+from bertlearn.packing import packed_weights
 from bertlearn.pretraining import IGNORE
 from bertlearn.tokenization import Encoding, WordPieceTokenizer, check_texts
 from bertlearn.weights import PreTrainedModel
@@ -28,6 +29,7 @@ Pair = tuple[str, str]
 Model = TypeVar("Model", bound=nn.Module)
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 PATIENCE = float(os.environ.get("BERTLEARN_PATIENCE", "2"))  # seconds before a progress bar appears
+WORTH_PACKING = 64  # texts: for fewer, packing takes longer than it saves
 
 
 class ClassifierOutput(NamedTuple):
@@ -402,7 +404,7 @@ def predict(
     model: BertForSequenceClassification,
     tokenizer: WordPieceTokenizer,
     texts: Sequence[str] | Sequence[Pair],
-    batch_size: int = 64,
+    batch_size: int = 32,
     max_length: int | None = None,
 ) -> Tensor:
     """Return the probability of each label for each text.
@@ -439,7 +441,7 @@ def sentence_vectors(
     encoder: BertModel,
     tokenizer: WordPieceTokenizer,
     texts: Sequence[str],
-    batch_size: int = 64,
+    batch_size: int = 32,
     max_length: int | None = None,
 ) -> Tensor:
     """Return one vector for each text: the mean of its tokens' last hidden states.
@@ -481,7 +483,8 @@ def outputs(
 ) -> Iterator[tuple[list[int], Any]]:
     """Run a model over encodings, batch by batch, dropout off; give the rows' numbers and the output."""
     device = next(model.parameters()).device
-    with evaluation_mode(model):
+    packing = packed_weights(model) if len(encodings) >= WORTH_PACKING else nullcontext()
+    with evaluation_mode(model), packing:
         for rows in tqdm(buckets(encodings, batch_size), desc="predict", delay=PATIENCE, leave=False):
             batch = tokenizer.pad([encodings[row] for row in rows])
             yield rows, model(**{name: value.to(device) for name, value in batch._asdict().items()})
