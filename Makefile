@@ -48,12 +48,12 @@ bench: setup $(VENV)/.ready-dev ## measure speed and memory beside other librari
 notebooks: $(VENV)/.ready-dev ## run all chapters anew and keep their outputs
 	$(BIN)/python tools/notebooks.py run --measure notebooks/*.ipynb
 
-ladder: setup ## pretrain the checkpoints of chapter 4 anew (an hour or two; goes on after an interruption)
+ladder: setup ## pretrain the checkpoints of chapter 4 anew (takes long; goes on after an interruption)
 	$(BIN)/python tools/make_ladder.py vocabulary
 	$(BIN)/python tools/make_ladder.py train ladder-run
 	$(BIN)/python tools/make_ladder.py bands
 
-results: setup ## compute the stored results of chapters 5 and 6 anew (an hour or two; goes on after an interruption)
+results: setup ## compute the stored results of chapters 5 and 6 anew (takes long; goes on after an interruption)
 	$(BIN)/python tools/make_results.py
 
 lock: $(VENV)/.ready-dev ## lock every package anew in constraints.txt
