@@ -24,6 +24,7 @@ NAMES = (
     "pretraining_step",
     "finetuning_epoch",
     "inference",
+    "speedups",
     "tokenizer",
     "shards",
     "scaling",

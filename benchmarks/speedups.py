@@ -129,11 +129,16 @@ def training_step(case: Case, means: Training, device: torch.device) -> tuple[Wo
     return step, without_dropout
 
 
+def training_case(setting: Setting) -> Case:
+    """Return the model and batch of the steps."""
+    if setting.quick:
+        return Case("tiny", 128, 4, "fp32")
+    return Case("MiniLM-6", 128, 256 if setting.device.type == "cuda" else 16, "fp32")
+
+
 def measure_training(setting: Setting) -> dict[str, Times]:
     """Time a step with ever more means."""
-    device = setting.device
-    batch = 256 if device.type == "cuda" else 4 if setting.quick else 16
-    case = Case("tiny" if setting.quick else "MiniLM-6", 128, batch, "fp32")
+    device, case = setting.device, training_case(setting)
     steps, losses = {}, {}
     for name, means in added_up(Training(), TRAINING).items():
         steps[name], without_dropout = training_step(case, means, device)
@@ -169,10 +174,15 @@ def vectors_of(
     return found
 
 
+def texts_of(setting: Setting) -> int:
+    """Return how many texts are read."""
+    return 64 if setting.quick else 1024
+
+
 def measure_inference(setting: Setting, prepared: ExitStack) -> dict[str, Times]:
     """Time the same texts with ever more means; models stay packed until `prepared` ends."""
     tokenizer = WordPieceTokenizer.from_pretrained(minilm_path())
-    texts = load_reviews().sentences[: 64 if setting.quick else 1024]
+    texts = load_reviews().sentences[: texts_of(setting)]
     encodings = encode_texts(tokenizer, texts, LONGEST)
     works: dict[str, Callable[[], Tensor]] = {}
     for name, means in added_up(Inference(), INFERENCE).items():
@@ -210,10 +220,10 @@ def main() -> None:
     training = measure_training(setting)
     with ExitStack() as prepared:
         inference = measure_inference(setting, prepared)
-    texts = 64 if setting.quick else 1024
+    case = training_case(setting)
     tables = [
-        table("A step of pretraining, MiniLM-6, 128 tokens", training, 1.0),
-        table("A review sentence through MiniLM, cut into pieces before", inference, 1 / texts),
+        table(f"A step of pretraining, {case.model}, {case.batch} × {case.length} tokens", training, 1.0),
+        table("A review sentence through MiniLM", inference, 1 / texts_of(setting)),
     ]
     raw = {
         part: {name: time._asdict() for name, time in times.items()}
