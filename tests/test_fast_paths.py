@@ -5,7 +5,6 @@ Packed weights have a file of their own, `test_packing.py`.
 
 from __future__ import annotations
 
-import shutil
 from typing import Any, NamedTuple
 
 import pytest
@@ -113,14 +112,13 @@ def test_no_mask_where_nothing_is_padded(seed: int) -> None:
     assert_same(results(drawn, "fp32", attention_mask=None), results(drawn, "fp32"), ROUNDING["fp32"])
 
 
-@pytest.mark.skipif(
-    not any(map(shutil.which, ("g++", "clang++", "cl"))), reason="torch.compile needs a C++ compiler"
-)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_compiled_model(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_the_graph_that_is_compiled(seed: int) -> None:
+    """Without the C++ compiler behind it, whose code `benchmarks.speedups` compares."""
+    torch.compiler.reset()  # after some recompilations torch would run it uncompiled, and not say so
     drawn = draw(seed)
     right = results(drawn, "fp32")
-    compiled: Any = torch.compile(drawn.model)
+    compiled: Any = torch.compile(drawn.model, backend="aot_eager")
     assert_same(results(drawn._replace(model=compiled), "fp32"), right, ROUNDING["fp32"])
 
 
