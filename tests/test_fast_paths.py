@@ -92,18 +92,12 @@ def assert_same(found: tuple[Tensor, list[Tensor]], right: tuple[Tensor, list[Te
 
 @pytest.mark.parametrize("precision", ROUNDING)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_fused_attention(seed: int, precision: str) -> None:
+@pytest.mark.parametrize(
+    "written_out", [{"output_attentions": True}, {"all_positions": True}], ids=["attention", "logits"]
+)
+def test_fused_attention_and_masked_logits(written_out: dict, seed: int, precision: str) -> None:
     drawn = draw(seed)
-    right = results(drawn, "fp32", output_attentions=True)
-    assert_same(results(drawn, precision), right, ROUNDING[precision])
-
-
-@pytest.mark.parametrize("precision", ROUNDING)
-@pytest.mark.parametrize("seed", SEEDS)
-def test_logits_for_the_masked_positions_only(seed: int, precision: str) -> None:
-    drawn = draw(seed)
-    right = results(drawn, "fp32", all_positions=True)
-    assert_same(results(drawn, precision), right, ROUNDING[precision])
+    assert_same(results(drawn, precision), results(drawn, "fp32", **written_out), ROUNDING[precision])
 
 
 @pytest.mark.parametrize("seed", SEEDS)

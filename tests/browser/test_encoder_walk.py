@@ -149,6 +149,9 @@ def test_it_can_be_read_by_all(
 ) -> None:
     page = alone(walk.to_html())
     show_in(page, scheme)
+    assert page.get_by_role("listbox", name="token to follow").inner_text().split() == walk.walks[0]["tokens"]
+    steps = page.get_by_role("listbox", name="steps").get_by_role("option")
+    assert steps.count() == 12 and all(step.is_visible() for step in steps.all()) and details(page)
     axe(page, ".bl")
 
 

@@ -127,8 +127,10 @@ def test_hostile_tokens_stay_text(alone: Alone) -> None:
 
 
 def test_accessible_in_the_dark(alone: Alone) -> None:
-    page = alone(InsideHead(maps(TOKENS)).to_html())
+    widget = InsideHead(maps(TOKENS))
+    page = alone(widget.to_html())
     show_in(page, "dark")
+    assert_shows(page, widget)
     axe(page, ".bl")
 
 

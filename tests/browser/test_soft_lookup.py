@@ -118,6 +118,7 @@ def test_accessible_in_the_dark(alone: Alone) -> None:
     for widget in (SoftLookup(), SoftLookup(SCORES, MOODS)):
         page = alone(widget.to_html())
         show_in(page, "dark")
+        assert_shows(page, widget)
         axe(page, ".bl")
 
 
