@@ -90,6 +90,13 @@ def keep(
 ) -> None:
     """Print the tables; write them with every number and where they come from."""
     print("\n\n".join(map(str, tables)), flush=True)
+    write(name, setting, tables, raw, packages)
+
+
+def write(
+    name: str, setting: Setting, tables: Sequence[Table], raw: Any, packages: Sequence[str] = ()
+) -> None:
+    """Write the tables with every number and where they come from."""
     result = {
         "command": f"python -m benchmarks.{name}" + (" --quick" if setting.quick else ""),
         "date": date.today().isoformat(),

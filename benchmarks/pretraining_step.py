@@ -25,10 +25,10 @@ from benchmarks.common import (
     Table,
     check_same,
     in_turns,
-    keep,
     memory_of,
     peak,
     read_setting,
+    write,
 )
 from benchmarks.loops import Loop, our_loop, their_loop
 from bertlearn.config import BertConfig
@@ -223,7 +223,6 @@ def measure(case: Case, setting: Setting) -> dict[str, Any]:
     }
     if not setting.quick:
         found["memory_mb"] = {name: memory_of(device, one_step_of, name, case, device) for name in MEASURED}
-    print(line(found), flush=True)
     return found
 
 
@@ -248,7 +247,6 @@ def line(found: dict[str, Any]) -> list[str]:
 def main() -> None:
     setting = read_setting("pretraining_step", __doc__)
     transformers.utils.logging.set_verbosity_error()
-    found = [measure(case, setting) for case in cases(setting)]
     columns = [
         "model, batch × tokens",
         *(f"{name}, ms" for name in PEERS),
@@ -257,8 +255,13 @@ def main() -> None:
         "our share of the peak",
         "memory, MB, ours / Trainer",
     ]
-    table = Table("A step of pretraining", columns, [line(one) for one in found])
-    keep("pretraining_step", setting, [table], found, ["accelerate"])
+    table, found = Table("A step of pretraining", columns, []), []
+    for case in cases(setting):
+        found.append(measure(case, setting))
+        table.rows.append(line(found[-1]))
+        print(table.rows[-1], flush=True)
+        write("pretraining_step", setting, [table], found, ["accelerate"])  # a run cut off keeps what it has
+    print(table)
 
 
 if __name__ == "__main__":

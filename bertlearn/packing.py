@@ -22,7 +22,7 @@ PACKABLE = (torch.float32, torch.bfloat16)
 def packed_weights(model: nn.Module) -> Iterator[None]:
     """Let every `nn.Linear` of a model compute with weights in oneDNN's own layout for a while.
 
-    Worth its while from some dozens of texts on: packing takes about as long as a few of them, and as much
+    Worth its while from some dozens of texts on: packing takes about as long as ten short ones, and as much
     memory as the weights. Where gradients are wanted, in autocast, on a GPU or without oneDNN all is as it
     was. The weights may not change meanwhile.
 
