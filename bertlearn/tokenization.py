@@ -548,7 +548,7 @@ class WordPieceTokenizer:
         """Return the pieces of a text, or of a special token, and their offsets; remember them if short."""
         if text in SPECIAL_TOKENS:
             return (text,), ((0, len(text)),)
-        cut = self._cut_plain(text) if own and text.isascii() and text.isalnum() else self._cut(text)
+        cut = self._cut_plain(text) if own and text.isascii() and text.isprintable() else self._cut(text)
         if own and len(self._known) < MOST_KNOWN and len(text) <= MAX_WORD:
             self._known[text] = cut
         return cut
@@ -566,10 +566,16 @@ class WordPieceTokenizer:
         return tuple(tokens), tuple(offsets)
 
     def _cut_plain(self, text: str) -> _Cut:
-        """Do what `_cut` does with ASCII letters and digits: one word, whose case alone may change."""
-        word = text.lower() if self.do_lower_case else text
-        tokens = longest_match(word, self.vocab)
-        return tuple(tokens), tuple(piece_offsets(word, tokens, 0))
+        """Do what `_cut` does with printable ASCII without spaces, of which the case alone may change."""
+        tokens: list[str] = []
+        offsets: list[Offsets] = []
+        begin = 0
+        for word in split_on_punctuation(text.lower() if self.do_lower_case else text):
+            pieces = longest_match(word, self.vocab)
+            tokens += pieces
+            offsets += piece_offsets(word, pieces, begin)
+            begin += len(word)
+        return tuple(tokens), tuple(offsets)
 
     def _assemble(self, parts: list[_Pieces], length: int) -> Encoding:
         """Put the parts, each a segment of its own, one after the other, and pad."""
