@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import psutil
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
@@ -130,7 +131,7 @@ def in_turns(
 ) -> dict[str, Times]:
     """Time every peer once a round; the first rounds do not count."""
     found: dict[str, list[float]] = {name: [] for name in works}
-    for number in range(warmup + rounds):
+    for number in tqdm(range(warmup + rounds), "rounds", delay=1, leave=False, disable=None):
         for name, work in works.items():
             time.sleep(REST)
             taken = seconds(work, device)
@@ -176,7 +177,7 @@ def _memory_here(device: torch.device, work: Callable[..., object], *arguments: 
         work(*arguments)
         return torch.cuda.max_memory_allocated(device) / 1e6
     gc.collect()
-    before, done = _memory(), threading.Event()
+    before, done = memory_in(psutil.Process()), threading.Event()
     with ThreadPoolExecutor(1) as pool:
         highest = pool.submit(_highest_memory, done)
         try:
@@ -188,17 +189,18 @@ def _memory_here(device: torch.device, work: Callable[..., object], *arguments: 
 
 def _highest_memory(done: threading.Event) -> float:
     """Look again and again, every few milliseconds, until it is done."""
-    highest = _memory()
-    while not done.wait(0.005):
-        highest = max(highest, _memory())
-    return max(highest, _memory())
+    process, highest, ended = psutil.Process(), 0.0, False
+    while not ended:
+        ended = done.wait(0.005)
+        highest = max(highest, memory_in(process))
+    return highest
 
 
-def _memory() -> float:
-    """Return the bytes that this process and those it started have in memory."""
-    process, total = psutil.Process(), 0.0
-    for one in (process, *process.children(recursive=True)):
-        with suppress(psutil.Error):  # it has ended
+def memory_in(process: psutil.Process) -> float:
+    """Return the bytes that a process and those it started have in memory."""
+    total = 0.0
+    with suppress(psutil.Error):  # it has ended
+        for one in (process, *process.children(recursive=True)):
             total += one.memory_info().rss
     return total
 

@@ -12,7 +12,7 @@ Weights and products are in fp32, and in bf16 where a peer has it. Then one sent
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -100,18 +100,15 @@ def onnx_runtime(device: torch.device) -> Encode:
         encodings = tokenizer.encode_batch_fast(texts)
         order = sorted(range(len(texts)), key=lambda row: len(encodings[row].ids), reverse=True)
         vectors = np.empty((len(texts), 384), dtype=np.float32)
-        for rows in _groups(order, BATCHES[device.type]):
+        size = BATCHES[device.type]
+        for first in range(0, len(order), size):
+            rows = order[first : first + size]
             ids, mask = _padded([encodings[row].ids for row in rows])
             hidden = session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
             vectors[rows] = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
         return torch.from_numpy(vectors)
 
     return encode
-
-
-def _groups(order: list[int], size: int) -> Iterator[list[int]]:
-    for first in range(0, len(order), size):
-        yield order[first : first + size]
 
 
 def _padded(rows: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:

@@ -3,29 +3,40 @@
     python -m benchmarks.shards [--quick]
 
 The course's own documents, again and again, each time with its sentences in another order, as one .txt of
-10 MB, 100 MB and 1 GB, built as `bertlearn data build` does it; a process of its own for each size, its
-memory the highest of it and, with two workers, theirs. Then examples are drawn at random, masked, as in
-training, beside the tokens a second that a step of the tiny model takes on this machine.
+10 MB, 100 MB and 1 GB, built by `bertlearn data build` from start to end; its memory is the highest of the
+command and its workers together. Then examples are drawn at random, masked, as in training, beside the
+tokens a second that a step of the tiny model takes on this machine.
 """
 
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
-from benchmarks.common import Table, keep, memory_of, read_setting, seconds
+from benchmarks.common import Table, keep, memory_in, read_setting, seconds
 from bertlearn import BertForMaskedLM, WordPieceTokenizer
 from bertlearn.data import course_documents
 from bertlearn.options import PretrainOptions
 from bertlearn.pretrain import LADDER, masked_batch, new_model
-from bertlearn.shards import Examples, Problems, Shards, build_shards, read_documents
+from bertlearn.shards import Examples, Shards
 
 SIZES = {"10 MB": 10, "100 MB": 100, "1 GB": 1000}
+READING = {  # tokens of an example, and whether it is a pair; the first one also has to fetch the text
+    "windows of 64, text not read before": (64, False),
+    "windows of 64": (64, False),
+    "windows of 128": (128, False),
+    "pairs of 128": (128, True),
+    "pairs of 512": (512, True),
+}
+LOOK = 0.05  # seconds between two looks at the memory
 CPU = torch.device("cpu")
 
 
@@ -42,17 +53,18 @@ def write_text(path: Path, megabytes: int) -> None:
                     break
 
 
-def build(text: Path, folder: Path, workers: int) -> None:
-    """Build shards of a text, as the command does."""
-    documents = read_documents([str(text)], Problems())
-    build_shards(documents, folder, WordPieceTokenizer.from_pretrained(LADDER), workers, progress=False)
-
-
-def build_timed(text: Path, folder: Path, workers: int) -> None:
-    """Build, and leave the seconds beside the shards."""
-    began = time.perf_counter()
-    build(text, folder, workers)
-    (folder / "seconds").write_text(str(time.perf_counter() - began), encoding="utf-8")
+def build(text: Path, folder: Path, workers: int) -> tuple[float, float]:
+    """Build shards of a text; return the seconds and the most memory of all processes together, MB."""
+    command = [sys.executable, "-m", "bertlearn", "data", "build", "--input", str(text)]
+    command += ["--output", str(folder), "--vocab", str(LADDER), "--workers", str(workers)]
+    began, highest = time.perf_counter(), 0.0
+    with psutil.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            highest = max(highest, memory_in(process))
+            time.sleep(LOOK)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return time.perf_counter() - began, highest / 1e6
 
 
 def reading(folder: Path, length: int, pairs: bool, batches: int) -> float:
@@ -98,17 +110,16 @@ def main() -> None:
             write_text(text, size)
             for workers in (1, 2):
                 folder = home / f"{size}-{workers}"
-                memory = memory_of(CPU, build_timed, text, folder, workers)
-                taken = float((folder / "seconds").read_text(encoding="utf-8"))
+                taken, memory = build(text, folder, workers)
                 raw["building"].append(
                     {"text": label, "workers": workers, "mb_per_second": size / taken, "memory_mb": memory}
                 )
                 print(raw["building"][-1], flush=True)
             text.unlink()
         largest = home / f"{max(sizes.values())}-1"
-        for length, pairs in ((64, False), (128, False), (128, True), (512, True)):
+        for label, (length, pairs) in READING.items():
             drawn = reading(largest, length, pairs, 5 if setting.quick else 100)
-            raw["reading"].append({"length": length, "pairs": pairs, "tokens_per_second": drawn})
+            raw["reading"].append({"what": label, "tokens_per_second": drawn})
         needed = training(64, 1 if setting.quick else 20)
         raw["training_tokens_per_second"] = needed
     smallest = {one["workers"]: one["memory_mb"] for one in reversed(raw["building"])}
@@ -124,7 +135,7 @@ def main() -> None:
     ]
     read = [
         [
-            f"{'pairs' if one['pairs'] else 'windows'} of {one['length']}",
+            one["what"],
             f"{one['tokens_per_second']:,.0f}",
             f"{one['tokens_per_second'] / needed:.0f}×",
         ]
@@ -135,7 +146,7 @@ def main() -> None:
         "text",
         "processes that tokenize",
         "MB/s",
-        "memory above the start, MB",
+        "memory, MB",
         "of the smallest text's",
     ]
     keep(
