@@ -25,7 +25,7 @@ setup: $(VENV)/.ready ## create .venv, install the locked packages, fetch data a
 	@$(BIN)/bertlearn data
 
 lab: setup ## set up if needed, then open JupyterLab on the first chapter
-	$(BIN)/jupyter lab $(LAB_FLAGS) --ServerApp.root_dir=notebooks --LabApp.default_url=/lab/tree/00_welcome.ipynb
+	$(BIN)/jupyter lab $(LAB_FLAGS) --LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb
 
 test: setup $(VENV)/.ready-dev lint ## set up if needed, then run every test, notebooks included
 	$(PYTEST)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 
@@ -130,6 +132,21 @@ def test_main_names_can_be_imported() -> None:
     assert {"BertModel", "BertConfig", "WordPieceTokenizer", "train_wordpiece", "use"} <= set(dir(bertlearn))
     with pytest.raises(AttributeError, match="has no attribute 'BertModle'"):
         _ = bertlearn.BertModle
+
+
+PAGES = [
+    path for kind in ("*.md", "docs/*.md", "benchmarks/*.md", "notebooks/*.ipynb") for path in ROOT.glob(kind)
+]
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    if page.suffix == ".ipynb":
+        cells = nbformat.reads(text, as_version=4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert [link for link in LINK.findall(text) if not (page.parent / link).exists()] == []
 
 
 def test_lock_and_environment_are_fresh() -> None:
