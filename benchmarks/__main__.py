@@ -1,6 +1,6 @@
 """Run the benchmarks, and put what they found into benchmarks/README.md.
 
-    python -m benchmarks                    all of them
+    python -m benchmarks                    all of them: two to three hours on two cores
     python -m benchmarks inference course   some of them
     python -m benchmarks --tables           none: only write the tables anew from benchmarks/results/
 

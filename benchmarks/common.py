@@ -1,7 +1,8 @@
 """What the benchmarks share: peers timed in turns, floors, the machine, and how a result is kept.
 
 Every benchmark is `python -m benchmarks.NAME [--quick] [--device cuda]`. It prints its tables and writes
-results/NAME.DEVICE.json; `python -m benchmarks` runs them all and puts the tables into README.md.
+results/NAME.DEVICE.json when it has come to its end; `python -m benchmarks` runs them all and puts the tables
+into README.md.
 Peers do the same work in one process, in turns, so that a busy machine slows all alike: ratios count.
 Before they are timed their outputs are compared; a benchmark of two things that differ ends with an error.
 """
@@ -21,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,16 +34,21 @@ from tqdm.auto import tqdm
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+INSTALL = (
+    'install it in the course\'s environment: python -m pip install -c constraints.txt -e ".[dev,bench]"'
+)
 REST = 0.05  # seconds before each turn: threads of the one before may wait busily for more work
 Work = Callable[[], object]
 
 
 class Setting(NamedTuple):
-    """What every benchmark can be told."""
+    """What every benchmark can be told, and what it is."""
 
+    name: str
     device: torch.device
     quick: bool  # less of everything: to see that it runs
-    output: Path
+    output: Path | None  # the JSON file, if the result is kept
+    packages: tuple[str, ...] = ()  # what it needs beside the course's, and names with its result
 
 
 class Times(NamedTuple):
@@ -66,8 +72,10 @@ class Table(NamedTuple):
         return "\n".join([self.caption, "", *("| " + " | ".join(line) + " |" for line in lines)])
 
 
-def read_setting(name: str, doc: str | None, devices: Sequence[str] = ("cpu", "cuda")) -> Setting:
-    """Read the command line of the benchmark with this name."""
+def read_setting(
+    name: str, doc: str | None, devices: Sequence[str] = ("cpu", "cuda"), packages: Sequence[str] = ()
+) -> Setting:
+    """Read the command line of the benchmark with this name; what cannot work ends here."""
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}",
         description=doc,
@@ -78,35 +86,56 @@ def read_setting(name: str, doc: str | None, devices: Sequence[str] = ("cpu", "c
         "--device", choices=devices, help="default: the GPU if there is one and it may be used"
     )
     parser.add_argument(
-        "--output", type=Path, help="the JSON file; default: benchmarks/results/NAME.DEVICE.json"
+        "--output",
+        type=Path,
+        help="the JSON file; default: benchmarks/results/NAME.DEVICE.json, and none with --quick",
     )
     arguments = parser.parse_args()
-    device = arguments.device or ("cuda" if torch.cuda.is_available() and "cuda" in devices else "cpu")
-    kept = Path(os.devnull) if arguments.quick else RESULTS / f"{name}.{device}.json"
-    return Setting(torch.device(device), arguments.quick, arguments.output or kept)
+    has_gpu = torch.cuda.is_available()
+    device = arguments.device or ("cuda" if has_gpu and "cuda" in devices else "cpu")
+    if device == "cuda" and not has_gpu:
+        parser.error("--device cuda: torch finds no GPU here; leave the option out, or say --device cpu")
+    output = arguments.output or (None if arguments.quick else RESULTS / f"{name}.{device}.json")
+    if output and not output.parent.is_dir():
+        parser.error(f"--output {output}: there is no folder {output.parent}; make it first")
+    if missing := [package for package in packages if not _installed(package)]:
+        parser.error(f"needs {', '.join(missing)}; {INSTALL}")
+    return Setting(name, torch.device(device), arguments.quick, output, tuple(packages))
 
 
-def keep(
-    name: str, setting: Setting, tables: Sequence[Table], raw: Any, packages: Sequence[str] = ()
-) -> None:
-    """Print the tables; write them with every number and where they come from."""
+def _installed(package: str) -> bool:
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
+
+
+def keep(setting: Setting, tables: Sequence[Table], raw: Any) -> None:
+    """Print the tables, put the result in the place of the one before, and say where it is."""
     print("\n\n".join(map(str, tables)), flush=True)
-    write(name, setting, tables, raw, packages)
+    if setting.output:
+        os.replace(save(setting, setting.output, tables, raw), setting.output)
+        print(f"\nWritten to {setting.output}; python -m benchmarks --tables renews the tables of README.md.")
+    else:
+        print("\nNothing is kept of a quick run: it shows that all works, and its numbers say little.")
 
 
-def write(
-    name: str, setting: Setting, tables: Sequence[Table], raw: Any, packages: Sequence[str] = ()
-) -> None:
-    """Write the tables with every number and where they come from."""
+def save(setting: Setting, output: Path, tables: Sequence[Table], raw: Any) -> Path:
+    """Write the tables, every number and where they come from into OUTPUT.partial; return its path.
+
+    So a run that is cut off leaves what it has, and the result before it as it was.
+    """
     result = {
-        "command": f"python -m benchmarks.{name}" + (" --quick" if setting.quick else ""),
+        "command": f"python -m benchmarks.{setting.name}" + (" --quick" if setting.quick else ""),
         "date": date.today().isoformat(),
         "machine": machine(setting.device),
-        "versions": {package: version(package) for package in (*PACKAGES, *packages)},
+        "versions": {package: version(package) for package in (*PACKAGES, *setting.packages)},
         "tables": [table._asdict() for table in tables],
         "raw": raw,
     }
-    setting.output.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial = output.with_name(f"{output.name}.partial")
+    partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return partial
 
 
 # Time

@@ -23,11 +23,11 @@ def main() -> None:
     for path in paths:
         seconds, megabytes = execute(read(path), str(NOTEBOOKS))
         raw.append({"chapter": path.stem, "seconds": seconds, "memory_mb": megabytes})
-        print(raw[-1], flush=True)
+        print(f"{path.stem}: {seconds:.0f} s, {megabytes:,.0f} MB", flush=True)
     rows = [[one["chapter"], f"{one['seconds']:.0f}", f"{one['memory_mb']:,.0f}"] for one in raw]
     total, most = sum(one["seconds"] for one in raw), max(one["memory_mb"] for one in raw)
     rows.append(["together", f"{total:.0f} ({total / 60:.1f} minutes)", f"{most:,.0f}"])
-    keep("course", setting, [Table("The chapters", ["", "seconds", "memory, MB"], rows)], raw)
+    keep(setting, [Table("The chapters", ["", "seconds", "memory, MB"], rows)], raw)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ from bertlearn import (
     sentence_vectors,
 )
 
+PACKAGES = ("sentence-transformers", "onnxruntime", "onnx", "onnxscript")
 BATCHES = {"cpu": 32, "cuda": 256}  # sentences at a time, the same for all
 LONGEST = 256  # pieces; no review has as many
 PARTS = 16  # in which the reviews go through the peers in turns
@@ -223,7 +224,7 @@ def row(name: str, found: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    setting = read_setting("inference", __doc__)
+    setting = read_setting("inference", __doc__, packages=PACKAGES)
     transformers.utils.logging.set_verbosity_error()
     texts = load_reviews().sentences[: 256 if setting.quick else None]
     with ExitStack() as prepared:
@@ -239,8 +240,7 @@ def main() -> None:
     ]
     caption = f"{len(texts):,} review sentences through MiniLM, in batches of {BATCHES[setting.device.type]}"
     table = Table(caption, columns, [row(name, found) for name in works])
-    packages = ["sentence-transformers", "onnxruntime", "onnx", "onnxscript"]
-    keep("inference", setting, [table], found, packages)
+    keep(setting, [table], found)
 
 
 if __name__ == "__main__":

@@ -54,13 +54,19 @@ def tokens_per_second(config: BertConfig, length: int, batch: int, device: torch
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.pretraining_cost",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=["tiny", "base"])
     parser.add_argument("--batch", type=int, default=8, help="sequences of 128 tokens (a quarter for 512)")
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument(
+        "--steps", type=int, default=8, help="of each size, 3 at least; the first two do not count"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
+    if arguments.steps < 3:
+        parser.error(f"--steps {arguments.steps}: 3 at least, since the first two do not count")
     device = torch.device(arguments.device)
     dtype = torch.bfloat16 if use_bf16(OPTIONS, device) else torch.float32
     best = peak(device, dtype)

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import transformers
 from tokenizers.trainers import WordPieceTrainer
+from tqdm.auto import tqdm
 
 from benchmarks.common import Table, Times, in_turns, keep, read_setting, seconds
 from bertlearn import WordPieceTokenizer, load_reviews, minilm_path
@@ -121,7 +122,8 @@ def learning(texts: list[str], vocab_size: int) -> dict[str, float]:
         "textbook loop, by frequency": loop,
         "tokenizers (Rust), by frequency, counting included": partial(rust_trainer, texts, vocab_size),
     }
-    times = {name: seconds(work, CPU) for name, work in works.items()}
+    bar = tqdm(works.items(), "learning", leave=False, disable=None)
+    times = {name: seconds(work, CPU) for name, work in bar}
     same = len(set(found["ours, frequency"]) & set(found["textbook"])) / vocab_size
     if same < 0.99:
         raise SystemExit(f"ours and the textbook's vocabulary share only {same:.1%}; they do not do the same")
@@ -166,7 +168,7 @@ def main() -> None:
             ],
         )
     )
-    keep("tokenizer", setting, tables, raw)
+    keep(setting, tables, raw)
 
 
 if __name__ == "__main__":

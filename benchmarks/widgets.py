@@ -128,7 +128,7 @@ def measure(
 
 
 def main() -> None:
-    setting = read_setting("widgets", __doc__, ["cpu"])
+    setting = read_setting("widgets", __doc__, ["cpu"], ["anywidget", "playwright"])
     from playwright.sync_api import sync_playwright
 
     raw = {}
@@ -140,13 +140,13 @@ def main() -> None:
             paint = statistics.median(first_paint(browser, blank) for _ in range(5))
         for name, (widget, reaction) in widgets().items():
             raw[name] = measure(browser, widget, reaction, 3 if setting.quick else 15)
-            print(name, *raw[name], flush=True)
+            print("{}: {:,.0f} KB, painted {:.0f} ms, reacts {:.0f} ms".format(name, *raw[name]), flush=True)
         made = f"Chromium {browser.version}"
         browser.close()
     rows = [["(a blank page)", "0", f"{paint:.0f}", ""]]
-    rows += [[name, *(f"{number:.0f}" for number in found)] for name, found in raw.items()]
+    rows += [[name, *(f"{number:,.0f}" for number in found)] for name, found in raw.items()]
     columns = ["widget", "page, KB", "first paint, ms", "reaction, ms"]
-    keep("widgets", setting, [Table(f"The widgets in {made}", columns, rows)], raw, ["anywidget"])
+    keep(setting, [Table(f"The widgets in {made}", columns, rows)], raw)
 
 
 if __name__ == "__main__":

@@ -101,13 +101,68 @@ def test_a_table_is_markdown() -> None:
 
 
 def test_a_result_tells_where_it_is_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    setting = Setting(CPU, False, tmp_path / "x.json")
-    common.keep("x", setting, [Table("T", ["a"], [["1"]])], {"n": 1})
+    setting = Setting("x", CPU, False, tmp_path / "x.json")
+    common.keep(setting, [Table("T", ["a"], [["1"]])], {"n": 1})
     kept = json.loads(setting.output.read_text(encoding="utf-8"))
     assert kept["raw"] == {"n": 1} and kept["versions"]["torch"] == torch.__version__
     told = every.provenance(kept)
     assert kept["machine"]["processor"] in told and kept["date"] in told and "python -m benchmarks.x" in told
     assert "| 1 |" in capsys.readouterr().out
+
+
+def test_a_run_that_is_cut_off_leaves_the_result_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "pretraining_step.cpu.json"
+    output.write_text("before", encoding="utf-8")
+    found = {"case": {}, "peak": 1.0}
+
+    def measure(case: pretraining_step.Case, setting: Setting) -> dict[str, object]:
+        if case.precision == "bf16":
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(sys, "argv", ["x", "--device", "cpu", "--output", str(output)])
+    monkeypatch.setattr(pretraining_step, "measure", measure)
+    monkeypatch.setattr(pretraining_step, "line", lambda found: ["tiny"])
+    with pytest.raises(KeyboardInterrupt):
+        pretraining_step.main()
+    assert output.read_text(encoding="utf-8") == "before"
+    partial = json.loads((tmp_path / f"{output.name}.partial").read_text(encoding="utf-8"))
+    assert partial["raw"] == [found]
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    monkeypatch.setattr(every, "RESULTS", tmp_path)
+    output.unlink()
+    assert every.section("pretraining_step") == "Not measured yet."
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--output", "missing/x.json"], "there is no folder missing"),
+        (["--device", "cuda"], "finds no GPU here"),
+        ([], "needs no-such-package; install it"),
+    ],
+)
+def test_what_cannot_work_is_said_before_it_is_measured(
+    options: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["x", *options])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        common.read_setting("x", None, packages=["torch", "no-such-package"])
+    assert said in capsys.readouterr().err
+
+
+def test_the_share_of_the_peak_holds_all_peers_against_the_same_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks = iter([1e9, 2e9])
+    monkeypatch.setattr(pretraining_step, "peak", lambda device, dtype: next(peaks))
+    monkeypatch.setattr(pretraining_step, "PEERS", {"ours": pretraining_step.PEERS["ours"]})
+    case = pretraining_step.Case("tiny", 16, 2, "fp32")
+    found = pretraining_step.measure(case, Setting("x", CPU, True, None))
+    needed = pretraining_step.operations(pretraining_step.config_of("tiny"), 32, 16)
+    assert found["peak"] == 2e9
+    assert found["share_of_peak"]["ours"] == pytest.approx(needed / found["seconds"]["ours"]["median"] / 2e9)
 
 
 def test_a_gpus_result_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +171,7 @@ def test_a_gpus_result_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_gpu_gets_larger_batches_and_its_best_is_compiled() -> None:
-    case = pretraining_step.cases(Setting(torch.device("cuda"), False, Path()))[0]
+    case = pretraining_step.cases(Setting("x", torch.device("cuda"), False, None))[0]
     assert case.batch * case.length == 32_768
     seconds = {"ours": 3.0, "ours, compiled": 1.0, "Trainer": 4.0, "Trainer, compiled": 2.0}
     found = {
