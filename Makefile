@@ -24,7 +24,7 @@ help: ## list the targets
 setup: $(VENV)/.ready ## create .venv, install the locked packages, fetch data and weights
 	@$(BIN)/bertlearn data
 
-lab: setup ## set up if needed, then open JupyterLab on the first chapter
+lab: setup ## set up if needed, then open JupyterLab on the welcome page
 	$(BIN)/jupyter lab $(LAB_FLAGS) --LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb
 
 test: setup $(VENV)/.ready-dev lint ## set up if needed, then run every test, notebooks included
@@ -42,7 +42,7 @@ lint: $(VENV)/.ready-dev ## formatting, style and types
 doctor: $(VENV)/.ready ## examine this machine and say what each chapter will take
 	@$(BIN)/bertlearn doctor
 
-bench: setup $(VENV)/.ready-dev ## measure speed and memory beside other libraries, and renew benchmarks/README.md
+bench: setup $(VENV)/.ready-dev ## measure speed and memory beside other libraries (hours), and renew benchmarks/README.md
 	$(BIN)/python -m benchmarks
 
 notebooks: $(VENV)/.ready-dev ## run all chapters anew and keep their outputs

@@ -149,6 +149,23 @@ def test_links_lead_to_files(page: Path) -> None:
     assert [link for link in LINK.findall(text) if not (page.parent / link).exists()] == []
 
 
+def test_jupyterlab_serves_the_repository() -> None:
+    """Started on a notebook, it serves that one's folder, and links to `../benchmarks` lead nowhere."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8") + (ROOT / "Makefile").read_text(encoding="utf-8")
+    starts = [line for line in text.splitlines() if re.match(r"(\t\S+/)?jupyter lab", line)]
+    assert len(starts) == 3
+    assert all("--LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb" in line for line in starts)
+
+
+def test_the_readmes_run_times_are_those_of_the_notebooks() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\(notebooks/(\w+\.ipynb)\).*\| ([\d.]+) min \|", text)
+    assert len(rows) == len(list((ROOT / "notebooks").glob("*.ipynb")))
+    for name, minutes in rows:
+        notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
+        assert float(minutes) == round(notebook.metadata["bertlearn"]["seconds"] / 60, 1), name
+
+
 def test_lock_and_environment_are_fresh() -> None:
     assert sync_env.faults() == []
 
