@@ -22,7 +22,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import Setting, Table, check_same, in_turns, keep, memory_of, peak, read_setting
+from benchmarks.common import (
+    Setting,
+    Table,
+    check_same,
+    in_turns,
+    keep,
+    memory_of,
+    milliseconds,
+    peak,
+    read_setting,
+    spread,
+)
 from benchmarks.pretraining_step import Case, RandomPairs, config_of, operations
 from benchmarks.pretraining_step import ours as training_loop
 from bertlearn import BertConfig, BertModel
@@ -184,27 +195,28 @@ def by_model_and_batch(setting: Setting) -> list[dict[str, Any]]:
 # 4. Processes
 
 
+def shared_step(model: str, processes: int, threads: int, steps: int) -> float:
+    """Return the median seconds of a step that so many processes share, in a run of its own."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(processes), "-m", "benchmarks.shared_steps", model, str(steps)]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
+
+
 def by_processes(setting: Setting) -> list[dict[str, Any]]:
-    """Time the same steps in one process and in two, each in a run of its own."""
+    """Time the same steps in one process and in two, runs of each in turns."""
     found, cores = [], torch.get_num_threads()
+    threads = {1: cores, 2: max(1, cores // 2)}
     for model in ("tiny",) if setting.quick else ("tiny", "mini"):
-        for processes in (1, 2):
-            threads = max(1, cores // processes)
-            command = [
-                sys.executable,
-                "-m",
-                "torch.distributed.run",
-                "--standalone",
-                "--nproc-per-node",
-                str(processes),
-            ]
-            command += ["-m", "benchmarks.shared_steps", model, "3" if setting.quick else "20"]
-            environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-            output = subprocess.run(
-                command, env=environment, check=True, capture_output=True, text=True
-            ).stdout
-            taken = float(output.split()[-1])
-            found.append({"model": model, "processes": processes, "threads_each": threads, "seconds": taken})
+        turns: dict[int, list[float]] = {processes: [] for processes in threads}
+        for _ in range(1 if setting.quick else 5):
+            for processes, each in threads.items():
+                turns[processes].append(shared_step(model, processes, each, 3 if setting.quick else 10))
+        found += [
+            {"model": model, "processes": processes, "threads_each": threads[processes], "turns": taken}
+            for processes, taken in turns.items()
+        ]
     return found
 
 
@@ -218,6 +230,24 @@ def grown(found: list[dict[str, Any]], names: tuple[str, ...]) -> list[list[str]
         times = [one["seconds"][name]["median"] for name in names]
         memory = [f"{one['memory_mb'][name]:,.0f}" if one["memory_mb"] else "–" for name in names]
         rows.append([f"{one['length']:,}", *(f"{1e3 * taken:,.1f}" for taken in times), *memory])
+    return rows
+
+
+def shared(found: list[dict[str, Any]]) -> list[list[str]]:
+    """Return the rows of the table by processes; speeds are compared turn by turn."""
+    alone = {one["model"]: one["turns"] for one in found if one["processes"] == 1}
+    rows = []
+    for one in found:
+        ratio = spread([first / own for first, own in zip(alone[one["model"]], one["turns"], strict=True)])
+        rows.append(
+            [
+                one["model"],
+                str(one["processes"]),
+                str(one["threads_each"]),
+                milliseconds(spread(one["turns"])),
+                f"{ratio.median:.2f}× ({ratio.low:.2f}–{ratio.high:.2f})",
+            ]
+        )
     return rows
 
 
@@ -253,22 +283,11 @@ def main() -> None:
         ),
     ]
     if processes:
-        alone = {one["model"]: one["seconds"] for one in processes if one["processes"] == 1}
-        rows = [
-            [
-                one["model"],
-                str(one["processes"]),
-                str(one["threads_each"]),
-                f"{1e3 * one['seconds']:,.0f}",
-                f"{alone[one['model']] / one['seconds']:.2f}×",
-            ]
-            for one in processes
-        ]
         tables.append(
             Table(
                 "A step of pretraining with 32 sequences of 128 tokens",
-                ["model", "processes", "threads each", "ms a step", "speed"],
-                rows,
+                ["model", "processes", "threads each", "ms a step (middle half)", "speed (middle half)"],
+                shared(processes),
             )
         )
     raw = {"layer": lengths, "model": model, "cost": costs, "processes": processes}
