@@ -89,8 +89,8 @@ def read_history(path: str | Path) -> list[Record]:
         return [{name: float(x) for name, x in row.items() if x} for row in csv.DictReader(file)]
 
 
-def describe(record: Record) -> str:
-    """Return losses, accuracies and speed of a record in one line."""
-    shown = {name: value for name, value in record.items() if name.endswith(("loss", "accuracy"))}
+def describe(record: Record, endings: tuple[str, ...] = ("loss", "accuracy")) -> str:
+    """Return the speed of a record and what has a name that ends so, in one line."""
+    shown = {name: value for name, value in record.items() if name.endswith(endings)}
     speed = record.get("tokens_per_second", 0.0)
     return ", ".join(f"{name} {value:.3f}" for name, value in shown.items()) + f", {speed:,.0f} tokens/s"

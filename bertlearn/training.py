@@ -329,7 +329,7 @@ class _Trainer:
         evaluate = self.task.evaluate is not None and (last or self.step % self.options.evaluate_every == 0)
         if last or evaluate or self.step % self.options.log_every == 0:
             self.history.append(self._record() | (self._evaluate() if evaluate else {}))
-            bar.set_postfix_str(describe(self.history[-1]))
+            bar.set_postfix_str(describe(self.history[-1], ("loss",)))  # more leaves the bar no room
         if last or stopped or self.step % self.options.checkpoint_every == 0:
             self._save()
         if stopped and self.window.steps:  # for the reader; the checkpoint has the window as it was

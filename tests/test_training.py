@@ -33,7 +33,7 @@ from torch import nn
 
 from bertlearn import checkpoints, training
 from bertlearn.checkpoints import CheckpointError, find_checkpoints, read_checkpoint
-from bertlearn.history import Progress, read_history
+from bertlearn.history import Progress, describe, read_history
 from bertlearn.pretraining import PretrainingBatch, count_targets, score_batch
 from bertlearn.training import (
     TrainingError,
@@ -619,3 +619,9 @@ def test_evaluation_sees_the_model_without_dropout_and_gradient() -> None:
     train(other, tiny_task(evaluate=None), options())
     assert seen == [(False, False)] * 2
     assert same_bits(one, other)
+
+
+def test_a_line_tells_what_was_asked() -> None:
+    record = {"step": 3, "mlm_loss": 2.0, "mlm_accuracy": 0.25, "tokens_per_second": 1234.5}
+    assert describe(record) == "mlm_loss 2.000, mlm_accuracy 0.250, 1,234 tokens/s"
+    assert describe(record, ("loss",)) == "mlm_loss 2.000, 1,234 tokens/s"
