@@ -28,6 +28,7 @@ NAMES = (
     "tokenizer",
     "shards",
     "scaling",
+    "pretraining_cost",
     "widgets",
     "course",
 )

@@ -18,9 +18,9 @@ import platform
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -185,6 +185,15 @@ def peak(device: torch.device, dtype: torch.dtype) -> float:
         return 2 * size**3 / min(seconds(lambda: matrix @ matrix, device) for _ in range(10))
 
 
+@contextmanager
+def peaks(device: torch.device, *precisions: str) -> Iterator[dict[str, float]]:
+    """Measure the peaks of these precisions before and after the block, and keep the better ones."""
+    found = {name: peak(device, DTYPES[name]) for name in precisions}
+    yield found
+    for name, before in found.items():
+        found[name] = max(before, peak(device, DTYPES[name]))
+
+
 # Memory
 
 
@@ -197,7 +206,7 @@ def memory_of(device: torch.device, work: Callable[..., object], *arguments: Any
         arguments: what can be sent to another process.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
         return pool.submit(_memory_here, device, work, *arguments).result()
 
 
@@ -277,3 +286,9 @@ def milliseconds(times: Times) -> str:
     """Return a time with its middle half, for a table."""
     digits = 0 if times.median >= 0.1 else 1
     return f"{1e3 * times.median:,.{digits}f} ({1e3 * times.low:,.{digits}f}–{1e3 * times.high:,.{digits}f})"
+
+
+def times_as_long(theirs: Sequence[float], ours: Sequence[float]) -> str:
+    """Return how many times as long theirs took, turn by turn, with the middle half, for a table."""
+    ratio = spread([one / other for one, other in zip(theirs, ours, strict=True)])
+    return f"{ratio.median:.2f}× ({ratio.low:.2f}–{ratio.high:.2f})"

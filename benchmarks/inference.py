@@ -11,11 +11,14 @@ Weights and products are in fp32, and in bf16 where a peer has it. Then one sent
 
 from __future__ import annotations
 
+import logging
 import tempfile
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -32,9 +35,9 @@ from benchmarks.common import (
     in_turns,
     keep,
     milliseconds,
-    peak,
+    peaks,
     read_setting,
-    spread,
+    times_as_long,
 )
 from bertlearn import (
     BertModel,
@@ -64,7 +67,7 @@ def ours(device: torch.device, dtype: torch.dtype, prepared: ExitStack) -> Encod
 def sentence_transformers(device: torch.device, dtype: torch.dtype) -> Encode:
     """Return `SentenceTransformer.encode` with the same batches."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     body = Transformer(str(minilm_path()), max_seq_length=LONGEST)
     model = SentenceTransformer(modules=[body, Pooling(384, "mean")], device=str(device)).to(dtype)
@@ -134,7 +137,8 @@ def _export() -> bytes:
 
     ids = torch.ones(2, 8, dtype=torch.int64)
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=512)}
-    with tempfile.TemporaryDirectory() as folder:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of packages that nobody needs here
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         path = Path(folder) / "minilm.onnx"
         torch.onnx.export(
             LastHiddenState().eval(),
@@ -192,10 +196,13 @@ def measure(works: dict[str, Encode], texts: list[str], setting: Setting) -> dic
     """Send the texts through all peers, a part in turns, then one text alone."""
     parts = [texts[first::PARTS] for first in range(PARTS)]
     turns: dict[str, list[float]] = {name: [] for name in works}
-    for part in parts:
-        found = in_turns({name: partial(work, part) for name, work in works.items()}, setting.device, 1, 0)
-        for name, times in found.items():
-            turns[name].append(times.median)
+    with peaks(setting.device, *DTYPES) as fastest:
+        for part in parts:
+            found = in_turns(
+                {name: partial(work, part) for name, work in works.items()}, setting.device, 1, 0
+            )
+            for name, times in found.items():
+                turns[name].append(times.median)
     singles = {name: partial(again, work, texts[:1]) for name, work in works.items()}
     alone = in_turns(singles, setting.device, 3 if setting.quick else 30)
     tokenizer = WordPieceTokenizer.from_pretrained(minilm_path()).fast()
@@ -204,20 +211,19 @@ def measure(works: dict[str, Encode], texts: list[str], setting: Setting) -> dic
         "sentences": len(texts),
         "tokens": tokens,
         "seconds_a_part": turns,
-        "peak": {name: peak(setting.device, dtype) for name, dtype in DTYPES.items()},
+        "peak": fastest,
         "latency": {name: [value / AGAIN for value in times] for name, times in alone.items()},
     }
 
 
 def row(name: str, found: dict[str, Any]) -> list[str]:
-    """Return a peer's line of the table; times beside ours are compared part by part."""
+    """Return a line of the table: a median part stands for all, and beside ours each part by itself."""
     turns = found["seconds_a_part"]
-    total, mine = sum(turns[name]), turns["ours" if precision(name) == "fp32" else "ours, bf16"]
-    ratio = spread([theirs / own for theirs, own in zip(turns[name], mine, strict=True)])
+    total, mine = PARTS * median(turns[name]), turns["ours" if precision(name) == "fp32" else "ours, bf16"]
     return [
         name,
         f"{found['sentences'] / total:,.0f}",
-        f"{ratio.median:.2f}× ({ratio.low:.2f}–{ratio.high:.2f})",
+        times_as_long(turns[name], mine),
         f"{operations(found['tokens']) / found['peak'][precision(name)] / total:.0%}",
         milliseconds(Times(*found["latency"][name])),
     ]
@@ -226,6 +232,7 @@ def row(name: str, found: dict[str, Any]) -> list[str]:
 def main() -> None:
     setting = read_setting("inference", __doc__, packages=PACKAGES)
     transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     texts = load_reviews().sentences[: 256 if setting.quick else None]
     with ExitStack() as prepared:
         works = peers(setting.device, prepared)

@@ -1,91 +1,57 @@
-"""What does BERT-base on 3.3 billion words cost? Measured tokens a second, times the tokens of the paper.
+"""What does BERT-base as in the paper cost? Measured tokens a second, times the tokens of the paper.
 
-    python -m benchmarks.pretraining_cost [--presets tiny base] [--batch 8]
+    python -m benchmarks.pretraining_cost [--quick] [--device cuda]
 
-For each size and length it times whole training steps (forward, backward, clipping, AdamW) on random tokens,
-masked at 15 %, and extrapolates. Devlin et al. 2019, appendix A.2: 1,000,000 steps of 256 sequences, 90 % of
-the steps with 128 tokens, 10 % with 512: 43 billion tokens. (The paper's "40 epochs" over 3.3 billion words
+Steps of `train` as in `pretraining_step`, with BERT's vocabulary and in the precision that `train` chooses
+by itself, are extrapolated. Devlin et al. 2019, appendix A.2: 1,000,000 steps of 256 sequences, 90 % of them
+with 128 tokens and 10 % with 512, together 43 billion tokens. (The paper's "40 epochs" over 3.3 billion words
 counts 512 tokens at every step.)
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
+from typing import Any
 
-import torch
-
-from benchmarks.common import peak, seconds
-from benchmarks.pretraining_step import operations
-from bertlearn.config import PRESETS, BertConfig
+from benchmarks.common import Setting, Table, keep, read_setting
+from benchmarks.pretraining_step import TOKENS, Case, time_ours
 from bertlearn.options import TrainingOptions
-from bertlearn.pretraining import BertForPreTraining
-from bertlearn.training import make_optimizer, use_bf16
+from bertlearn.training import use_bf16
 
 SEQUENCES = 256 * 1_000_000
-TOKENS = {128: 0.9 * SEQUENCES * 128, 512: 0.1 * SEQUENCES * 512}
-OPTIONS = TrainingOptions()
+PAPER = {128: 0.9 * SEQUENCES * 128, 512: 0.1 * SEQUENCES * 512}  # tokens, by the length of the sequences
 
 
-def tokens_per_second(config: BertConfig, length: int, batch: int, device: torch.device, steps: int) -> float:
-    """Return the median over some training steps, the first ones left out."""
-    model = BertForPreTraining(config).to(device).train()
-    if device.type == "cuda":
-        model.compile()
-    optimizer = make_optimizer(model, OPTIONS)
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(5, config.vocab_size, (batch, length), generator=generator)
-    labels = torch.where(torch.rand(ids.shape, generator=generator) < 0.15, ids, -100)
-    following = torch.randint(0, 2, (batch,), generator=generator)
-    inputs = {"input_ids": ids, "labels": labels, "next_sentence_label": following}
-    inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
+def measure(model: str, setting: Setting) -> list[dict[str, Any]]:
+    """Time steps with sequences of both lengths."""
+    device = setting.device
+    precision = "bf16" if use_bf16(TrainingOptions(), device) else "fp32"
+    cases = [Case(model, length, TOKENS[device.type] // length, precision) for length in PAPER]
+    return [time_ours(case, device, 2 if setting.quick else 5) for case in cases]
 
-    def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16, use_bf16(OPTIONS, device)):
-            loss = model(**inputs).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), OPTIONS.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
 
-    times = [seconds(step, device) for _ in range(steps)]
-    return batch * length / statistics.median(times[2:])
+def row(found: list[dict[str, Any]]) -> list[str]:
+    """Return the line of a model."""
+    speeds = {one["case"]["length"]: one["tokens_per_second"] for one in found}
+    days = sum(PAPER[length] / speed for length, speed in speeds.items()) / 86400
+    case = found[0]["case"]
+    return [
+        f"{case['model']}, {case['precision']}",
+        *(f"{speed:,.0f}" for speed in speeds.values()),
+        f"{found[0]['share_of_peak']:.0%}",
+        f"{days:,.0f}",
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.pretraining_cost",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=["tiny", "base"])
-    parser.add_argument("--batch", type=int, default=8, help="sequences of 128 tokens (a quarter for 512)")
-    parser.add_argument(
-        "--steps", type=int, default=8, help="of each size, 3 at least; the first two do not count"
-    )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    arguments = parser.parse_args()
-    if arguments.steps < 3:
-        parser.error(f"--steps {arguments.steps}: 3 at least, since the first two do not count")
-    device = torch.device(arguments.device)
-    dtype = torch.bfloat16 if use_bf16(OPTIONS, device) else torch.float32
-    best = peak(device, dtype)
-    print(f"{device}, {torch.get_num_threads()} threads, {dtype}: {best / 1e9:.0f} GFLOP/s in a product\n")
-    print("| model | tokens/s at 128 | tokens/s at 512 | share of the peak | days for the paper's run |")
-    print("|---|---|---|---|---|")
-    for preset in arguments.presets:
-        config = BertConfig.preset(preset)
-        speeds = {
-            length: tokens_per_second(
-                config, length, max(1, arguments.batch * 128 // length), device, arguments.steps
-            )
-            for length in TOKENS
-        }
-        days = sum(TOKENS[length] / speed for length, speed in speeds.items()) / 86400
-        share = speeds[128] * operations(config, 1, 128) / best
-        print(
-            f"| {preset} | {speeds[128]:,.0f} | {speeds[512]:,.0f} | {share:.0%} | {days:,.0f} |", flush=True
-        )
+    setting = read_setting("pretraining_cost", __doc__)
+    found = [measure(model, setting) for model in (("tiny",) if setting.quick else ("tiny", "base"))]
+    columns = [
+        "",
+        *(f"tokens a second in sequences of {length}" for length in PAPER),
+        f"share of the peak at {min(PAPER)}",
+        "days for the paper's run",
+    ]
+    keep(setting, [Table("Pretraining as in BERT's paper", columns, [row(one) for one in found])], found)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ nothing padded. Each peer runs its own training loop: ours is `bertlearn.trainin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from benchmarks.common import (
     in_turns,
     keep,
     memory_of,
-    peak,
+    peaks,
     read_setting,
     save,
 )
@@ -41,6 +41,7 @@ MASKED = 0.15
 MANY = 100_000  # steps of a schedule that no benchmark comes to the end of
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
 ROUNDS = 7
+TOKENS = {"cpu": 2048, "cuda": 32_768}  # a step: as many as the device has use for
 
 
 class Case(NamedTuple):
@@ -58,12 +59,11 @@ def config_of(model: str) -> BertConfig:
 
 
 def cases(setting: Setting) -> list[Case]:
-    """Return what is measured: as many tokens a step as the device has use for."""
+    """Return what is measured."""
     if setting.quick:
         return [Case("tiny", 128, 4, "fp32")]
-    tokens = 32_768 if setting.device.type == "cuda" else 2048
     return [
-        Case(model, length, tokens // length, precision)
+        Case(model, length, TOKENS[setting.device.type] // length, precision)
         for model in ("tiny", "mini", "MiniLM-6", "base")
         for length in (128, 512)
         for precision in DTYPES
@@ -197,31 +197,47 @@ def several(loop: Loop, steps: int) -> None:
         loop()
 
 
-def measure(case: Case, setting: Setting) -> dict[str, Any]:
-    """Time all peers on one case."""
-    device = setting.device
+def time_peers(names: Sequence[str], case: Case, device: torch.device, rounds: int) -> dict[str, Any]:
+    """Time a step of these peers."""
     steps = 10 if device.type == "cuda" else 1  # in a turn: waiting for a GPU after each would slow it
-    data = RandomPairs(case, 4)
-    compare(case, data, device)
-    loops = {name: make(case, data, device, compiled) for name, (make, compiled) in PEERS.items()}
-
-    dtype, rounds = DTYPES[case.precision], 3 if setting.quick else ROUNDS
-    fastest = peak(device, dtype)
-    times = in_turns({name: partial(several, loop, steps) for name, loop in loops.items()}, device, rounds)
-    for loop in loops.values():
-        loop.end()
-    fastest = max(fastest, peak(device, dtype))
-    tokens = case.batch * case.length
-    needed = operations(config_of(case.model), tokens, case.length)
-    found = {
+    tokens, data = case.batch * case.length, RandomPairs(case, 4)
+    loops = {name: PEERS[name][0](case, data, device, PEERS[name][1]) for name in names}
+    with peaks(device, case.precision) as fastest:
+        times = in_turns(
+            {name: partial(several, loop, steps) for name, loop in loops.items()}, device, rounds
+        )
+        for loop in loops.values():
+            loop.end()
+    floor = operations(config_of(case.model), tokens, case.length) / fastest[case.precision]
+    return {
         "case": case._asdict(),
         "device": device.type,
         "steps_a_turn": steps,
         "seconds": {name: value._asdict() for name, value in times.items()},
         "tokens_per_second": {name: steps * tokens / value.median for name, value in times.items()},
-        "peak": fastest,
-        "share_of_peak": {name: steps * needed / value.median / fastest for name, value in times.items()},
+        "peak": fastest[case.precision],
+        "share_of_peak": {name: steps * floor / value.median for name, value in times.items()},
     }
+
+
+def chosen_by_train(device: torch.device) -> str:
+    """Return which of ours `train` is if nobody tells it."""
+    return "ours, compiled" if device.type == "cuda" else "ours"
+
+
+def time_ours(case: Case, device: torch.device, rounds: int) -> dict[str, Any]:
+    """Time a step of ours alone, as `train` does it by itself."""
+    name = chosen_by_train(device)
+    found = time_peers([name], case, device, rounds)
+    one = {key: found[key][name] for key in ("tokens_per_second", "share_of_peak")}
+    return {"case": found["case"], "peak": found["peak"], **one}
+
+
+def measure(case: Case, setting: Setting) -> dict[str, Any]:
+    """Compare all peers on one case, time them, and look at their memory."""
+    device = setting.device
+    compare(case, RandomPairs(case, 1), device)
+    found = time_peers(list(PEERS), case, device, 3 if setting.quick else ROUNDS)
     if not setting.quick:
         found["memory_mb"] = {name: memory_of(device, one_step_of, name, case, device) for name in MEASURED}
     return found
@@ -233,7 +249,7 @@ def line(found: dict[str, Any]) -> list[str]:
     best_ours, best_theirs = (
         min(times[f"{who}{how}"] for how in ("", ", compiled")) for who in ("ours", "Trainer")
     )
-    default = times["ours, compiled" if found["device"] == "cuda" else "ours"]  # as `train` chooses itself
+    default = times[chosen_by_train(torch.device(found["device"]))]
     memory = found.get("memory_mb", {})
     return [
         f"{case['model']}, {case['batch']} × {case['length']}, {case['precision']}",

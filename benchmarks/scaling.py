@@ -30,12 +30,11 @@ from benchmarks.common import (
     keep,
     memory_of,
     milliseconds,
-    peak,
     read_setting,
     spread,
+    times_as_long,
 )
-from benchmarks.pretraining_step import Case, RandomPairs, config_of, operations
-from benchmarks.pretraining_step import ours as training_loop
+from benchmarks.pretraining_step import Case, time_ours
 from bertlearn import BertConfig, BertModel
 from bertlearn.encoder import BertLayer
 
@@ -175,21 +174,12 @@ def whole_model(setting: Setting) -> list[dict[str, Any]]:
 
 def by_model_and_batch(setting: Setting) -> list[dict[str, Any]]:
     """Time training steps of 128 tokens."""
-    device, found = setting.device, []
-    on_gpu = device.type == "cuda"
-    dtype = torch.bfloat16 if on_gpu else torch.float32
-    for model in ("tiny",) if setting.quick else ("tiny", "mini", "MiniLM-6", "base"):
-        for batch in (1, 4) if setting.quick else (1, 4, 16, 64):
-            case = Case(model, 128, batch * 8 if on_gpu else batch, "bf16" if on_gpu else "fp32")
-            loop = training_loop(case, RandomPairs(case, 4), device, on_gpu)
-            fastest = peak(device, dtype)
-            taken = in_turns({model: loop}, device, 2 if setting.quick else 5)[model].median
-            loop.end()
-            fastest = max(fastest, peak(device, dtype))
-            tokens = case.batch * case.length
-            share = operations(config_of(model), tokens, case.length) / taken / fastest
-            found.append({"case": case._asdict(), "seconds": taken, "peak": fastest, "share_of_peak": share})
-    return found
+    larger, precision = (8, "bf16") if setting.device.type == "cuda" else (1, "fp32")
+    return [
+        time_ours(Case(model, 128, batch * larger, precision), setting.device, 2 if setting.quick else 5)
+        for model in (("tiny",) if setting.quick else ("tiny", "mini", "MiniLM-6", "base"))
+        for batch in ((1, 4) if setting.quick else (1, 4, 16, 64))
+    ]
 
 
 # 4. Processes
@@ -200,7 +190,7 @@ def shared_step(model: str, processes: int, threads: int, steps: int) -> float:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(processes), "-m", "benchmarks.shared_steps", model, str(steps)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout.split()[-1])
 
 
@@ -238,14 +228,13 @@ def shared(found: list[dict[str, Any]]) -> list[list[str]]:
     alone = {one["model"]: one["turns"] for one in found if one["processes"] == 1}
     rows = []
     for one in found:
-        ratio = spread([first / own for first, own in zip(alone[one["model"]], one["turns"], strict=True)])
         rows.append(
             [
                 one["model"],
                 str(one["processes"]),
                 str(one["threads_each"]),
                 milliseconds(spread(one["turns"])),
-                f"{ratio.median:.2f}× ({ratio.low:.2f}–{ratio.high:.2f})",
+                times_as_long(alone[one["model"]], one["turns"]),
             ]
         )
     return rows
@@ -275,7 +264,7 @@ def main() -> None:
                 [
                     one["case"]["model"],
                     str(one["case"]["batch"]),
-                    f"{1e6 * one['seconds'] / (128 * one['case']['batch']):,.1f}",
+                    f"{1e6 / one['tokens_per_second']:,.1f}",
                     f"{one['share_of_peak']:.0%}",
                 ]
                 for one in costs

@@ -9,12 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import __main__ as every
-from benchmarks import common, pretraining_step, scaling, tokenizer
+from benchmarks import common, course, pretraining_step, scaling, tokenizer
 from benchmarks.common import Setting, Table, check_same, in_turns, memory_of, peak, spread
 from benchmarks.loops import Loop
 
@@ -26,6 +27,22 @@ def test_the_tables_are_those_of_the_results() -> None:
     text = every.README.read_text(encoding="utf-8")
     assert every.with_tables(text) == text, "run python -m benchmarks --tables"
     assert all(f"<!-- {name} -->" in text for name in every.NAMES)
+
+
+def test_chapter_4_extrapolates_what_the_benchmark_measured() -> None:
+    result = json.loads((common.RESULTS / "pretraining_cost.cpu.json").read_text(encoding="utf-8"))
+    [base] = [found for found in result["raw"] if found[0]["case"]["model"] == "base"]
+    speeds = {one["case"]["length"]: round(one["tokens_per_second"]) for one in base}
+    cells = nbformat.read(ROOT / "notebooks" / "04_pretraining.ipynb", as_version=4).cells
+    assert sum(cell.source.startswith(f"measured = {speeds}") for cell in cells) == 1
+
+
+def test_every_notebook_is_measured() -> None:
+    result = json.loads((common.RESULTS / "course.cpu.json").read_text(encoding="utf-8"))
+    names = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert [one["notebook"] for one in result["raw"]] == names
+    found = [{"notebook": name, "seconds": 60.0, "memory_mb": float(name[:2])} for name in names]
+    assert course.rows(found)[-1] == ["chapters 1 to 6", "360 (6.0 minutes)", "6"]
 
 
 def test_peers_are_timed_in_turns_after_a_warm_up() -> None:
@@ -40,6 +57,13 @@ def test_peers_are_timed_in_turns_after_a_warm_up() -> None:
     assert times["b"].median >= 0.01 > times["a"].median
     assert spread([4.0, 1.0, 2.0, 3.0, 5.0]) == (3.0, 2.0, 4.0)
     assert spread([1.0]) == (1.0, 1.0, 1.0)
+
+
+def test_ratios_are_taken_turn_by_turn() -> None:
+    assert common.times_as_long([2.0, 40.0, 9.0], [1.0, 20.0, 3.0]) == "2.00× (2.00–2.50)"
+    turns = {1: [4.0, 6.0, 8.0], 2: [2.0, 2.0, 4.0]}
+    found = [{"model": "m", "processes": n, "threads_each": 2 // n, "turns": turns[n]} for n in turns]
+    assert [row[-1] for row in scaling.shared(found)] == ["1.00× (1.00–1.00)", "2.00× (2.00–2.50)"]
 
 
 def test_on_a_gpu_all_that_was_asked_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,9 +178,12 @@ def test_what_cannot_work_is_said_before_it_is_measured(
     assert said in capsys.readouterr().err
 
 
-def test_the_share_of_the_peak_holds_all_peers_against_the_same_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    peaks = iter([1e9, 2e9])
-    monkeypatch.setattr(pretraining_step, "peak", lambda device, dtype: next(peaks))
+@pytest.mark.parametrize("speeds", [[1e9, 2e9], [2e9, 1e9]])
+def test_the_share_of_the_peak_holds_all_peers_against_the_same_peak(
+    speeds: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peaks = iter(speeds)
+    monkeypatch.setattr(common, "peak", lambda device, dtype: next(peaks))
     monkeypatch.setattr(pretraining_step, "PEERS", {"ours": pretraining_step.PEERS["ours"]})
     case = pretraining_step.Case("tiny", 16, 2, "fp32")
     found = pretraining_step.measure(case, Setting("x", CPU, True, None))
