@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from benchmarks.common import (
     Setting,
     Table,
+    Work,
     check_same,
     in_turns,
     keep,
@@ -105,21 +106,28 @@ def vectors(length: int, device: torch.device) -> Tensor:
 
 def by_length(setting: Setting) -> list[dict[str, Any]]:
     """Time a layer at every length."""
-    found, ways = [], layers(setting.device)
+    found, ways, device = [], layers(setting.device), setting.device
     for length in (64, 512) if setting.quick else LENGTHS:
-        x = vectors(length, setting.device)
+        x = vectors(length, device)
         for name, way in ways.items():
             check_same(f"a layer at {length}, {name}", ways["ours, fused"](x), way(x), 1e-4)
         works = {name: partial(there_and_back, way, x) for name, way in ways.items()}
-        times = in_turns(works, setting.device, 3 if setting.quick else 15)
-        memory = {}
-        if not setting.quick:
-            memory = {
-                name: memory_of(setting.device, layer_once, name, length, setting.device) for name in WAYS
-            }
-        seconds = {name: one._asdict() for name, one in times.items()}
-        found.append({"length": length, "seconds": seconds, "memory_mb": memory})
+        alone = {name: partial(layer_once, name, length, device) for name in WAYS}
+        found.append(measured(length, works, alone, setting, 15))
     return found
+
+
+def measured(
+    length: int, works: dict[str, Work], alone: dict[str, Work], setting: Setting, rounds: int
+) -> dict[str, Any]:
+    """Time the ways in turns; look at the memory of each `alone`, in a process of its own."""
+    times = in_turns(works, setting.device, 3 if setting.quick else rounds)
+    looked_at = {} if setting.quick else alone
+    return {
+        "length": length,
+        "seconds": {name: one._asdict() for name, one in times.items()},
+        "memory_mb": {name: memory_of(setting.device, work) for name, work in looked_at.items()},
+    }
 
 
 # 2. The model
@@ -151,21 +159,17 @@ def model_once(written_out: bool, length: int, device: torch.device) -> None:
 
 def whole_model(setting: Setting) -> list[dict[str, Any]]:
     """Time the model at every length."""
-    found, model = [], model_of(setting.device)
+    found, model, device = [], model_of(setting.device), setting.device
+    ways = dict(zip(WAYS, (False, True), strict=False))
     for length in (64, 512) if setting.quick else LENGTHS:
-        works = {
-            name: partial(model_there_and_back, model, written_out, length, setting.device)
-            for name, written_out in zip(WAYS, (False, True), strict=False)
+        works: dict[str, Work] = {
+            name: partial(model_there_and_back, model, written_out, length, device)
+            for name, written_out in ways.items()
         }
-        times = in_turns(works, setting.device, 1 if setting.quick else 5, 1)
-        memory = {}
-        if not setting.quick:
-            memory = {
-                name: memory_of(setting.device, model_once, written_out, length, setting.device)
-                for name, written_out in zip(WAYS, (False, True), strict=False)
-            }
-        seconds = {name: one._asdict() for name, one in times.items()}
-        found.append({"length": length, "seconds": seconds, "memory_mb": memory})
+        alone: dict[str, Work] = {
+            name: partial(model_once, written_out, length, device) for name, written_out in ways.items()
+        }
+        found.append(measured(length, works, alone, setting, 5))
     return found
 
 
