@@ -16,7 +16,7 @@ LAB_FLAGS := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s))
 PYTEST := OMP_NUM_THREADS=1 BERTLEARN_PATIENCE=inf $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test fast lint doctor bench notebooks ladder results lock clean
+.PHONY: help setup lab test fast lint doctor bench notebooks snapshots results lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,10 +48,10 @@ bench: setup $(VENV)/.ready-dev ## measure speed and memory beside other librari
 notebooks: $(VENV)/.ready-dev ## run all chapters anew and keep their outputs
 	$(BIN)/python tools/notebooks.py run --measure notebooks/*.ipynb
 
-ladder: setup ## pretrain the checkpoints of chapter 4 anew (takes long; goes on after an interruption)
-	$(BIN)/python tools/make_ladder.py vocabulary
-	$(BIN)/python tools/make_ladder.py train ladder-run
-	$(BIN)/python tools/make_ladder.py bands
+snapshots: setup ## pretrain the snapshots of chapter 4 anew (takes long; goes on after an interruption)
+	$(BIN)/python tools/make_snapshots.py vocabulary
+	$(BIN)/python tools/make_snapshots.py train snapshots-run
+	$(BIN)/python tools/make_snapshots.py bands
 
 results: setup ## compute the stored results of chapters 5 and 6 anew (takes long; goes on after an interruption)
 	$(BIN)/python tools/make_results.py

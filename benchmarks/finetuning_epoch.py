@@ -27,9 +27,10 @@ from bertlearn import (
     minilm_path,
 )
 from bertlearn.data import ReviewSet
-from bertlearn.finetune import Features, finetuning_task, text_features
-from bertlearn.finetuning import predict
-from bertlearn.options import FinetuneOptions
+from bertlearn.finetuning.features import Features, text_features
+from bertlearn.finetuning.options import FinetuneOptions
+from bertlearn.finetuning.run import finetuning_task
+from bertlearn.model.inference import predict
 
 LONGEST = 128
 NAMES = ["rotten", "fresh"]

@@ -3,7 +3,7 @@
     python -m benchmarks.inference [--quick] [--device cuda]
 
 All 12,751 review sentences become vectors (mean of the token vectors), from text to float32 on the CPU.
-Ours is `sentence_vectors` within `packed_weights`. ONNX Runtime gets the model exported by torch, and the
+Ours is `sentence_vectors` within `prepacked_weights`. ONNX Runtime gets the model exported by torch, and the
 best of the others around it: the Rust tokenizer and batches by length. The pipeline is transformers'
 "feature-extraction", its mean taken as in ours, once in batches and once as it comes (a sentence at a time).
 Weights and products are in fp32, and in bf16 where a peer has it. Then one sentence alone: the latency.
@@ -44,7 +44,7 @@ from bertlearn import (
     WordPieceTokenizer,
     load_reviews,
     minilm_path,
-    packed_weights,
+    prepacked_weights,
     sentence_vectors,
 )
 
@@ -60,7 +60,7 @@ def ours(device: torch.device, dtype: torch.dtype, prepared: ExitStack) -> Encod
     """Return `bertlearn.sentence_vectors` of a model that stays packed until `prepared` ends."""
     tokenizer = WordPieceTokenizer.from_pretrained(minilm_path())
     model = BertModel.from_pretrained(minilm_path()).to(device, dtype).eval()
-    prepared.enter_context(packed_weights(model))
+    prepared.enter_context(prepacked_weights(model))
     return lambda texts: sentence_vectors(model, tokenizer, texts, BATCHES[device.type], LONGEST)
 
 

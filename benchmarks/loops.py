@@ -14,9 +14,10 @@ import torch
 import transformers
 from torch import nn
 
-from bertlearn.history import Progress
-from bertlearn.options import TrainingOptions
-from bertlearn.training import Task, train
+from bertlearn.training.loop import train
+from bertlearn.training.metrics import Progress
+from bertlearn.training.options import TrainingOptions
+from bertlearn.training.task import Task
 
 Hold = Callable[[], bool]  # waits for the next call, and returns whether to end
 
@@ -66,7 +67,7 @@ def our_loop(model: nn.Module, task: Task, options: TrainingOptions, device: tor
         def watch(progress: Progress) -> bool:
             return progress.running and hold()
 
-        train(model, task, options, device=device, watch=watch)
+        train(model, task, options, device=device, callback=watch)
 
     return Loop(run)
 

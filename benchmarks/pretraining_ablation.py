@@ -4,8 +4,8 @@
     python -m benchmarks.pretraining_ablation --part 1/2    half of it; the other half in a second terminal
     python -m benchmarks.pretraining_ablation --table       only print it, from the kept results
 
-Results are kept in bertlearn/ladder/ablation.csv, one line for each look at the held-out text, so that
-an interrupted series goes on where it was. Every run reads the same number of tokens, one and a half million;
+Results are kept in bertlearn/course/snapshots/ablation.csv, one line for each evaluation, so that an
+interrupted series goes on where it was. Every run reads the same number of tokens, one and a half million;
 that is three tenths of its learning rate schedule, and takes 2 to 10 minutes on two cores.
 """
 
@@ -19,10 +19,13 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-from bertlearn.options import PretrainOptions, TrainingOptions
-from bertlearn.pretrain import LADDER, course_shards, pretrain
+from bertlearn.course.corpus import course_shards
+from bertlearn.course.snapshots import SNAPSHOTS
+from bertlearn.pretraining.options import PretrainOptions
+from bertlearn.pretraining.run import pretrain
+from bertlearn.training.options import TrainingOptions
 
-RESULTS = LADDER / "ablation.csv"
+RESULTS = SNAPSHOTS / "ablation.csv"
 COLUMNS = ("variant", "seed", "step", "seconds", "loss", "accuracy", "nsp_accuracy")
 OFF_THE_PLATEAU = 0.15  # held-out accuracy; unigrams give 0.12
 SEEDS = 3

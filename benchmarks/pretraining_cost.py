@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks.common import Setting, Table, keep, read_setting
 from benchmarks.pretraining_step import TOKENS, Case, time_ours
-from bertlearn.options import TrainingOptions
-from bertlearn.training import use_bf16
+from bertlearn.training.options import TrainingOptions
+from bertlearn.training.step import use_bf16
 
 SEQUENCES = 256 * 1_000_000
 PAPER = {128: 0.9 * SEQUENCES * 128, 512: 0.1 * SEQUENCES * 512}  # tokens, by the length of the sequences

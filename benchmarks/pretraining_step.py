@@ -32,10 +32,12 @@ from benchmarks.common import (
     save,
 )
 from benchmarks.loops import Loop, our_loop, their_loop
-from bertlearn.config import BertConfig
-from bertlearn.options import TrainingOptions
-from bertlearn.pretraining import BertForPreTraining, PretrainingBatch, count_targets, score_batch
-from bertlearn.training import Task
+from bertlearn.model.config import BertConfig
+from bertlearn.model.heads import BertForPreTraining
+from bertlearn.pretraining.masking import PretrainingBatch
+from bertlearn.pretraining.run import pretraining_scores, pretraining_targets
+from bertlearn.training.options import TrainingOptions
+from bertlearn.training.task import Task
 
 MASKED = 0.15
 MANY = 100_000  # steps of a schedule that no benchmark comes to the end of
@@ -121,7 +123,7 @@ def ours(case: Case, data: RandomPairs, device: torch.device, compiled: bool) ->
         learning_rate=1e-4,
         log_every=MANY,
     )
-    task = Task(data.rows, count_targets, score_batch, None, {})
+    task = Task(data.rows, pretraining_targets, pretraining_scores, None, {})
     return our_loop(models_of(case)[0], task, options, device)
 
 

@@ -37,7 +37,7 @@ from benchmarks.common import (
 )
 from benchmarks.pretraining_step import Case, time_ours
 from bertlearn import BertConfig, BertModel
-from bertlearn.encoder import BertLayer
+from bertlearn.model.bert import BertLayer
 
 LENGTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 TOKENS = 4096

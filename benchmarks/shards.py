@@ -25,10 +25,12 @@ import torch
 
 from benchmarks.common import Table, keep, memory_in, read_setting, seconds
 from bertlearn import BertForMaskedLM, WordPieceTokenizer
-from bertlearn.data import course_documents
-from bertlearn.options import PretrainOptions
-from bertlearn.pretrain import LADDER, masked_batch, new_model
-from bertlearn.shards import Examples, Shards
+from bertlearn.course.corpus import course_documents
+from bertlearn.course.snapshots import SNAPSHOTS
+from bertlearn.pretraining.corpus import Examples, Shards
+from bertlearn.pretraining.masking import masked_batch
+from bertlearn.pretraining.options import PretrainOptions
+from bertlearn.pretraining.run import new_model
 
 SIZES = {"10 MB": 10, "100 MB": 100, "1 GB": 1000}
 READING = {  # tokens of an example, and whether it is a pair; the first one also has to fetch the text
@@ -68,7 +70,7 @@ def check_room(folder: Path, megabytes: float) -> None:
 def build(text: Path, folder: Path, workers: int) -> tuple[float, float]:
     """Build shards of a text; return the seconds and the most memory of all processes together, MB."""
     command = [sys.executable, "-m", "bertlearn", "data", "build", "--input", str(text)]
-    command += ["--output", str(folder), "--vocab", str(LADDER), "--workers", str(workers)]
+    command += ["--output", str(folder), "--vocab", str(SNAPSHOTS), "--workers", str(workers)]
     began, highest = time.perf_counter(), 0.0
     with psutil.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -96,7 +98,7 @@ def reading(folder: Path, length: int, pairs: bool, batches: int) -> float:
 def training(length: int, steps: int) -> float:
     """Return the tokens a second of the recipe's training steps, forward and backward only."""
     options = PretrainOptions(max_length=length)
-    tokenizer = WordPieceTokenizer.from_pretrained(LADDER)
+    tokenizer = WordPieceTokenizer.from_pretrained(SNAPSHOTS)
     model = new_model(options, tokenizer.vocab_size)
     assert isinstance(model, BertForMaskedLM)
     chance = torch.Generator().manual_seed(0)

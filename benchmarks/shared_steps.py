@@ -13,10 +13,11 @@ from itertools import pairwise
 import torch
 
 from benchmarks.pretraining_step import Case, RandomPairs, models_of
-from bertlearn.history import Progress
-from bertlearn.options import TrainingOptions
-from bertlearn.pretraining import count_targets, score_batch
-from bertlearn.training import Task, train
+from bertlearn.pretraining.run import pretraining_scores, pretraining_targets
+from bertlearn.training.loop import train
+from bertlearn.training.metrics import Progress
+from bertlearn.training.options import TrainingOptions
+from bertlearn.training.task import Task
 
 
 def main() -> None:
@@ -30,8 +31,8 @@ def main() -> None:
         ends.append(time.perf_counter())
         return False
 
-    task = Task(data.rows, count_targets, score_batch, None, {})
-    train(models_of(case)[0], task, options, device=torch.device("cpu"), watch=watch)
+    task = Task(data.rows, pretraining_targets, pretraining_scores, None, {})
+    train(models_of(case)[0], task, options, device=torch.device("cpu"), callback=watch)
     if ends:  # the first process alone has a watch
         print(statistics.median(end - start for start, end in pairwise(ends[1:])))
 

@@ -34,11 +34,19 @@ from benchmarks.common import (
     read_setting,
 )
 from benchmarks.pretraining_step import Case, RandomPairs, config_of
-from bertlearn import BertModel, WordPieceTokenizer, load_reviews, mean_pooling, minilm_path, packed_weights
-from bertlearn.finetuning import buckets, encode_texts
-from bertlearn.pretraining import IGNORE, BertForPreTraining, PretrainingBatch
-from bertlearn.tokenization import Encoding
-from bertlearn.training import to_device
+from bertlearn import (
+    BertModel,
+    WordPieceTokenizer,
+    load_reviews,
+    mean_pooling,
+    minilm_path,
+    prepacked_weights,
+)
+from bertlearn.model.heads import IGNORE, BertForPreTraining
+from bertlearn.model.inference import buckets, encode_texts
+from bertlearn.pretraining.masking import PretrainingBatch
+from bertlearn.tokenizer.wordpiece import Encoding
+from bertlearn.training.metrics import to_device
 
 ROUNDS = 9
 LONGEST = 256  # pieces; no review has as many
@@ -202,7 +210,7 @@ def measure_inference(setting: Setting, prepared: ExitStack) -> dict[str, Times]
             dtype = torch.bfloat16 if means.bf16 else torch.float32
             models[kind] = BertModel.from_pretrained(minilm_path()).to(setting.device, dtype).eval()
             if means.packed:
-                prepared.enter_context(packed_weights(models[kind]))
+                prepared.enter_context(prepacked_weights(models[kind]))
         works[name] = partial(vectors_of, models[kind], tokenizer, encodings, means)
     right = next(iter(works.values()))()
     for name, work in works.items():

@@ -25,8 +25,9 @@ from tqdm.auto import tqdm
 from benchmarks.common import Table, Times, in_turns, keep, read_setting, seconds
 from bertlearn import WordPieceTokenizer, load_reviews, minilm_path
 from bertlearn.data import load_articles
-from bertlearn.tokenization import BasicTokenizer
-from bertlearn.wordpiece_training import SPECIAL_TOKENS, learn_pieces
+from bertlearn.tokenizer.learn import learn_wordpieces
+from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
+from bertlearn.tokenizer.words import BasicTokenizer
 
 CPU = torch.device("cpu")
 
@@ -110,7 +111,7 @@ def learning(texts: list[str], vocab_size: int) -> dict[str, float]:
     found: dict[str, list[str]] = {}
 
     def own(criterion: str) -> None:
-        found[f"ours, {criterion}"] = learn_pieces(counts, vocab_size, criterion, 1, progress=False).vocab
+        found[f"ours, {criterion}"] = learn_wordpieces(counts, vocab_size, criterion, 1, progress=False).vocab
 
     def loop() -> None:
         found["textbook"] = textbook(counts, vocab_size)

@@ -28,9 +28,9 @@ from bertlearn import (
     BertModel,
     WordPieceTokenizer,
 )
-from bertlearn.ladder import LADDER, Rung, band, history
-from bertlearn.visualization import AttentionMaps
-from bertlearn.widgets import (
+from bertlearn.course.figures import AttentionMaps
+from bertlearn.course.snapshots import SNAPSHOTS, Snapshot, band, history
+from bertlearn.course.widgets import (
     AttentionExplorer,
     EncoderWalk,
     HeadSurgery,
@@ -73,21 +73,21 @@ def chance_maps(layers: int = 12, heads: int = 12, size: int = 64) -> AttentionM
 def widgets() -> dict[str, tuple[Widget, tuple[str, Act]]]:
     """Return each widget with a way to make it react."""
     torch.manual_seed(0)
-    tokenizer, maps = WordPieceTokenizer.from_pretrained(LADDER), chance_maps()
+    tokenizer, maps = WordPieceTokenizer.from_pretrained(SNAPSHOTS), chance_maps()
     mini = BertConfig.preset("mini", vocab_size=tokenizer.vocab_size)
     sizes = {"num_hidden_layers": 12, "num_attention_heads": 12, "hidden_size": 192}
     model = BertModel(replace(mini, **sizes)).eval()
     classifier = BertForSequenceClassification.from_encoder(
         model, ["rotten", "fresh"], torch.Generator().manual_seed(0)
     )
-    rungs = [Rung(step, BertForMaskedLM(mini).eval(), tokenizer) for step in (0, 1000, 10000, 40000)]
+    snapshots = [Snapshot(step, BertForMaskedLM(mini).eval(), tokenizer) for step in (0, 1000, 10000, 40000)]
     made: list[tuple[Widget, tuple[str, Act]]] = [
         (AttentionExplorer(maps), press(".bl-tokens [aria-selected=true]")),
         (SoftLookup(), slide("input[type=range]")),
         (InsideHead(maps), press(".bl-tokens [aria-selected=true]")),
         (TokenizerExplorer(tokenizer, tokenizer, text=TEXT), press(".tx-chips [tabindex='0']")),
         (EncoderWalk(model, tokenizer, TEXT), press("[aria-selected=true]")),
-        (TimeMachine(TEXT + " [MASK]", rungs=rungs, history=history()), slide("input[type=range]")),
+        (TimeMachine(TEXT + " [MASK]", snapshots=snapshots, history=history()), slide("input[type=range]")),
         (TrainingMonitor.of_history(history(), band("breakthrough")), press("[tabindex='0']")),
         (HeadSurgery(classifier, tokenizer, TEXT), press("[role=gridcell][tabindex='0']")),
     ]

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from bertlearn.options import FinetuneOptions, PretrainOptions, TableOptions, TextOptions
+from bertlearn.finetuning.options import FinetuneOptions, TableOptions
+from bertlearn.pretraining.options import PretrainOptions, TextOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bertlearn.data import Document
-    from bertlearn.shards import Problems
-    from bertlearn.tokenization import WordPieceTokenizer
+    from bertlearn.pretraining.corpus import SkippedRows
+    from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 Pooling = Literal["cls", "mean"]
 SourceName = Literal["reviews", "wikipedia", "bible", "minilm"]
@@ -32,7 +33,7 @@ def doctor(json: bool = False) -> int:
     Returns:
         Exit status: 0 when all is well, 1 when something needs mending.
     """
-    from bertlearn.doctor import examine
+    from bertlearn.course.doctor import examine
 
     report = examine()
     print(report.to_json() if json else report)
@@ -88,9 +89,9 @@ def pretrain(
     Returns:
         Exit status: 0 when the last step was reached, 3 when the run was stopped before, 1 on an error.
     """
-    from bertlearn.distributed import is_first_process
-    from bertlearn.pretrain import course_shards
-    from bertlearn.pretrain import pretrain as run_pretraining
+    from bertlearn.course.corpus import course_shards
+    from bertlearn.pretraining.run import pretrain as run_pretraining
+    from bertlearn.training.distributed import is_first_process
 
     try:
         if data is None:
@@ -120,8 +121,8 @@ def finetune(
     line. Ctrl-C ends the run, and nothing is written.
 
     Args:
-        model: Where to start: minilm (packaged, 6 layers, the better one), ladder (the top of chapter 4's,
-            2 layers, the faster one), or a model's folder or hub name.
+        model: Where to start: minilm (packaged, 6 layers, the better one), snapshot (the end of chapter 4's
+            pretraining, 2 layers, the faster one), or a model's folder or hub name.
         output: Folder to write, not there yet or empty.
         table: Texts and labels.
         finetuning: How to train.
@@ -134,19 +135,26 @@ def finetune(
     Returns:
         Exit status: 0 when the folder is written, 3 when the run was stopped before, 1 on an error.
     """
-    from bertlearn import classifier
-    from bertlearn.weights import check_empty
+    import torch
+
+    from bertlearn.course.encoders import load_encoder
+    from bertlearn.files import check_empty
+    from bertlearn.finetuning import classifier
 
     try:
         check_empty(output)
-        plan = classifier.make_plan(model, table, finetuning.seed, pooling, dropout, max_length)
-        print(classifier.describe_plan(plan, finetuning), flush=True)
-        tuned = classifier.train_plan(plan, finetuning, device)
+        train, validation = classifier.read_tables(table, finetuning.seed)
+        generator = torch.Generator().manual_seed(finetuning.seed)
+        setup = classifier.make_setup(
+            *load_encoder(model), train, validation, generator, pooling, dropout, max_length
+        )
+        print(classifier.describe_setup(setup, finetuning), flush=True)
+        tuned = classifier.train_setup(setup, finetuning, device)
         if not tuned.run.finished:
             print(f"stopped at step {tuned.run.step}; {output} was not written")
             return 3
-        classifier.save_plan(plan, output)
-        print(classifier.describe_result(plan, tuned, output))
+        classifier.save_setup(setup, output)
+        print(classifier.describe_result(setup, tuned, output))
     except (OSError, ValueError, RuntimeError) as error:
         print(f"bertlearn finetune: {error}", file=sys.stderr)
         return 1
@@ -178,16 +186,16 @@ def build(
     Returns:
         Exit status: 0 when the shards are there, 1 when not.
     """
-    from bertlearn import shards
     from bertlearn.data import DataError
+    from bertlearn.pretraining import corpus
 
-    problems = shards.Problems()
+    problems = corpus.SkippedRows()
     try:
-        shards.check_free(output, overwrite)
+        corpus.check_free(output, overwrite)
         documents = _documents(text, problems)
         tokenizer = _load_tokenizer(vocab) if vocab else _learn_tokenizer(text, vocab_size)
-        size = shards.input_bytes(text.input)
-        shards.build_shards(
+        size = corpus.input_bytes(text.input)
+        corpus.build_shards(
             documents, output, tokenizer, workers, overwrite=overwrite, problems=problems, total_bytes=size
         )
     except (DataError, OSError, ValueError) as error:
@@ -196,9 +204,9 @@ def build(
     return 0
 
 
-def _documents(text: TextOptions, problems: Problems) -> Iterable[Document]:
-    from bertlearn.data import course_documents
-    from bertlearn.shards import read_documents
+def _documents(text: TextOptions, problems: SkippedRows) -> Iterable[Document]:
+    from bertlearn.course.corpus import course_documents
+    from bertlearn.pretraining.corpus import read_documents
 
     if not text.input:
         return course_documents(text.split)
@@ -207,7 +215,7 @@ def _documents(text: TextOptions, problems: Problems) -> Iterable[Document]:
 
 def _load_tokenizer(vocab: str) -> WordPieceTokenizer:
     """Read a tokenizer from a folder, from the hub, or from a vocabulary file alone."""
-    from bertlearn.tokenization import WordPieceTokenizer
+    from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
     path = Path(vocab)
     if path.is_file() and path.name != "vocab.txt":
@@ -216,12 +224,13 @@ def _load_tokenizer(vocab: str) -> WordPieceTokenizer:
 
 
 def _learn_tokenizer(text: TextOptions, vocab_size: int) -> WordPieceTokenizer:
-    from bertlearn.shards import Problems, sample_texts
-    from bertlearn.tokenization import WordPieceTokenizer, train_wordpiece
+    from bertlearn.pretraining.corpus import SkippedRows, sample_texts
+    from bertlearn.tokenizer.learn import train_wordpiece
+    from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
     if not text.input:
         text = replace(text, split="train")  # never from what a model is measured on
-    documents = _documents(text, Problems(shown=0))  # they will be told when the shards are built
+    documents = _documents(text, SkippedRows(shown=0))  # they will be told when the shards are built
     return WordPieceTokenizer(train_wordpiece(sample_texts(documents), vocab_size).vocab)
 
 

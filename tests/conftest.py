@@ -12,8 +12,8 @@ import pytest
 import torch
 import transformers
 
-from bertlearn.config import BertConfig
-from bertlearn.encoder import BertModel
+from bertlearn.model.bert import BertModel
+from bertlearn.model.config import BertConfig
 
 torch.set_num_threads(1)  # pytest-xdist runs a process a core
 

@@ -12,9 +12,9 @@ from bertlearn import (
     BertModel,
     WordPieceTokenizer,
 )
-from bertlearn.ladder import Rung
-from bertlearn.visualization import AttentionMaps
-from bertlearn.widgets import (
+from bertlearn.course.figures import AttentionMaps
+from bertlearn.course.snapshots import Snapshot
+from bertlearn.course.widgets import (
     AttentionExplorer,
     EncoderWalk,
     HeadSurgery,
@@ -48,7 +48,7 @@ def every_widget(text: str = HOSTILE) -> dict[str, Widget]:
     model = BertModel(config).eval()
     labels = [text, "fresh"]
     classifier = BertForSequenceClassification.from_encoder(model, labels, torch.Generator().manual_seed(0))
-    rungs = [Rung(step, BertForMaskedLM(config).eval(), tokenizer) for step in (0, 100)]
+    snapshots = [Snapshot(step, BertForMaskedLM(config).eval(), tokenizer) for step in (0, 100)]
     history = [
         {"step": step, "seconds": step / 10, "tokens": 64.0 * step, "mlm_loss": 5 - step / 100}
         for step in (10, 20)
@@ -59,7 +59,7 @@ def every_widget(text: str = HOSTILE) -> dict[str, Widget]:
         InsideHead(_maps(text)),
         TokenizerExplorer(tokenizer, text=text),
         EncoderWalk(model, tokenizer, text),
-        TimeMachine(f"{text} [MASK]", rungs=rungs),
+        TimeMachine(f"{text} [MASK]", snapshots=snapshots),
         TrainingMonitor.of_history(history, title=text),
         HeadSurgery(classifier, tokenizer, text),
     ]

@@ -225,10 +225,10 @@ def test_operations_are_those_that_torch_counts() -> None:
 
 
 def test_the_textbook_loop_learns_what_ours_learns() -> None:
-    from bertlearn.wordpiece_training import learn_pieces
+    from bertlearn.tokenizer.learn import learn_wordpieces
 
     counts = {"films": 5, "film": 7, "flim": 2, "lim": 4, "so": 3}
-    ours = learn_pieces(counts, 20, "frequency", 1, progress=False).vocab
+    ours = learn_wordpieces(counts, 20, "frequency", 1, progress=False).vocab
     assert set(tokenizer.textbook(counts, 20)) == set(ours)
 
 

@@ -13,7 +13,9 @@ from typing import get_args
 
 import pytest
 
-from bertlearn import cli, data, doctor, shards
+from bertlearn import cli, data
+from bertlearn.course import doctor
+from bertlearn.pretraining import corpus
 
 FAKE_SOURCE = data.Status("reviews", "damaged", Path("folder"), 3_000_000)
 
@@ -104,12 +106,12 @@ def test_data_build_learns_a_vocabulary_and_then_uses_it(
     assert status == 0
     assert "7 documents" in out and "left out: 1 × no JSON object" in out
     assert err.count("b.jsonl:2: no JSON object") == 1  # though the input is read twice
-    one = shards.Shards.open(tmp_path / "one")
+    one = corpus.Shards.open(tmp_path / "one")
     assert 20 < len(one.vocab) <= 60
     for vocab in (tmp_path / "one", tmp_path / "one" / "vocab.txt"):
         words = [*inputs, "--output", tmp_path / "two", "--vocab", vocab, "--overwrite", "--lines"]
         assert build_data(monkeypatch, capsys, *words)[0] == 0
-        two = shards.Shards.open(tmp_path / "two")
+        two = corpus.Shards.open(tmp_path / "two")
         assert two.vocabulary == one.vocabulary and two.documents == 11
     status, _, err = build_data(monkeypatch, capsys, *inputs, "--output", tmp_path / "two")
     assert status == 1
@@ -130,7 +132,7 @@ def test_data_build_takes_the_course_texts(
     words = ["--output", tmp_path / "shards", "--split", "validation", "--vocab-size", "40"]
     assert build_data(monkeypatch, capsys, *words)[0] == 0
     assert asked == ["validation", "train"]  # the vocabulary is that of training
-    assert shards.Shards.open(tmp_path / "shards").sources == ("plots",)
+    assert corpus.Shards.open(tmp_path / "shards").sources == ("plots",)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import notebooks as tool  # noqa: E402
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-CHAPTERS = [path for path in NOTEBOOKS if (tool.SOLUTIONS / f"{path.stem}.py").is_file()]
+CHAPTERS = [path for path in NOTEBOOKS if tool.solutions_of(path.stem).is_file()]
 
 
 def stem(path: Path) -> str:
@@ -52,7 +52,7 @@ def test_exercises_are_stubs_and_have_solutions(path: Path) -> None:
     assert len(stubs) >= (1 if path.stem == "00_welcome" else 5)
     for cell in stubs:
         assert "raise NotImplementedError" in cell.source
-    filled = tool.solved(notebook, tool.SOLUTIONS / f"{path.stem}.py")
+    filled = tool.solved(notebook, tool.solutions_of(path.stem))
     assert not any(
         "NotImplementedError" in cell.source for cell in filled.cells if "exercise" in tool.tags(cell)
     )
@@ -60,7 +60,7 @@ def test_exercises_are_stubs_and_have_solutions(path: Path) -> None:
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=stem)
 def test_with_the_solutions_every_check_passes(path: Path) -> None:
-    notebook = tool.only_checks(tool.solved(tool.read(path), tool.SOLUTIONS / f"{path.stem}.py"))
+    notebook = tool.only_checks(tool.solved(tool.read(path), tool.solutions_of(path.stem)))
     tool.execute(notebook, path.parent)
     texts = [
         output.get("data", {}).get("text/plain", "") + output.get("text", "")
@@ -157,7 +157,7 @@ def test_every_solution_belongs_to_an_exercise() -> None:
             for node in ast.parse(source).body
             if isinstance(node, ast.FunctionDef)
         }
-        text = (tool.SOLUTIONS / f"{path.stem}.py").read_text(encoding="utf-8")
+        text = tool.solutions_of(path.stem).read_text(encoding="utf-8")
         given = {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
         assert given == asked
 
@@ -166,7 +166,7 @@ def test_only_what_the_checks_need_is_kept() -> None:
     notebook = small_notebook(
         "import math, torch",
         "slow = [n for n in range(9)]",
-        "from bertlearn.checks import welcome as check",
+        "from bertlearn.course.checks import welcome as check",
         "seen = []",
         "seen.append(1)",
         "size = 2",

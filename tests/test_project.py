@@ -19,111 +19,100 @@ PACKAGE = ROOT / "bertlearn"
 sys.path.insert(0, str(ROOT / "tools"))
 import sync_env  # noqa: E402
 
-ALLOWED = {  # module or folder: what of the package it may import
-    "config": set(),
-    "normalization": set(),
-    "data": {"spans"},  # names are labeled with spans; imported when called, as the data come without torch
-    "attention": {"config", "normalization"},
-    "embeddings": {"config", "normalization"},
-    "weights": {"config"},
-    "encoder": {"config", "normalization", "attention", "embeddings", "weights"},
-    "pretraining": {"config", "encoder", "normalization", "tokenization", "weights"},
-    "packing": set(),
-    "finetuning": {"config", "encoder", "packing", "pretraining", "tokenization", "weights"},
-    "spans": {"pretraining", "tokenization"},
-    "options": set(),
-    "distributed": set(),
-    "checkpoints": {"weights"},
-    "history": {"weights"},
-    "training": {"checkpoints", "distributed", "history", "options", "weights"},
-    "shards": {"data", "tokenization", "weights"},
-    "tokenization": {"weights", "wordpiece_training", "unicode_tables"},
-    "wordpiece_training": {"tokenization", "unicode_tables"},
-    "unicode_tables": set(),
-    "visualization": {"config", "tokenization"},
-    "widgets": {
-        *("ablation", "attribution", "encoder", "finetuning", "history"),
-        *("ladder", "spans", "tokenization", "visualization", "wordpiece_training"),
-    },
-    "checks": {
-        *("attention", "config", "embeddings", "encoder", "normalization", "tokenization"),
-        *("history", "options", "pretrain", "pretraining", "shards", "training"),  # the bug hunt trains
-    },
-    "pretrain": {
-        *(
-            "config",
-            "data",
-            "distributed",
-            "embeddings",
-            "history",
-            "options",
-            "pretraining",
-            "shards",
-            "tokenization",
-            "training",
-        ),
-    },
-    "ladder": {
-        "history",
-        "options",
-        "pretrain",
-        "pretraining",
-        "shards",
-        "tokenization",
-        "training",
-        "weights",
-    },
-    "doctor": {"config", "data", "encoder"},
-    "results": set(),
-    "tables": {"shards"},
-    "finetune": {"finetuning", "history", "options", "pretraining", "spans", "tokenization", "training"},
-    "classifier": {
-        *("data", "encoder", "finetune", "finetuning", "history", "ladder", "options", "shards", "tables"),
-        *("tokenization", "weights"),
-    },
-    "evaluation": set(),
-    "attribution": {"finetuning", "spans", "tokenization"},
-    "ablation": {"attention", "config", "encoder", "finetune", "finetuning"},
-    "behavior": set(),
-    "model_card": {"behavior", "config", "weights"},
-    "cli": {
-        *("classifier", "data", "distributed", "doctor", "options", "pretrain", "shards", "tokenization"),
-        "weights",
-    },
+LIBRARY = ("files", "tokenizer", "model", "training", "data", "pretraining", "finetuning", "analysis")
+ALLOWED = {  # file or folder: what else of the package it may import; imports point one way
+    "files": set(),
+    "tokenizer": {"files"},
+    "model": {"files", "tokenizer"},
+    "training": {"files"},
+    "data": {"files"},
+    "pretraining": {"files", "tokenizer", "model", "training", "data"},
+    "finetuning": {"files", "tokenizer", "model", "training", "data", "pretraining"},
+    "analysis": {"files", "tokenizer", "model", "training", "data", "pretraining", "finetuning"},
+    "course": set(LIBRARY),
+    "cli": {*LIBRARY, "course"},
+    "__init__": {*LIBRARY, "course"},
     "__main__": {"cli"},
+}
+DOORS = {"__init__.py", "cli.py"}  # the library does not know the course, except in these two files
+FURTHER = {  # rules within a folder: what a file of it imports when it is loaded
+    "model/config.py": set(),
+    "model/inputs.py": {"model.config"},
+    "model/bert.py": {"model.config", "model.inputs"},
 }
 
 
 def module_files() -> list[Path]:
-    return [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+    return sorted(PACKAGE.rglob("*.py"))
 
 
 def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_parts(path: Path) -> set[str]:
+def imports_of(tree: ast.AST) -> set[str]:
+    """Return what of the package is imported anywhere below a node, such as "model.bert"."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name} imports relatively"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            assert node.level == 0, "a relative import"
+            inner = node.module == "bertlearn"
+            found |= {f"bertlearn.{alias.name}" for alias in node.names} if inner else {node.module}
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        found |= {name.split(".")[1] for name in names if name.startswith("bertlearn.")}
-    return found
+            found |= {alias.name for alias in node.names}
+    return {name.removeprefix("bertlearn.") for name in found if name.startswith("bertlearn.")}
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def parts(imports: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in imports}
 
 
 @pytest.mark.parametrize("path", module_files(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_one_way(path: Path) -> None:
     part = part_of(path)
-    assert imported_parts(path) - {part} <= ALLOWED[part]
+    assert parts(imports_of(parsed(path))) - {part} <= ALLOWED[part]
 
 
-def test_every_part_of_the_package_exists() -> None:
+def test_the_library_does_not_know_the_course() -> None:
+    knowing = {path for path in module_files() if "course" in parts(imports_of(parsed(path)))}
+    outside = {path for path in knowing if part_of(path) != "course"}
+    assert {str(path.relative_to(PACKAGE)) for path in outside} == DOORS
+    for path in outside:
+        lazily = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef | ast.If)]
+        in_functions = set().union(*(imports_of(node) for node in lazily))
+        top = ast.Module([n for n in parsed(path).body if isinstance(n, ast.Import | ast.ImportFrom)], [])
+        assert "course" not in parts(imports_of(top)), path
+        assert "course" in parts(in_functions), path
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_the_file_with_the_layers_imports_only_config_and_checks(name: str) -> None:
+    body = [node for node in parsed(PACKAGE / name).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert imports_of(ast.Module(body, [])) == FURTHER[name]
+
+
+def test_the_file_with_the_layers_touches_no_hub_and_no_disk() -> None:
+    code = (
+        "import sys, torch; before = set(sys.modules); import bertlearn.model.bert; "
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "bertlearn" in run.stdout
+    assert not {"safetensors", "huggingface_hub", "tokenizers", "transformers"} & set(run.stdout.split())
+
+
+def test_the_file_with_the_layers_can_be_read_in_an_evening() -> None:
+    assert len((PACKAGE / "model" / "bert.py").read_text(encoding="utf-8").splitlines()) <= 450
+
+
+def test_the_package_has_few_entries_and_all_are_known() -> None:
     assert {part_of(path) for path in module_files()} == set(ALLOWED)
+    entries = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert len(entries - {"__init__.py", "__main__.py", "py.typed"}) <= 12
 
 
 def test_main_names_can_be_imported() -> None:
@@ -193,7 +182,7 @@ def test_environment_is_valid_for_conda() -> None:
 
 
 def test_importing_the_package_loads_no_torch() -> None:
-    code = "import sys, bertlearn, bertlearn.cli, bertlearn.doctor; sys.exit('torch' in sys.modules)"
+    code = "import sys, bertlearn, bertlearn.cli, bertlearn.course.doctor; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -1,6 +1,6 @@
 """A training run so small that tests can afford many; also a script, for the tests that need processes.
 
-`python tiny_training.py kills FOLDER` kills runs; under torchrun, `… processes FOLDER` runs DDP and FSDP.
+`python tiny_training.py kills FOLDER` kills runs; under torchrun, `… processes FOLDER` runs DDP.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from bertlearn import weights
-from bertlearn.checkpoints import find_checkpoints
-from bertlearn.config import BertConfig
-from bertlearn.history import Record
-from bertlearn.pretraining import (
-    IGNORE,
-    BertForPreTraining,
-    PretrainingBatch,
-    count_targets,
-    score_batch,
-)
-from bertlearn.training import Run, Task, TrainingOptions, derive_seed, make_optimizer, train
+from bertlearn import files
+from bertlearn.model.config import BertConfig
+from bertlearn.model.heads import IGNORE, BertForPreTraining
+from bertlearn.pretraining.masking import PretrainingBatch
+from bertlearn.pretraining.run import pretraining_scores, pretraining_targets
+from bertlearn.training.checkpoint import find_checkpoints
+from bertlearn.training.loop import train
+from bertlearn.training.metrics import Record
+from bertlearn.training.optim import make_optimizer
+from bertlearn.training.options import TrainingOptions
+from bertlearn.training.step import derive_seed
+from bertlearn.training.task import Run, Task
 
 LENGTH, VOCABULARY = 12, 101
 ORDINARY = dict(
@@ -88,7 +88,7 @@ def tiny_batch(first: int, count: int) -> PretrainingBatch:
 @torch.no_grad()
 def measure(model: torch.nn.Module) -> Record:
     assert not model.training
-    return {"valid_mlm_loss": float(score_batch(model, tiny_batch(10**6, 4))["mlm"].loss)}
+    return {"valid_mlm_loss": float(pretraining_scores(model, tiny_batch(10**6, 4))["mlm"].loss)}
 
 
 def tiny_task(
@@ -97,8 +97,8 @@ def tiny_task(
     return Task(
         **{
             "batch": batch,
-            "count": count_targets,
-            "score": score_batch,
+            "count": pretraining_targets,
+            "score": pretraining_scores,
             "evaluate": measure,
             "identity": {"data": name, "shape": (LENGTH, VOCABULARY)},
             **parts,
@@ -182,13 +182,13 @@ def kills(folder: Path) -> dict[str, object]:
         os.kill(number, wish)
         status = os.waitpid(number, 0)[1]
         os.close(heard)
-        polite.append([status, len(find_checkpoints(folder)), (folder / weights.WEIGHTS).exists()])
+        polite.append([status, len(find_checkpoints(folder)), (folder / files.WEIGHTS).exists()])
     run = run_to_the_end(folder)
     return {"deaths": deaths, "leftovers": leftovers, "polite": polite, "history": run.history}
 
 
 def processes(folder: Path) -> None:
-    """Under torchrun: DDP, in which process 1 dies at step 6 of its first life, FSDP, and a watched run."""
+    """Under torchrun: process 1 dies at step 6 of its first life; an undisturbed run; one with a callback."""
     rank, life = os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]
 
     def recorded(name: str, dies: bool) -> Callable[[int, int], PretrainingBatch]:
@@ -201,19 +201,19 @@ def processes(folder: Path) -> None:
 
         return batch
 
-    for strategy in ("ddp", "fsdp"):
+    for name in ("dying", "living"):
         model = tiny_model()
-        task = tiny_task(recorded(strategy, dies=strategy == "ddp"))
-        run = train(model, task, options(micro_batch_size=2, strategy=strategy), folder / strategy)
-        model.save_pretrained(folder / f"{strategy}-model-{rank}")
-        (folder / f"{strategy}-{rank}.json").write_text(json.dumps(run.history), encoding="utf-8")
+        task = tiny_task(recorded(name, dies=name == "dying"))
+        run = train(model, task, options(micro_batch_size=2), folder / name)
+        model.save_pretrained(folder / f"{name}-model-{rank}")
+        (folder / f"{name}-{rank}.json").write_text(json.dumps(run.history), encoding="utf-8")
     told: list[int] = []
-    run = train(tiny_model(), tiny_task(), options(), watch=lambda p: told.append(p.step) or p.step == 2)
+    run = train(tiny_model(), tiny_task(), options(), callback=lambda p: told.append(p.step) or p.step == 2)
     (folder / f"watched-{rank}.json").write_text(json.dumps([run.step, told]), encoding="utf-8")
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / weights.WEIGHTS)
+    return load_file(folder / files.WEIGHTS)
 
 
 if __name__ == "__main__":

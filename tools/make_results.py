@@ -37,32 +37,23 @@ from textblob import TextBlob
 from tqdm import tqdm
 
 from bertlearn import load_reviews
-from bertlearn.ablation import head_importance, without_heads
-from bertlearn.attribution import attention_scores, deletion, integrated_gradients
-from bertlearn.behavior import behavior_tests, run_tests
-from bertlearn.classifier import load_encoder
+from bertlearn.analysis.ablation import head_importance, without_heads
+from bertlearn.analysis.attribution import attention_scores, deletion, integrated_gradients
+from bertlearn.analysis.behavior import behavior_tests, run_tests
+from bertlearn.course.encoders import load_encoder
+from bertlearn.course.results import RESULTS, Row, check_rows
+from bertlearn.course.tasks import Cloze, load_cloze, load_film_pairs
 from bertlearn.data.corpora import Reviews, ReviewSet
 from bertlearn.data.sources import SOURCES
-from bertlearn.data.tasks import Cloze, load_cloze, load_film_pairs
-from bertlearn.encoder import BertModel
-from bertlearn.finetune import (
-    Features,
-    Finetuned,
-    answer_features,
-    finetune,
-    predict_logits,
-    text_features,
-)
-from bertlearn.finetuning import (
-    BertForQuestionAnswering,
-    BertForSequenceClassification,
-    sentence_vectors,
-)
-from bertlearn.options import FinetuneOptions
-from bertlearn.results import RESULTS, Row, check_rows
-from bertlearn.spans import best_answers, span_scores
-from bertlearn.tokenization import WordPieceTokenizer
-from bertlearn.weights import write_whole
+from bertlearn.files import write_whole
+from bertlearn.finetuning.features import Features, answer_features, text_features
+from bertlearn.finetuning.options import FinetuneOptions
+from bertlearn.finetuning.run import Finetuned, finetune, predict_logits
+from bertlearn.finetuning.spans import best_answers, span_scores
+from bertlearn.model.bert import BertModel
+from bertlearn.model.heads import BertForQuestionAnswering, BertForSequenceClassification
+from bertlearn.model.inference import sentence_vectors
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 LABELS = ["rotten", "fresh"]
 MAX_LENGTH = 64
@@ -290,7 +281,7 @@ def new_model(
     name: str, seed: int, dropout: float | None = None
 ) -> tuple[BertForSequenceClassification, WordPieceTokenizer]:
     """Return the model of that name with a new head, not yet trained."""
-    encoder, tokenizer = load_encoder("minilm" if name.startswith("MiniLM") else "ladder")
+    encoder, tokenizer = load_encoder("minilm" if name.startswith("MiniLM") else "snapshot")
     if name == "own BERT, not pretrained":
         torch.manual_seed(seed)
         encoder = BertModel(encoder.config)

@@ -24,10 +24,10 @@ import psutil
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from bertlearn.doctor import probe_seconds
+from bertlearn.course.doctor import probe_seconds
 
 ROOT = Path(__file__).resolve().parent.parent
-SOLUTIONS = ROOT / "notebooks" / "solutions"
+SOLUTIONS = ROOT / "bertlearn" / "course" / "solutions"
 KEPT_METADATA = ("bertlearn",)
 WIDGET = "application/vnd.jupyter.widget-view+json"  # saved without its kernel, it would be an empty box
 MAX_LINES, MAX_IGNORED = 20, 0.1
@@ -121,6 +121,11 @@ def _stable_id(source: str, seen: set[str]) -> str:
         identity = f"{name}-{len(seen)}"
     seen.add(identity)
     return identity
+
+
+def solutions_of(chapter: str) -> Path:
+    """Return the file with the answers to a chapter's exercises: attention.py for 01_attention."""
+    return SOLUTIONS / f"{chapter.partition('_')[2]}.py"
 
 
 def solved(notebook: NotebookNode, solutions: Path) -> NotebookNode:
@@ -273,7 +278,7 @@ def main() -> int:
     if args.command == "run":
         run(args.paths, args.measure)
     elif args.command == "solve":
-        write(solved(read(args.notebook), SOLUTIONS / f"{args.notebook.stem}.py"), args.out)
+        write(solved(read(args.notebook), solutions_of(args.notebook.stem)), args.out)
     else:
         found = [fault for path in args.paths for fault in faults(read(path), path.name)]
         print("\n".join(found) or "all notebooks are as they should be")

@@ -12,7 +12,7 @@ import html
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -166,29 +166,6 @@ def load_bible() -> list[Verse]:
     return [verse for verse in verses if verse.text != "[]"]  # 3 John 1:15, which this translation has not
 
 
-def course_documents(split: str = "train") -> list[Document]:
-    """Return the course's texts as documents to pretrain on, source by source, in a fixed order.
-
-    A document is all review sentences of a film ("reviews"), a plot ("plots"), an article ("wikipedia") or a
-    chapter of the Bible ("bible"). Films are split by `split_of`; of the articles every 10th and of the
-    chapters every 20th is for validation. Nothing of a test film is in either part.
-
-    Raises:
-        DataError: a source could not be fetched, or a cached file was changed.
-        ValueError: another split.
-    """
-    if split not in ("train", "validation"):
-        raise ValueError(f"split={split!r} is not for pretraining; choose 'train' or 'validation'")
-    reviews = getattr(load_reviews(), split)
-    texts = {
-        "reviews": _gather(zip(reviews.films, reviews.sentences, strict=True)),
-        "plots": [plot.text for plot in load_plots() if split_of(plot.film) == split],
-        "wikipedia": _part(["\n".join(article.paragraphs) for article in load_articles()], 10, split),
-        "bible": _part(_gather(((v.book, v.chapter), v.text) for v in load_bible()), 20, split),
-    }
-    return [Document(source, text) for source, found in texts.items() for text in found]
-
-
 def minilm_path() -> Path:
     """Return the folder of all-MiniLM-L6-v2 in transformers' layout, every file compared with its checksum.
 
@@ -198,19 +175,6 @@ def minilm_path() -> Path:
         DataError: it could not be fetched, or a cached file was changed.
     """
     return checked_folder(SOURCES["minilm"])
-
-
-def _gather(rows: Iterable[tuple[object, str]]) -> list[str]:
-    """Join the texts that have the same key, one a line."""
-    groups: dict[object, list[str]] = {}
-    for key, text in rows:
-        groups.setdefault(key, []).append(text)
-    return ["\n".join(texts) for texts in groups.values()]
-
-
-def _part(texts: list[str], step: int, split: str) -> list[str]:
-    """Return every `step`-th text for validation, the others for training."""
-    return [text for number, text in enumerate(texts) if (number % step == 0) == (split == "validation")]
 
 
 def _columns(rows: list[tuple[str, int, str]]) -> tuple[list[str], list[int], list[str]]:

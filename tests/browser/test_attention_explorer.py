@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bertlearn.visualization import AttentionMaps
-from bertlearn.widgets import AttentionExplorer
+from bertlearn.course.figures import AttentionMaps
+from bertlearn.course.widgets import AttentionExplorer
 
 from .lab import Lab, axe, shortcuts_unharmed
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from bertlearn.visualization import AttentionMaps, View, head_view, model_view, neuron_view
+from bertlearn.course.figures import AttentionMaps, View, head_view, model_view, neuron_view
 
 from .lab import Lab
 

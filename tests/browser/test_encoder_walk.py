@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bertlearn import BertConfig, BertModel, WordPieceTokenizer
-from bertlearn.widgets import EncoderWalk
+from bertlearn.course.widgets import EncoderWalk
 
 from .lab import Lab, axe, shortcuts_unharmed, show_in
 

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
-from bertlearn import widgets
+from bertlearn.course import widgets
 from tests.every_widget import every_widget
 
 from .lab import Lab, axe, show_in

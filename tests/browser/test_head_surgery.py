@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from bertlearn import BertConfig, BertForSequenceClassification, WordPieceTokenizer
-from bertlearn.tokenization import SPECIAL_TOKENS
-from bertlearn.widgets import HeadSurgery
+from bertlearn.course.widgets import HeadSurgery
+from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 
 from .lab import Lab, axe, shortcuts_unharmed
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from bertlearn.visualization import AttentionMaps
-from bertlearn.widgets import InsideHead
+from bertlearn.course.figures import AttentionMaps
+from bertlearn.course.widgets import InsideHead
 
 from .lab import Lab, axe, shortcuts_unharmed, show_in
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bertlearn.widgets import SoftLookup
+from bertlearn.course.widgets import SoftLookup
 
 from .lab import Lab, axe, shortcuts_unharmed, show_in
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from bertlearn.widgets import TimeMachine
+from bertlearn.course.widgets import TimeMachine
 
 from .lab import Lab, axe, shortcuts_unharmed, show_in
 
@@ -102,7 +102,9 @@ def test_alone_the_kernel_is_not_asked_and_the_page_says_why(alone: Callable[[st
     axe(page, ".bl")
 
 
-def test_play_goes_from_rung_to_rung_and_stops_at_the_last(alone: Callable[[str], Page], html: str) -> None:
+def test_play_goes_from_snapshot_to_snapshot_and_stops_at_the_last(
+    alone: Callable[[str], Page], html: str
+) -> None:
     page = alone(html)
     with stopped_time(page):
         play = page.locator(".tm-play")

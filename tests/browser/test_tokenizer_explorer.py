@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 from bertlearn import WordPieceTokenizer
-from bertlearn.widgets import TokenizerExplorer
-from bertlearn.widgets.tokenizer_explorer import lookups
+from bertlearn.course.widgets import TokenizerExplorer
+from bertlearn.course.widgets.tokenizer_explorer import lookups
 
 from .lab import Lab, axe, shortcuts_unharmed, show_in
 

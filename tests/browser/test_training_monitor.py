@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 from playwright.sync_api import expect
 
-from bertlearn.history import Band
-from bertlearn.widgets import TrainingMonitor
+from bertlearn.course.snapshots import Band
+from bertlearn.course.widgets import TrainingMonitor
 
 from .lab import Lab, Notebook, Server, axe, shortcuts_unharmed, show_in
 
@@ -118,7 +118,7 @@ import tempfile
 folder = tempfile.mkdtemp()
 monitor = TrainingMonitor()
 display(monitor)
-run = train(tiny_model(), tiny_task(), options(steps={STEPS}), folder, watch=monitor)
+run = train(tiny_model(), tiny_task(), options(steps={STEPS}), folder, callback=monitor)
 print(run.summary)""",
 ]
 

@@ -1,0 +1,1 @@
+"""What a model does: evaluation, attributions, ablations, behavioral tests, model cards (chapter 6)."""

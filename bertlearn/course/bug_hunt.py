@@ -1,0 +1,194 @@
+"""The bug hunt of chapter 4: four pretrainings that run, look plausible, and are wrong in one place each.
+
+Each is the healthy run with one change that people have made by accident. All continue from a snapshot, now
+with sentence pairs. The letters hide which is which; reading on spoils the hunt.
+
+Sources: lucidrains/mlm-pytorch #2 and transformers #20797 (a label at every token), codertimo/BERT-pytorch
+#29 (conditions under which nothing is ever masked) and #49 (`ignore_index=0` for both losses), transformers
+#44931 (output weights left random instead of tied).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple, TypeGuard
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from bertlearn.course.exercise import Result, is_stub
+from bertlearn.model.heads import IGNORE, BertForMaskedLM, BertForPreTraining, targets
+from bertlearn.pretraining.corpus import Shards
+from bertlearn.pretraining.masking import PretrainingBatch
+from bertlearn.pretraining.options import PretrainOptions
+from bertlearn.pretraining.run import pretraining_task
+from bertlearn.training.loop import train
+from bertlearn.training.metrics import Record, Score
+from bertlearn.training.options import TrainingOptions
+from bertlearn.training.task import Task
+
+OPTIONS = PretrainOptions(
+    pairs=True,
+    short_share=0.0,
+    mask_probability=0.15,
+    training=TrainingOptions(steps=150, learning_rate=1e-3, warmup=0.1, log_every=10, precision="fp32"),
+)
+
+
+class Setup(NamedTuple):
+    """What a run consists of before its first step."""
+
+    model: BertForPreTraining
+    task: Task
+
+
+class Suspect(NamedTuple):
+    """A run after its last step, to be questioned."""
+
+    model: BertForPreTraining
+    batch: PretrainingBatch  # its first one, as it was trained on it
+    history: list[Record]
+
+
+def healthy(start: BertForMaskedLM, shards: Shards, options: PretrainOptions = OPTIONS) -> Setup:
+    """Return the right run: encoder and MLM head go on from `start`, pooler and NSP head are new."""
+    with torch.random.fork_rng():
+        torch.manual_seed(options.training.seed)
+        model = BertForPreTraining(start.config)
+    model.bert.load_state_dict({**model.bert.state_dict(), **start.bert.state_dict()})
+    model.cls.predictions.load_state_dict(start.cls.predictions.state_dict())
+    return Setup(model, pretraining_task(shards, options))
+
+
+def train_suspect(
+    letter: str, start: BertForMaskedLM, shards: Shards, options: PretrainOptions = OPTIONS
+) -> Suspect:
+    """Train one of the suspects "A" to "D", or "healthy", for some seconds.
+
+    Raises:
+        ValueError: another letter.
+    """
+    if letter != "healthy" and letter not in _CULPRITS:
+        raise ValueError(f"letter={letter!r} is no suspect; choose 'A', 'B', 'C', 'D' or 'healthy'")
+    setup = healthy(start, shards, options)
+    if letter != "healthy":
+        setup = FAULTS[_CULPRITS[letter]](setup)
+    batch = setup.task.batch(0, options.training.batch_size)
+    return Suspect(setup.model, batch, train(setup.model, setup.task, options.training).history)
+
+
+def label_every_token(setup: Setup) -> Setup:
+    """Ask for every token, also for those that can be read."""
+
+    def batch(first: int, count: int) -> PretrainingBatch:
+        right = setup.task.batch(first, count)
+        return right._replace(labels=_true_ids(right))
+
+    return Setup(setup.model, replace(setup.task, batch=batch))
+
+
+def mask_nothing(setup: Setup) -> Setup:
+    """Ask for the chosen tokens, but leave all of them to be read."""
+
+    def batch(first: int, count: int) -> PretrainingBatch:
+        right = setup.task.batch(first, count)
+        return right._replace(input_ids=_true_ids(right))
+
+    return Setup(setup.model, replace(setup.task, batch=batch))
+
+
+def ignore_class_0(setup: Setup) -> Setup:
+    """Use one loss for both objectives, one that ignores targets of 0: padding there, “B follows A” here."""
+
+    def score(model: nn.Module, batch: PretrainingBatch) -> dict[str, Score]:
+        inputs = {name: value for name, value in batch._asdict().items() if value is not None}
+        output = model(**inputs)
+        assert batch.next_sentence_label is not None
+        found = {
+            "mlm": (output.prediction_logits, targets(batch.labels)),
+            "nsp": (output.seq_relationship_logits, batch.next_sentence_label),
+        }
+        return {
+            name: Score(
+                cross_entropy(logits.float(), labels, ignore_index=0, reduction="sum"),
+                (logits.argmax(-1) == labels).sum(),
+            )
+            for name, (logits, labels) in found.items()
+        }
+
+    return Setup(setup.model, replace(setup.task, score=score))
+
+
+def untie(setup: Setup) -> Setup:
+    """Give the decoder random weights of its own, as a loader does that forgets to tie them."""
+    decoder, config = setup.model.cls.predictions.decoder, setup.model.config
+    generator = torch.Generator().manual_seed(1)
+    drawn = torch.randn(decoder.weight.shape, generator=generator) * config.initializer_range
+    decoder.weight = nn.Parameter(drawn)
+    return setup
+
+
+def _true_ids(batch: PretrainingBatch) -> Tensor:
+    """Return the ids as they were before masking."""
+    return torch.where(batch.labels == IGNORE, batch.input_ids, batch.labels)
+
+
+FAULTS: dict[str, Callable[[Setup], Setup]] = {
+    "every token has a label": label_every_token,
+    "nothing is masked": mask_nothing,
+    "the loss ignores class 0": ignore_class_0,
+    "the weights are not tied": untie,
+}
+_CULPRITS = {
+    "A": "nothing is masked",
+    "B": "the loss ignores class 0",
+    "C": "the weights are not tied",
+    "D": "every token has a label",
+}
+AGAINST = {  # suspicion: what would show it, and does not where it is wrong
+    "every token has a label": "about 15 % of its labels are not −100, as it should be. Count them.",
+    "nothing is masked": "about 12 % of its input ids are [MASK], 0.8 of 15 %, as it should be. Count them.",
+    "the loss ignores class 0": "its NSP loss begins near ln 2 = 0.69, as a guess between two should.",
+    "the weights are not tied": "decoder.weight and word_embeddings.weight are one and the same tensor.",
+    "there is no warm-up": "the history has its learning rate: it rises over the first steps.",
+    "special tokens are masked": "every row of its batch still begins with [CLS]. Look at input_ids[:, 0].",
+    "nothing is wrong": "compare its curves with those of the healthy run.",
+}
+
+
+def verdict(bug_hunt: Callable[[], dict[str, str]]) -> Result:
+    """Check the learner's answer: a function that returns a suspicion for each letter.
+
+    For a wrong one it says what speaks against it, and not which one is right.
+    """
+    name = "bug_hunt"
+    try:
+        answers = bug_hunt()
+    except Exception as error:
+        if is_stub(error):
+            return Result(name, False, f"– {name}: not attempted yet", attempted=False)
+        return Result(name, False, f"✗ {name}: it stops with {type(error).__name__}: {error}")
+    if not isinstance(answers, dict):
+        return Result(name, False, f"✗ {name}: return a dictionary, a suspicion for each letter")
+    lines = [_judge(letter, answers.get(letter)) for letter in _CULPRITS]
+    wrong = [line for line in lines if line]
+    if not wrong:
+        return Result(name, True, f"✓ {name}: all four are found")
+    head = f"✗ {name}: {len(lines) - len(wrong)} of {len(lines)} found"
+    if not all(_is_known(answers.get(letter)) for letter in _CULPRITS):
+        wrong.append(f"the suspicions to choose from: {', '.join(repr(name) for name in AGAINST)}")
+    return Result(name, False, "\n  ".join([head, *wrong]))
+
+
+def _is_known(answer: object) -> TypeGuard[str]:
+    return isinstance(answer, str) and answer in AGAINST
+
+
+def _judge(letter: str, answer: object) -> str | None:
+    if answer == _CULPRITS[letter]:
+        return None
+    if not _is_known(answer):
+        return f"{letter}: no suspicion yet" if answer is None else f"{letter}: {answer!r} is none of them"
+    return f"{letter}: against “{answer}”: {AGAINST[answer]}"

@@ -1,0 +1,377 @@
+"""The checks of chapter 3: LayerNorm, GELU, the sums around them, parameters, pooling, the causal mask.
+
+`from bertlearn.course.checks import encoder as check`, then `check.layer_norm(layer_norm)`. The answers are
+in `bertlearn.course.solutions.encoder`; each known mistake is an edit of one of them.
+Shape letters: B batch, S sequence, H hidden.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bertlearn.course.exercise import Exercise, Wrong
+from bertlearn.course.solutions import encoder as solution
+from bertlearn.model.bert import LayerNorm
+from bertlearn.model.config import BertConfig
+
+
+def _normal(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+# --- the sum of the three embeddings ---------------------------------------------------------------------
+
+
+def _summands(batch: int, length: int, hidden: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    word, token_type = (_normal(batch, length, hidden, seed=number) for number in (seed, seed + 2))
+    return word, _normal(length, hidden, seed=seed + 1), token_type
+
+
+_SUM = "word + position + token_type"
+
+sum_embeddings = Exercise(
+    solution.sum_embeddings,
+    cases={
+        "two sentences of five tokens": _summands(2, 5, 8, seed=0),
+        "four sentences of four tokens": _summands(4, 4, 6, seed=3),
+    },
+    wrong={
+        "the positions forgotten": Wrong(
+            "Would “dog bites man” and “man bites dog” get different vectors from yours?",
+            (" + position", ""),
+        ),
+        "the token types forgotten": Wrong(
+            "Two sentences, one sequence: what tells your vectors which one a token is in?",
+            (" + token_type", ""),
+        ),
+        "concatenated instead of added": Wrong(
+            "How many features does a token have after your step, and how many does layer 0 take?",
+            (_SUM, "torch.cat([word, position.expand_as(word), token_type], dim=-1)"),
+        ),
+        "each embedding normalized before the sum": Wrong(
+            "Is there a LayerNorm in this function? It comes once, on the finished sum.",
+            (_SUM, "sum(torch.layer_norm(x, x.shape[-1:]) for x in (word, position, token_type))"),
+        ),
+        "the positions added along the batch axis": Wrong(
+            "position is (S, H). Which axis of (B, S, H) should its S meet? Shapes align from the right.",
+            ("+ position", "+ position[:, None]"),
+        ),
+        "the average instead of the sum": Wrong(
+            "Your vectors point the right way. Are they as long as the sum?", (_SUM, f"({_SUM}) / 3")
+        ),
+    },
+    hints=(
+        "All three have features on the last axis and tokens on the one before it.",
+        "Broadcasting aligns shapes from the right: (S, H) meets (B, S, H) without help.",
+        "One line, two plus signs.",
+    ),
+)
+
+
+# --- LayerNorm -------------------------------------------------------------------------------------------
+
+
+def _over(axes: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return the edits that take mean and variance over other axes."""
+    return ("x.mean(dim=-1", f"x.mean(dim={axes}"), ("**2).mean(dim=-1", f"**2).mean(dim={axes}")
+
+
+_ROOT = "torch.sqrt(variance + eps)"
+_WEIGHT, _BIAS = 1 + 0.5 * _normal(8, seed=6), 0.5 * _normal(8, seed=7)
+
+layer_norm = Exercise(
+    solution.layer_norm,
+    cases={
+        "the token 1, 2, 3, 6": (torch.tensor([[1.0, 2.0, 3.0, 6.0]]), torch.ones(4), torch.zeros(4), 1e-12),
+        "two sentences of three tokens": (2 + 3 * _normal(2, 3, 8, seed=8), _WEIGHT, _BIAS, 1e-12),
+        "a large ε": (1 + _normal(3, 8, seed=9), _WEIGHT, _BIAS, 0.5),
+    },
+    wrong={
+        "ε outside the root": Wrong(
+            "The paper adds ε to the variance, not to the standard deviation. Which is yours?",
+            (_ROOT, "(torch.sqrt(variance) + eps)"),
+        ),
+        "the argument ε not used": Wrong(
+            "Call yours with eps=0.5 and with eps=1e-12. Do the results differ?", (" + eps", "")
+        ),
+        "the unbiased variance": Wrong(
+            "Do you divide by H or by H − 1? What is x.var()'s default in PyTorch?",
+            ("(centered**2).mean(dim=-1, keepdim=True)", "x.var(dim=-1, keepdim=True)"),
+        ),
+        "normalized over the tokens": Wrong(
+            "Take one token of your result: is the mean of its features 0?", *_over("-2")
+        ),
+        "normalized over the batch (BatchNorm)": Wrong(
+            "Should a token's vector change when another sentence joins the batch?",
+            *_over("tuple(range(x.dim() - 1))"),
+        ),
+        "one mean and variance for the whole tensor": Wrong(
+            "How many means does a batch of 2 × 3 tokens need: one, or six?", *_over("None")
+        ),
+        "scale and shift forgotten": Wrong(
+            "weight and bias were learned. Where do they enter your result?", (" * weight + bias", "")
+        ),
+        "the shift forgotten": Wrong("weight is in your result. Where does bias enter?", (" + bias", "")),
+        "x.std() + ε: the unbiased variance, and ε outside the root": Wrong(
+            "By what does x.std() divide, H or H − 1? And where does the paper put ε?",
+            (_ROOT, "(x.std(dim=-1, keepdim=True) + eps)"),
+        ),
+        "the root forgotten": Wrong(
+            "What is the variance of your result? It should be 1.", (_ROOT, "(variance + eps)")
+        ),
+        "the mean not subtracted": Wrong(
+            "What is the mean of one token of your result, before the shift? It should be 0.",
+            ("return centered", "return x"),
+        ),
+        "RMSNorm": Wrong(
+            "That is what many later models use. What does LayerNorm subtract first, and yours does not?",
+            ("x - x.mean(dim=-1, keepdim=True)", "x"),
+        ),
+    },
+    hints=(
+        "Mean and variance are taken over the last axis; keepdim=True keeps them broadcastable.",
+        "The biased variance is the mean of the squared distances from the mean.",
+        "Subtract the mean, divide by the root of (variance + ε), multiply by weight, add bias.",
+    ),
+)
+
+
+# --- residual and LayerNorm ------------------------------------------------------------------------------
+
+
+def _norm(seed: int) -> LayerNorm:
+    norm = LayerNorm(8).requires_grad_(False)
+    norm.weight.add_(_normal(8, seed=seed), alpha=0.5)
+    norm.bias.add_(_normal(8, seed=seed + 1), alpha=0.5)
+    return norm
+
+
+_NORM = "norm(residual + sublayer_output)"
+
+add_and_norm = Exercise(
+    solution.add_and_norm,
+    cases={
+        "two sentences of three tokens": (_normal(2, 3, 8, seed=10), _normal(2, 3, 8, seed=11), _norm(12)),
+        "a sublayer that adds little": (
+            0.1 * _normal(1, 4, 8, seed=14),
+            _normal(1, 4, 8, seed=15),
+            _norm(16),
+        ),
+    },
+    wrong={
+        "normalized before the sum, as pre-LN does, and not after it": Wrong(
+            "BERT is post-LN. What does norm act on: the sublayer's output, or the sum?",
+            (_NORM, "residual + norm(sublayer_output)"),
+        ),
+        "no residual": Wrong(
+            "Where does the sublayer's input go in yours? Recall the 12 layers.", ("residual + ", "")
+        ),
+        "the residual normalized instead of the sum": Wrong(
+            "First add, then normalize. In which order does yours go?",
+            (_NORM, "norm(residual) + sublayer_output"),
+        ),
+        "the residual added twice": Wrong(
+            "How often does the sublayer's input enter yours? Count it inside norm too.",
+            (_NORM, f"residual + {_NORM}"),
+        ),
+        "the sum not normalized": Wrong(
+            "What is each token's variance in your result?", (_NORM, "residual + sublayer_output")
+        ),
+    },
+    hints=(
+        "Two steps, and their order is in the name.",
+        "norm is called once, like a function, on the result of the first step.",
+    ),
+)
+
+
+# --- GELU ------------------------------------------------------------------------------------------------
+
+_ERF, _PHI = "torch.erf(x / math.sqrt(2))", "(1 + torch.erf(x / math.sqrt(2))) / 2"
+
+gelu = Exercise(
+    solution.gelu,
+    cases={
+        "a grid from −6 to 6": (torch.linspace(-6, 6, 49),),
+        "a batch": (2 * _normal(2, 3, 4, seed=18),),
+        "numbers far from 0": (torch.tensor([-40.0, 40.0, 100.0]),),
+    },
+    wrong={
+        "the tanh approximation": Wrong(
+            "So close, and yet: by how much does yours differ at x = 2? BERT uses the exact Φ.",
+            (_ERF, "torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))"),
+        ),
+        "the sigmoid approximation": Wrong(
+            "1.702 is a fit by eye. Is your value at x = 2 the exact 1.9545?",
+            (_PHI, "torch.sigmoid(1.702 * x)"),
+        ),
+        "ReLU": Wrong("What does yours give at x = −0.5? GELU gives −0.1543.", ("x * phi", "x.clamp(min=0)")),
+        "SiLU: the logistic function for Φ": Wrong(
+            "Which curve rises from 0 to 1 in your code: the normal distribution's, or the logistic one?",
+            (_PHI, "torch.sigmoid(x)"),
+        ),
+        "the ½ forgotten": Wrong(
+            "Φ is a probability. How large can your factor of x become?", ("))) / 2", ")))")
+        ),
+        "√2 forgotten": Wrong(
+            "Φ(1) is 0.8413. What does your (1 + erf(…)) / 2 give for x = 1?", (" / math.sqrt(2)", "")
+        ),
+        "Φ(x) without the factor x": Wrong(
+            "What does yours give for x = 100? A token with a large feature should keep it.",
+            ("x * phi", "phi"),
+        ),
+        "the density instead of the distribution function": Wrong(
+            "Φ(x) is the probability of a value below x: 0.5 at x = 0, and nearly 1 at x = 3. Is yours?",
+            (_PHI, "torch.exp(-x * x / 2) / math.sqrt(2 * math.pi)"),
+        ),
+    },
+    hints=(
+        "Φ(x) = (1 + erf(x / √2)) / 2.",
+        "torch.erf works on whole tensors; math.sqrt(2) gives the root.",
+        "Multiply that Φ(x) by x.",
+    ),
+)
+
+
+# --- counting --------------------------------------------------------------------------------------------
+
+count_parameters = Exercise(
+    solution.count_parameters,
+    cases={
+        "MiniLM": (BertConfig(hidden_size=384, num_hidden_layers=6, intermediate_size=1536),),
+        "BERT-base": (BertConfig(),),
+        "BERT-tiny": (BertConfig.preset("tiny"),),
+        "an odd one": (
+            BertConfig(
+                vocab_size=100,
+                hidden_size=12,
+                num_hidden_layers=3,
+                num_attention_heads=2,
+                intermediate_size=20,
+                max_position_embeddings=16,
+                type_vocab_size=4,
+            ),
+        ),
+    },
+    wrong={
+        "the biases forgotten": Wrong(
+            "How many numbers are in nn.Linear(2, 3)? Not 6.",
+            ("h * h + h", "h * h"),
+            ("(h * i + i) + (i * h + h)", "h * i + i * h"),
+        ),
+        "the LayerNorms forgotten": Wrong(
+            "You are short by a multiple of 2H. What learned two vectors of length H?", (", 2 * h", ", 0")
+        ),
+        "the pooler forgotten": Wrong(
+            "You are short by one dense layer H → H. What comes after the last layer?", (" + pooler", "")
+        ),
+        "the projections counted for each head": Wrong(
+            "A heads of size H / A: how large is the one matrix that makes all their queries?",
+            ("4 * square", "(1 + 3 * config.num_attention_heads) * square"),
+        ),
+        "the feed-forward network counted once": Wrong(
+            "H → I is half of it. How does a token get back to H features?", (" + (i * h + h)", "")
+        ),
+        "the attention's output projection forgotten": Wrong(
+            "Query, key, value. Which fourth matrix mixes the heads' results?", ("4 * square", "3 * square")
+        ),
+        "the word embeddings alone": Wrong(
+            "A token's first vector is a sum of three. Which two tables are missing?",
+            (" + config.max_position_embeddings + config.type_vocab_size", ""),
+        ),
+        "one layer only": Wrong(
+            "Does each layer have weights of its own?", ("config.num_hidden_layers * ", "")
+        ),
+    },
+    hints=(
+        "A table with n rows has n · H numbers; a Linear from a to b has a · b + b; a LayerNorm has 2H.",
+        "One layer: four Linear H → H, one H → I, one I → H, two LayerNorms.",
+        "Three tables and a LayerNorm, then L layers, then one more Linear H → H for the pooler.",
+    ),
+    tolerance=1e-9,  # relative: every single parameter counts
+)
+
+
+# --- mean pooling ----------------------------------------------------------------------------------------
+
+_MEAN = "total / keep.sum(dim=1)"
+
+mean_pooling = Exercise(
+    solution.mean_pooling,
+    cases={
+        "no padding": (_normal(2, 4, 6, seed=20), torch.ones(2, 4, dtype=torch.long)),
+        "a padded batch": (
+            1 + _normal(3, 5, 6, seed=21),
+            torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0]]),
+        ),
+    },
+    wrong={
+        "padding counted": Wrong(
+            "Add ten [PAD] to a sentence: does your vector change? It must not.",
+            (_MEAN, "hidden_states.mean(dim=1)"),
+        ),
+        "padding left out, but divided by S": Wrong(
+            "You add up 3 tokens of 5. By which number do you divide?", ("keep.sum(dim=1)", "keep.shape[1]")
+        ),
+        "[CLS] alone": Wrong(
+            "Which tokens enter your vector? Only the first?", (_MEAN, "hidden_states[:, 0]")
+        ),
+        "the maximum instead of the mean": Wrong(
+            "That is max pooling. What would the mean of 1, 2 and 6 be?",
+            (_MEAN, "hidden_states.masked_fill(keep == 0, -torch.inf).amax(dim=1)"),
+        ),
+        "divided by the tokens of the whole batch": Wrong(
+            "Should a text's vector change when another text joins the batch?",
+            ("keep.sum(dim=1)", "keep.sum()"),
+        ),
+        "the sum, not divided": Wrong(
+            "Should a sentence twice as long have a vector twice as long?", (" / keep.sum(dim=1)", "")
+        ),
+        "the mean over the features": Wrong(
+            "One vector of H features per sentence: which axis should be gone?",
+            (_MEAN, "hidden_states.mean(dim=-1)"),
+        ),
+    },
+    hints=(
+        "Give the mask a third axis, (B, S, 1), and it multiplies whole tokens.",
+        "Sum over the tokens; then divide by how many were kept, which is the mask's own sum.",
+    ),
+)
+
+
+# --- the causal mask -------------------------------------------------------------------------------------
+
+_TRIANGLE = "torch.ones(length, length).tril()"
+
+causal_mask = Exercise(
+    solution.causal_mask,
+    cases={"one token": (1,), "two tokens": (2,), "five tokens": (5,)},
+    wrong={
+        "the past hidden, the future kept": Wrong(
+            "Row 0 is what the first token sees. How many tokens does it see in yours?", ("tril()", "triu()")
+        ),
+        "each token hidden from itself": Wrong(
+            "What may the first token look at in yours? Its row has no 1 in it.", ("tril()", "tril(-1)")
+        ),
+        "inverted: 1 where hidden": Wrong(
+            "In this course 1 = keep. What does the last token, which may see everything, see in yours?",
+            ("tril()", "triu(1)"),
+        ),
+        "already additive": Wrong(
+            "The scores need 0 and −∞. The task asks for the step before that: 1 = may look, 0 = may not.",
+            (_TRIANGLE, "torch.full((length, length), -torch.inf).triu(1)"),
+        ),
+        "already additive, with a finite number": Wrong(
+            "The scores need 0 and −10³⁸. The task asks for the step before that: 1 = may look, 0 = may not.",
+            (_TRIANGLE, "torch.full((length, length), torch.finfo(torch.float32).min).triu(1)"),
+        ),
+        "nothing hidden": Wrong(
+            "That is BERT's own view. Who must not see whom in a decoder?", (".tril()", "")
+        ),
+    },
+    hints=(
+        "Row i is what token i may look at: itself and what came before.",
+        "A lower triangle, its diagonal included. PyTorch has a method for triangles.",
+    ),
+)

@@ -1,0 +1,426 @@
+"""The exercises of chapter 2, from accents to padded pairs and offsets, with the mistakes that people make.
+
+`from bertlearn.course.checks import tokenization as check`, then `check.longest_match(longest_match)`.
+`compare_tokenizations` puts the learner's functions into a tokenizer and counts the texts that change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bertlearn.course.edits import Edit
+from bertlearn.course.exercise import Exercise, Wrong
+from bertlearn.course.solutions import tokenization as solution
+from bertlearn.course.swap import use
+from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
+
+strip_accents = Exercise(
+    solution.strip_accents,
+    cases={
+        "no accents": ("a good film",),
+        "an accent within its letter": ("Amélie à la carte",),
+        "an accent after its letter": ("cafe\u0301",),
+        "letters without accents": ("große œuvre",),
+        "a ligature and a fraction": ("ﬁlm, ½ hour",),
+        "Chinese": ("电影",),
+        "Hindi": ("हिन्दी कुल",),
+        "Korean": ("한국",),
+    },
+    wrong={
+        "NFC instead of NFD": Wrong(
+            "Print len() of an é after your normalization. Is there a mark left to drop?", ('"NFD"', '"NFC"')
+        ),
+        "NFKD instead of NFD": Wrong(
+            "The K stands for compatibility. What does it do to ½ and ﬁ? Are those accents?",
+            ('"NFD"', '"NFKD"'),
+        ),
+        "everything but ASCII dropped": Wrong(
+            "What is left of the é in Amélie: an e without its accent, or nothing?",
+            ('"NFD"', '"NFC"'),
+            ('unicodedata.category(character) != "Mn"', "character.isascii()"),
+        ),
+        "everything but ASCII dropped after NFD": Wrong(
+            "The é is right now. What has become of ß, and of 电影?",
+            ('unicodedata.category(character) != "Mn"', "character.isascii()"),
+        ),
+        "taken apart, the marks kept": Wrong(
+            "Printed, the text looks the same. What does len() say before and after?",
+            (' if unicodedata.category(character) != "Mn"', ""),
+        ),
+        "every kind of mark dropped": Wrong(
+            "There are three kinds of mark: Mn, Mc and Me. Which does BERT drop? Which is the vowel sign ी?",
+            ('unicodedata.category(character) != "Mn"', 'unicodedata.category(character)[0] != "M"'),
+        ),
+        "unicodedata.combining instead of the category": Wrong(
+            "combining() is a class for sorting marks. Is it above 0 for every mark of category Mn? Try ु.",
+            ('unicodedata.category(character) != "Mn"', "unicodedata.combining(character) == 0"),
+        ),
+    },
+    hints=(
+        "Two steps: take each character apart into letter and marks, then leave the marks out.",
+        "unicodedata.normalize(form, text) takes apart; the D in a form's name stands for decomposed.",
+        "unicodedata.category(character) is 'Mn' for a nonspacing mark, one that takes no room of its own.",
+    ),
+)
+
+
+def _going_back(word: str, vocab: Mapping[str, int], unk_token: str = "[UNK]", limit: int = 100) -> list[str]:
+    def cut(start: int) -> list[str] | None:
+        """Return pieces for the word from `start` on, by the first way that reaches its end."""
+        if start == len(word):
+            return []
+        for end in range(len(word), start, -1):
+            piece = ("##" if start else "") + word[start:end]
+            rest = cut(end) if piece in vocab else None
+            if rest is not None:
+                return [piece, *rest]
+        return None
+
+    return (cut(0) if len(word) <= limit else None) or [unk_token]
+
+
+_PIECES = """
+[UNK] u un w wat watch watcha a view film ing ##w ##watch ##a ##ab ##able ##b ##l ##le ##e ##i
+##in ##ing ##n ##g ##s ##f ##t ##c ##h
+"""
+_VOCAB = {piece: index for index, piece in enumerate(_PIECES.split())}
+
+longest_match = Exercise(
+    solution.longest_match,
+    cases={
+        "a whole word": ("film", _VOCAB),
+        "a word and its ending": ("films", _VOCAB),
+        "two ways to cut": ("unwatchable", _VOCAB),
+        "an ending that is also a word": ("viewing", _VOCAB),
+        "an unknown letter at the end": ("watché", _VOCAB),
+        "an unknown letter inside": ("filméing", _VOCAB),
+        "greedy runs into a dead end": ("watcharm", {**_VOCAB, "##arm": 90, "##r": 91, "watchar": 92}),
+        "100 letters": ("a" + 99 * "b", {**_VOCAB, "a": 93, "##b": 94}),
+        "101 letters": ("a" + 100 * "b", {**_VOCAB, "a": 93, "##b": 94}),
+        "another unknown token and limit": ("films", _VOCAB, "<?>", 4),
+    },
+    wrong={
+        "## forgotten": Wrong(
+            "How does the vocabulary spell a piece that does not begin its word?",
+            ('"##" if start > 0 else ""', '""'),
+        ),
+        "the shortest match first": Wrong(
+            "Which candidate do you try first: all that is left of the word, or one letter?",
+            ("range(len(word), start, -1)", "range(start + 1, len(word) + 1)"),
+        ),
+        "only the rest becomes unknown": Wrong(
+            "A part of the word is known. How many tokens does BERT give a word it cannot finish?",
+            Edit("return [unk_token]", "return [*pieces, unk_token]", occurrence=2),
+        ),
+        "each unknown letter becomes unknown": Wrong(
+            "You continue after the letter that fails. Does BERT, or does it give up on the whole word?",
+            Edit("return [unk_token]", "piece, end = unk_token, start + 1", occurrence=2),
+        ),
+        "going back when it fails": Wrong(
+            "You found a way around the dead end. Does a greedy match ever take a piece back?",
+            function=_going_back,
+        ),
+        "## dropped from the result": Wrong(
+            "How would the table of embeddings tell “ing” as a word from “ing” inside a word?",
+            ("pieces.append(piece)", "pieces.append(word[start:end])"),
+        ),
+        "no limit on the word's length": Wrong(
+            "What is the last argument for? Try a word of 101 letters.",
+            ("len(word) > max_input_chars_per_word", "False"),
+        ),
+    },
+    hints=(
+        "Keep a position. Try the longest piece that begins there, then one letter less, and so on.",
+        "A piece that does not begin the word is looked up with ## in front, and returned with it.",
+        "If no piece fits at the position, the result is [unk_token], whatever was found before.",
+    ),
+)
+
+apply_merge = Exercise(
+    solution.apply_merge,
+    cases={
+        "the pair is not there": (["f", "##i", "##l", "##m"], "##o", "##n"),
+        "at the start": (["t", "##h", "##e"], "t", "##h"),
+        "inside": (["f", "##i", "##l", "##m"], "##i", "##l"),
+        "twice": (["b", "##a", "##n", "##a", "##n", "##a"], "##a", "##n"),
+        "three in a row": (["h", "##m", "##m", "##m"], "##m", "##m"),
+        "the same letter at the start": (["a", "##b", "##a", "##b"], "a", "##b"),
+    },
+    wrong={
+        "## left in the middle": Wrong(
+            "Which spelling do you want for t and ##h together?", ('.removeprefix("##")', "")
+        ),
+        "## lost": Wrong(
+            "The new piece ##il still stands inside its word. What must it begin with?",
+            ('left + right.removeprefix("##")', '(left + right).replace("##", "")'),
+        ),
+        "only the first pair merged": Wrong(
+            "How often does ##a ##n occur in “banana”?",
+            ("position += 2", "return merged + pieces[position + 2 :]"),
+        ),
+        # The pair is joined only if its right piece is still free once all that follows is merged.
+        "from right to left": Wrong(
+            "In “hmmm” the pair ##m ##m could be the first two or the last two. Which come first?",
+            (
+                "[left, right]:",
+                "[left, right] and apply_merge(pieces[position + 1 :], left, right)[0] == right:",
+            ),
+        ),
+        "overlapping pairs merged": Wrong(
+            "Join your pieces of “hmmm” again. Has a letter been used twice?",
+            ("+= 2", "+= 1 if pieces[position + 1 : position + 3] == pair else 2"),
+        ),
+        "## ignored when comparing": Wrong(
+            "Are a at the start of a word and ##a inside it the same piece?",
+            ("pair == [left, right]", '[p.strip("#") for p in pair] == [left.strip("#"), right.strip("#")]'),
+            ("left + right.removeprefix", "pair[0] + right.removeprefix"),
+        ),
+    },
+    hints=(
+        "Walk from left to right with a position; look at two pieces at a time.",
+        "After a pair the position moves on by two, otherwise by one.",
+        "The new piece is the left one, followed by the right one without its ##.",
+    ),
+)
+
+pair_scores = Exercise(
+    solution.pair_scores,
+    cases={
+        "one word": ({("f", "##i", "##l", "##m"): 1},),
+        "two words, one of them often": ({("f", "##i", "##t"): 3, ("f", "##a", "##t"): 1},),
+        "a pair twice in a word": ({("b", "##a", "##n", "##a", "##n", "##a"): 1},),
+        "a word of one piece": ({("film",): 4, ("film", "##s"): 2},),
+        "s at the start and inside": ({("s", "##e", "##e", "##s"): 1, ("s", "##o"): 1},),
+    },
+    wrong={
+        "frequency instead of likelihood": Wrong(
+            "Two common pieces often meet by chance. What do you divide by to allow for that?",
+            ("count / (singles[a] * singles[b])", "count"),
+        ),
+        "each word counted once": Wrong(
+            "What is the number beside each word for? “the” should weigh more than “thelma”.",
+            ("words.items()", "dict.fromkeys(words, 1).items()"),
+        ),
+        "a pair counted once in a word": Wrong(
+            "How often does ##a ##n occur in “banana”? Does your count say so?",
+            ("pairwise(pieces)", "set(pairwise(pieces))"),
+        ),
+        "words of one piece left out": Wrong(
+            "A piece that is a whole word has no neighbor. Does it still count as a piece?",
+            ("for piece in pieces:", "for piece in pieces if len(pieces) > 1 else ():"),
+        ),
+        "divided by the left count only": Wrong(
+            "Think of a right piece that follows everything, like ##e. What makes up for its being common?",
+            ("(singles[a] * singles[b])", "singles[a]"),
+        ),
+        "s and ##s counted together": Wrong(
+            "Are s at the start of a word and ##s inside it the same piece?",
+            ("singles[piece]", 'singles[piece.strip("#")]'),
+            ("singles[a] * singles[b]", 'singles[a.strip("#")] * singles[b.strip("#")]'),
+        ),
+    },
+    hints=(
+        "Count single pieces and pairs of neighbors over all words, adding the word's count each time.",
+        "pairwise(pieces) of itertools gives the neighbors, a repeated pair as often as it occurs.",
+        "The score of (a, b) is the pair's count divided by the product of both pieces' counts.",
+    ),
+)
+
+_A = ["a", "warm", "and", "witty", "film", "about", "very", "little", "indeed", "!"]
+_B = ["it", "is", "far", "too", "long", ",", "and", "it", "knows", "."]
+
+truncate_pair = Exercise(
+    solution.truncate_pair,
+    cases={
+        "both fit": (_A[:2], _B[:3], 12),
+        "both fit exactly": (_A[:3], _B[:4], 10),
+        "no room for [CLS] and [SEP]": (_A[:4], _B[:4], 9),
+        "the second is long": (_A[:3], _B, 12),
+        "the first is long": (_A, _B[:3], 12),
+        "both are long": (_A, _B[:7], 13),
+    },
+    wrong={
+        "special tokens forgotten": Wrong(
+            "[CLS] a [SEP] b [SEP]: how long is the whole input after your cut?", (" - 3", "")
+        ),
+        "one [SEP] forgotten": Wrong("Count the special tokens in [CLS] a [SEP] b [SEP].", ("- 3", "- 2")),
+        "only the second is cut": Wrong(
+            "What do you return when the first alone is longer than max_length?",
+            ("> room", "> room and b"),
+            ("len(a) > len(b)", "False"),
+        ),
+        "cut at the front": Wrong(
+            "Which words are gone: the first ones or the last?", ("a[:-1]", "a[1:]"), ("b[:-1]", "b[1:]")
+        ),
+        "each cut to half": Wrong(
+            "A short sentence beside a long one: is there room left that nobody uses?",
+            ("a[:-1]", "a[: room // 2]"),
+            ("b[:-1]", "b[: room // 2]"),
+        ),
+        "cut in proportion": Wrong(
+            "Does the shorter one lose a word while the other is still longer?",
+            ("max_length - 3", "max_length - 3\n    share = room * len(a) // (len(a) + len(b))"),
+            ("len(a) > len(b)", "len(a) > share"),
+        ),
+    },
+    hints=(
+        "First find out how many tokens a and b may have together. Three places are taken.",
+        "Then, while there are too many, take one token away. From which of the two?",
+        "A list without its last token is tokens[:-1]; that also leaves the caller's list as it is.",
+    ),
+)
+
+build_inputs = Exercise(
+    solution.build_inputs,
+    cases={
+        "a pair with padding": ([2023, 2143], [2009, 2573, 1012], 11),
+        "a pair that fills the length": ([2023], [2009, 2573], 6),
+        "one sentence": ([2023, 2143, 2573], [], 8),
+    },
+    wrong={
+        "the last [SEP] in segment 0": Wrong(
+            "Which sentence does the last [SEP] close? Which segment is that sentence in?",
+            ("[1] * len(second)", "[1] * len(b_ids) + [0] * (len(second) - len(b_ids))"),
+        ),
+        "the first [SEP] in segment 1": Wrong(
+            "Which sentence does the first [SEP] close? Which segment is that sentence in?",
+            ("[0] * len(first)", "[0] * (len(first) - 1) + [1]"),
+        ),
+        "the last [SEP] missing": Wrong(
+            "How many [SEP] are there in an input of two sentences?",
+            ("[*b_ids, 102] if b_ids else []", "b_ids"),
+        ),
+        "mask 1 on padding": Wrong(
+            "May other tokens attend to padding? 1 means keep.",
+            ("[1] * length + padding", "[1] * max_length"),
+        ),
+        "segment 1 on padding": Wrong(
+            "Padding belongs to no sentence. Which segment does BERT give it?",
+            ("[1] * len(second) + padding", "[1] * (max_length - len(first))"),
+        ),
+        "segments 1 and 2": Wrong(
+            "How many rows has the table of segment embeddings? Which is the first index?",
+            ("[0] * len(first) + [1] * len(second)", "[1] * len(first) + [2] * len(second)"),
+        ),
+        "padding in front": Wrong(
+            "At which position does BERT expect [CLS]?",
+            (
+                "return input_ids, token_type_ids, attention_mask",
+                "rows = input_ids, token_type_ids, attention_mask\n"
+                "    return [row[length:] + row[:length] for row in rows]",
+            ),
+        ),
+    },
+    hints=(
+        "Build the first part, [CLS] a [SEP], and the second, b [SEP], which is empty without b.",
+        "Each part is of one segment, its [SEP] included.",
+        "What is missing to max_length is padding: id 0, segment 0, mask 0.",
+    ),
+)
+
+wordpiece_offsets = Exercise(
+    solution.wordpiece_offsets,
+    cases={
+        "one piece": ("film", ["film"], 0),
+        "one piece further on": ("film", ["film"], 7),
+        "three pieces": ("unwatchable", ["un", "##watch", "##able"], 0),
+        "three pieces further on": ("unwatchable", ["un", "##watch", "##able"], 12),
+        "an unknown word": ("电影电影电影电影", ["[UNK]"], 3),
+    },
+    wrong={
+        "## counted as letters": Wrong(
+            "How many characters of the text is ##able?", ('.removeprefix("##")', "")
+        ),
+        "counted from the word's start": Wrong(
+            "Offsets point into the whole text. Where in it does this word begin?",
+            ("if pieces", "start = 0\n    if pieces"),
+        ),
+        "the end is the last letter": Wrong(
+            "Slice the text with your offsets. Is the last letter there?",
+            ("start + len(word)", "start + len(word) - 1"),
+            ("append((start, end))", "append((start, end - 1))"),
+        ),
+        "every piece from the word's start": Wrong(
+            "Where does the second piece begin, if not where the first ends?", ("start = end", "pass")
+        ),
+        "[UNK] counted as five letters": Wrong(
+            "[UNK] stands for the whole word. How long is that in the text?", ('pieces == ["[UNK]"]', "False")
+        ),
+    },
+    hints=(
+        "Each piece begins where the one before ended; the first begins at start.",
+        "## is not in the text: a piece covers as many characters as it has without it.",
+        "If the only piece is [UNK], it covers the whole word.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class TokenizationComparison:
+    """How many texts a tokenizer cuts differently when it runs on other functions."""
+
+    names: str  # of the functions swapped in
+    texts: int
+    different: int = 0
+    first: tuple[str, Encoding, Encoding] | None = None  # the first such text, yours, the package's
+    error: str | None = None
+    attempted: bool = True
+
+    @property
+    def ok(self) -> bool:
+        """Whether the tokenizer ran and did the same to every text."""
+        return self.attempted and self.error is None and self.different == 0
+
+    def __repr__(self) -> str:
+        """Say in a line or four what came out."""
+        if not self.attempted:
+            return f"– {self.names} in the tokenizer: not attempted yet"
+        if self.error is not None:
+            return f"✗ {self.names}: the tokenizer stops with {self.error}"
+        if self.first is None:
+            same = f"the same pieces and offsets for all {self.texts:,} texts"
+            return f"✓ the tokenizer runs on your own {self.names}; {same}"
+        text, yours, package = self.first
+        one, two = _where_they_part(yours, package)
+        return (
+            f"✗ {self.names}: {self.different:,} of {self.texts:,} texts come out differently, the first:\n"
+            f"  {text}\n  yours:   {one}\n  package: {two}"
+        )
+
+
+def compare_tokenizations(
+    tokenizer: WordPieceTokenizer, texts: Sequence[str], **mine: Callable[..., Any]
+) -> TokenizationComparison:
+    """Encode `texts` as the package does and on your functions, and count the texts that differ.
+
+    Args:
+        tokenizer: one of this package's.
+        texts: what to encode.
+        mine: functions as for `use`.
+    """
+    names = ", ".join(mine)
+    try:
+        with use(**mine):
+            yours = [tokenizer.encode(text) for text in texts]
+    except NotImplementedError:
+        return TokenizationComparison(names, len(texts), attempted=False)
+    except Exception as error:
+        return TokenizationComparison(names, len(texts), error=f"{type(error).__name__}: {error}")
+    reference = [tokenizer.encode(text) for text in texts]
+    found = [entry for entry in zip(texts, yours, reference, strict=True) if entry[1] != entry[2]]
+    return TokenizationComparison(names, len(texts), len(found), found[0] if found else None)
+
+
+def _where_they_part(yours: Encoding, package: Encoding, width: int = 6) -> list[str]:
+    """Show both from just before the first difference: the pieces or, if they agree, the offsets."""
+    same = yours.tokens == package.tokens
+    both = [[str(item) for item in (e.offsets if same else e.tokens)] for e in (yours, package)]
+    first = next((i for i, (one, two) in enumerate(zip(*both, strict=False)) if one != two), 0)
+    start = max(first - 2, 0)
+    return [
+        f"{'… ' if start else ''}{' '.join(items[start : start + width])}"
+        f"{' …' if len(items) > start + width else ''}"
+        for items in both
+    ]

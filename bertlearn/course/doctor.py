@@ -1,0 +1,291 @@
+"""What `bertlearn doctor` examines: the machine, the packages, the data, and what each chapter will take.
+
+Works when torch or a package is missing or broken: that is when it is needed. Sends nothing anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LOCK = ROOT / "constraints.txt"
+NOTEBOOKS = ROOT / "notebooks"
+PYTHON = (3, 11)
+DISK_GB = 1.0  # data and weights, a few saved models, Jupyter's own files
+SETUP = "run `make setup` (or, without make: pip install -c constraints.txt -e .)"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; with a problem comes its remedy."""
+
+    topic: str
+    value: str
+    problem: str | None = None
+    remedy: str | None = None
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What a chapter takes: measured where it was written, scaled to this machine by a short probe."""
+
+    name: str
+    minutes_here: float
+    memory_mb: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings, and the chapters."""
+
+    findings: list[Finding]
+    chapters: list[Chapter]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands in the way."""
+        return all(finding.problem is None for finding in self.findings)
+
+    def to_json(self) -> str:
+        """Return the report for programs."""
+        return json.dumps({"ok": self.ok, **asdict(self)}, indent=2)
+
+    def __str__(self) -> str:
+        """Return the report for people, a line a finding, each problem with its remedy below."""
+        width = max(len(finding.topic) for finding in self.findings)
+        lines = []
+        for finding in self.findings:
+            lines.append(f"{'✗' if finding.problem else '✓'} {finding.topic:<{width}}  {finding.value}")
+            if finding.problem:
+                lines += [f"    problem: {finding.problem}", f"    remedy:  {finding.remedy}"]
+        if self.chapters:
+            lines += ["", "Running a chapter's cells here takes about"]
+            lines += [
+                f"  {c.name:<18} {c.minutes_here:4.1f} min   {c.memory_mb:5d} MB" for c in self.chapters
+            ]
+        return "\n".join(
+            [*lines, "", "All is well." if self.ok else "Mend what is marked ✗, then look again."]
+        )
+
+
+def examine() -> Report:
+    """Look at everything; takes a few seconds and changes nothing."""
+    parts: list[Callable[[], Iterator[Finding]]] = [_python, _packages, _device, _memory, _disk, _data]
+    findings = [finding for part in parts for finding in _safely(part)]
+    return Report(findings, list(chapters()))
+
+
+def chapters() -> Iterator[Chapter]:
+    """Read what each notebook took when it was measured, scaled by the speed of this machine."""
+    measured = [(path, _measured(path)) for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))]
+    if not any(figures for _, figures in measured):
+        return
+    here = probe_seconds()
+    for path, figures in measured:
+        if figures:
+            minutes = figures["seconds"] / 60 * here / figures["probe_seconds"]
+            yield Chapter(path.stem, round(minutes, 1), int(figures["memory_mb"]))
+
+
+def probe_seconds() -> float:
+    """Return the seconds that a small fixed BERT takes to encode a small fixed batch: the median of 5."""
+    import torch
+
+    from bertlearn.model.bert import BertModel
+    from bertlearn.model.config import BertConfig
+
+    torch.manual_seed(0)
+    model = BertModel(BertConfig.preset("mini", vocab_size=100)).eval()
+    batch = torch.randint(0, 100, (16, 128))
+    times = []
+    with torch.no_grad():
+        for _ in range(6):
+            started = time.perf_counter()
+            model(batch)
+            times.append(time.perf_counter() - started)
+    return statistics.median(times[1:])
+
+
+def _safely(part: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    try:
+        return list(part())
+    except Exception as error:  # the doctor must speak whatever is broken
+        topic = part.__name__.strip("_")
+        return [Finding(topic, "could not be examined", f"{type(error).__name__}: {error}", SETUP)]
+
+
+def _measured(notebook: Path) -> dict[str, Any] | None:
+    return json.loads(notebook.read_text(encoding="utf-8"))["metadata"].get("bertlearn")
+
+
+def _python() -> Iterator[Finding]:
+    value = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    if sys.version_info >= PYTHON:
+        yield Finding("Python", value)
+    else:
+        wanted = ".".join(map(str, PYTHON))
+        yield Finding(
+            "Python", value, f"the course needs {wanted} or newer", f"install Python {wanted}, then {SETUP}"
+        )
+
+
+def _packages() -> Iterator[Finding]:
+    """Compare what is installed with the lock: the direct dependencies one by one, the others in sum."""
+    if not LOCK.is_file():
+        yield Finding("packages", "no constraints.txt beside the package, so versions are not compared")
+        return
+    locked = dict(_locked_versions(LOCK.read_text(encoding="utf-8")))
+    direct = sorted(_direct_dependencies())
+    missing, other = [], []
+    for name in direct:
+        installed = _installed(name)
+        if installed is None:
+            missing.append(name)
+        elif name in locked and Version(installed).public != locked[name]:
+            other.append(f"{name} {installed} (locked: {locked[name]})")
+    if missing:
+        yield Finding("packages", f"{len(missing)} missing", f"not installed: {', '.join(missing)}", SETUP)
+    elif other:
+        yield Finding("packages", f"{len(other)} differ from the lock: {'; '.join(other)}")
+    else:
+        yield Finding("packages", f"all {len(direct)} direct dependencies as locked")
+
+
+def _locked_versions(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:  # a comment, or an empty line
+            continue
+        if requirement.marker is None or requirement.marker.evaluate():
+            yield _canonical(requirement.name), str(requirement.specifier).removeprefix("==")
+
+
+def _direct_dependencies() -> Iterator[str]:
+    for line in metadata.requires("bertlearn") or []:
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield _canonical(requirement.name)
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _device() -> Iterator[Finding]:
+    import torch
+
+    if torch.cuda.is_available():
+        free, total = (n / 1e9 for n in torch.cuda.mem_get_info())
+        yield Finding("device", f"{torch.cuda.get_device_name()}, {free:.0f} of {total:.0f} GB free")
+        yield Finding(
+            "bfloat16", "supported" if torch.cuda.is_bf16_supported() else "not supported: fp32 is used"
+        )
+        return
+    if torch.backends.mps.is_available():
+        yield Finding("device", f"Apple GPU (MPS), shares {psutil.virtual_memory().total / 1e9:.0f} GB")
+    else:
+        yield Finding(
+            "device",
+            f"CPU, {psutil.cpu_count(logical=False)} cores, torch uses {torch.get_num_threads()} at once",
+        )
+    yield Finding("bfloat16", f"on the CPU matrix products run {_bf16_speed():.1f} times as fast as in fp32")
+
+
+def _bf16_speed() -> float:
+    import torch
+
+    def seconds(dtype: torch.dtype) -> float:
+        matrix = torch.ones(1024, 1024, dtype=dtype)
+        times = []
+        for _ in range(6):
+            started = time.perf_counter()
+            matrix @ matrix
+            times.append(time.perf_counter() - started)
+        return statistics.median(times)
+
+    return seconds(torch.float32) / seconds(torch.bfloat16)
+
+
+def _memory() -> Iterator[Finding]:
+    memory = psutil.virtual_memory()
+    value = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB available"
+    needs = [
+        (figures["memory_mb"], path.stem)
+        for path in NOTEBOOKS.glob("[0-9]*.ipynb")
+        if (figures := _measured(path))
+    ]
+    most, chapter = max(needs, default=(1000, "a chapter"))
+    if memory.available / 1e6 < most:
+        problem = f"{chapter} takes {most} MB"
+        yield Finding(
+            "memory", value, problem, "close other programs and notebooks (Kernel, Shut Down All Kernels)"
+        )
+    else:
+        yield Finding("memory", value)
+
+
+def _disk() -> Iterator[Finding]:
+    from bertlearn import data
+
+    place = data.cache_folder()
+    existing = next(p for p in (place, *place.parents) if p.exists())
+    free = shutil.disk_usage(existing).free / 1e9
+    value = f"{free:.1f} GB free at {_tilde(place)}"
+    if free < DISK_GB:
+        remedy = "free some space, or set BERTLEARN_CACHE to a folder on a larger disk"
+        yield Finding("disk", value, f"less than {DISK_GB:.0f} GB", remedy)
+    else:
+        yield Finding("disk", value)
+
+
+def _fetch_remedy() -> str:
+    from bertlearn import data
+
+    place = data.cache_folder()
+    existing = next(p for p in (place, *place.parents) if p.exists())
+    if os.access(existing, os.W_OK):
+        return "run `bertlearn data`"
+    return (
+        f"{_tilde(existing)} cannot be written: ask its owner, or set BERTLEARN_CACHE to a folder of your own"
+    )
+
+
+def _tilde(path: Path) -> str:
+    """Write the home directory as ~, so that a report names nobody."""
+    return f"~{str(path).removeprefix(str(Path.home()))}" if path.is_relative_to(Path.home()) else str(path)
+
+
+def _data() -> Iterator[Finding]:
+    """Say of each source whether it is cached and intact."""
+    from bertlearn import data
+
+    for status in data.status():
+        topic, value = f"data: {status.name}", f"{status.state}, {status.size / 1e6:.0f} MB"
+        if status.state == "intact":
+            yield Finding(topic, value)
+        else:
+            yield Finding(topic, status.state, f"not usable in {_tilde(status.folder)}", _fetch_remedy())

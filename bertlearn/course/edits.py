@@ -1,0 +1,67 @@
+"""Known mistakes as edits of the one solution: a few characters of its source are replaced.
+
+Most mistakes are small changes of the right answer, so each is written as that change alone. `edited` applies
+it to the source of the solution's module and compiles the functions again, so the solution calls the edited
+version of a helper.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+
+class Edit(NamedTuple):
+    """One replacement in the source of a solution."""
+
+    before: str
+    after: str
+    function: str = ""  # the function it is in; the solution itself if empty
+    occurrence: int = 0  # which one, counted from 1; 0: the text occurs once
+
+
+def edited(solution: Callable[..., Any], edits: Sequence[Edit]) -> Callable[..., Any]:
+    """Return a solution with edits applied, one after the other; the solution itself stays as it is.
+
+    Args:
+        solution: a function at the top of its module, whose source can be read.
+        edits: what to replace, in the solution or in another function of its module.
+
+    Raises:
+        ValueError: a text that is not there, or occurs more than once without a word on which one is meant.
+        OSError: the source cannot be read.
+    """
+    module = sys.modules[solution.__module__]
+    sources = _function_sources(inspect.getsource(module))
+    for edit in edits:
+        name = edit.function or solution.__name__
+        sources[name] = _replaced(sources[name], edit, name)
+    scope = dict(vars(module))
+    for name, source in sources.items():
+        exec(compile(source, f"<{name}, edited>", "exec"), scope)
+    return scope[solution.__name__]
+
+
+def _function_sources(text: str) -> dict[str, str]:
+    functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    lines = text.splitlines(keepends=True)
+    return {node.name: "".join(lines[_first_line(node) - 1 : node.end_lineno]) for node in functions}
+
+
+def _first_line(function: ast.FunctionDef) -> int:
+    return min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
+
+
+def _replaced(source: str, edit: Edit, name: str) -> str:
+    count = source.count(edit.before)
+    if count == 0 or edit.occurrence > count or (count > 1 and not edit.occurrence):
+        raise ValueError(
+            f"{edit.before!r} occurs {count} times in {name}, and occurrence={edit.occurrence}; change the "
+            "text, or say which occurrence"
+        )
+    parts = source.split(edit.before)
+    place = max(1, edit.occurrence)
+    return edit.before.join(parts[:place]) + edit.after + edit.before.join(parts[place:])

@@ -1,0 +1,132 @@
+"""Snapshots of one long pretraining run: its weights at eight steps, so that a class can join anywhere.
+
+Chapter 4 walks through them; chapters 5 and 6 start from the last. `tools/make_snapshots.py` made them
+(`make snapshots`), and provenance.json beside this file says from what data, how and in what time.
+Weights are stored in fp16; those of step 0 are not stored but drawn again from the seed.
+Leaves out: AdamW's moments, which would triple the size.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors.torch import load_file
+
+from bertlearn.course.corpus import SNAPSHOTS, course_shards
+from bertlearn.model.heads import BertForMaskedLM
+from bertlearn.model.pretrained import fill_tied
+from bertlearn.pretraining.corpus import Shards
+from bertlearn.pretraining.options import PretrainOptions
+from bertlearn.pretraining.run import CHECKPOINTS, new_model, pretraining_task
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.training.loop import write_start
+from bertlearn.training.metrics import Record, read_history
+from bertlearn.training.options import TrainingOptions
+
+STEPS = (0, 250, 500, 750, 1000, 3000, 10000, 40000)
+OPTIONS = PretrainOptions(
+    short_share=0.0125, training=TrainingOptions(steps=40000, warmup=0.0125, evaluate_every=250)
+)
+SCRATCH = PretrainOptions(short_share=0.0, training=TrainingOptions(evaluate_every=100))  # to see the plateau
+SCRATCH_UNTIL = 800
+BEFORE, THROUGH = 750, 1400  # the steps between which the loss falls
+
+
+class Band(NamedTuple):
+    """What is normal: a loss curve's mean and standard deviation over several seeds, by step."""
+
+    steps: list[int]
+    mean: list[float]  # nats
+    std: list[float]  # nats
+
+
+class Snapshot(NamedTuple):
+    """The model as it was after `step` updates."""
+
+    step: int
+    model: BertForMaskedLM  # fp32, in evaluation mode
+    tokenizer: WordPieceTokenizer
+
+    def write_checkpoint(self, folder: str | Path, options: PretrainOptions = OPTIONS) -> Path:
+        """Write a state from which `pretrain(course_shards("train"), options, folder, resume=True)` goes on.
+
+        Args:
+            folder: the run's output folder.
+            options: the snapshots' own, or the same with another seed.
+
+        AdamW's averages are not kept: it begins anew, which costs some steps, on the plateau some hundred.
+        """
+        task = pretraining_task(Shards.open(course_shards("train")), options)
+        return write_start(self.model, task, options.training, self.step, Path(folder) / CHECKPOINTS)
+
+
+def load_snapshot(step: int) -> Snapshot:
+    """Return the model of one of the `STEPS`.
+
+    Raises:
+        ValueError: a step that was not kept.
+    """
+    if step not in STEPS:
+        raise ValueError(f"step={step} was not kept; the snapshots are of {', '.join(map(str, STEPS))}")
+    tokenizer = WordPieceTokenizer.from_pretrained(SNAPSHOTS)
+    model = new_model(OPTIONS, tokenizer.vocab_size)
+    assert isinstance(model, BertForMaskedLM)
+    if step:
+        state = {name: tensor.float() for name, tensor in load_file(snapshot_path(step)).items()}
+        model.load_state_dict(fill_tied(state, model))
+    return Snapshot(step, model.eval(), tokenizer)
+
+
+def snapshot_path(step: int) -> Path:
+    """Return where the weights of a snapshot are kept."""
+    return SNAPSHOTS / f"step-{step:05d}.safetensors"
+
+
+def provenance() -> dict[str, Any]:
+    """Return from what the snapshots were made, how, on what and how long, and what each snapshot reaches."""
+    return json.loads((SNAPSHOTS / "provenance.json").read_text(encoding="utf-8"))
+
+
+def history() -> list[Record]:
+    """Return the records of the long run (see `training.Run`)."""
+    return read_history(SNAPSHOTS / "history.csv")
+
+
+def band(name: str) -> Band:
+    """Return the band of normal loss curves.
+
+    Args:
+        name: "scratch" (`SCRATCH`, whole sequences from nothing) or "breakthrough" (from the
+            snapshot `BEFORE` to the step `THROUGH`); both are losses on held-out text.
+
+    Raises:
+        ValueError: another name.
+    """
+    table = _table("bands.csv")
+    rows = [row for row in table if row["name"] == name]
+    if not rows:
+        raise ValueError(f"name={name!r} is no band; choose among {sorted({row['name'] for row in table})}")
+    return Band(
+        [int(row["step"]) for row in rows],
+        [float(row["mean"]) for row in rows],
+        [float(row["std"]) for row in rows],
+    )
+
+
+def ablation() -> list[dict[str, str]]:
+    """Return the held-out loss and accuracy of the recipe and its variants, a row a seed and step.
+
+    Made by `benchmarks/pretraining_ablation.py`; the columns are variant, seed, step, seconds, loss (nats),
+    accuracy, and nsp_accuracy where pairs were learned.
+    """
+    return _table("ablation.csv")
+
+
+@cache
+def _table(name: str) -> list[dict[str, str]]:
+    with (SNAPSHOTS / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

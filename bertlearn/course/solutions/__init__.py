@@ -1,0 +1,1 @@
+"""The one answer to each exercise, a module a chapter, as a teacher would write it on the board."""

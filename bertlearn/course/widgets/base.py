@@ -1,0 +1,149 @@
+"""What the widgets share: how one is put together, shown, exported and named.
+
+A widget is one .py file with its state and one .js file that draws it. The parts that all of them need lie in
+shared.js and shared.css; Python joins the texts, so there is no build step, and nothing is fetched.
+A notebook shows a widget twice: first a still, which any reader can show (GitHub, an untrusted notebook,
+nbconvert, a notebook reopened without a kernel), then the widget itself, which hides the still.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import anywidget
+import traitlets
+from IPython.display import publish_display_data
+
+from bertlearn.course.figures import Picture, View
+
+_FOLDER = Path(__file__).parent
+_WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+# Reopened without its kernel, JupyterLab says "model not found" where the widget was: not below a still. A
+# still that was renewed beside a living widget stays hidden.
+_CHILD = ".jp-OutputArea-child"
+_STILL = (
+    f'<div class="bl-still"><style>{_CHILD}:has(.bl-still:not([hidden])) + {_CHILD}:not(:has(.bl)), '
+    f"{_CHILD}:has(.bl-still):has(+ {_CHILD} .bl) {{display: none}}</style>%s</div>"
+)
+_PATIENCE = 500  # milliseconds for the living widget to come and hide the still, whose page then never runs
+_EXPORT = "\nexport default { render };\n"  # the end of every module; a page of its own needs none
+_PAGE = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>%s</title>'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+    "script-src 'unsafe-inline'; style-src 'unsafe-inline'\"><style>%s</style></head>"
+    '<body class="bl-page"><main id="widget"></main><script type="module">%s</script></body></html>'
+)
+
+
+class Widget(anywidget.AnyWidget):
+    """A widget of the course; a subclass names its `files`, sets `description`, and draws its `picture`."""
+
+    files: ClassVar[str]  # the name of the .js file beside the module, and of the .css file
+    height: int = 480  # pixels of the exported page inside a notebook
+
+    description = traitlets.Unicode().tag(sync=True)  # one sentence; its name for screen readers
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Join the shared parts and the class's own script."""
+        if "files" in cls.__dict__:
+            kind = f'const KIND = "bl-{cls.files}";\n'
+            cls._esm = _text("shared.js") + kind + _text(f"{cls.files}.js") + _EXPORT
+            # Many widgets live in one page, each with the shared rules: its own rules are for itself alone.
+            cls._css = _text("shared.css") + f".bl-{cls.files} {{\n{_text(f'{cls.files}.css')}}}\n"
+        super().__init_subclass__(**kwargs)
+
+    def picture(self) -> Picture:
+        """Return what the widget shows now as a static figure."""
+        raise NotImplementedError(f"{type(self).__name__} has no picture")
+
+    def to_html(self) -> str:
+        """Return a page that stays interactive without kernel and network, as far as no kernel is needed."""
+        shown = {name: value for name, value in self.get_state().items() if _is_own(name)}
+        code = self._esm.removesuffix(_EXPORT) + _text("alone.js") + f"start({_json(shown)});"
+        return _PAGE % (_escaped(self.description), self._css, code)
+
+    def __repr__(self) -> str:
+        """Return what it shows; the same at each run."""
+        return f"[widget] {self.description}"
+
+    def _ipython_display_(self) -> None:
+        self._publish_still()
+        reference = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        publish_display_data({_WIDGET_VIEW: reference})
+
+    def _publish_still(self, update: bool = False) -> None:
+        """Show what a notebook keeps, or put it in the place of the one that was shown before."""
+        still = View(self.to_html(), self.description, self.height, self.picture().png(), patience=_PATIENCE)
+        data = {"text/plain": repr(self), "text/html": _STILL % still._repr_html_()}
+        publish_display_data(data, transient={"display_id": self.model_id}, update=update)
+
+
+class AskedWidget(Widget):
+    """A widget whose page has text fields: what is typed there are questions, answered by setting traits.
+
+    A question is answered once, in one message with all that follows from it. What cannot be read changes
+    nothing, and the answer says why.
+    """
+
+    asked: Any = traitlets.Dict().tag(sync=True)  # by field: number of the question, values by trait
+    answered: Any = traitlets.Dict().tag(sync=True)  # by field: number of the question, what is wrong with it
+
+    @traitlets.observe("asked")
+    def _answer(self, change: Any) -> None:
+        for field, (number, values) in change["new"].items():
+            if self.answered.get(field, [0])[0] != number:
+                with self.hold_sync():
+                    problem = self._take(values)
+                    self.answered = {**self.answered, field: [number, problem]}
+
+    def _forgive(self, field: str) -> None:
+        """Say no more what was wrong with a text that no longer stands in the field."""
+        if field in self.answered:
+            self.answered = {**self.answered, field: [self.answered[field][0], ""]}
+
+    def _take(self, values: dict[str, Any]) -> str:
+        """Set traits, and return what is wrong with one of them."""
+        try:
+            for name, value in values.items():
+                setattr(self, name, value)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+
+def check_choice(name: str, value: int, count: int) -> int:
+    """Return the value if it is one of 0 to count − 1.
+
+    Raises:
+        ValueError: it is not; the message has the range.
+    """
+    if not 0 <= value < count:
+        raise ValueError(f"{name}={value} does not exist; expected 0 to {count - 1}")
+    return value
+
+
+@cache
+def _text(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def _is_own(name: str) -> bool:
+    return not name.startswith("_") and name not in ("layout", "tabbable", "tooltip")
+
+
+def _json(state: dict[str, Any]) -> str:
+    """Write plain values and bytes so that nothing in them can end a script."""
+    return json.dumps(state, default=_bytes).replace("<", "\\u003c")
+
+
+def _bytes(value: Any) -> dict[str, str]:
+    return {"$bytes": b64encode(bytes(value)).decode()}
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -1,0 +1,213 @@
+"""Encoder walk: a token's vector through the model, step by step, alone or beside another (chapter 3)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from textwrap import shorten
+from typing import Any
+
+import numpy as np
+import torch
+import traitlets
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, normalize
+
+from bertlearn.course.figures import PALETTE, Picture, new_figure
+from bertlearn.course.widgets.base import AskedWidget, check_choice
+from bertlearn.course.widgets.stream import Stream, find_encoder, read_stream, step_names
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+
+NEAREST = 6  # words shown at each step
+COSINE = 32767  # a cosine travels as a whole number of two bytes
+
+
+class EncoderWalk(AskedWidget):
+    """Walk with a token's vector through the model: word, position, segment, then both halves of every layer.
+
+    `text` and `other` are the texts, `other` "" if there is one only; `token` and `other_token` are places
+    in them, of the tokens to follow; `step` is how far we are. All can be read and set.
+    """
+
+    files = "encoder_walk"
+    height = 900
+
+    text = traitlets.Unicode().tag(sync=True)
+    other = traitlets.Unicode().tag(sync=True)
+    token = traitlets.Int().tag(sync=True)
+    other_token = traitlets.Int().tag(sync=True)
+    step = traitlets.Int().tag(sync=True)
+    steps: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    walks: Any = traitlets.List().tag(sync=True)  # what `_walk` makes of each text
+    between = traitlets.Bytes().tag(sync=True)  # cosines (T, S, S of the other text)
+    chance = traitlets.Float().tag(sync=True)  # the cosine at which a random direction finds a word
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: WordPieceTokenizer,
+        text: str,
+        other: str = "",
+        word: str = "",
+        step: int = 0,
+    ) -> None:
+        """Read one text, or two to compare.
+
+        Args:
+            model: ours, with any head or none; its weights as they are now.
+            tokenizer: the model's own.
+            text: at most 64 tokens, [CLS] and [SEP] among them.
+            other: a second text, "" for none.
+            word: the token to follow, in the other text too if it is there; by default the first after [CLS].
+            step: how far to go at first, counted from 0.
+
+        Raises:
+            ValueError: what `read_stream` refuses; a word that is no token of the text; a step that is none.
+        """
+        encoder = find_encoder(model)
+        table = encoder.embeddings.word_embeddings.weight.detach().float().cpu()
+        table = normalize(table[: tokenizer.vocab_size], dim=1)
+        self._stream = lru_cache(2)(lambda text: read_stream(model, tokenizer, text))
+        self._walk = lru_cache(2)(lambda text: _walk(self._stream(text), table, tokenizer))
+        tokens = self._stream(text).tokens
+        if word and word not in tokens:
+            raise ValueError(f"word={word!r} is no token of the text; expected one of {' '.join(tokens)}")
+        token = _find(word, tokens, 1)
+        self._word = tokens[token]  # what was chosen last, even while a text that is being typed lacks it
+        super().__init__(
+            text=text,
+            other=other,
+            token=token,
+            other_token=_find(self._word, self._stream(other).tokens, 1) if other else 0,
+            step=step,
+            steps=step_names(encoder.config.num_hidden_layers),
+            chance=_chance(table),
+        )
+
+    @property
+    def streams(self) -> list[Stream]:
+        """The vectors of the text and, if there is one, of the other."""
+        return [self._stream(self.text), *([self._stream(self.other)] if self.other else [])]
+
+    def picture(self) -> Picture:
+        """Return the walk of the chosen token, or of both, as curves that go down with the steps."""
+        chosen = list(zip(self.streams, (self.token, self.other_token), strict=False))
+        curves = [_curves(stream, place) for stream, place in chosen]
+        panels = {title: [each[title] for each in curves] for title in curves[0]}
+        if self.other:
+            one, other = (stream.states[:, place] for stream, place in chosen)
+            panels["cosine between the two"] = [cosine_similarity(one, other, dim=-1)]
+        names = [f"“{stream.tokens[place]}” ({place})" for stream, place in chosen]
+        ends = [
+            f"{title} {' and '.join(f'{each[0]:.2f} to {each[-1]:.2f}' for each in panel)}"
+            for title, panel in panels.items()
+            if not panel[0].isnan().any()
+        ]
+        alt = f"Walk of {' and '.join(names)} through {len(self.steps)} steps: {'; '.join(ends)}."
+        return Picture(_draw(panels, self.steps, names, self.step), alt)
+
+    @traitlets.validate("text", "other")
+    def _readable(self, proposal: Any) -> str:
+        if proposal["value"]:
+            self._stream(proposal["value"])
+        elif proposal["trait"].name == "text":
+            raise ValueError("the text is empty; give a sentence")
+        return proposal["value"]
+
+    @traitlets.validate("token", "other_token", "step")
+    def _within(self, proposal: Any) -> int:
+        name = proposal["trait"].name
+        first, *second = (len(stream.tokens) for stream in self.streams)
+        limits = {"token": first, "other_token": second[0] if second else 1, "step": len(self.steps)}
+        return check_choice(name, proposal["value"], limits[name])
+
+    @traitlets.observe("text", "other")
+    def _show(self, change: Any) -> None:
+        """Walk through the new text, with the word that was chosen last if it is there."""
+        texts = [self.text, *([self.other] if self.other else [])]
+        names = " and ".join(f"“{shorten(text, 60, placeholder='…')}”" for text in texts)
+        with self.hold_sync():
+            if self.walks:
+                name, word = "token" if change["name"] == "text" else "other_token", self._word
+                tokens = self._stream(change["new"]).tokens if change["new"] else [""]
+                setattr(self, name, _find(word, tokens, 1))
+                self._word = word
+            self.walks = [self._walk(text) for text in texts]
+            self._forgive(change["name"])
+            self.between = _between(*self.streams) if self.other else b""
+            self.description = f"Encoder walk: {len(self.steps) // 4 - 1} layers; {names}"
+
+    @traitlets.observe("token")
+    def _choose(self, change: Any) -> None:
+        self._word = self.streams[0].tokens[change["new"]]
+
+
+def _find(word: str, tokens: list[str], otherwise: int) -> int:
+    """Return where the word is, or the other place as far as there are tokens."""
+    return tokens.index(word) if word in tokens else min(otherwise, len(tokens) - 1)
+
+
+def _chance(table: Tensor) -> float:
+    """Return the mean cosine of random directions to the nearest row: what "near" has to beat."""
+    directions = torch.randn(256, table.shape[1], generator=torch.Generator().manual_seed(0))
+    return float((normalize(directions, dim=1) @ table.T).amax(dim=1).mean())
+
+
+def _walk(stream: Stream, table: Tensor, tokenizer: WordPieceTokenizer) -> dict[str, Any]:
+    """Return the tokens and, for each step and token, what the page shows: bytes of arrays (T, S)."""
+    states, updates = stream.states, stream.updates
+    before = torch.cat([states[:1], states[:-1]])
+    parts = normalize(states, dim=-1).flatten(0, 1).split(256)  # all at once would take 200 MB
+    nearest = [(part @ table.T).topk(min(NEAREST, len(table))) for part in parts]
+    ids, places = torch.cat([each.indices for each in nearest]).unique(return_inverse=True)
+    return {
+        "tokens": stream.tokens,
+        "length": _floats(states.norm(dim=-1)),
+        "update": _floats(updates.norm(dim=-1)),
+        "start": _cosines(cosine_similarity(states, states[:1], dim=-1)),
+        "before": _cosines(cosine_similarity(states, before, dim=-1)),
+        "along": _cosines(cosine_similarity(updates, before, dim=-1)),
+        "words": [tokenizer.ids_to_tokens[i] for i in ids.tolist()],
+        "near": places.numpy().astype("<u2").tobytes(),  # (T, S, NEAREST), places in `words`
+        "nearness": _cosines(torch.cat([each.values for each in nearest])),  # (T, S, NEAREST)
+    }
+
+
+def _between(one: Stream, other: Stream) -> bytes:
+    """Return the cosines (T, S, S of the other) of the two texts' vectors."""
+    return _cosines(normalize(one.states, dim=-1) @ normalize(other.states, dim=-1).transpose(1, 2))
+
+
+def _floats(values: Tensor) -> bytes:
+    return values.numpy().astype("<f4").tobytes()
+
+
+def _cosines(values: Tensor) -> bytes:
+    return np.rint(values.clamp(-1, 1).numpy() * COSINE).astype("<i2").tobytes()
+
+
+def _curves(stream: Stream, place: int) -> dict[str, Tensor]:
+    """Return what is drawn of each step, floats (T,); NaN where nothing is added."""
+    states, updates = stream.states[:, place], stream.updates[:, place].norm(dim=-1)
+    lengths = states.norm(dim=-1)
+    shares = torch.cat([torch.zeros(1), updates[1:] / lengths[:-1]])
+    return {
+        "length": lengths,
+        "cosine to its start": cosine_similarity(states, states[:1], dim=-1),
+        "update / stream": shares.where(shares > 0, torch.nan),
+    }
+
+
+def _draw(panels: dict[str, list[Tensor]], steps: list[str], names: list[str], step: int) -> Figure:
+    """Draw every panel's curves downward, with the steps on the left."""
+    figure, grid = new_figure(2.1 * len(panels) + 1.8, 0.19 * len(steps) + 1.0, 1, len(panels), share="y")
+    for axes, (title, curves) in zip(grid, panels.items(), strict=True):
+        for values, color, mark in zip(curves, PALETTE, "os", strict=False):
+            axes.plot(values, range(len(steps)), f"{mark}-", color=color, markersize=3.5)
+        axes.axhspan(step - 0.5, step + 0.5, color="gray", alpha=0.2)
+        axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
+        axes.set_title(title)
+    grid[0].set_yticks(range(len(steps)), steps, fontsize=8)
+    grid[0].invert_yaxis()
+    figure.legend(grid[0].lines, names, loc="outside lower center", ncols=2, frameon=False)
+    return figure

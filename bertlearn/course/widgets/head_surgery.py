@@ -1,0 +1,218 @@
+"""Head surgery: heads and edges of a classifier are cut on one sentence, and its answer moves (chapter 6).
+
+The page asks for a text, `off` and `cut`; the kernel runs the model, and answers by `reading` and `outcome`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import torch
+import traitlets
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bertlearn.course.figures import Picture, plot_matrix
+from bertlearn.course.widgets.base import AskedWidget, check_choice
+from bertlearn.finetuning.spans import text_tokens
+from bertlearn.model.heads import BertForSequenceClassification
+from bertlearn.model.inference import evaluation_mode
+from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
+
+MAX_TOKENS = 64
+STEPS = 65535  # an attention weight travels as a whole number of two bytes
+
+Floats = NDArray[np.float64]
+
+
+class HeadSurgery(AskedWidget):
+    """Cut heads and edges of a classifier on one sentence, and see its answer move.
+
+    `text`, `layer` and `head` can be read and set; so can `off`, a list of [layer, head], and `cut`, a list
+    of [layer, head, query, key]. A head that is off adds nothing to its layer. An edge that is cut has weight
+    0, and the rest of its row shares what it had, as in `without_edges`. A new text heals the edges.
+    """
+
+    files = "head_surgery"
+    height = 760
+
+    labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    label = traitlets.Int().tag(sync=True)  # the log-odds are of this one
+    shape = traitlets.List(traitlets.Int()).tag(sync=True)  # layers, heads
+    text = traitlets.Unicode().tag(sync=True)
+    layer = traitlets.Int().tag(sync=True)
+    head = traitlets.Int().tag(sync=True)
+    off = traitlets.List(traitlets.List(traitlets.Int())).tag(sync=True)
+    cut = traitlets.List(traitlets.List(traitlets.Int())).tag(sync=True)
+    reading = traitlets.Dict().tag(sync=True)  # of the whole model: text, tokens, logits, scores, effects
+    outcome = traitlets.Dict().tag(sync=True)  # of what is left: off, cut, logits, weights as bytes
+
+    def __init__(
+        self,
+        model: BertForSequenceClassification,
+        tokenizer: WordPieceTokenizer,
+        text: str,
+        label: int = 1,
+        layer: int = 0,
+        head: int = 0,
+    ) -> None:
+        """Let the model read a text, and each of its heads be missed once.
+
+        Args:
+            model: a classifier, on any device; it is run whenever something is cut, and never changed.
+            tokenizer: the model's own.
+            text: at most 64 tokens, [CLS] and [SEP] among them.
+            label: the number of the label whose log-odds are shown.
+            layer, head: what is chosen at first, counted from 0.
+
+        Raises:
+            ValueError: another kind of model, a choice that does not exist, a text without words or too long,
+                a model that gives NaN.
+        """
+        if not isinstance(model, BertForSequenceClassification):
+            raise ValueError(f"model is {type(model).__name__}, expected BertForSequenceClassification")
+        self.model, self.tokenizer = model, tokenizer
+        self._most = min(MAX_TOKENS, model.config.max_position_embeddings)
+        super().__init__(
+            labels=list(model.config.id2label.values()),
+            label=check_choice("label", label, model.config.num_labels),
+            shape=[model.config.num_hidden_layers, model.config.num_attention_heads],
+            text=text,
+            layer=layer,
+            head=head,
+        )
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens that the model reads."""
+        return list(self.reading["tokens"])
+
+    @property
+    def logits(self) -> Floats:
+        """The logits (C,) with all that is off and cut."""
+        return np.array(self.outcome["logits"])
+
+    @property
+    def base_logits(self) -> Floats:
+        """The logits (C,) of the whole model."""
+        return np.array(self.reading["logits"])
+
+    @property
+    def effects(self) -> Floats:
+        """How the label's log-odds change, in nats, when one head alone is off: (L, A)."""
+        return np.array(self.reading["effects"])
+
+    def picture(self) -> Picture:
+        """Return every head's effect as a heat map; the alternative text has the answer too."""
+        name, effects = self.labels[self.label], self.effects
+        odds = [_log_odds(torch.tensor(each), self.label).item() for each in (self.base_logits, self.logits)]
+        limit = max(abs(effects).max(), 1e-3)
+        layer, head = np.argwhere(abs(effects) == abs(effects).max())[0]
+        return plot_matrix(
+            effects,
+            rows=[str(number) for number in range(self.shape[0])],
+            columns=[str(number) for number in range(self.shape[1])],
+            title=f"log-odds of {name}: {odds[0]:.2f}\nchange without one head (nats)",
+            xlabel="head",
+            ylabel="layer",
+            limits=(-limit, limit),
+            alt=f"The log-odds of {name} for “{self.text}” are {odds[0]:.2f}; heads off: {len(self.off)}, "
+            f"edges cut: {len(self.cut)}, now {odds[1]:.2f}. Heat map of what one head alone changes: most "
+            f"is {effects[layer, head]:+.2f}, layer {layer}, head {head}.",
+        )
+
+    @traitlets.validate("layer", "head")
+    def _within(self, proposal: Any) -> int:
+        name = proposal["trait"].name
+        return check_choice(name, proposal["value"], self.shape[name == "head"])
+
+    @traitlets.validate("text")
+    def _readable(self, proposal: Any) -> str:
+        _encode(self.tokenizer, proposal["value"], self._most)
+        return proposal["value"]
+
+    @traitlets.validate("off", "cut")
+    def _there(self, proposal: Any) -> list[list[int]]:
+        length = len(self.reading["tokens"])
+        limits = [*self.shape, length, length]
+        name, names = proposal["trait"].name, ("layer", "head", "query", "key")
+        size = 2 if name == "off" else 4
+        for place in proposal["value"]:
+            if len(place) != size:
+                raise ValueError(f"{name} holds {place}; expected [{', '.join(names[:size])}]")
+            for each in zip(names, place, limits, strict=False):
+                check_choice(*each)
+        found = list(dict.fromkeys(map(tuple, proposal["value"])))
+        for (layer, head, query), count in Counter(edge[:3] for edge in found if size == 4).items():
+            if count == length:
+                raise ValueError(f"token {query} in layer {layer}, head {head} has no edge left; leave one")
+        return [list(place) for place in found]
+
+    @traitlets.observe("text")
+    def _read(self, _: Any) -> None:
+        with self.hold_sync():  # the page gets the tokens and their weights together
+            layers, heads = self.shape
+            self.description = f"Head surgery: {layers} layers, {heads} heads; {_short(self.text)}"
+            self.reading = self._look()
+            self._forgive("text")
+            self.cut = []
+            self._operate(None)
+
+    @traitlets.observe("off", "cut")
+    def _operate(self, _: Any) -> None:
+        logits, probs = self._run(self.off, self.cut)
+        weights = np.rint(probs.numpy() * STEPS).astype("<u2").tobytes()
+        answer = np.asarray(logits, dtype=float).round(5).tolist()
+        self.outcome = {"off": self.off, "cut": self.cut, "logits": answer, "weights": weights}
+
+    def _look(self) -> dict[str, Any]:
+        """Return what the whole model makes of the text, and how much it misses each head."""
+        from bertlearn.analysis.ablation import logits_without_each_head
+        from bertlearn.analysis.attribution import integrated_gradients
+
+        encoding = _encode(self.tokenizer, self.text, self._most)
+        self._ids = torch.tensor([encoding.input_ids], device=next(self.model.parameters()).device)
+        logits, probs = self._run([], [])
+        without = logits_without_each_head(self.model, self._ids).cpu()  # (L, A, C)
+        effects = _log_odds(without, self.label) - _log_odds(logits, self.label)
+        added = integrated_gradients(self.model, self.tokenizer, self.text, self.label).scores
+        mean = probs.mean(1)  # (L, S, S), over the heads
+        received = mean[:, 0] if self.model.config.classifier_pooling == "cls" else mean.mean(1)  # (L, S)
+        numbers = {"logits": logits, "effects": effects, "added": added, "received": received}
+        rounded = {name: np.asarray(value, dtype=float).round(5).tolist() for name, value in numbers.items()}
+        return {"text": self.text, "tokens": encoding.tokens} | rounded
+
+    @torch.no_grad()
+    def _run(self, off: list[list[int]], cut: list[list[int]]) -> tuple[Tensor, Tensor]:
+        """Return the logits (C,) and every head's attention (L, A, S, S) with heads off and edges cut."""
+        from bertlearn.analysis.ablation import without_edges, without_heads
+
+        heads = [(layer, head) for layer, head in off]
+        edges = [(layer, head, query, key) for layer, head, query, key in cut]
+        with evaluation_mode(self.model), without_heads(self.model, heads), without_edges(self.model, edges):
+            output = self.model(self._ids, output_attentions=True)
+        if not output.logits.isfinite().all():
+            raise ValueError("the model's logits hold NaN or infinity; load weights that are finite")
+        return output.logits[0].float().cpu(), torch.cat(output.attentions).float().cpu()
+
+
+def _encode(tokenizer: WordPieceTokenizer, text: str, most: int) -> Encoding:
+    encoding = tokenizer.encode(text or " ")  # nothing at all is refused in words for lists of texts
+    if not text_tokens(encoding):
+        raise ValueError(f"text={_short(text)!r} has no token but [CLS] and [SEP]; give a text with words")
+    if len(encoding.tokens) > most:
+        raise ValueError(f"the text has {len(encoding.tokens)} tokens; shorten it to {most} at most")
+    return encoding
+
+
+def _log_odds(logits: Tensor, label: int) -> Tensor:
+    """Return log p / (1 − p) of the label, (...) from logits (..., C)."""
+    others = [number for number in range(logits.shape[-1]) if number != label]
+    return logits[..., label] - logits[..., others].logsumexp(-1)
+
+
+def _short(text: str, limit: int = 60) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

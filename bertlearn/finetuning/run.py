@@ -1,0 +1,287 @@
+"""A fine-tuning run: labeled texts, model and training loop put together (chapters 5 and 6).
+
+Texts of about the same length share a batch, so that little is padded. At each evaluation
+the weights are kept if they are the best so far, and the best ones are returned.
+Source: Devlin et al. 2019, §4 and appendix A.3; a learning rate for each layer: Howard & Ruder 2018, §3.2.
+Leaves out: checkpoints and resume, since a run takes minutes; several processes.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace as changed
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bertlearn.finetuning.features import Features, FinetuningBatch, endless_rows
+from bertlearn.finetuning.options import FinetuneOptions
+from bertlearn.model.heads import (
+    IGNORE,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+)
+from bertlearn.model.inference import buckets, outputs
+from bertlearn.training import metrics
+from bertlearn.training.loop import train as run_training
+from bertlearn.training.metrics import Callback, Record, Score, score_logits
+from bertlearn.training.task import Run, Task
+
+FinetuningModel = BertForSequenceClassification | BertForTokenClassification | BertForQuestionAnswering
+EVALUATION_BATCH = 64
+DEFAULTS = FinetuneOptions()
+
+
+class Finetuned(NamedTuple):
+    """What `finetune` gives back."""
+
+    model: (
+        Any  # the one that was given, with the weights of the best evaluation, in evaluation mode, on the CPU
+    )
+    run: Run
+    step: int  # of the best evaluation
+    scores: Record  # of the best evaluation: "valid_label_loss" (nats), "valid_label_accuracy", …
+
+
+class Several(NamedTuple):
+    """What `finetune_seeds` gives back."""
+
+    results: list[Finetuned]  # one a seed
+    mean: Record  # of their scores
+    std: Record  # with N − 1
+
+
+@torch.no_grad()
+def predict_logits(
+    model: FinetuningModel, features: Features, batch_size: int = EVALUATION_BATCH
+) -> list[Tensor]:
+    """Return what a model says of each text, padding cut away, in the order of the texts.
+
+    Returns:
+        N float32 tensors on the CPU: (C,) of a `BertForSequenceClassification`; (S, C) of a
+        `BertForTokenClassification`; (S, 2), start and end, of a `BertForQuestionAnswering`.
+    """
+    found: dict[int, Tensor] = {}
+    for rows, output in outputs(model, features.tokenizer, features.encodings, batch_size):
+        ends = isinstance(model, BertForQuestionAnswering)
+        logits = torch.stack([output.start_logits, output.end_logits], -1) if ends else output.logits
+        for row, own in zip(rows, logits.float().cpu(), strict=True):
+            length = len(features.encodings[row].input_ids)
+            found[row] = own[:length].clone() if own.dim() == 2 else own.clone()
+    return [found[row] for row in range(len(features))]
+
+
+# 1. The run
+
+
+def finetune(
+    model: FinetuningModel,
+    train: Features,
+    validation: Features,
+    options: FinetuneOptions = DEFAULTS,
+    score: Callable[[Any], float] | None = None,
+    device: torch.device | str | None = None,
+    callback: Callback | None = None,
+) -> Finetuned:
+    """Train a model with a new head, and return it as it was at its best evaluation.
+
+    Args:
+        model: such as `from_encoder` gives; it is trained in place.
+        train, validation: texts to learn from, and to choose the best evaluation by.
+        options: how.
+        score: what to choose by, the higher the better, such as an F1; called with the model, its value is
+            recorded as "valid_score". The accuracy if not given: of the labels, or of whole answers.
+        device: the GPU if there is one, else the CPU.
+        callback: sees each step's progress and may stop the run; see `train`.
+
+    Returns:
+        Of equally good evaluations the first. A Ctrl-C ends the run after the step in progress, see `train`;
+        what is returned then is the best so far or, before the first evaluation, the model as it is.
+
+    Raises:
+        ValueError: no examples, features of another task than the model's, too many trainable layers.
+        TrainingError: see `train`.
+    """
+    for name, features in (("train", train), ("validation", validation)):
+        _check_features(name, features, model)
+    best = _BestWeights(model, validation, score)
+    task = finetuning_task(model, train, options, best.evaluate)
+    with frozen(model, options.trainable_layers):
+        run = run_training(model, task, options.training(len(train)), device=device, callback=callback)
+    model.cpu()
+    if best.state:
+        model.load_state_dict(best.state)
+    evaluations = [record for record in run.history if best.name in record]
+    step = int(max(evaluations, key=lambda record: record[best.name])["step"]) if evaluations else run.step
+    return Finetuned(model, run, step, best.scores)
+
+
+def finetune_seeds(
+    new_model: Callable[[int], FinetuningModel],
+    train: Features,
+    validation: Features,
+    options: FinetuneOptions = DEFAULTS,
+    seeds: Sequence[int] = (0, 1, 2),
+    score: Callable[[Any], float] | None = None,
+    device: torch.device | str | None = None,
+) -> Several:
+    """Fine-tune once for each seed: one run says little, its seed alone may move it by a point or two.
+
+    Args:
+        new_model: gives the model of a seed, whose head is drawn by it.
+        train, validation, score, device: see `finetune`.
+        options: how; its seed is replaced.
+        seeds: two or more.
+
+    Raises:
+        ValueError: fewer than two seeds, or what `finetune` refuses.
+        KeyboardInterrupt: one run was stopped; those after it are not begun.
+    """
+    if len(seeds) < 2:
+        raise ValueError(f"seeds={list(seeds)} give no standard deviation; use two or more, or `finetune`")
+    results: list[Finetuned] = []
+    for seed in seeds:
+        own = changed(options, seed=seed)
+        results.append(finetune(new_model(seed), train, validation, own, score, device))
+        if not results[-1].run.finished:
+            raise KeyboardInterrupt
+    scores = [result.scores for result in results]
+    return Several(
+        results,
+        {name: statistics.mean(record[name] for record in scores) for name in scores[0]},
+        {name: statistics.stdev(record[name] for record in scores) for name in scores[0]},
+    )
+
+
+def finetuning_task(
+    model: FinetuningModel,
+    features: Features,
+    options: FinetuneOptions,
+    evaluate: Callable[[nn.Module], Record] | None = None,
+) -> Task:
+    """Return batches of labeled texts and what to count on them, for `train`."""
+    rows = endless_rows([len(row.input_ids) for row in features.encodings], options.batch_size, options.seed)
+    identity = {"examples": len(features), "layer_decay": options.layer_decay}
+    return Task(
+        lambda first, count: features.batch(rows(first, count)),
+        finetuning_targets,
+        finetuning_scores,
+        evaluate,
+        identity | {"trainable_layers": options.trainable_layers},
+        layer_multipliers(model, options.layer_decay),
+    )
+
+
+class _BestWeights:
+    """Measures the model, and keeps a copy of its weights as they were when they were best."""
+
+    def __init__(
+        self, model: FinetuningModel, validation: Features, score: Callable[[Any], float] | None
+    ) -> None:
+        self.batches = [validation.batch(rows) for rows in buckets(validation.encodings, EVALUATION_BATCH)]
+        self.score = score
+        objective = "answer" if isinstance(model, BertForQuestionAnswering) else "label"
+        self.name = "valid_score" if score else f"valid_{objective}_accuracy"
+        self.scores: Record = {}
+        self.state: dict[str, Tensor] = {}
+
+    def evaluate(self, model: nn.Module) -> Record:
+        """Return loss, accuracy and, if there is one, the score."""
+        found = metrics.evaluate(model, self.batches, finetuning_targets, finetuning_scores)
+        if self.score is not None:
+            found["valid_score"] = float(self.score(model))
+        if not self.state or found[self.name] > self.scores[self.name]:
+            self.scores = found
+            self.state = {name: x.detach().to("cpu", copy=True) for name, x in model.state_dict().items()}
+        return found
+
+
+def finetuning_targets(batch: FinetuningBatch) -> dict[str, int]:
+    """Count what is to be said: labels that are not −100 ("label"), or answers ("answer")."""
+    if batch.labels is None:
+        return {"answer": len(batch.input_ids)}
+    return {"label": int((batch.labels != IGNORE).sum())}
+
+
+def finetuning_scores(model: nn.Module, batch: FinetuningBatch) -> dict[str, Score]:
+    """Run the model on a batch; return loss and hits as sums, under the names of `finetuning_targets`.
+
+    An answer's loss is the mean of its start's and its end's, and it is right if both are.
+    """
+    output = model(**{name: value for name, value in batch._asdict().items() if value is not None})
+    if batch.labels is not None:
+        return {"label": score_logits(output.logits.flatten(0, -2), batch.labels.flatten())}
+    assert batch.start_positions is not None and batch.end_positions is not None
+    start = score_logits(output.start_logits, batch.start_positions)
+    end = score_logits(output.end_logits, batch.end_positions)
+    right = (output.start_logits.argmax(-1) == batch.start_positions) & (
+        output.end_logits.argmax(-1) == batch.end_positions
+    )
+    return {"answer": Score((start.loss + end.loss) / 2, right.sum())}
+
+
+# 2. Layers: their learning rates, and which of them are trained
+
+
+def layer_multipliers(model: FinetuningModel, decay: float) -> dict[str, float]:
+    """Return by what the learning rate of each parameter is multiplied: decay ^ (layers above it).
+
+    The head, a pooler and the top layer have 1, the embeddings decay ^ L.
+    """
+    if decay == 1.0:
+        return {}
+    layers = model.config.num_hidden_layers
+    return {name: decay ** max(0, layers - height(name, layers)) for name, _ in model.named_parameters()}
+
+
+@contextmanager
+def frozen(model: FinetuningModel, trainable_layers: int | None) -> Iterator[None]:
+    """Train only the head, a pooler and the top layers for a while; None trains all.
+
+    Raises:
+        ValueError: more layers than the model has.
+    """
+    layers = model.config.num_hidden_layers
+    if trainable_layers is not None and trainable_layers > layers:
+        raise ValueError(
+            f"trainable_layers={trainable_layers}, but the model has {layers}; use 0 to {layers}, or None "
+            "for all and the embeddings"
+        )
+    below = -1 if trainable_layers is None else layers - trainable_layers
+    held = [p for name, p in model.named_parameters() if p.requires_grad and height(name, layers) <= below]
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)
+
+
+def height(name: str, layers: int) -> int:
+    """Return where a parameter is: 0 in the embeddings, 1 to L in the layers, L + 1 in head and pooler."""
+    if name.startswith("bert.embeddings."):
+        return 0
+    layer = re.match(r"bert\.encoder\.layer\.(\d+)\.", name)
+    return int(layer[1]) + 1 if layer else layers + 1
+
+
+# What callers may get wrong
+
+
+def _check_features(name: str, features: Features, model: FinetuningModel) -> None:
+    if not isinstance(features, Features):
+        raise ValueError(
+            f"{name} is {type(features).__name__}, expected Features; use text_features, token_features or "
+            "answer_features"
+        )
+    answers = "start_positions" in features.targets
+    if answers != isinstance(model, BertForQuestionAnswering):
+        raise ValueError(
+            f"{name} has {', '.join(features.targets)}, which are not for {type(model).__name__}"
+        )

@@ -1,0 +1,1 @@
+"""BERT itself: config, the layers, heads, loading and saving, inference. Begin with `bert.py`."""

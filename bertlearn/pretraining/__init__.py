@@ -1,0 +1,1 @@
+"""Pretraining: masks, the run, and corpora as shards of tokens (chapter 4)."""

@@ -1,0 +1,182 @@
+"""A pretraining run: shards, model and training loop put together (chapter 4, and `bertlearn pretrain`).
+
+The defaults are the recipe of chapter 4, which leaves the plateau of the loss in minutes on two cores;
+`benchmarks/pretraining_ablation.py` measures what each of its choices is worth.
+Source: Devlin et al. 2019, §3.1; short sequences before long ones: appendix A.2.
+Leaves out: anything that only a larger corpus would need, such as dynamic mixing of sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bertlearn.model.config import BertConfig
+from bertlearn.model.heads import IGNORE, BertForMaskedLM, BertForPreTraining, targets
+from bertlearn.pretraining.corpus import Examples, Shards
+from bertlearn.pretraining.masking import PretrainingBatch, chunk, masked_batch
+from bertlearn.pretraining.options import PretrainOptions
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.training import metrics
+from bertlearn.training.distributed import is_first_process
+from bertlearn.training.loop import train
+from bertlearn.training.metrics import Callback, Record, Score, score_logits
+from bertlearn.training.step import derive_seed
+from bertlearn.training.task import Run, Task
+
+PretrainingModel = BertForMaskedLM | BertForPreTraining
+CHECKPOINTS = "checkpoints"  # folder in the output folder
+
+
+class Pretrained(NamedTuple):
+    """What `pretrain` gives back."""
+
+    model: PretrainingModel  # in evaluation mode
+    tokenizer: WordPieceTokenizer
+    run: Run
+
+
+def pretrain(
+    data: str | Path,
+    options: PretrainOptions,
+    output: str | Path | None = None,
+    held_out: str | Path | None = None,
+    resume: bool = False,
+    device: torch.device | str | None = None,
+    until: int | None = None,
+    callback: Callback | None = None,
+) -> Pretrained:
+    """Pretrain a BERT from nothing on shards made by `bertlearn data build`.
+
+    Args:
+        data: folder of shards to learn from.
+        options: model, objective, training.
+        output: folder for checkpoints, history.csv and, at the end, the model; None keeps nothing.
+        held_out: folder of shards that the model is measured on, of the same vocabulary.
+        resume: go on from the newest checkpoint in `output`.
+        device: the GPU if there is one, else the CPU.
+        until: stop after this step, with a checkpoint to go on from.
+        callback: sees each step's progress and may stop the run; see `train`.
+
+    Raises:
+        ValueError: shards that do not fit each other or the options.
+        TrainingError, CheckpointError, FileExistsError: see `train`.
+    """
+    shards = Shards.open(data)
+    tokenizer = WordPieceTokenizer.from_pretrained(shards.folder)
+    model = new_model(options, tokenizer.vocab_size)
+    task = pretraining_task(shards, options, None if held_out is None else Shards.open(held_out))
+    checkpoints = None if output is None else Path(output) / CHECKPOINTS
+    run = train(model, task, options.training, checkpoints, resume, device, until, callback)
+    if output is not None and run.finished and is_first_process():
+        model.save_pretrained(output)
+        tokenizer.save_pretrained(output)
+    return Pretrained(model.cpu().eval(), tokenizer, run)
+
+
+def new_model(options: PretrainOptions, vocab_size: int) -> PretrainingModel:
+    """Draw the weights that training starts from; the same seed draws the same ones."""
+    config = BertConfig.preset(
+        options.preset,
+        vocab_size=vocab_size,
+        max_position_embeddings=options.max_length,
+        initializer_range=options.initializer_range,
+        hidden_dropout_prob=options.dropout,
+        attention_probs_dropout_prob=options.dropout,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed(options.training.seed))
+        model = BertForPreTraining(config) if options.pairs else BertForMaskedLM(config)
+    if options.positions == "sinusoidal":
+        table = sinusoidal_positions(config.max_position_embeddings, config.hidden_size)
+        scale = config.initializer_range * 2**0.5  # sines have variance 1/2: as large as random ones
+        model.bert.embeddings.position_embeddings.weight.data.copy_(scale * table)
+    return model
+
+
+def pretraining_task(shards: Shards, options: PretrainOptions, held_out: Shards | None = None) -> Task:
+    """Return batches of masked sequences and what to count on them, for `train`."""
+    seed, tokenizer = options.training.seed, WordPieceTokenizer.from_pretrained(shards.folder)
+    examples = Examples(shards, options.max_length, options.pairs, seed)
+    until = options.short_steps * options.training.batch_size
+
+    def batch(first: int, count: int) -> PretrainingBatch:
+        generator = torch.Generator().manual_seed(derive_seed(seed, first))
+        rows = examples.rows(first, count)
+        masked = masked_batch(rows, tokenizer, generator, options.mask_probability, options.whole_words)
+        return chunk(masked, options.short_length) if first < until else masked
+
+    identity = {
+        **{name: value for name, value in vars(options).items() if name != "training"},
+        "data": shards.fingerprint,
+    }
+    evaluation = None if held_out is None else _evaluation(held_out, tokenizer, options)
+    return Task(batch, pretraining_targets, pretraining_scores, evaluation, identity)
+
+
+def held_out_batches(
+    shards: Shards, tokenizer: WordPieceTokenizer, max_length: int, pairs: bool, count: int = 512
+) -> list[PretrainingBatch]:
+    """Return the same `count` sequences of held-out text at every call, 15 % masked, in batches of 64."""
+    examples = Examples(shards, max_length, pairs, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    return [
+        masked_batch(examples.rows(first, min(64, count - first)), tokenizer, generator)
+        for first in range(0, count, 64)
+    ]
+
+
+def evaluate(model: nn.Module, batches: list[PretrainingBatch]) -> Record:
+    """Return loss (nats) and accuracy of each objective on batches, under "valid_mlm_loss" and the like."""
+    return metrics.evaluate(model, batches, pretraining_targets, pretraining_scores)
+
+
+def _evaluation(
+    held_out: Shards, tokenizer: WordPieceTokenizer, options: PretrainOptions
+) -> Callable[[nn.Module], Record]:
+    held_out.check_vocabulary(tokenizer)
+    batches = held_out_batches(held_out, tokenizer, options.max_length, options.pairs)
+    return lambda model: evaluate(model, batches)
+
+
+def pretraining_targets(batch: PretrainingBatch) -> dict[str, int]:
+    """Count what is to be guessed: masked tokens ("mlm") and, if the batch has pairs, pairs ("nsp")."""
+    counts = {"mlm": int((batch.labels != IGNORE).sum())}
+    if batch.next_sentence_label is not None:
+        counts["nsp"] = int((batch.next_sentence_label != IGNORE).sum())
+    return counts
+
+
+def pretraining_scores(model: nn.Module, batch: PretrainingBatch) -> dict[str, Score]:
+    """Run the model on a batch; return for "mlm", and "nsp" if there are pairs, loss and hits as sums.
+
+    Sums over targets, not means: only so do several small batches add up to what one large batch gives.
+    """
+    inputs = {name: value for name, value in batch._asdict().items() if value is not None}
+    output = model(**inputs)
+    scores = {"mlm": score_logits(output.prediction_logits, targets(batch.labels))}
+    if batch.next_sentence_label is not None:
+        scores["nsp"] = score_logits(output.seq_relationship_logits, batch.next_sentence_label)
+    return scores
+
+
+def sinusoidal_positions(length: int, hidden_size: int) -> Tensor:
+    """Return the fixed sines and cosines of the first Transformer, one row for each position.
+
+    BERT learns its positions; as a start for learning, these already say which positions are near each other.
+
+    Args:
+        length: positions.
+        hidden_size: features, an even number.
+
+    Returns:
+        floats (length, hidden_size) in [−1, 1]. Source: Vaswani et al. 2017, §3.5.
+    """
+    positions = torch.arange(length)[:, None]
+    wavelengths = 10000 ** (torch.arange(0, hidden_size, 2) / hidden_size)
+    angles = positions / wavelengths  # (length, hidden_size / 2)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)

@@ -1,0 +1,1 @@
+"""From text to token ids and back, and learning a vocabulary (chapter 2)."""

@@ -1,0 +1,364 @@
+"""Learning a vocabulary: from counted words to pieces, one merge at a time (chapter 2).
+
+Begin with single characters; again and again join the best pair of neighbors into a new piece. What "best"
+means is the criterion:
+
+likelihood  the pair that raises the likelihood of the text the most: WordPiece as published, Schuster &
+            Nakajima 2012. They leave the language model open; here each piece is drawn on its own.
+ratio       count(a b) / (count(a) · count(b)), the formula often shown for WordPiece: how much likelier each
+            single occurrence becomes. It forgets how many there are, and joins the rarest characters first.
+frequency   the most frequent pair: byte-pair encoding, Sennrich et al. 2016, §3.2.
+
+Leaves out: several processes, and words too long to be cut (more than 100 characters).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from bertlearn.tokenizer.vocab_files import MAX_WORD, SPECIAL_TOKENS
+from bertlearn.tokenizer.words import BasicTokenizer
+
+DECIMALS = 6  # scores nearer than this are ties, so that another processor's rounding changes nothing
+
+Numbers = NDArray[np.float64]
+Pair = tuple[int, int]  # the numbers of two neighboring pieces
+
+
+class Merge(NamedTuple):
+    """One step of training: two pieces and what became of them."""
+
+    left: str
+    right: str
+    merged: str
+    score: float  # by the criterion: nats (likelihood), a share (ratio) or a count (frequency)
+    pair_count: int  # how often the two stood side by side
+
+
+class TrainedVocabulary(NamedTuple):
+    """The pieces (special tokens, then characters, then merged ones) and the merges, both in order."""
+
+    vocab: list[str]
+    merges: list[Merge]
+
+
+class PairCounts(NamedTuple):
+    """What a criterion may look at: arrays with one number for each pair."""
+
+    pair: Numbers  # how often merging it would merge
+    left: Numbers  # how often its left piece occurs, anywhere
+    right: Numbers
+    same: NDArray[np.bool_]  # whether left and right are the same piece
+    total: float  # pieces in the whole text
+
+
+def likelihood(counts: PairCounts) -> Numbers:
+    """Return by how many nats merging each pair raises the log-likelihood of the text.
+
+    With N pieces in the text, of which c(x) are x, the log-likelihood is Σ c(x) · log(c(x) / N), which is
+    Σ c(x) log c(x) − N log N. A merge changes three of these terms and brings in one.
+    """
+    pair, left, right, same, total = counts
+    left_after = left - np.where(same, 2 * pair, pair)
+    gain_left = _x_log_x(left_after) - _x_log_x(left)
+    gain_right = np.where(same, 0.0, _x_log_x(right - pair) - _x_log_x(right))
+    gain_total = _x_log_x(total) - _x_log_x(total - pair)
+    return np.round((gain_left + gain_right) + _x_log_x(pair) + gain_total, DECIMALS)
+
+
+def ratio(counts: PairCounts) -> Numbers:
+    """Return each pair's count, divided by the product of its pieces' counts."""
+    return counts.pair / (counts.left * counts.right)
+
+
+def frequency(counts: PairCounts) -> Numbers:
+    """Return each pair's count."""
+    return counts.pair
+
+
+CRITERIA: dict[str, Callable[[PairCounts], Numbers]] = {
+    "likelihood": likelihood,
+    "ratio": ratio,
+    "frequency": frequency,
+}
+
+
+def learn_wordpieces(
+    word_counts: Mapping[str, int],
+    vocab_size: int,
+    criterion: str = "likelihood",
+    min_frequency: int = 2,
+    progress: bool = True,
+) -> TrainedVocabulary:
+    """Learn a vocabulary from counted words.
+
+    Args:
+        word_counts: how often each word occurs.
+        vocab_size: pieces wanted, special tokens and single characters included. There may come out fewer:
+            training ends when no pair is left that is frequent enough and raises the score above 0.
+        criterion: "likelihood", "ratio" or "frequency"; see the module.
+        min_frequency: characters and pairs seen less often than this are passed over, and so are the words
+            with such characters. It keeps chance out of the vocabulary, above all with "ratio".
+        progress: show a progress bar.
+
+    Returns:
+        The vocabulary, in the order of its ids, and the merges. Among pairs of equal score the more frequent
+        one comes first, then the alphabetically smaller: the same words always give the same vocabulary.
+
+    Raises:
+        ValueError: an unknown criterion, no words, or a vocabulary too small for the characters.
+    """
+    _check_arguments(vocab_size, criterion, min_frequency)
+    words, alphabet = _split_words(word_counts, min_frequency)
+    _check_room(vocab_size, alphabet)
+    corpus = _Corpus(words, CRITERIA[criterion], min_frequency)
+    vocab = dict.fromkeys([*SPECIAL_TOKENS, *alphabet])  # a set in order
+    merges = []
+    with tqdm(total=vocab_size, initial=len(vocab), desc="pieces", disable=not progress) as bar:
+        while len(vocab) < vocab_size and (merge := corpus.merge_best()) is not None:
+            bar.update(merge.merged not in vocab)
+            vocab[merge.merged] = None
+            merges.append(merge)
+    return TrainedVocabulary(list(vocab), merges)
+
+
+def merge_pair(word: list[int], left: int, right: int, merged: int) -> list[int]:
+    """Return the word with `left right` replaced by `merged`, from left to right."""
+    result: list[int] = []
+    for piece in word:
+        if piece == right and result and result[-1] == left:
+            result[-1] = merged
+        else:
+            result.append(piece)
+    return result
+
+
+def pairs_in(word: list[int]) -> Iterable[Pair]:
+    """Give the pairs of neighbors, each as often as it can be merged: a a a has one pair a a, not two."""
+    previous = None
+    for pair in pairwise(word):
+        if pair == previous:
+            previous = None
+        else:
+            yield pair
+            previous = pair
+
+
+class _Corpus:
+    """Words cut into pieces, with every count kept up to date while pairs are merged.
+
+    Counts change only in the words of a merge, so only those are counted anew. A score may rise when another
+    pair is merged, since its own pieces become rarer, so all pairs that share a piece with the merge are
+    scored anew. Only the total changes for all pairs; as it falls, so do their scores. A score that was kept
+    is then too high, never too low, and the best is computed once more before it is believed.
+    """
+
+    def __init__(
+        self,
+        words: Mapping[tuple[str, ...], int],
+        criterion: Callable[[PairCounts], Numbers],
+        min_frequency: int,
+    ) -> None:
+        self.criterion, self.min_frequency = criterion, min_frequency
+        self.pieces: list[str] = []
+        self.piece_ids: dict[str, int] = {}
+        self.piece_counts = np.zeros(1024)
+        self.pairs: list[Pair] = []
+        self.pair_ids: dict[Pair, int] = {}
+        self.pair_words: defaultdict[Pair, set[int]] = defaultdict(set)  # where it is, or has been
+        self.pair_pieces = np.zeros((2, 1024), dtype=np.int64)  # left, right
+        self.pair_counts = np.zeros(1024)
+        self.scores = np.zeros(1024)
+        self.pairs_of: list[list[int]] = []  # for each piece the pairs whose score hangs on its count
+        self.words = [[self._piece(piece) for piece in word] for word in words]
+        self.word_counts = list(words.values())
+        self._count_all()
+
+    def merge_best(self) -> Merge | None:
+        """Merge the best pair everywhere and say which it was; None if none is worth it."""
+        best = self._best()
+        if best is None:
+            return None
+        left, right = self.pairs[best]
+        score, count = float(self.scores[best]), int(self.pair_counts[best])
+        merged = self._piece(self.pieces[left] + self.pieces[right].removeprefix("##"))
+        self._merge(left, right, merged)
+        touched = self.pairs_of[left] + self.pairs_of[right] + self.pairs_of[merged]
+        self._score(np.array(touched))
+        return Merge(self.pieces[left], self.pieces[right], self.pieces[merged], score, count)
+
+    def _merge(self, left: int, right: int, merged: int) -> None:
+        """Merge one pair in every word, and change the counts by what went and what came."""
+        changes: defaultdict[Pair, int] = defaultdict(int)
+        merges = 0
+        for number in sorted(self.pair_words.pop((left, right))):
+            word, count = self.words[number], self.word_counts[number]
+            self.words[number] = merge_pair(word, left, right, merged)
+            for pair in pairs_in(word):
+                changes[pair] -= count
+            for pair in pairs_in(self.words[number]):
+                changes[pair] += count
+                if merged in pair:
+                    self.pair_words[pair].add(number)
+            merges += count * (len(word) - len(self.words[number]))
+        for piece, change in ((left, -merges), (right, -merges), (merged, merges)):
+            self.piece_counts[piece] += change
+        self._change_pairs(changes)
+
+    def _count_all(self) -> None:
+        """Count pieces and pairs for the first time, and score the pairs."""
+        changes: defaultdict[Pair, int] = defaultdict(int)
+        for number, (word, count) in enumerate(zip(self.words, self.word_counts, strict=True)):
+            for piece in word:
+                self.piece_counts[piece] += count
+            for pair in pairs_in(word):
+                changes[pair] += count
+                self.pair_words[pair].add(number)
+        self._change_pairs(changes)
+        self._score(np.arange(len(self.pairs)))
+
+    def _change_pairs(self, changes: Mapping[Pair, int]) -> None:
+        for pair, change in changes.items():
+            if change:
+                number = self._pair(pair)  # first: it may put a longer array in place
+                self.pair_counts[number] += change
+
+    def _best(self) -> int | None:
+        """Return the pair to merge next, None if no score is above 0."""
+        scores = self.scores[: len(self.pairs)]
+        while (highest := scores.max(initial=0.0)) > 0:
+            top = np.flatnonzero(scores == highest)
+            self._score(top)
+            if (scores[top] == highest).all():
+                return min(top.tolist(), key=self._order)
+        return None
+
+    def _order(self, pair: int) -> tuple[float, str, str]:
+        """Return what breaks ties: the more frequent pair first, then the alphabet."""
+        left, right = self.pairs[pair]
+        return -self.pair_counts[pair], self.pieces[left], self.pieces[right]
+
+    def _score(self, pairs: NDArray[np.int64]) -> None:
+        """Score these pairs by the present counts; those that are too rare get 0."""
+        self.scores[pairs] = 0
+        pairs = pairs[self.pair_counts[pairs] >= self.min_frequency]
+        left, right = self.pair_pieces[:, pairs]
+        counts = PairCounts(
+            pair=self.pair_counts[pairs],
+            left=self.piece_counts[left],
+            right=self.piece_counts[right],
+            same=left == right,
+            total=self.piece_counts.sum(),
+        )
+        self.scores[pairs] = self.criterion(counts)
+
+    def _piece(self, text: str) -> int:
+        """Return the number of a piece, a new one if need be."""
+        if text not in self.piece_ids:
+            self.piece_ids[text] = len(self.pieces)
+            self.pieces.append(text)
+            self.pairs_of.append([])
+            self.piece_counts = _long_enough(self.piece_counts, len(self.pieces))
+        return self.piece_ids[text]
+
+    def _pair(self, pair: Pair) -> int:
+        """Return the number of a pair, a new one if need be."""
+        if pair not in self.pair_ids:
+            number = self.pair_ids[pair] = len(self.pairs)
+            self.pairs.append(pair)
+            self.scores = _long_enough(self.scores, len(self.pairs))
+            self.pair_counts = _long_enough(self.pair_counts, len(self.pairs))
+            self.pair_pieces = _long_enough(self.pair_pieces, len(self.pairs))
+            self.pair_pieces[:, number] = pair
+            for piece in set(pair):
+                self.pairs_of[piece].append(number)
+        return self.pair_ids[pair]
+
+
+def _long_enough(array: NDArray, length: int) -> NDArray:
+    """Return the array, with as many zeros again behind it where it is too short."""
+    return array if length <= array.shape[-1] else np.concatenate([array, np.zeros_like(array)], axis=-1)
+
+
+def _x_log_x(x: Numbers | float) -> Numbers:
+    return x * np.log(np.maximum(x, 1))
+
+
+def _split_words(
+    word_counts: Mapping[str, int], min_frequency: int
+) -> tuple[dict[tuple[str, ...], int], list[str]]:
+    """Cut words into characters, ## before all but the first; return them and the frequent characters."""
+    words = {tuple([word[0], *("##" + c for c in word[1:])]): n for word, n in word_counts.items()}
+    counts: Counter[str] = Counter()
+    for pieces, number in words.items():
+        for piece in pieces:
+            counts[piece] += number
+    alphabet = sorted(
+        (piece for piece, n in counts.items() if n >= min_frequency), key=lambda p: (p[:2] == "##", p)
+    )
+    known = set(alphabet)
+    return {pieces: number for pieces, number in words.items() if known.issuperset(pieces)}, alphabet
+
+
+def _check_arguments(vocab_size: int, criterion: str, min_frequency: int) -> None:
+    if criterion not in CRITERIA:
+        raise ValueError(f"unknown criterion {criterion!r}; choose one of {', '.join(CRITERIA)}")
+    for name, value in (("vocab_size", vocab_size), ("min_frequency", min_frequency)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+
+
+def _check_room(vocab_size: int, alphabet: list[str]) -> None:
+    if not alphabet:
+        raise ValueError("the texts hold no word whose characters reach min_frequency; give more text")
+    least = len(SPECIAL_TOKENS) + len(alphabet)
+    if vocab_size < least:
+        raise ValueError(
+            f"vocab_size={vocab_size} has no room for {len(SPECIAL_TOKENS)} special tokens and "
+            f"{len(alphabet)} characters; use at least {least}, or a higher min_frequency"
+        )
+
+
+def train_wordpiece(
+    texts: Iterable[str],
+    vocab_size: int,
+    criterion: str = "likelihood",
+    min_frequency: int = 2,
+    do_lower_case: bool = True,
+    progress: bool = True,
+) -> TrainedVocabulary:
+    """Learn a vocabulary of pieces from texts.
+
+    Args:
+        texts: any number of texts.
+        vocab_size: pieces wanted: special tokens, single characters and merged ones.
+        criterion: "likelihood" (WordPiece as published), "ratio" or "frequency" (byte-pair encoding); see
+            the top of this module.
+        min_frequency: characters and pairs seen less often are passed over.
+        do_lower_case: train for an uncased tokenizer.
+        progress: show progress bars.
+
+    Returns:
+        `vocab`, for `WordPieceTokenizer(vocab, do_lower_case)`, and `merges`. The same texts always give
+        the same.
+
+    Raises:
+        ValueError: something else than texts, too small a vocabulary, an unknown criterion.
+    """
+    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+        raise ValueError(
+            f"texts is {type(texts).__name__}, expected several texts; put a single one in a list"
+        )
+    tokenizer = BasicTokenizer(do_lower_case)
+    counts: Counter[str] = Counter()
+    for text in tqdm(texts, desc="texts", disable=not progress):
+        counts.update(tokenizer.tokenize(text))
+    counts = Counter({word: count for word, count in counts.items() if len(word) <= MAX_WORD})
+    return learn_wordpieces(counts, vocab_size, criterion, min_frequency, progress)

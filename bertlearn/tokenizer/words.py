@@ -1,0 +1,161 @@
+"""From text to words: cleaned, normalized, split at spaces and punctuation (chapter 2).
+
+Every step is a small function from text to text, to be read and replaced one by one.
+Source: the normalization is that of BERT's published code; the results are those of transformers'
+`BertTokenizer` for every text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from itertools import accumulate, groupby
+from typing import NamedTuple
+
+from bertlearn.tokenizer import unicode_tables
+from bertlearn.tokenizer.inputs import check_text
+from bertlearn.tokenizer.unicode_tables import character_class, character_map
+
+_CONTROL = re.compile(f"[{character_class(unicode_tables.CONTROL)}]")
+
+_WHITE_SPACE, _NO_SPACE = re.compile(r"\s"), re.compile(r"\S+")
+
+_CHINESE = re.compile(
+    # Differs from BERT's first code, which has 2B820, because transformers has 2B920.
+    "[\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\U0002a700-\U0002b73f\U0002b740-\U0002b81f"
+    "\U0002b920-\U0002ceaf\uf900-\ufaff\U0002f800-\U0002fa1f]"
+)
+
+_MARK = re.compile(f"[{character_class(unicode_tables.MARK)}]")
+
+_KEPT_MARK = re.compile(f"[{character_class(unicode_tables.KEPT_MARK)}]")
+
+_DECOMPOSABLE = re.compile(f"[{character_class(unicode_tables.DECOMPOSABLE)}]+")
+
+_PUNCTUATION = character_class(unicode_tables.PUNCTUATION)
+
+_PUNCTUATION_OR_REST = re.compile(f"[{_PUNCTUATION}]|[^{_PUNCTUATION}]+")
+
+_LOWERCASE = {**character_map(unicode_tables.LOWERCASE), ord("Σ"): "σ"}
+
+
+def clean_text(text: str) -> str:
+    """Drop characters that print nothing (control, format, private use); make all white space plain."""
+    return _WHITE_SPACE.sub(" ", _CONTROL.sub("", text))
+
+
+def separate_chinese(text: str) -> str:
+    """Put spaces around each Chinese character, so that every one becomes a word of its own."""
+    return text if text.isascii() else _CHINESE.sub(r" \g<0> ", text)
+
+
+def strip_accents(text: str) -> str:
+    """Take each character apart into letter and marks, and drop the marks that take no room: é becomes e."""
+    return text if text.isascii() else _MARK.sub("", decompose(text))
+
+
+def lower_case(text: str) -> str:
+    """Make capitals small, each character on its own: Σ is always σ, even where Greek writes ς."""
+    return text.translate(_LOWERCASE).lower()
+
+
+def split_on_punctuation(word: str) -> list[str]:
+    """Cut a word before and after each punctuation mark: "isn't" becomes "isn", "'", "t"."""
+    return _PUNCTUATION_OR_REST.findall(word)
+
+
+def decompose(text: str) -> str:
+    """Take characters apart into letter and marks (Unicode's form NFD, of the version transformers has)."""
+    return _DECOMPOSABLE.sub(lambda run: unicodedata.normalize("NFD", run[0]), text)
+
+
+class Word(NamedTuple):
+    """A word, and for each of its characters the index in the text of the character it came from."""
+
+    text: str
+    starts: Sequence[int]
+
+
+class BasicTokenizer:
+    """Text to words: clean, normalize, split at spaces and punctuation.
+
+    Args:
+        do_lower_case: make capitals small, as in BERT's uncased models.
+        strip_accents: drop accents; None means: if do_lower_case is set.
+        tokenize_chinese_chars: make each Chinese character a word.
+    """
+
+    def __init__(
+        self,
+        do_lower_case: bool = True,
+        strip_accents: bool | None = None,
+        tokenize_chinese_chars: bool = True,
+    ) -> None:
+        self.do_lower_case = do_lower_case
+        self.strip_accents = do_lower_case if strip_accents is None else strip_accents
+        self.tokenize_chinese_chars = tokenize_chinese_chars
+
+    def normalize(self, text: str) -> str:
+        """Return the text as it is before it is split."""
+        text = clean_text(text)
+        if self.tokenize_chinese_chars:
+            text = separate_chinese(text)
+        if self.strip_accents:
+            text = strip_accents(text)
+        return lower_case(text) if self.do_lower_case else text
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return the words.
+
+        Raises:
+            ValueError: not a text; see `WordPieceTokenizer.encode`.
+        """
+        words = self.normalize(check_text(text)).split()
+        return [part for word in words for part in split_on_punctuation(word)]
+
+    def tokenize_with_offsets(self, text: str) -> list[Word]:
+        """Return the words and where each of their characters stands in the text as it was given."""
+        normalized, starts = self._align(check_text(text))
+        words = []
+        for match in _NO_SPACE.finditer(normalized):
+            place = match.start()
+            for part in split_on_punctuation(match[0]):
+                words.append(Word(part, starts[place : place + len(part)]))
+                place += len(part)
+        return words
+
+    def _align(self, text: str) -> tuple[str, Sequence[int]]:
+        """Normalize, and tell for each character of the result which one of `text` it came from.
+
+        Normalization looks at one character at a time. So it is enough to know what becomes of each, and one
+        call tells it for all of them, kept apart by a bar, which nothing else turns into.
+        """
+        normalized = self.normalize(text)
+        if text.isascii() and len(normalized) == len(text):  # nothing was dropped, and ASCII never grows
+            return normalized, range(len(text))
+        characters = list(enumerate(text))
+        if self.strip_accents and _KEPT_MARK.search(text):
+            characters = _in_canonical_order(text)
+        distinct = list({character for _, character in characters} - {"|"})
+        results = dict(zip(distinct, self.normalize("|".join(distinct)).split("|"), strict=True))
+        results["|"] = "|"
+        starts = [start for start, character in characters for _ in results[character]]
+        return "".join(results[character] for _, character in characters), starts
+
+
+def _in_canonical_order(text: str) -> list[tuple[int, str]]:
+    """Give the parts of each character, marks in their canonical order, each with an index in `text`.
+
+    Needed only where marks stay and may change places. The indexes then keep theirs, as in transformers.
+    """
+    kept = [index for index, character in enumerate(text) if clean_text(character)]
+    parts = [(part, place == 0) for index in kept for place, part in enumerate(decompose(text[index]))]
+    runs = groupby(parts, key=lambda part: _combining_class(part[0]) > 0)
+    ordered = [part for _, run in runs for part in sorted(run, key=lambda part: _combining_class(part[0]))]
+    seen = accumulate(first for _, first in ordered)  # characters of the text begun so far
+    return [(kept[count - 1], part) for count, (part, _) in zip(seen, ordered, strict=True)]
+
+
+def _combining_class(character: str) -> int:
+    return unicodedata.combining(character) if _DECOMPOSABLE.match(character) else 0

@@ -1,0 +1,81 @@
+"""What can be chosen for the training loop, as a plain dataclass for notebooks and command line.
+
+Imports no torch, so that `--help` answers at once. The defaults are the recipe of chapter 4;
+`docs/pretraining.md` says what each choice is worth.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+_COUNTS = ("steps", "batch_size", "log_every", "evaluate_every", "checkpoint_every", "keep")
+
+_CHOICES = {
+    "precision": ("auto", "fp32", "bf16"),
+    "compile": ("auto", "on", "off"),
+}
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train; the defaults are the recipe of chapter 4."""
+
+    steps: int = 5000
+    """Updates of the weights; the learning rate has decayed to 0 after the last."""
+    batch_size: int = 16
+    """Sequences in a step, over all processes together."""
+    micro_batch_size: int = 0
+    """Sequences that go through the model at once; 0 means all that a process has of a step. Fewer save
+    memory; their gradients are added up. Each micro-batch draws its own masks and dropout, whichever process
+    it is on."""
+    learning_rate: float = 2e-3
+    """The peak, at the end of the warm-up."""
+    warmup: float = 0.06
+    """Share of the steps in which the learning rate rises from 0; then it falls linearly to 0."""
+    weight_decay: float = 0.01
+    """AdamW's weight decay; biases and LayerNorm have none."""
+    beta1: float = 0.9
+    """AdamW's decay rate for the average gradient."""
+    beta2: float = 0.98
+    """AdamW's decay rate for the average squared gradient."""
+    epsilon: float = 1e-6
+    """Added to AdamW's denominator."""
+    max_grad_norm: float = 1.0
+    """Gradients with a larger norm are scaled down to this one."""
+    seed: int = 0
+    """Random seed: of the data's order, masks and dropout."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 computes matrix products with 16 bits; auto does so where the device has hardware for it."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Whether to use torch.compile; auto does so on a GPU."""
+    log_every: int = 50
+    """Steps between two lines of the history."""
+    evaluate_every: int = 500
+    """Steps between two evaluations on the held-out text; there is also one at the end."""
+    checkpoint_every: int = 500
+    """Steps between two checkpoints; there is also one at the end, and when the run is stopped."""
+    keep: int = 2
+    """How many of the newest checkpoints are kept."""
+
+    def __post_init__(self) -> None:
+        """Validate the options."""
+        lowest = {"micro_batch_size": 0, "seed": 0} | dict.fromkeys(_COUNTS, 1)
+        for name, least in lowest.items():
+            check_count(name, getattr(self, name), least)
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; use {', '.join(choices)}")
+        for name in ("learning_rate", "max_grad_norm", "epsilon"):
+            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
+                raise ValueError(f"{name}={getattr(self, name)} must be a positive number")
+        for name in ("warmup", "beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must lie in [0, 1)")
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    """Refuse what is not a whole number of at least `least`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")

@@ -1,0 +1,290 @@
+"""Integrated gradients against the midpoint rule by hand, completeness, attention and deletion by hand."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import CONFIG, perturb
+
+from bertlearn.analysis import attribution
+from bertlearn.analysis.attribution import Attribution, attention_scores, deletion, integrated_gradients
+from bertlearn.model.bert import mean_pooling
+from bertlearn.model.heads import BertForMaskedLM, BertForSequenceClassification
+from bertlearn.model.inference import predict
+from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+
+WORDS = [f"{first}{second}" for first in "bcdfghjklm" for second in "aeiou"]  # 50
+TOKENIZER = WordPieceTokenizer([*SPECIAL_TOKENS, *WORDS, *(f"##{word}" for word in WORDS[:46])])
+TEXT = "ba becobi du fe"
+
+
+def classifier(pooling: str = "cls", labels: int = 3, seed: int = 0) -> BertForSequenceClassification:
+    """Return a model so far from its beginning that its scores vary from text to text."""
+    torch.manual_seed(seed)
+    names = {number: f"label {number}" for number in range(labels)}
+    config = replace(CONFIG, id2label=names, classifier_pooling=pooling, hidden_dropout_prob=0.3)
+    model = BertForSequenceClassification(config).eval()
+    perturb(model, seed, scale=0.2)
+    return model
+
+
+def some_texts(count: int, longest: int = 12) -> list[str]:
+    chance = random.Random(0)
+    return [" ".join(chance.choices(WORDS, k=chance.randint(1, longest))) for _ in range(count)]
+
+
+def log_odds(logits: torch.Tensor, label: int) -> torch.Tensor:
+    probs = logits.softmax(-1)[..., label]
+    return (probs / (1 - probs)).log()
+
+
+def from_vectors(model: BertForSequenceClassification, words: torch.Tensor) -> torch.Tensor:
+    """Return the logits (B, C) of word vectors (B, S, H): what comes after the look-up, step by step."""
+    embeddings = model.bert.embeddings
+    places = embeddings.position_embeddings.weight[: words.shape[1]]
+    summed = embeddings.LayerNorm(words + places + embeddings.token_type_embeddings.weight[0])
+    states = model.bert.encoder(summed)[0][-1]
+    if model.config.classifier_pooling == "cls":
+        return model.classifier(model.bert.pooler(states))
+    return model.classifier(mean_pooling(states, torch.ones(words.shape[:2])))
+
+
+def midpoint_rule(
+    model: BertForSequenceClassification, ids: list[int], baseline: list[int], label: int, steps: int
+) -> torch.Tensor:
+    """Return the scores (S,) of the tokens, point after point."""
+    look_up = model.bert.embeddings.word_embeddings
+    end, start = (look_up(torch.tensor([row])).detach() for row in (ids, baseline))
+    total = torch.zeros_like(end)
+    for step in range(steps):
+        point = (start + (step + 0.5) / steps * (end - start)).requires_grad_()
+        total += torch.autograd.grad(log_odds(from_vectors(model, point), label).sum(), point)[0]
+    return ((end - start) * total / steps).sum(-1)[0]
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_the_scores_are_those_of_the_midpoint_rule(pooling: str, labels: int) -> None:
+    model = classifier(pooling, labels)
+    encoding = TOKENIZER.encode(TEXT)
+    masked = [encoding.input_ids[0], *[TOKENIZER.mask_token_id] * 6, encoding.input_ids[-1]]
+    for label in range(labels):
+        found = integrated_gradients(model, TOKENIZER, TEXT, label, steps=7)
+        expected = midpoint_rule(model, encoding.input_ids, masked, label, steps=7)
+        assert found.scores == pytest.approx(expected.numpy(), abs=1e-5)
+        assert found.label == label
+        with torch.no_grad():
+            ends = model(torch.tensor([encoding.input_ids, masked])).logits
+        assert [found.log_odds, found.baseline_log_odds] == pytest.approx(
+            log_odds(ends, label).tolist(), abs=1e-4
+        )
+    assert found.tokens == ["[CLS]", "ba", "be", "##co", "##bi", "du", "fe", "[SEP]"]
+    assert abs(found.scores).max() > 0.01
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_the_scores_are_complete(pooling: str) -> None:
+    model = classifier(pooling)
+    for text in some_texts(5):
+        found = integrated_gradients(model, TOKENIZER, text, steps=64)
+        whole = found.log_odds - found.baseline_log_odds
+        assert abs(whole) > 0.01
+        assert found.scores.sum() == pytest.approx(whole, abs=2e-3)
+        assert found.gap == pytest.approx(found.scores.sum() - whole, abs=1e-6)
+        assert found.scores[0] == found.scores[-1] == 0  # [CLS] and [SEP] are in the baseline, too
+        assert abs(integrated_gradients(model, TOKENIZER, text, steps=2).gap) > abs(found.gap)
+
+
+def test_a_long_way_is_gone_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same scores, but at no time more tokens than fit."""
+    model, seen = classifier("mean"), []
+    whole = integrated_gradients(model, TOKENIZER, TEXT, steps=10)
+    monkeypatch.setattr(attribution, "TOKENS_AT_ONCE", 25)
+    model.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[0]))
+    parts = integrated_gradients(model, TOKENIZER, TEXT, steps=10)
+    assert parts.scores == pytest.approx(whole.scores, abs=1e-6)
+    assert max(seen) == 25 // 8 and sum(seen) >= 10
+
+
+def test_a_label_may_be_any_whole_number() -> None:
+    model = classifier()
+    expected = integrated_gradients(model, TOKENIZER, TEXT, 2, steps=4).scores
+    for label in (np.int64(2), torch.tensor(2)):
+        found = integrated_gradients(model, TOKENIZER, TEXT, label, steps=4)
+        assert found.label == 2 and found.scores == pytest.approx(expected)
+
+
+def test_without_a_label_the_predicted_one_is_explained() -> None:
+    model = classifier("mean", labels=2, seed=1)
+    seen = set()
+    for text in some_texts(12):
+        found = integrated_gradients(model, TOKENIZER, text, steps=4)
+        best = predict(model, TOKENIZER, [text])[0]
+        assert found.label == best.argmax()
+        assert found.log_odds == pytest.approx(best.logit()[found.label].item(), abs=1e-4)
+        other = integrated_gradients(model, TOKENIZER, text, 1 - found.label, steps=4)
+        assert other.scores == pytest.approx(-found.scores, abs=1e-5)  # of two labels one is not the other
+        seen.add(found.label)
+    assert seen == {0, 1}
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    model = classifier("mean")
+    expected = integrated_gradients(model, TOKENIZER, TEXT).scores
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    model.train()
+    with torch.no_grad():
+        assert integrated_gradients(model, TOKENIZER, TEXT).scores == pytest.approx(expected, abs=1e-6)
+    attention_scores(model, TOKENIZER, TEXT)
+    assert all(module.training for module in model.modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    "text", ["[CLS] [SEP]", "[MASK]", "[PAD] ba [UNK]", "<b>ba</b>", "ba " * 600, "日本"]
+)
+def test_odd_texts_are_scored(text: str) -> None:
+    model = classifier("mean")
+    found = integrated_gradients(model, TOKENIZER, text)
+    attention = attention_scores(model, TOKENIZER, text)
+    assert found.tokens == attention.tokens == TOKENIZER.encode(text, max_length=32).tokens
+    assert len(found.scores) == len(attention.scores) == len(found.tokens) <= 32
+    assert np.isfinite(found.scores).all() and abs(found.gap) < 0.01
+    short = integrated_gradients(model, TOKENIZER, text, max_length=3)
+    assert len(short.scores) == len(short.tokens) == 3
+    assert deletion(model, TOKENIZER, [text], [found.scores], 2).shape == (1,)
+
+
+# Attention.
+
+
+def test_attention_is_averaged_over_heads_and_read_where_the_classifier_reads() -> None:
+    ids = torch.tensor([TOKENIZER.encode(TEXT).input_ids])
+    for pooling in ("cls", "mean"):
+        model = classifier(pooling)
+        with torch.no_grad():
+            layers = [probs[0].mean(0) for probs in model(ids, output_attentions=True).attentions]
+        for layer, probs in ((0, layers[0]), (1, layers[1]), (-1, layers[1]), (-2, layers[0])):
+            found = attention_scores(model, TOKENIZER, TEXT, layer)
+            expected = probs[0] if pooling == "cls" else probs.sum(0) / len(probs)
+            assert found.scores == pytest.approx(expected.numpy(), abs=1e-6)
+            assert found.scores.sum() == pytest.approx(1, abs=1e-5)
+        assert found.tokens[2:5] == ["be", "##co", "##bi"]
+
+
+# Deletion.
+
+
+def test_the_highest_tokens_are_replaced_and_no_others() -> None:
+    model = classifier()
+    ids = torch.tensor(TOKENIZER.encode(TEXT).input_ids)
+    scores = np.array([9.0, 0.5, -1.0, 0.7, 0.7, 0.1, 0.2, 8.0])  # [CLS] and [SEP] score highest
+    with torch.no_grad():
+        before = model(ids[None]).logits[0]
+        label = int(before.argmax())
+        for count, places in ((0, []), (1, [3]), (2, [3, 4]), (4, [3, 4, 1, 6]), (99, [1, 2, 3, 4, 5, 6])):
+            cut = ids.clone()
+            cut[places] = TOKENIZER.mask_token_id
+            drop = log_odds(before, label) - log_odds(model(cut[None]).logits[0], label)
+            found = deletion(model, TOKENIZER, [TEXT], [scores], count)
+            assert found == pytest.approx([drop.item()], abs=1e-4)
+    whole = integrated_gradients(model, TOKENIZER, TEXT)
+    assert found[0] == pytest.approx(whole.log_odds - whole.baseline_log_odds, abs=1e-4)
+
+
+def test_texts_of_all_lengths_are_deleted_from_at_once() -> None:
+    model, texts = classifier("mean"), some_texts(40)
+    scores = [np.random.default_rng(row).random(len(text.split()) + 2) for row, text in enumerate(texts)]
+    alone = [deletion(model, TOKENIZER, [text], [own], 2)[0] for text, own in zip(texts, scores, strict=True)]
+    for size in (1, 7, 64):
+        assert deletion(model, TOKENIZER, texts, scores, 2, batch_size=size) == pytest.approx(alone, abs=1e-4)
+    assert np.std(alone) > 0.1
+    assert deletion(model, TOKENIZER, [], [], 2).shape == (0,)
+
+
+def test_the_label_is_that_of_the_whole_text() -> None:
+    """Without its words a text may be called something else; the drop is that of the first label."""
+    model, texts = classifier("mean", labels=2, seed=1), some_texts(12)
+    whole = [integrated_gradients(model, TOKENIZER, text, steps=2) for text in texts]
+    drops = deletion(model, TOKENIZER, texts, [own.scores for own in whole], 99)
+    assert drops == pytest.approx([own.log_odds - own.baseline_log_odds for own in whole], abs=1e-4)
+    assert min(own.log_odds for own in whole) > 0 > min(own.baseline_log_odds for own in whole)
+
+
+def test_integrated_gradients_find_what_counts() -> None:
+    model, texts = classifier("mean", labels=2), some_texts(40)
+    found = [integrated_gradients(model, TOKENIZER, text, steps=16).scores for text in texts]
+    chance = np.random.default_rng(0)
+    drops = {
+        "found": deletion(model, TOKENIZER, texts, found, 2).mean(),
+        "random": deletion(model, TOKENIZER, texts, [chance.random(len(own)) for own in found], 2).mean(),
+        "turned": deletion(model, TOKENIZER, texts, [-own for own in found], 2).mean(),
+    }
+    assert drops["found"] > drops["random"] + 0.1
+    assert drops["random"] > drops["turned"] + 0.1
+
+
+# What callers may get wrong.
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "an empty text": ({"text": ""}, "text is empty"),
+    "nothing but spaces": ({"text": " \n "}, r"text=' \\n ' has no token but \[CLS\] and \[SEP\]"),
+    "nothing that prints": ({"text": "\u200b"}, "give a text with words"),
+    "no text": ({"text": 7}, "text is int, expected str"),
+    "no label": ({"label": 3}, "label=3 is no number of a label; use 0 to 2"),
+    "a negative label": ({"label": -1}, "label=-1 is no number of a label"),
+    "a name": ({"label": "fresh"}, "label='fresh' is no number of a label"),
+    "no steps": ({"steps": 1}, "steps=1 must be a whole number of at least 2"),
+    "half a step": ({"steps": 0.5}, "steps=0.5 must be a whole number"),
+    "another model": (
+        {"model": BertForMaskedLM(CONFIG)},
+        "model is BertForMaskedLM, expected BertForSequence",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_explained_is_named(name: str) -> None:
+    changes, message = BAD[name]
+    given = {"model": classifier(), "tokenizer": TOKENIZER, "text": TEXT} | changes
+    with pytest.raises(ValueError, match=message):
+        integrated_gradients(**given)
+    if given.keys() == {"model", "tokenizer", "text"}:
+        with pytest.raises(ValueError, match=message):
+            attention_scores(**given)
+
+
+@pytest.mark.parametrize("layer", [2, -3])
+def test_a_layer_that_is_not_there_is_named(layer: int) -> None:
+    with pytest.raises(ValueError, match=f"layer={layer}, but the model has 2; use 0 to 1"):
+        attention_scores(classifier(), TOKENIZER, TEXT, layer)
+
+
+@pytest.mark.parametrize(
+    ("texts", "scores", "count", "message"),
+    [
+        ([TEXT], [np.ones(6)], 1, r"scores has shape \(6,\) for a text of 8 tokens"),
+        ([TEXT], [np.ones((8, 2))], 1, r"scores has shape \(8, 2\)"),
+        ([TEXT], [], 1, "1 texts but scores for 0"),
+        ([TEXT], [np.ones(8)], -1, "count=-1 must be a whole number"),
+        ([TEXT, ""], [np.ones(8), np.ones(2)], 1, "text is empty"),
+        ([TEXT, " "], [np.ones(8), np.ones(2)], 1, "give a text with words"),
+    ],
+)
+def test_what_cannot_be_deleted_is_named(texts: list, scores: list, count: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        deletion(classifier(), TOKENIZER, texts, scores, count)
+
+
+def test_an_attribution_is_a_plain_record() -> None:
+    found = integrated_gradients(classifier(), TOKENIZER, TEXT)
+    assert Attribution(*found) is not None and isinstance(found.gap, float) and isinstance(found.label, int)

@@ -1,0 +1,129 @@
+"""The stored results: as their columns say, with provenance, and such that a fresh run falls inside them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bertlearn.course.results import COLUMNS, PROVENANCE, RESULTS, check_rows, load_results, summarize
+from bertlearn.course.tasks import Cloze
+from bertlearn.data import load_reviews
+from bertlearn.data.sources import SOURCES
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+import make_results as tool  # noqa: E402
+
+
+def test_all_files_are_there_and_small() -> None:
+    files = sorted(RESULTS.glob("*.json"))
+    assert [file.stem for file in files] == sorted(COLUMNS) == sorted(tool.EXPERIMENTS)
+    assert sum(file.stat().st_size for file in files) < 1e6
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_rows_and_provenance_are_what_the_script_makes(name: str, tmp_path: Path) -> None:
+    found, experiment = load_results(name), tool.EXPERIMENTS[name](tmp_path)
+    assert found.rows
+    assert set(found.provenance) == set(PROVENANCE)
+    assert found.provenance["settings"] == json.loads(json.dumps(experiment.settings)), "run make results"
+    assert found.provenance["data"] == {source: SOURCES[source].sha256 for source in ("reviews", "minilm")}
+    assert found.provenance["command"] == f"python tools/make_results.py {name}"
+
+
+def test_every_run_of_the_script_is_in_its_file(tmp_path: Path) -> None:
+    models = [f"{row['model']} {row['seed']}".removesuffix(" None") for row in load_results("models").rows]
+    assert models == list(tool.models(tmp_path).runs)
+    points = [f"{r['model']} {r['sentences']} {r['seed']}" for r in load_results("learning_curve").rows]
+    assert (
+        points[: len(tool.learning_curve(tmp_path).runs) - 1] == list(tool.learning_curve(tmp_path).runs)[:-1]
+    )
+    assert len(load_results("split").rows) == 2 * len(tool.split(tmp_path).runs)
+    choices = list(dict.fromkeys(run_of(row) for row in load_results("finetuning").rows))
+    assert choices == list(tool.finetuning(tmp_path).runs)
+
+
+def run_of(row: dict) -> str:
+    """Return the name of the run that a row of "finetuning" is of; the cloze runs have two rows each."""
+    if row["setting"] == "task":
+        return f"{row['task']} {row['seed']}"
+    subject = f"{row['model']}," if row["setting"] == "recipe" else row["setting"]
+    return f"{subject} {row['value']} {row['seed']}"
+
+
+@pytest.mark.parametrize("row", load_results("models").rows, ids=lambda row: f"{row['model']} {row['seed']}")
+def test_scores_follow_from_the_stored_log_odds(row: dict) -> None:
+    reviews = load_reviews()
+    for part, column in ((reviews.validation, "validation_accuracy"), (reviews.test, "accuracy")):
+        odds = np.array(row["test_log_odds" if column == "accuracy" else "validation_log_odds"])
+        assert ((odds > 0) == np.array(part.labels)).mean() == pytest.approx(row[column], abs=2e-3)
+
+
+def test_a_fresh_run_falls_inside_the_band() -> None:
+    """One more seed, of a model that learns in seconds, and the deterministic baseline."""
+    name, count = "own BERT, pretrained", 1000
+    stored = summarize(load_results("learning_curve").where(model=name, sentences=count), "accuracy", "model")
+    fresh = tool.curve_point(name, count, seed=7)[0]["accuracy"]
+    assert fresh == pytest.approx(stored[name].mean, abs=max(4 * stored[name].std, 0.03))
+    tfidf = load_results("models").where(model="TF-IDF")[0]
+    assert tool.tfidf_model()[0]["accuracy"] == pytest.approx(tfidf["accuracy"], abs=0.003)
+
+
+def test_wrong_rows_are_refused() -> None:
+    row = load_results("split").rows[0]
+    with pytest.raises(ValueError, match=r"split.json, row 1: accuracy is '0.7', expected float; run"):
+        check_rows("split", [row, row | {"accuracy": "0.7"}])
+    with pytest.raises(ValueError, match="row 0: colour is missing or too much"):
+        check_rows("split", [row | {"colour": 1}])
+    with pytest.raises(ValueError, match="name='model' is no file of results; choose among models, learning"):
+        load_results("model")
+
+
+def test_an_interrupted_series_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def run(seed: int) -> list[dict]:
+        calls.append(seed)
+        if seed == 1 and len(calls) == 2:
+            raise KeyboardInterrupt
+        return [{"model": "m", "split": "film", "seed": seed, "accuracy": 0.5}]
+
+    runs = {str(seed): (lambda seed=seed: run(seed)) for seed in range(3)}
+    monkeypatch.setitem(tool.EXPERIMENTS, "split", lambda work: tool.Experiment({}, runs))
+    monkeypatch.setattr(tool, "RESULTS", tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        tool.compute(tmp_path / "work", "split", (1, 1))
+    assert not (tmp_path / "split.json").exists()
+    tool.compute(tmp_path / "work", "split", (1, 1))
+    assert calls == [0, 1, 1, 2]
+    assert [row["seed"] for row in json.loads((tmp_path / "split.json").read_text())["rows"]] == [0, 1, 2]
+
+
+def test_splits_by_film_share_no_film() -> None:
+    films = load_reviews().films
+    train, test = tool.split_rows(films, by_film=True, seed=0)
+    assert sorted(train + test) == list(range(len(films)))
+    assert not {films[row] for row in train} & {films[row] for row in test}
+    assert len(test) / len(films) == pytest.approx(0.1, abs=0.01)
+    assert len(tool.split_rows(films, by_film=False, seed=0)[1]) / len(films) == pytest.approx(0.1, abs=0.001)
+
+
+def test_some_sentences_are_drawn_without_repeats_and_then_repeated() -> None:
+    once, thrice = tool.some_sentences(300, 0), tool.some_sentences(300, 0, times=3)
+    assert len(set(once.sentences)) == 300
+    assert thrice.sentences == once.sentences * 3 and thrice.labels == once.labels * 3
+
+
+def test_answers_are_scored_by_whole_texts_and_by_words() -> None:
+    def ask(answer: str) -> Cloze:
+        return Cloze("", "", "", answer, 0, 0)
+
+    part = [ask("Abraham Lincoln"), ask("Lincoln"), ask(""), ask("Mary")]
+    guesses = ["abraham lincoln", "Abraham Lincoln", "", ""]
+    assert tool.exact_match(guesses, part) == 2 / 4
+    assert tool.answer_f1(guesses, part) == pytest.approx((1 + 2 / 3 + 1 + 0) / 4)
+    assert tool.answer_f1(["Tom"], [ask("")]) == 0

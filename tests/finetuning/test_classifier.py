@@ -1,0 +1,311 @@
+"""`bertlearn finetune`: from a user's own file to a folder that transformers reads with the same scores."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from conftest import CONFIG, perturb
+
+from bertlearn import cli
+from bertlearn.finetuning import classifier
+from bertlearn.finetuning.options import TableOptions
+from bertlearn.finetuning.run import Finetuned
+from bertlearn.model.bert import BertModel
+from bertlearn.model.heads import BertForSequenceClassification
+from bertlearn.model.inference import predict
+from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.training.task import Run
+
+GOOD, BAD = ["fine", "lovely", "great"], ["dull", "poor", "awful"]
+PLAIN = [a + b for a in "bcdfghjklm" for b in "aeiou"]
+Command = Callable[..., tuple[int, str, str]]
+QUICK = ("--epochs", "6", "--batch-size", "8", "--learning-rate", "3e-3", "--precision", "fp32")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small encoder with a pooler, and its tokenizer."""
+    words = [*SPECIAL_TOKENS, *GOOD, *BAD, *PLAIN]
+    folder = tmp_path_factory.mktemp("base")
+    torch.manual_seed(0)
+    model = BertModel(CONFIG)
+    perturb(model)
+    model.save_pretrained(folder)
+    WordPieceTokenizer([*words, *(f"[unused{i}]" for i in range(101 - len(words)))]).save_pretrained(folder)
+    return folder
+
+
+def review(chance: random.Random, words: list[str]) -> str:
+    text = [*chance.choices(PLAIN, k=chance.randrange(2, 8)), chance.choice(words)]
+    chance.shuffle(text)
+    return " ".join(text)
+
+
+def rows(count: int, seed: int = 0) -> list[tuple[str, str]]:
+    chance = random.Random(seed)
+    return [(review(chance, [BAD, GOOD][i % 2]), ["rotten", "fresh"][i % 2]) for i in range(count)]
+
+
+def write_csv(path: Path, header: tuple[str, ...], found: list[tuple[str, ...]]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *found])
+    return path
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    return write_csv(tmp_path / "mine.csv", ("text", "label"), rows(300))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run `bertlearn finetune` in this process; give its status, output and errors."""
+
+    def command(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bertlearn", "finetune", *QUICK, *map(str, words)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        output = capsys.readouterr()
+        return int(str(stopped.value)), output.out, output.err
+
+    return command
+
+
+def ours(folder: Path, texts: list, max_length: int = 32) -> list[dict[str, float]]:
+    model = BertForSequenceClassification.from_pretrained(folder)
+    probs = predict(model, WordPieceTokenizer.from_pretrained(folder), texts, max_length=max_length)
+    names = model.config.id2label
+    return [{names[number]: value for number, value in enumerate(row)} for row in probs.tolist()]
+
+
+def theirs(folder: Path, texts: list) -> list[dict[str, float]]:
+    pipe = transformers.pipeline("text-classification", model=str(folder), truncation=True, top_k=None)
+    return [{found["label"]: found["score"] for found in pipe([text])[0]} for text in texts]
+
+
+def agree(one: list[dict[str, float]], other: list[dict[str, float]]) -> bool:
+    return all(a == pytest.approx(b, abs=1e-5) for a, b in zip(one, other, strict=True))
+
+
+def test_a_file_becomes_a_folder_that_transformers_scores_alike(
+    run: Command, base: Path, mine: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    status, said, _ = run("--model", base, "--train", mine, "--output", out)
+    assert status == 0
+    assert said.splitlines()[:3] == [
+        "2 labels: 'rotten' 135, 'fresh' 135",
+        "270 texts to train on, 30 to validate on",
+        "203 steps of 8 texts, cut after 32 tokens",
+    ]
+    assert "validation accuracy 1.000, macro-F1 1.000; always the commonest label: 0.500" in said
+    texts = [text for text, _ in rows(20, seed=1)]
+    scores = ours(out, texts)
+    assert [max(found, key=found.get) for found in scores] == [label for _, label in rows(20, seed=1)]
+    long = " ".join(["ba"] * 60 + ["lovely"])  # the model has 32 positions
+    assert agree(ours(out, [*texts, long]), theirs(out, [*texts, long]))
+    assert {path.name for path in out.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "vocab.txt",
+        "tokenizer_config.json",
+    }
+
+
+def test_the_line_of_python_that_is_shown_runs(
+    run: Command, capsys: pytest.CaptureFixture[str], base: Path, mine: Path, tmp_path: Path
+) -> None:
+    for pooling, shown in (("cls", "from transformers import pipeline"), ("mean", "from bertlearn import")):
+        out = tmp_path / f"it's {pooling}"
+        words = ("--model", base, "--train", mine, "--output", out, "--pooling", pooling)
+        said = run(*words)[1].splitlines()
+        assert said[-1].startswith(shown) and said[-2] == f"{out} is written; to use it:"
+        exec(said[-1], {})
+        printed = capsys.readouterr().out
+        expected = max(ours(out, ["a text"])[0].values())
+        assert f"{expected:.6f}"[:5] in printed
+        assert ("transformers will load the model but give other scores" in said[3]) == (pooling == "mean")
+        assert agree(ours(out, ["ba fine"]), theirs(out, ["ba fine"])) == (pooling == "cls")
+
+
+def test_pairs_from_json_lines_with_a_file_to_validate_on(run: Command, base: Path, tmp_path: Path) -> None:
+    for name, count, seed in (("train", 80, 0), ("valid", 30, 1)):
+        lines = [
+            {"said": text, "meant": "fine" if i % 4 < 2 else "dull", "same": i % 4 in (0, 3)}
+            for i, (text, _) in enumerate(rows(count, seed))
+        ]
+        content = "".join(json.dumps(line) + "\n" for line in lines)
+        (tmp_path / f"{name}.jsonl").write_text(content, encoding="utf-8")
+    files = ("--train", tmp_path / "train.jsonl", "--validation", tmp_path / "valid.jsonl")
+    columns = ("--text-column", "said", "meant", "--label-column", "same")
+    out = tmp_path / "out"
+    status, said, _ = run("--model", base, "--output", out, *files, *columns)
+    assert status == 0
+    assert "2 labels: 'true' 40, 'false' 40\n80 texts to train on, 30 to validate on" in said
+    pairs = [("ba be fine", "dull"), ("dull bi", "dull")]
+    dictionaries = [{"text": one, "text_pair": other} for one, other in pairs]
+    assert agree(ours(out, pairs), theirs(out, dictionaries))
+    assert '{"text": "a text", "text_pair": "its partner"}' in said
+
+
+def test_bad_rows_are_told_and_the_others_used(run: Command, base: Path, tmp_path: Path) -> None:
+    found = [*rows(60), ("alone",), ("", "fresh"), *rows(60, seed=1)]
+    path = write_csv(tmp_path / "mine.csv", ("text", "label"), found)
+    status, said, told = run("--model", base, "--train", path, "--output", tmp_path / "out")
+    assert status == 0 and "108 texts to train on" in said
+    assert f"{path}:62: not 2 fields, as the header has\n{path}:63: empty text in the column 'text'" in told
+
+
+WRONG = {
+    "no such file": (("--train", "none.csv"), "none.csv is not there"),
+    "no such column": (("--label-column", "stars"), "has no column 'stars'; its columns are 'text', 'label'"),
+    "the text for the label": (
+        ("--label-column", "text", "--text-column", "label"),
+        "300 different labels in 300",
+    ),
+    "the same column": (("--label-column", "text"), "one text column, or two for pairs, and another one"),
+    "three columns": (("--text-column", "a", "b", "c"), "one text column, or two for pairs"),
+    "no such model": (("--model", "no-such-folder-or-model"), "'no-such-folder-or-model' is no folder here"),
+    "unknown labels": (("--validation", "other.csv"), "other.csv has the label 'boring', which is not among"),
+    "no share": (("--validation-share", "0"), "validation_share=0.0 must lie in"),
+    "no epochs": (("--epochs", "0"), "epochs=0 must be a whole number"),
+    "many layers": (("--trainable-layers", "9"), "trainable_layers=9, but the model has 2"),
+    "no room": (("--max-length", "1"), "max_length=1"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_said_in_one_line_and_nothing_written(
+    name: str, run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
+) -> None:
+    words, message = WRONG[name]
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "other.csv", ("text", "label"), [("ba", "boring"), ("be", "fresh")])
+    before = sorted(tmp_path.iterdir())
+    usual = {"--model": base, "--train": mine, "--output": "out"}
+    usual.pop(words[0], None)
+    status, said, told = run(*(word for pair in usual.items() for word in pair), *words)
+    assert status in (1, 2)
+    assert message in " ".join((said + told).replace("│", " ").split())  # of the frame that tyro draws
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_error_is_one_line_and_status_1(tmp_path: Path) -> None:
+    words = ("--model", "minilm", "--train", str(tmp_path / "none.csv"), "--output", str(tmp_path / "out"))
+    result = subprocess.run(
+        [sys.executable, "-m", "bertlearn", "finetune", *words],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"bertlearn finetune: {tmp_path / 'none.csv'} is not there (seen from ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_folder_with_something_in_it_is_refused_before_anything_is_read(
+    run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine", encoding="utf-8")
+    monkeypatch.setattr(classifier, "read_tables", pytest.fail)
+    for name in ("out", "out/thesis.txt"):
+        words = ("--model", "none", "--train", "none.csv", "--output", tmp_path / name)
+        status, _, told = run(*words)
+        assert status == 1
+        reason = f"{tmp_path / name} is there and not empty; choose another folder, or empty it"
+        assert told == f"bertlearn finetune: {reason}\n"
+
+
+def test_an_empty_folder_is_filled(run: Command, base: Path, mine: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    words = ("--model", base, "--train", mine, "--output", tmp_path / "out", "--epochs", "1")
+    assert run(*words)[0] == 0
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def test_a_full_disk_leaves_nothing_behind(
+    run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
+) -> None:
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(WordPieceTokenizer, "save_pretrained", full)  # the model is written by then
+    before = sorted(tmp_path.iterdir())
+    words = ("--model", base, "--train", mine, "--output", tmp_path / "out")
+    status, _, told = run(*words)
+    assert status == 1 and "bertlearn finetune: [Errno 28] No space left" in told
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_stopped_run_writes_nothing(
+    run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
+) -> None:
+    stopped = Finetuned(None, Run([], 5, False, "stopped"), 5, {})
+    monkeypatch.setattr(classifier, "train_setup", lambda *given: stopped)
+    words = ("--model", base, "--train", mine, "--output", tmp_path / "out")
+    status, said, _ = run(*words)
+    assert status == 3 and f"stopped at step 5; {tmp_path / 'out'} was not written" in said
+    assert not (tmp_path / "out").exists()
+
+
+def make(base: Path, mine: Path, seed: int = 0, **options: object) -> classifier.Setup:
+    encoder, tokenizer = BertModel.from_pretrained(base), WordPieceTokenizer.from_pretrained(base)
+    generator = torch.Generator().manual_seed(seed)
+    tables = classifier.read_tables(TableOptions(mine), seed)
+    return classifier.make_setup(encoder, tokenizer, *tables, generator, **options)
+
+
+def test_options_reach_the_model(base: Path, mine: Path) -> None:
+    setup = make(base, mine, pooling="mean", dropout=0.3, max_length=9)
+    assert setup.model.config.classifier_pooling == "mean"
+    assert setup.model.config.hidden_dropout_prob == 0.3
+    assert setup.labels == ["fresh", "rotten"]
+    assert max(len(row.input_ids) for row in setup.features(setup.train).encodings) == 9
+    assert setup.features(setup.train).targets["labels"][:4] == [
+        setup.labels.index(label) for label in setup.train.labels[:4]
+    ]
+    long = make(base, mine, max_length=512)
+    assert long.max_length == 32
+    other = make(base, mine, seed=1)
+    assert not torch.equal(other.model.classifier.weight, long.model.classifier.weight)
+    assert other.validation.texts != long.validation.texts
+
+
+def test_help_explains_each_option() -> None:
+    command = [sys.executable, "-m", "bertlearn", "finetune", "--help"]
+    text = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False).stdout
+    for option in (
+        "model",
+        "output",
+        "train",
+        "validation",
+        "validation-share",
+        "text-column",
+        "label-column",
+    ):
+        assert f"--{option}" in text
+    for option in ("epochs", "batch-size", "micro-batch-size", "learning-rate", "warmup", "weight-decay"):
+        assert f"--{option}" in text
+    for option in (
+        "layer-decay",
+        "trainable-layers",
+        "evaluations",
+        "seed",
+        "precision",
+        "pooling",
+        "dropout",
+    ):
+        assert f"--{option}" in text
+    assert "--max-length" in text and "--device" in text and "minilm" in text and "snapshot" in text

@@ -1,0 +1,576 @@
+"""Fine-tuning runs: order of the examples, multipliers, freezing, the best evaluation, all three tasks."""
+
+from __future__ import annotations
+
+import math
+import random
+import signal
+import statistics
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import CONFIG, largest, perturb
+from torch.nn.functional import cross_entropy
+
+from bertlearn.finetuning.features import (
+    Features,
+    answer_features,
+    endless_rows,
+    epoch_order,
+    text_features,
+    token_features,
+)
+from bertlearn.finetuning.options import FinetuneOptions
+from bertlearn.finetuning.run import (
+    Finetuned,
+    finetune,
+    finetune_seeds,
+    finetuning_scores,
+    finetuning_task,
+    frozen,
+    layer_multipliers,
+    predict_logits,
+)
+from bertlearn.finetuning.spans import Span, bio_labels
+from bertlearn.model.bert import BertModel
+from bertlearn.model.heads import (
+    IGNORE,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+)
+from bertlearn.model.inference import buckets, predict
+from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.training.loop import train
+from bertlearn.training.optim import make_optimizer
+
+TASKS = ("sequence", "pair", "token", "question")
+WORDS = [a + b for a in "bcdfghjklm" for b in "aeiou"] + ["zora", "##b", "##c"]
+VOCAB = [*SPECIAL_TOKENS, *WORDS, *(f"[unused{i}]" for i in range(101 - 5 - len(WORDS)))]
+TOKENIZER = WordPieceTokenizer(VOCAB)
+TAGS = bio_labels(["NAME"])
+OPTIONS = FinetuneOptions(epochs=2, batch_size=8, learning_rate=1e-3, precision="fp32")
+
+
+def a_generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def new_model(task: str, seed: int = 0, dropout: float | None = 0.0) -> torch.nn.Module:
+    torch.manual_seed(0)
+    encoder = BertModel(CONFIG)
+    perturb(encoder)
+    if task == "question":
+        return BertForQuestionAnswering.from_encoder(encoder, a_generator(seed), dropout)
+    if task == "token":
+        return BertForTokenClassification.from_encoder(encoder, TAGS, a_generator(seed), dropout)
+    return BertForSequenceClassification.from_encoder(
+        encoder, ["no", "yes"], a_generator(seed), dropout=dropout
+    )
+
+
+def sentences(count: int, seed: int = 0) -> list[list[str]]:
+    """Words of one piece; one of them, at a place that chance chooses, is "zora"."""
+    chance = random.Random(seed)
+    texts = [chance.choices(WORDS[:50], k=chance.randrange(2, 12)) for _ in range(count)]
+    for words in texts:
+        words[chance.randrange(len(words))] = "zora"
+    return texts
+
+
+def features(task: str, count: int = 24, seed: int = 0) -> Features:
+    """Labels to learn: the last word's vowel; the second text's consonant; the name; where the name is."""
+    texts = sentences(count, seed)
+    joined = [" ".join(words) for words in texts]
+    if task == "sequence":
+        labels = [int(words[-1][-1] in "ae") for words in texts]
+        return text_features(TOKENIZER, joined, labels, 16)
+    if task == "pair":
+        pairs = [(text, WORDS[number % 10]) for number, text in enumerate(joined)]
+        return text_features(TOKENIZER, pairs, [number % 10 // 5 for number in range(count)], 20)
+    places = [text.index("zora") for text in joined]
+    if task == "token":
+        spans = [[Span(place, place + 4, "NAME")] for place in places]
+        return token_features(TOKENIZER, joined, spans, {tag: i for i, tag in enumerate(TAGS)}, 16)
+    answers = [(place, place + 4) for place in places]
+    return answer_features(TOKENIZER, ["ba be"] * count, joined, answers, 24)
+
+
+def copies(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one.keys() | other.keys())
+
+
+# 1. Features.
+
+
+def test_a_batch_of_texts_by_hand() -> None:
+    made = text_features(TOKENIZER, ["ba", "ba be bi", "bo"], [1, 0, 1], max_length=4)
+    batch = made.batch([1, 0])
+    ids = TOKENIZER.convert_tokens_to_ids(["[CLS]", "ba", "be", "[SEP]", "[CLS]", "ba", "[SEP]", "[PAD]"])
+    assert batch.input_ids.flatten().tolist() == ids
+    assert batch.attention_mask.tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
+    assert batch.labels.tolist() == [0, 1]
+    assert batch.start_positions is batch.end_positions is None
+
+
+def test_a_batch_of_pairs_has_segments() -> None:
+    batch = text_features(TOKENIZER, [("ba", "be bi")], [1], max_length=16).batch([0])
+    assert batch.token_type_ids.tolist() == [[0, 0, 0, 1, 1, 1]]
+
+
+def test_labels_of_tokens_by_hand() -> None:
+    """Names of two pieces; the label stands at the first piece, and padding has none."""
+    label2id = {tag: i for i, tag in enumerate(TAGS)}
+    texts = ["ba zorab be", "zora"]
+    made = token_features(TOKENIZER, texts, [[Span(3, 8, "NAME")], [Span(0, 4, "NAME")]], label2id, 16)
+    assert made.batch([0, 1]).labels.tolist() == [
+        [IGNORE, 0, 1, IGNORE, 0, IGNORE],
+        [IGNORE, 1, *[IGNORE] * 4],
+    ]
+
+
+def test_positions_of_answers_by_hand() -> None:
+    """[CLS] ba [SEP] be zora ##b bi [SEP]: an answer, none, and one that is cut off."""
+    context = "be zorab bi"
+    made = answer_features(TOKENIZER, ["ba"] * 2, [context] * 2, [(3, 8), None], 16)
+    batch = made.batch([0, 1])
+    assert (batch.start_positions.tolist(), batch.end_positions.tolist()) == ([4, 0], [5, 0])
+    assert batch.labels is None
+    short = answer_features(TOKENIZER, ["ba"], [context], [(3, 8)], 6).batch([0])
+    assert (short.start_positions.tolist(), short.end_positions.tolist()) == ([0], [0])
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 texts, 1 labels; give as many of each"):
+        text_features(TOKENIZER, ["ba", "be"], [1], 8)
+    with pytest.raises(ValueError, match="1 questions, 1 contexts, 2 answers"):
+        answer_features(TOKENIZER, ["ba"], ["be"], [None, None], 8)
+    with pytest.raises(ValueError, match="0 texts, 0 spans"):
+        token_features(TOKENIZER, [], [], {}, 8)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_logits_of_each_text_do_not_depend_on_its_company(task: str) -> None:
+    model, made = new_model(task, dropout=0.5).train(), features(task, 9)
+    found = predict_logits(model, made, batch_size=4)
+    assert model.training
+    model.eval()
+    for row, own in enumerate(found):
+        with torch.no_grad():
+            output = model(*made.batch([row])[:3])
+        ends = task == "question"
+        alone = torch.stack([output.start_logits, output.end_logits], -1) if ends else output.logits
+        assert own.shape == alone[0].shape
+        assert largest(own, alone[0]) < 1e-5
+    if task == "sequence":
+        texts = [" ".join(words) for words in sentences(9)]
+        probs = predict(model, TOKENIZER, texts, max_length=16)
+        assert largest(torch.stack(found).softmax(-1), probs) < 1e-6
+
+
+# 2. The order of the examples.
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 32])
+@pytest.mark.parametrize("size", [1, 7, 31, 33, 100, 2000])
+def test_each_epoch_has_each_example_once_however_it_is_cut(size: int, batch_size: int) -> None:
+    lengths = np.random.default_rng(0).integers(3, 60, size)
+    rows = endless_rows(lengths.tolist(), batch_size, seed=5)
+    whole = rows(0, 4 * size)
+    for epoch in range(4):
+        assert sorted(whole[epoch * size : (epoch + 1) * size]) == list(range(size))
+    again = endless_rows(lengths.tolist(), batch_size, seed=5)
+    assert [row for first in range(0, 4 * size, 3) for row in again(first, 3)][: 4 * size] == whole
+    assert again(3 * size, 2) == rows(3 * size, 2)
+
+
+def padding(lengths: np.ndarray, rows: list[int], batch_size: int) -> float:
+    """Return the share of the tokens that is padding, in all batches that lie within."""
+    batches = lengths[np.array(rows)].reshape(-1, batch_size)
+    return 1 - batches.sum() / (batches.max(axis=1) * batch_size).sum()
+
+
+@pytest.mark.parametrize("size", [3200, 3217])
+def test_examples_of_the_same_length_share_a_batch_in_every_epoch(size: int) -> None:
+    lengths = np.random.default_rng(0).integers(3, 60, size)
+    rows = endless_rows(lengths.tolist(), 32, seed=0)
+    steps = size // 32
+    assert padding(lengths, np.random.default_rng(1).permutation(size)[: steps * 32].tolist(), 32) > 0.4
+    for begin in (0, steps, 2 * steps + 5):  # the epochs end within batches where 32 does not divide
+        assert padding(lengths, rows(begin * 32, steps * 32), 32) < 0.04
+
+
+def test_the_order_is_drawn_by_seed_and_epoch_and_not_by_length() -> None:
+    lengths = np.random.default_rng(0).integers(3, 60, 3200)
+    orders = [epoch_order(lengths, 32, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    assert len({order.tobytes() for order in orders}) == 4
+    assert np.array_equal(orders[0], epoch_order(lengths, 32, 0, 0))
+    means = lengths[orders[0]].reshape(-1, 32).mean(axis=1)
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3
+
+
+def test_a_batch_is_not_always_the_same_company() -> None:
+    lengths = np.full(320, 10)
+    first, second = (epoch_order(lengths, 32, 0, epoch).reshape(-1, 32) for epoch in (0, 1))
+    assert max(len(set(a) & set(b)) for a in first.tolist() for b in second.tolist()) < 16
+
+
+# 3. Learning rates and frozen layers.
+
+
+def rate_of(name: str) -> float:
+    """CONFIG has two layers; 0.5 once for every layer above."""
+    if "embeddings" in name:
+        return 0.25
+    return 0.5 if "layer.0." in name else 1.0
+
+
+def test_layer_multipliers_by_hand() -> None:
+    model = new_model("sequence")
+    names = [name for name, _ in model.named_parameters()]
+    assert layer_multipliers(model, 0.5) == {name: rate_of(name) for name in names}
+    assert {"bert.pooler.dense.weight", "classifier.bias", "bert.encoder.layer.1.output.dense.bias"} < set(
+        names
+    )
+    optimizer = make_optimizer(model, OPTIONS.training(24), layer_multipliers(model, 0.5))
+    by_id = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = {
+        by_id[id(p)]: (g["multiplier"], g["weight_decay"])
+        for g in optimizer.param_groups
+        for p in g["params"]
+    }
+    decays = {name: 0.01 if parameter.dim() > 1 else 0.0 for name, parameter in model.named_parameters()}
+    assert found == {name: (rate_of(name), decays[name]) for name in names}
+
+
+def test_the_first_step_moves_each_layer_by_its_own_rate() -> None:
+    """Adam's first step is the learning rate wherever the gradient is far above epsilon."""
+    model = new_model("sequence")
+    before = copies(model)
+    options = replace(OPTIONS, layer_decay=0.5, warmup=0.0, weight_decay=0.0, learning_rate=1e-2)
+    training = replace(options.training(24), steps=1)  # of one step the only one is at half the rate
+    train(model, finetuning_task(model, features("sequence"), options), training)
+    for name, parameter in model.named_parameters():
+        if not name.endswith("key.bias"):  # has no gradient but rounding
+            assert largest(parameter.detach(), before[name]) == pytest.approx(0.005 * rate_of(name), rel=0.1)
+
+
+def test_rates_of_one_change_no_bit() -> None:
+    trained = []
+    for multipliers in ({}, dict.fromkeys(copies(new_model("token")), 1.0)):
+        model = new_model("token", dropout=0.1)
+        task = replace(finetuning_task(model, features("token"), OPTIONS), multipliers=multipliers)
+        train(model, task, OPTIONS.training(24))
+        trained.append(copies(model))
+    assert same_bits(*trained)
+
+
+def test_rates_of_unknown_parameters_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"multipliers name 'classifier\.wieght', which is not a parameter"):
+        make_optimizer(new_model("sequence"), OPTIONS.training(24), {"classifier.wieght": 0.5})
+
+
+@pytest.mark.parametrize("trainable", [None, 0, 1, 2])
+@pytest.mark.parametrize("task", ["sequence", "question"])
+def test_frozen_layers_keep_every_bit_and_the_others_move(task: str, trainable: int | None) -> None:
+    model = new_model(task)
+    before = copies(model)
+    options = replace(OPTIONS, trainable_layers=trainable, layer_decay=0.9)
+    result = finetune(model, features(task), features(task, 8, seed=1), options)
+    still = {
+        name for name, parameter in result.model.named_parameters() if torch.equal(parameter, before[name])
+    }
+    below = {
+        None: (),
+        0: ("embeddings", "layer.0.", "layer.1."),
+        1: ("embeddings", "layer.0."),
+        2: ("embeddings",),
+    }
+    expected = {name for name in before if any(part in name for part in below[trainable])}
+    assert {name for name in still ^ expected if not name.endswith("key.bias")} == set()
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_what_the_caller_froze_stays_frozen() -> None:
+    model = new_model("sequence")
+    model.bert.encoder.layer[1].requires_grad_(False)
+    before = copies(model)
+    finetune(model, features("sequence"), features("sequence", 8), replace(OPTIONS, trainable_layers=0))
+    assert torch.equal(
+        model.bert.encoder.layer[1].output.dense.weight, before["bert.encoder.layer.1.output.dense.weight"]
+    )
+    assert not model.bert.encoder.layer[1].output.dense.weight.requires_grad
+    assert model.bert.encoder.layer[0].output.dense.weight.requires_grad
+
+
+def test_more_layers_than_there_are_cannot_be_trained() -> None:
+    with pytest.raises(ValueError, match="trainable_layers=3, but the model has 2; use 0 to 2, or None"):
+        finetune(new_model("pair"), features("pair"), features("pair"), replace(OPTIONS, trainable_layers=3))
+
+
+# 4. The run.
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_few_examples_are_learned_by_heart(task: str) -> None:
+    made = features(task, 16)
+    options = replace(OPTIONS, epochs=60, learning_rate=3e-3, batch_size=16)
+    result = finetune(new_model(task), made, made, options)
+    name = "answer" if task == "question" else "label"
+    assert result.scores[f"valid_{name}_accuracy"] == 1.0
+    assert result.run.history[0][f"{name}_loss"] > 0.3
+    assert result.run.history[-1][f"{name}_loss"] < 0.05
+
+
+def scripted(values: list[float], seen: list[dict[str, torch.Tensor]]) -> Callable[[torch.nn.Module], float]:
+    """Return a score that gives these values and keeps the weights at each look."""
+
+    def score(model: torch.nn.Module) -> float:
+        assert not model.training and not torch.is_grad_enabled()
+        seen.append(copies(model))
+        return values[len(seen) - 1]
+
+    return score
+
+
+@pytest.mark.parametrize(("values", "best"), [([1, 3, 2, 3], 1), ([4, 3, 2, 1], 0), ([0, 0, 0, 1], 3)])
+def test_the_weights_of_the_best_look_come_back(values: list[float], best: int) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+    options = replace(OPTIONS, evaluations=2)
+    made = features("token", 32)
+    result = finetune(new_model("token"), made, made, options, score=scripted(values, seen))
+    assert len(seen) == 4 and not same_bits(seen[best], seen[(best + 1) % 4])
+    assert same_bits(copies(result.model), seen[best])
+    steps = [record["step"] for record in result.run.history if "valid_score" in record]
+    assert result.step == steps[best] and result.scores["valid_score"] == values[best]
+    assert not result.model.training
+
+
+def test_without_a_score_the_accuracy_chooses() -> None:
+    """A model that knows the answers is taught the opposite."""
+    made = features("sequence", 32)
+    options = replace(OPTIONS, epochs=30, learning_rate=3e-3)
+    model = finetune(new_model("sequence"), made, made, options).model
+    opposite = replace(made, targets={"labels": [1 - label for label in made.targets["labels"]]})
+    result = finetune(model, opposite, made, options)
+    looks = [r["valid_label_accuracy"] for r in result.run.history if "valid_label_accuracy" in r]
+    assert looks[-1] < 0.2 < 0.8 < max(looks) == result.scores["valid_label_accuracy"]
+    guesses = torch.stack(predict_logits(result.model, made)).argmax(-1)
+    right = torch.tensor(made.targets["labels"])
+    assert (guesses == right).float().mean().item() == pytest.approx(max(looks))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_scores_are_without_dropout_and_counted_by_hand(task: str) -> None:
+    """70 examples, so two batches: the mean is over what is to be said, not over batches."""
+    valid = features(task, 70, seed=1)
+    result = finetune(new_model(task, dropout=0.4), features(task), valid, replace(OPTIONS, epochs=1))
+    losses, hits = [], []
+    for rows in buckets(valid.encodings, 64):
+        batch = valid.batch(rows)
+        with torch.no_grad():
+            output = result.model(*batch[:3])
+        if task == "question":
+            pairs = [(output.start_logits, batch.start_positions), (output.end_logits, batch.end_positions)]
+            each = [cross_entropy(logits, right, reduction="none") for logits, right in pairs]
+            losses += ((each[0] + each[1]) / 2).tolist()
+            right = [logits.argmax(-1) == right for logits, right in pairs]
+            hits += (right[0] & right[1]).tolist()
+        else:
+            logits, labels = output.logits.flatten(0, -2), batch.labels.flatten()
+            kept = labels != IGNORE
+            losses += cross_entropy(logits[kept], labels[kept], reduction="none").tolist()
+            hits += (logits[kept].argmax(-1) == labels[kept]).tolist()
+    name = "answer" if task == "question" else "label"
+    assert result.scores == pytest.approx(
+        {f"valid_{name}_loss": statistics.mean(losses), f"valid_{name}_accuracy": statistics.mean(hits)},
+        abs=1e-4,
+    )
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_sums_of_a_batch_are_the_models_own_loss(task: str) -> None:
+    model, batch = new_model(task).eval(), features(task).batch(range(8))
+    given = {name: value for name, value in batch._asdict().items() if value is not None}
+    with torch.no_grad():
+        (score,) = finetuning_scores(model, batch).values()
+        count = 8 if batch.labels is None else int((batch.labels != IGNORE).sum())
+        assert score.loss.item() / count == pytest.approx(model(**given).loss.item(), rel=1e-5)
+
+
+def test_small_parts_add_up_to_the_same_step() -> None:
+    ends = []
+    for size in (0, 2):
+        result = finetune(
+            new_model("token"), features("token"), features("token"), replace(OPTIONS, micro_batch_size=size)
+        )
+        ends.append(copies(result.model))
+    assert all(
+        largest(ends[0][name], ends[1][name]) < 2e-4 for name in ends[0] if not name.endswith("key.bias")
+    )
+
+
+def interrupted(task: object, at: int) -> object:
+    """Return the task; its batch number `at` is drawn while somebody presses Ctrl-C."""
+
+    def batch(first: int, count: int) -> object:
+        if first == at * OPTIONS.batch_size:
+            signal.raise_signal(signal.SIGINT)
+        return task.batch(first, count)
+
+    return replace(task, batch=batch)
+
+
+@pytest.mark.parametrize("changes", [{"layer_decay": 0.5}, {"trainable_layers": 1, "layer_decay": 0.5}])
+def test_a_stopped_run_goes_on_to_the_same_bits(changes: dict, tmp_path: Path) -> None:
+    options = replace(OPTIONS, **changes)
+    ends = []
+    for stops in (False, True):
+        model = new_model("sequence", dropout=0.1)
+        task = finetuning_task(model, features("sequence"), options)
+        with frozen(model, options.trainable_layers):
+            if stops:
+                run = train(model, interrupted(task, 3), options.training(24), tmp_path)
+                assert not run.finished
+                model = new_model("sequence", dropout=0.1)
+                with frozen(model, options.trainable_layers):
+                    assert train(model, task, options.training(24), tmp_path, resume=True).finished
+            else:
+                train(model, task, options.training(24))
+        ends.append(copies(model))
+    assert same_bits(*ends)
+    with pytest.raises(ValueError, match=r"layer_decay is 0\.5 there and 1\.0 here"):
+        other = finetuning_task(model, features("sequence"), OPTIONS)
+        train(model, other, OPTIONS.training(24), tmp_path, resume=True)
+
+
+def test_a_run_stopped_before_the_first_look_gives_the_model_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from bertlearn.finetuning import run as module
+
+    real = finetuning_task
+    monkeypatch.setattr(module, "finetuning_task", lambda *given: interrupted(real(*given), 1))
+    model = new_model("sequence")
+    result = finetune(model, features("sequence"), features("sequence"), OPTIONS)
+    assert (result.run.finished, result.scores, result.model) == (False, {}, model)
+    assert result.step == result.run.step == 1 and not model.training
+
+
+def test_a_run_stops_at_its_callbacks_request() -> None:
+    made = features("sequence")
+    run = finetune(
+        new_model("sequence"), made, made, OPTIONS, callback=lambda progress: progress.step == 1
+    ).run
+    assert (run.step, run.finished) == (2, False)
+
+
+def test_wrong_features_are_refused() -> None:
+    texts = features("sequence")
+    with pytest.raises(ValueError, match="train is list, expected Features; use text_features"):
+        finetune(new_model("sequence"), ["ba"], texts)
+    with pytest.raises(ValueError, match="validation has labels, which are not for BertForQuestionAnswering"):
+        finetune(new_model("question"), features("question"), texts)
+    with pytest.raises(
+        ValueError, match="train has start_positions, end_positions, which are not for BertForT"
+    ):
+        finetune(new_model("token"), features("question"), texts)
+    with pytest.raises(ValueError, match=r"labels has shape \(8,\), expected \(8, "):
+        finetune(new_model("token"), texts, texts, OPTIONS)
+    with pytest.raises(ValueError, match="labels holds 2, expected 0 to 1"):
+        wrong = text_features(TOKENIZER, ["ba"] * 8, [2] * 8, 8)
+        finetune(new_model("sequence"), wrong, texts, OPTIONS)
+
+
+# 5. Several seeds.
+
+
+def test_several_seeds_give_mean_and_standard_deviation() -> None:
+    asked = []
+
+    def model_of(seed: int) -> torch.nn.Module:
+        asked.append(seed)
+        return new_model("sequence", seed, dropout=0.1)
+
+    made, valid = features("sequence"), features("sequence", 30, seed=1)
+    found = finetune_seeds(model_of, made, valid, OPTIONS, seeds=(3, 4, 5))
+    assert asked == [3, 4, 5]
+    for name in ("valid_label_loss", "valid_label_accuracy"):
+        a, b, c = (result.scores[name] for result in found.results)
+        mean = (a + b + c) / 3
+        assert found.mean[name] == pytest.approx(mean)
+        deviation = math.sqrt(((a - mean) ** 2 + (b - mean) ** 2 + (c - mean) ** 2) / 2)
+        assert found.std[name] == pytest.approx(deviation)
+    assert found.std["valid_label_loss"] > 0
+    alone: Finetuned = finetune(model_of(4), made, valid, replace(OPTIONS, seed=4))
+    assert same_bits(copies(alone.model), copies(found.results[1].model))
+
+
+def test_the_seed_changes_order_and_dropout() -> None:
+    made = features("sequence")
+    ends = [
+        copies(finetune(new_model("sequence"), made, made, replace(OPTIONS, seed=seed)).model)
+        for seed in (0, 0, 1)
+    ]
+    assert same_bits(ends[0], ends[1]) and not same_bits(ends[0], ends[2])
+
+
+def test_one_seed_has_no_standard_deviation() -> None:
+    with pytest.raises(ValueError, match=r"seeds=\[0\] give no standard deviation; use two or more"):
+        finetune_seeds(lambda seed: new_model("sequence"), features("pair"), features("pair"), seeds=[0])
+
+
+# 6. Options.
+
+
+def test_options_of_the_loop_by_hand() -> None:
+    options = FinetuneOptions(
+        epochs=3, batch_size=32, evaluations=2, seed=7, micro_batch_size=8, precision="fp32"
+    )
+    training = options.training(1000)
+    assert training.steps == 94  # 3000 / 32 = 93.75
+    assert training.evaluate_every == 16  # 94 / 6
+    assert (training.batch_size, training.micro_batch_size, training.seed) == (32, 8, 7)
+    assert (training.learning_rate, training.warmup, training.beta2) == (1e-4, 0.1, 0.999)
+    assert options.training(1).steps == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("epochs", 0, "epochs=0 must be a whole number of at least 1"),
+        ("epochs", 1.5, "epochs=1.5"),
+        ("batch_size", 0, "batch_size=0"),
+        ("evaluations", 0, "evaluations=0"),
+        ("trainable_layers", -1, "trainable_layers=-1 must be a whole number of at least 0"),
+        ("layer_decay", 0.0, r"layer_decay=0.0 must lie in \(0, 1\]; 1 for none"),
+        ("layer_decay", 1.1, "layer_decay=1.1"),
+        ("learning_rate", -1.0, "learning_rate=-1.0"),
+        ("warmup", 1.0, "warmup=1.0"),
+        ("seed", -1, "seed=-1"),
+        ("precision", "fp16", "precision='fp16' is unknown"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(name: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(OPTIONS, **{name: value})
+
+
+# 7. Dropout of a new head.
+
+
+@pytest.mark.parametrize("task", ["sequence", "token", "question"])
+def test_dropout_is_chosen_with_the_head(task: str) -> None:
+    own, none, other = (new_model(task, dropout=value).config for value in (None, 0.0, 0.3))
+    for config, expected in ((own, 0.1), (none, 0.0), (other, 0.3)):
+        assert config.hidden_dropout_prob == config.attention_probs_dropout_prob == expected
+        assert config.classifier_dropout is None

@@ -1,0 +1,275 @@
+"""A trained model in use: predict, sentence_vectors, fill_mask."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from conftest import CONFIG, largest, perturb
+from task_models import WORDS, twins, varied
+from torch import nn
+
+from bertlearn.model import heads
+from bertlearn.model.bert import mean_pooling
+from bertlearn.model.heads import (
+    BertForMaskedLM,
+    BertForSequenceClassification,
+)
+from bertlearn.model.inference import fill_mask, predict, sentence_vectors
+from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> WordPieceTokenizer:
+    pieces = [*WORDS, *(f"##{word}" for word in WORDS[:46])]
+    return WordPieceTokenizer([*SPECIAL_TOKENS, *pieces])
+
+
+@pytest.fixture(params=["cls", "mean"])
+def classifier(request: pytest.FixtureRequest) -> BertForSequenceClassification:
+    return varied(request.param)
+
+
+def some_texts(count: int, seed: int = 0, longest: int = 40) -> list[str]:
+    chance = random.Random(seed)
+    return [" ".join(chance.choices(WORDS, k=chance.randint(1, longest))) for _ in range(count)]
+
+
+def one_by_one(model: nn.Module, tokenizer: WordPieceTokenizer, texts: list, limit: int = 32) -> torch.Tensor:
+    """What `predict` must give: each text alone, no padding."""
+    rows = []
+    for text in texts:
+        first, second = (text, None) if isinstance(text, str) else text
+        encoding = tokenizer.encode(first, second, max_length=limit)
+        with torch.no_grad():
+            logits = model(
+                torch.tensor([encoding.input_ids]), token_type_ids=torch.tensor([encoding.token_type_ids])
+            ).logits
+        rows.append(logits.softmax(-1)[0])
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_predict_does_not_depend_on_order_batches_and_padding(
+    classifier: BertForSequenceClassification, tokenizer: WordPieceTokenizer, pairs: bool
+) -> None:
+    texts: list = some_texts(150)
+    if pairs:
+        texts = list(zip(texts, some_texts(150, seed=1, longest=20), strict=True))
+    expected = one_by_one(classifier, tokenizer, texts)
+    assert expected.std(0).min() > 0.01  # the texts differ, so that a wrong order would show
+    shuffled = random.Random(3).sample(range(150), 150)
+    for size in (1, 7, 64, 1000):
+        found = predict(classifier, tokenizer, texts, batch_size=size)
+        assert (found.dtype, found.device.type) == (torch.float32, "cpu")
+        assert largest(found, expected) < 1e-5
+        other = predict(classifier, tokenizer, [texts[i] for i in shuffled], batch_size=size)
+        assert largest(other, expected[shuffled]) < 1e-5
+    assert largest(expected.sum(1), torch.ones(150)) < 1e-5
+
+
+def test_predict_cuts_at_max_length(
+    classifier: BertForSequenceClassification, tokenizer: WordPieceTokenizer
+) -> None:
+    texts = some_texts(20)
+    found = predict(classifier, tokenizer, texts, max_length=9)
+    assert largest(found, one_by_one(classifier, tokenizer, texts, limit=9)) < 1e-5
+    assert largest(found, predict(classifier, tokenizer, texts)) > 1e-3
+
+
+def test_predict_puts_texts_of_a_length_together(
+    classifier: BertForSequenceClassification, tokenizer: WordPieceTokenizer
+) -> None:
+    seen: list[torch.Tensor] = []
+    handle = classifier.register_forward_pre_hook(
+        lambda module, given, named: seen.append(named["attention_mask"]), with_kwargs=True
+    )
+    predict(classifier, tokenizer, some_texts(150), batch_size=10)
+    handle.remove()
+    assert [len(mask) for mask in seen] == [10] * 15
+    assert [mask.shape[1] for mask in seen] == sorted((mask.shape[1] for mask in seen), reverse=True)
+    padded = 1 - sum(mask.sum() for mask in seen) / sum(mask.numel() for mask in seen)
+    assert padded < 0.07  # about 0.4 in the order given
+
+
+def test_predict_on_nothing(classifier: BertForSequenceClassification, tokenizer: WordPieceTokenizer) -> None:
+    assert predict(classifier, tokenizer, []).shape == (0, 3)
+
+
+def test_predict_leaves_every_mode_as_it_was(
+    classifier: BertForSequenceClassification, tokenizer: WordPieceTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier.train()
+    classifier.bert.embeddings.eval()  # as one does who keeps a part from learning
+    before = [module.training for module in classifier.modules()]
+    one, other = (predict(classifier, tokenizer, some_texts(9)) for _ in range(2))
+    assert torch.equal(one, other)
+    assert [module.training for module in classifier.modules()] == before
+    monkeypatch.setattr(classifier, "forward", lambda **given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        predict(classifier, tokenizer, some_texts(9))
+    assert [module.training for module in classifier.modules()] == before
+
+
+def test_predict_keeps_no_graph_and_gives_float32_of_a_half_precise_model(
+    tokenizer: WordPieceTokenizer,
+) -> None:
+    model, _ = twins("sequence")
+    exact = predict(model, tokenizer, some_texts(9))
+    rough = predict(model.to(torch.bfloat16), tokenizer, some_texts(9))
+    assert rough.dtype == torch.float32
+    assert largest(rough.sum(1), torch.ones(9)) < 1e-5
+    assert largest(rough, exact) < 0.1
+    assert not exact.requires_grad
+
+
+def test_vectors_of_sentences_are_means_in_the_order_of_the_texts(tokenizer: WordPieceTokenizer) -> None:
+    encoder, texts = varied("mean").bert, some_texts(40)
+    found = sentence_vectors(encoder, tokenizer, texts, batch_size=7, max_length=32)
+    for text, vector in zip(texts, found, strict=True):
+        batch = tokenizer.encode_batch([text], max_length=32)
+        with torch.no_grad():
+            alone = mean_pooling(encoder(**batch._asdict()).last_hidden_state, batch.attention_mask)
+        torch.testing.assert_close(vector, alone[0], atol=1e-5, rtol=1e-4)
+    assert found.dtype == torch.float32 and not found.requires_grad
+    assert sentence_vectors(encoder, tokenizer, []).shape == (0, encoder.config.hidden_size)
+
+
+def test_a_bar_shows_only_for_long_work(
+    classifier: BertForSequenceClassification,
+    tokenizer: WordPieceTokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    predict(classifier, tokenizer, some_texts(9), batch_size=1)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(heads, "PATIENCE", 0)
+    predict(classifier, tokenizer, some_texts(9), batch_size=1)
+    assert "predict" in capsys.readouterr().err
+
+
+BAD_TEXTS = {
+    "one text": ("ba be", "texts is str, expected a list"),
+    "one pair": (("ba", 7), r"texts\[1\] is int, expected str"),
+    "an empty one": (["ba"] * 100 + [""], r"texts\[100\] is empty"),
+    "an empty second one": ([("ba", "be"), ("ba", "")], r"pairs\[1\] is empty"),
+    "a pair among texts": (["ba", ("ba", "be")], r"texts\[1\] is tuple, expected str"),
+    "a text among pairs": ([("ba", "be"), "bi"], r"texts\[1\] is 'bi', expected a pair \(A, B\)"),
+    "a triple": ([("ba", "be", "bi")], r"texts\[0\] is .*, expected a pair \(A, B\)"),
+    "bytes": ([b"ba"], r"texts\[0\] is b'ba', expected a pair"),
+    "a number": (7, "texts is int, expected a list"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TEXTS)
+def test_bad_texts_are_named(
+    classifier: BertForSequenceClassification, tokenizer: WordPieceTokenizer, name: str
+) -> None:
+    texts, message = BAD_TEXTS[name]
+    with pytest.raises(ValueError, match=message):
+        predict(classifier, tokenizer, texts, batch_size=3)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5])
+def test_a_bad_batch_size_is_named(tokenizer: WordPieceTokenizer, size: float) -> None:
+    with pytest.raises(ValueError, match=f"batch_size={size} is no number of texts"):
+        predict(twins("sequence")[0], tokenizer, ["ba"], batch_size=size)
+
+
+@pytest.mark.parametrize("task", ["token", "question"])
+def test_predict_refuses_another_model(tokenizer: WordPieceTokenizer, task: str) -> None:
+    with pytest.raises(
+        ValueError, match="has no label for a whole text; use a BertForSequenceClassification"
+    ):
+        predict(twins(task)[0], tokenizer, ["ba be"])
+
+
+def test_a_foreign_tokenizer_is_named() -> None:
+    foreign = WordPieceTokenizer([*SPECIAL_TOKENS, *(f"w{i}" for i in range(200)), *WORDS])
+    with pytest.raises(ValueError, match="use the tokenizer that belongs to this model"):
+        predict(twins("sequence")[0], foreign, ["ba be"])
+
+
+def test_transformers_pipeline_gives_our_scores(tokenizer: WordPieceTokenizer, tmp_path: Path) -> None:
+    model = varied("cls")
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    classify = transformers.pipeline("text-classification", model=str(tmp_path))
+    texts = some_texts(40, longest=25)
+    pairs = list(zip(some_texts(40, 1, 12), some_texts(40, 2, 12), strict=True))
+    theirs = [
+        *classify(texts, top_k=None),
+        *classify([{"text": first, "text_pair": second} for first, second in pairs], top_k=None),
+    ]
+    again = BertForSequenceClassification.from_pretrained(tmp_path)
+    for ours in (model, again):
+        probs = torch.cat([predict(ours, tokenizer, texts), predict(ours, tokenizer, pairs)])
+        for row, answer in zip(probs, theirs, strict=True):
+            found = {ours.config.id2label[i]: p for i, p in enumerate(row.tolist())}
+            assert found == pytest.approx({a["label"]: a["score"] for a in answer}, abs=1e-5)
+    assert len({answer[0]["label"] for answer in theirs}) > 1  # the best label is not always the same
+
+
+# fill_mask
+
+
+# fill_mask.
+
+
+@pytest.fixture
+def guesser() -> tuple[BertForMaskedLM, WordPieceTokenizer]:
+    torch.manual_seed(0)
+    model = BertForMaskedLM(CONFIG)
+    perturb(model, scale=0.3)
+    return model, WordPieceTokenizer([*SPECIAL_TOKENS, *(f"w{i}" for i in range(96))])
+
+
+def test_fill_mask_gives_the_likeliest_first(guesser: tuple[BertForMaskedLM, WordPieceTokenizer]) -> None:
+    model, tokenizer = guesser
+    first, second = fill_mask(model, tokenizer, "w1 [MASK] w3 [MASK] w5", k=4)
+    every, _ = fill_mask(model, tokenizer, "w1 [MASK] w3 [MASK] w5", k=101)
+    assert every[:4] == first != second
+    assert len(second) == 4
+    probabilities = [guess.probability for guess in every]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1, rel=1e-5)
+    encoded = torch.tensor([tokenizer.encode("w1 [MASK] w3 [MASK] w5").input_ids])
+    with torch.no_grad():
+        logits = model.eval()(encoded).prediction_logits[0]
+    assert [guess.token for guess in first] == [
+        tokenizer.ids_to_tokens[i] for i in logits[2].topk(4).indices.tolist()
+    ]
+    assert [guess.token for guess in second] == [
+        tokenizer.ids_to_tokens[i] for i in logits[4].topk(4).indices.tolist()
+    ]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_fill_mask_leaves_the_mode_and_has_no_dropout(
+    guesser: tuple[BertForMaskedLM, WordPieceTokenizer], training: bool
+) -> None:
+    model, tokenizer = guesser
+    model.train(training)
+    one, other = (fill_mask(model, tokenizer, "w1 [MASK]") for _ in range(2))
+    assert one == other
+    assert model.training == training
+
+
+@pytest.mark.parametrize("text", ["w1 w2", "w1 " * 40 + "[MASK]"])
+def test_fill_mask_without_mask_is_refused(
+    guesser: tuple[BertForMaskedLM, WordPieceTokenizer], text: str
+) -> None:
+    with pytest.raises(ValueError, match=r"no \[MASK\] to fill in the first \d+ tokens of"):
+        fill_mask(*guesser, text)
+
+
+@pytest.mark.parametrize("k", [0, 102, -1])
+def test_fill_mask_with_an_impossible_k_is_refused(
+    guesser: tuple[BertForMaskedLM, WordPieceTokenizer], k: int
+) -> None:
+    with pytest.raises(ValueError, match=f"k={k} guesses cannot be made; use 1 to 101"):
+        fill_mask(*guesser, "w1 [MASK]", k)

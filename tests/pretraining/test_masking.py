@@ -1,0 +1,114 @@
+"""The statistics of masking."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from bertlearn.model.heads import IGNORE
+from bertlearn.pretraining.masking import mask_tokens
+from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+
+# Masking.
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> WordPieceTokenizer:
+    """A vocabulary in which about every third piece continues a word."""
+    pieces = [f"##p{i}" if i % 3 == 0 else f"w{i}" for i in range(295)]
+    return WordPieceTokenizer([*SPECIAL_TOKENS, *pieces])
+
+
+def masking_text(tokenizer: WordPieceTokenizer, rows: int, seed: int) -> torch.Tensor:
+    """[CLS] pieces [SEP] pieces [SEP], an [UNK] here and there, and padding of different lengths."""
+    generator = torch.Generator().manual_seed(1000 + seed)
+    ids = torch.randint(5, tokenizer.vocab_size, (rows, 128), generator=generator)
+    ids[torch.rand(ids.shape, generator=generator) < 0.02] = tokenizer.unk_token_id
+    ids[:, 0], ids[:, 60], ids[:, 127] = (
+        tokenizer.cls_token_id,
+        tokenizer.sep_token_id,
+        tokenizer.sep_token_id,
+    )
+    lengths = torch.randint(70, 129, (rows, 1), generator=generator)
+    return torch.where(torch.arange(128) < lengths, ids, tokenizer.pad_token_id)
+
+
+def check_share(hits: int, draws: int, share: float) -> None:
+    """Five standard deviations: a right one fails once in two million."""
+    z = (hits - draws * share) / math.sqrt(draws * share * (1 - share))
+    assert abs(z) < 5, f"{hits} of {draws} is {z:.1f} standard deviations from {share}"
+
+
+@pytest.mark.parametrize("whole_words", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_shares_of_masking(tokenizer: WordPieceTokenizer, seed: int, whole_words: bool) -> None:
+    ids = masking_text(tokenizer, 1500, seed)
+    generator = torch.Generator().manual_seed(seed)
+    masked, labels = mask_tokens(ids, tokenizer, generator, 0.15, whole_words)
+    chosen, special = labels != IGNORE, ids < 5
+    ordinary = int((~special).sum())
+    assert ordinary > 100_000
+    assert not (chosen & special).any()
+    assert torch.equal(labels[chosen], ids[chosen])
+    assert torch.equal(masked[~chosen], ids[~chosen])
+    became_mask = masked[chosen] == tokenizer.mask_token_id
+    kept = masked[chosen] == ids[chosen]
+    count = int(chosen.sum())
+    if not whole_words:  # pieces of one word are chosen together: their count spreads wider
+        check_share(count, ordinary, 0.15)
+    check_share(int(became_mask.sum()), count, 0.8)
+    check_share(int(kept.sum()), count, 0.1 + 0.1 / 295)  # a random piece may be the same by chance
+    replaced = masked[chosen][~became_mask & ~kept]
+    check_share(len(replaced), count, 0.1 - 0.1 / 295)
+    assert replaced.min() >= 5
+    assert len(replaced.unique()) > 290  # all pieces, not a few
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_words_are_chosen_whole_or_not_at_all(tokenizer: WordPieceTokenizer, seed: int) -> None:
+    ids = masking_text(tokenizer, 1500, seed)
+    generator = torch.Generator().manual_seed(seed)
+    _, labels = mask_tokens(ids, tokenizer, generator, 0.15, whole_words=True)
+    chosen = labels != IGNORE
+    continues = torch.tensor([token.startswith("##") for token in tokenizer.ids_to_tokens])[ids]
+    inside = continues[:, 1:] & (ids[:, :-1] >= 5)  # a piece after another piece of its word
+    assert torch.equal(chosen[:, 1:][inside], chosen[:, :-1][inside])
+    starts = (ids >= 5) & ~torch.nn.functional.pad(inside, (1, 0))
+    check_share(int((chosen & starts).sum()), int(starts.sum()), 0.15)
+    apart = mask_tokens(ids, tokenizer, torch.Generator().manual_seed(seed), 0.15)[1] != IGNORE
+    assert not torch.equal(apart[:, 1:][inside], apart[:, :-1][inside])
+
+
+def test_a_sequence_that_begins_within_a_word(tokenizer: WordPieceTokenizer) -> None:
+    """`##p0 ##p3 w1` at the very front, and after [CLS]: the rest of a word counts as one word."""
+    front, other = tokenizer.vocab["##p0"], tokenizer.vocab["##p3"]
+    word, cls = tokenizer.vocab["w1"], tokenizer.cls_token_id
+    ids = torch.tensor([[front, other, word, word], [cls, front, other, word]]).repeat(4000, 1)
+    _, labels = mask_tokens(ids, tokenizer, torch.Generator().manual_seed(0), 0.3, whole_words=True)
+    chosen = labels != IGNORE
+    assert torch.equal(chosen[0::2, 0], chosen[0::2, 1])
+    assert torch.equal(chosen[1::2, 1], chosen[1::2, 2])
+    assert not chosen[1::2, 0].any()
+    for column in (chosen[0::2, 0], chosen[1::2, 1], chosen[0::2, 2]):
+        check_share(int(column.sum()), 4000, 0.3)
+
+
+def test_the_same_state_gives_the_same_masks(tokenizer: WordPieceTokenizer) -> None:
+    ids = masking_text(tokenizer, 4, 0)
+    before = ids.clone()
+    first, second, third = (
+        mask_tokens(ids, tokenizer, torch.Generator().manual_seed(seed), 0.15) for seed in (3, 3, 4)
+    )
+    assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
+    assert not torch.equal(first[1], third[1])
+    assert torch.equal(ids, before)
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0, -0.1, 15.0, math.nan])
+def test_a_share_that_is_none_is_refused(tokenizer: WordPieceTokenizer, probability: float) -> None:
+    ids = masking_text(tokenizer, 1, 0)
+    with pytest.raises(ValueError, match=r"must lie between 0 and 1, as 0\.15 does"):
+        mask_tokens(ids, tokenizer, torch.Generator(), probability)

@@ -1,0 +1,246 @@
+"""Runs put together: options reach the model and the data, runs repeat, stop and go on, and help is there."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from conftest import largest, twins
+
+from bertlearn.data.corpora import Document
+from bertlearn.model.heads import BertForMaskedLM, BertForPreTraining
+from bertlearn.model.inference import fill_mask
+from bertlearn.pretraining.corpus import Shards, build_shards
+from bertlearn.pretraining.masking import chunk
+from bertlearn.pretraining.options import PretrainOptions
+from bertlearn.pretraining.run import (
+    evaluate,
+    held_out_batches,
+    new_model,
+    pretrain,
+    pretraining_targets,
+    pretraining_task,
+)
+from bertlearn.tokenizer.learn import train_wordpiece
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.training.options import TrainingOptions
+
+TRAINING = TrainingOptions(steps=12, batch_size=4, precision="fp32", log_every=4, evaluate_every=6)
+OPTIONS = PretrainOptions(max_length=32, training=TRAINING)
+SENTENCES = (
+    "The cat sat on the mat.",
+    "A dog came in.",
+    "Nobody saw the dog.",
+    "The mat was red and the cat was grey.",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    texts = ["\n".join(SENTENCES[i % 4 :] + SENTENCES[: i % 3]) for i in range(40)]
+    tokenizer = WordPieceTokenizer(train_wordpiece(texts, 90).vocab)
+    folder = tmp_path_factory.mktemp("shards")
+    build_shards([Document("tales", text) for text in texts], folder, tokenizer, progress=False)
+    return folder
+
+
+def weights(model: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_options_reach_the_model() -> None:
+    model = new_model(replace(OPTIONS, initializer_range=0.05, dropout=0.3, preset="mini"), 90)
+    assert isinstance(model, BertForMaskedLM)
+    assert model.bert.encoder.layer[0].attention.self.query.weight.std().item() == pytest.approx(
+        0.05, rel=0.05
+    )
+    assert model.config.hidden_dropout_prob == model.config.attention_probs_dropout_prob == 0.3
+    assert (model.config.hidden_size, model.config.max_position_embeddings) == (256, 32)
+    assert isinstance(new_model(replace(OPTIONS, pairs=True), 90), BertForPreTraining)
+
+
+def test_sinusoidal_positions_are_those_of_the_transformer() -> None:
+    sines = new_model(replace(OPTIONS, positions="sinusoidal"), 90)
+    table = sines.bert.embeddings.position_embeddings.weight.detach()
+    expected = torch.tensor([3.0]).sin() * 0.05 * 2**0.5
+    assert table[3, 0].item() == pytest.approx(expected.item(), rel=1e-5)
+    angle = torch.tensor(7 / 10000 ** (6 / 128))
+    assert table[7, 7].item() == pytest.approx(angle.cos().item() * 0.05 * 2**0.5, rel=1e-5)
+    random = new_model(OPTIONS, 90).bert.embeddings.position_embeddings.weight
+    rms = [x.square().mean().sqrt().item() for x in (random, table)]
+    assert rms[0] == pytest.approx(rms[1], rel=0.05)  # as large, at the start
+
+
+def test_drawing_a_model_leaves_the_callers_chance_alone() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    one = new_model(OPTIONS, 90)
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(weights(one), weights(new_model(OPTIONS, 90)))
+    other = replace(OPTIONS, training=replace(TRAINING, seed=1))
+    assert not torch.equal(weights(one), weights(new_model(other, 90)))
+
+
+def test_the_first_steps_read_the_same_sequences_cut_into_pieces(folder: Path) -> None:
+    whole = pretraining_task(Shards.open(folder), replace(OPTIONS, short_share=0.0))
+    task = pretraining_task(Shards.open(folder), replace(OPTIONS, short_share=0.5))
+    assert task.batch(5 * 4, 4).input_ids.shape == (16, 8)
+    assert task.batch(6 * 4, 4).input_ids.shape == (4, 32)
+    pieces, expected = task.batch(0, 4), whole.batch(0, 4)
+    assert torch.equal(pieces.input_ids.view(4, 32), expected.input_ids)
+    assert torch.equal(pieces.labels.view(4, 32), expected.labels)
+    assert pieces.position_ids[5].tolist() == [8, 9, 10, 11, 12, 13, 14, 15]
+
+
+def test_a_piece_gives_what_attention_within_the_piece_gives(folder: Path) -> None:
+    batch = pretraining_task(Shards.open(folder), replace(OPTIONS, short_share=0.0)).batch(0, 3)
+    ours, theirs = twins(new_model(OPTIONS, 90).config)
+    blocks = torch.block_diag(*[torch.ones(8, 8)] * 4).expand(3, 1, 32, 32)
+    expected = theirs(batch.input_ids, (1 - blocks) * torch.finfo(torch.float32).min).last_hidden_state
+    pieces = chunk(batch, 8)
+    found = ours(pieces.input_ids, position_ids=pieces.position_ids).last_hidden_state
+    assert largest(found.view(3, 32, -1), expected) < 1e-5
+
+
+def test_pieces_of_padding_are_dropped_and_a_pairs_label_stays_with_cls(folder: Path) -> None:
+    options = replace(OPTIONS, short_share=0.0, pairs=True)
+    batch = pretraining_task(Shards.open(folder), options).batch(0, 64)
+    pieces = chunk(batch, 8)
+    assert 64 < len(pieces.input_ids) < 64 * 4
+    assert pieces.attention_mask.any(dim=1).all()
+    assert pieces.attention_mask.sum() == batch.attention_mask.sum()
+    assert (pieces.labels != -100).sum() == (batch.labels != -100).sum()
+    starts = pieces.position_ids[:, 0] == 0
+    assert torch.equal(pieces.next_sentence_label[starts], batch.next_sentence_label)
+    assert (pieces.next_sentence_label[~starts] == -100).all()
+    assert pretraining_targets(pieces) == pretraining_targets(batch)
+
+
+def test_lengths_that_do_not_divide_are_refused() -> None:
+    with pytest.raises(ValueError, match="max_length=60 cannot be cut into pieces of short_length=8"):
+        PretrainOptions(max_length=60)
+    with pytest.raises(ValueError, match="short_share=1"):
+        PretrainOptions(short_share=1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("precision", "fp16", "precision='fp16' is unknown; use auto, fp32, bf16"),
+        ("steps", 2.5, "steps=2.5 must be a whole number"),
+        ("seed", -1, "seed=-1"),
+        ("learning_rate", 0.0, "learning_rate=0.0"),
+        ("warmup", 1.0, "warmup=1.0"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(name: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(TRAINING, **{name: value})
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_a_run_learns_repeats_and_is_read_by_transformers(folder: Path, tmp_path: Path, pairs: bool) -> None:
+    options = replace(OPTIONS, pairs=pairs, training=replace(TRAINING, steps=60, learning_rate=5e-3))
+    one = pretrain(folder, options, tmp_path / "run", held_out=folder)
+    again = pretrain(folder, options)
+    assert torch.equal(weights(one.model), weights(again.model))
+    losses = [record["mlm_loss"] for record in one.run.history]
+    assert losses[-1] < math.log(90) - 1.5  # a dead optimizer would stay at ln 90
+    assert one.run.finished and not one.model.training
+    theirs = getattr(transformers, type(one.model).__name__).from_pretrained(tmp_path / "run").eval()
+    batch = one.tokenizer.encode_batch(["the cat [MASK] on the mat."])
+    found = theirs(**batch._asdict())
+    logits = found.prediction_logits if pairs else found.logits
+    assert largest(one.model(**batch._asdict()).prediction_logits, logits) < 1e-4
+    assert fill_mask(one.model, one.tokenizer, "the cat [MASK] on the mat.")[0]
+
+
+def test_a_run_goes_on_where_until_stopped_it(folder: Path, tmp_path: Path) -> None:
+    whole = pretrain(folder, OPTIONS, tmp_path / "whole")
+    part = pretrain(folder, OPTIONS, tmp_path / "part", until=5)
+    assert (part.run.step, part.run.finished) == (5, False)
+    assert not (tmp_path / "part" / "model.safetensors").exists()
+    rest = pretrain(folder, OPTIONS, tmp_path / "part", resume=True)
+    assert torch.equal(weights(whole.model), weights(rest.model))
+
+
+def test_a_run_stops_at_its_callbacks_request(folder: Path) -> None:
+    run = pretrain(folder, OPTIONS, callback=lambda progress: progress.step == 2).run
+    assert (run.step, run.finished) == (3, False)
+
+
+def test_held_out_batches_are_always_the_same_and_masked_at_15_percent(folder: Path) -> None:
+    shards, tokenizer = Shards.open(folder), WordPieceTokenizer.from_pretrained(folder)
+    one, two = (held_out_batches(shards, tokenizer, 32, False, count=100) for _ in range(2))
+    assert [len(batch.input_ids) for batch in one] == [64, 36]
+    assert all(torch.equal(a.labels, b.labels) for a, b in zip(one, two, strict=True))
+    chosen = sum((batch.labels != -100).sum().item() for batch in one)
+    assert chosen / (100 * 30) == pytest.approx(0.15, abs=0.025)
+
+
+def test_evaluation_counts_by_hand(folder: Path) -> None:
+    shards, tokenizer = Shards.open(folder), WordPieceTokenizer.from_pretrained(folder)
+    model = new_model(replace(OPTIONS, pairs=True), tokenizer.vocab_size).eval()
+    batches = held_out_batches(shards, tokenizer, 32, True, count=70)
+    found = evaluate(model, batches)
+    losses, hits, pairs_right = [], [], []
+    for batch in batches:
+        logits = model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+        for row, labels in zip(logits.prediction_logits, batch.labels, strict=True):
+            for scores, label in zip(row, labels, strict=True):
+                if label != -100:
+                    losses.append(-scores.log_softmax(-1)[label].item())
+                    hits.append(scores.argmax().item() == label.item())
+        pairs_right += (logits.seq_relationship_logits.argmax(-1) == batch.next_sentence_label).tolist()
+    assert found["valid_mlm_loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-4)
+    assert found["valid_mlm_accuracy"] == pytest.approx(sum(hits) / len(hits))
+    assert found["valid_nsp_accuracy"] == pytest.approx(sum(pairs_right) / 70)
+
+
+def test_held_out_text_of_another_vocabulary_is_refused(folder: Path, tmp_path: Path) -> None:
+    tokenizer = WordPieceTokenizer(train_wordpiece(list(SENTENCES), 60).vocab)
+    build_shards([Document("tales", text) for text in SENTENCES], tmp_path, tokenizer, progress=False)
+    with pytest.raises(ValueError, match="vocabulary"):
+        pretrain(folder, OPTIONS, held_out=tmp_path)
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bertlearn", "pretrain", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
+
+
+def test_the_command_trains_stops_resumes_and_says_what_is_wrong(folder: Path, tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+    usual = ["--data", str(folder), "--held-out", str(folder), "--output", output, "--max-length", "32"]
+    usual += ["--batch-size", "4", "--steps", "6", "--precision", "fp32"]
+    done = run_command(*usual)
+    assert done.returncode == 0, done.stderr
+    assert "done at step 6 of 6" in done.stdout and "valid_mlm_accuracy" in done.stdout
+    assert (tmp_path / "out" / "model.safetensors").is_file() and (tmp_path / "out" / "vocab.txt").is_file()
+    again = run_command(*usual)
+    assert again.returncode == 1 and "resume" in again.stderr and "Traceback" not in again.stderr
+    other = run_command(*usual, "--resume", "--learning-rate", "0.01")
+    assert other.returncode == 1 and "learning_rate is 0.002 there and 0.01 here" in other.stderr
+    missing = run_command("--data", str(tmp_path / "none"), "--output", output)
+    assert missing.returncode == 1 and "Traceback" not in missing.stderr
+
+
+def test_help_explains_each_option() -> None:
+    text = run_command("--help").stdout
+    for option in (
+        "--preset",
+        "--data",
+        "--steps",
+        "--resume",
+        "--learning-rate",
+        "--short-share",
+        "--pairs",
+    ):
+        assert option in text

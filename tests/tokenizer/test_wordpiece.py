@@ -1,0 +1,706 @@
+"""Tokenization against transformers' own on every kind of text, and training against plain references."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import tokenizers
+import torch
+import transformers
+from tokenizers import PreTokenizedString
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from bertlearn.course.swap import use
+from bertlearn.data import load_articles, load_bible, load_plots, load_reviews, minilm_path
+from bertlearn.tokenizer import wordpiece, words
+from bertlearn.tokenizer.learn import Merge, learn_wordpieces, train_wordpiece
+from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
+from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
+from bertlearn.tokenizer.words import BasicTokenizer
+
+SPECIALS = list(SPECIAL_TOKENS)
+TOY = [*SPECIALS, "un", "film", "##film", "##s", "##watch", "##able", "watch", "a", "##a", ",", ".", "'", "s"]
+
+
+@pytest.fixture(scope="session")
+def uncased() -> WordPieceTokenizer:
+    return WordPieceTokenizer.from_pretrained(minilm_path())
+
+
+@pytest.fixture(scope="session")
+def cased() -> WordPieceTokenizer:
+    """A cased vocabulary: the one of the reviews, with capitals and accents."""
+    texts = [*load_reviews().sentences[:3000], *2 * ["Ünïcödé Ça Éé Ωσς İı ﬁ ½ ß ά 電影 ですか한국"]]
+    vocab = train_wordpiece(texts, 1500, do_lower_case=False, progress=False).vocab
+    return WordPieceTokenizer(vocab, do_lower_case=False)
+
+
+@pytest.fixture(scope="session")
+def toy() -> WordPieceTokenizer:
+    return WordPieceTokenizer(TOY)
+
+
+@cache
+def theirs(tokenizer: WordPieceTokenizer) -> transformers.BertTokenizer:
+    """Return transformers' tokenizer with the same vocabulary and settings."""
+    return transformers.BertTokenizer(
+        vocab=dict(tokenizer.vocab),
+        do_lower_case=tokenizer.do_lower_case,
+        strip_accents=tokenizer.strip_accents,
+        tokenize_chinese_chars=tokenizer.tokenize_chinese_chars,
+    )
+
+
+def their_encodings(
+    tokenizer: WordPieceTokenizer, texts: list[str], pairs: list[str] | None = None, **options: object
+) -> Iterator[Encoding]:
+    """Encode by transformers, as our `Encoding`s."""
+    batch = theirs(tokenizer)(texts, pairs, return_offsets_mapping=True, **options)
+    for i, ids in enumerate(batch["input_ids"]):
+        yield Encoding(
+            ids,
+            batch["token_type_ids"][i],
+            batch["attention_mask"][i],
+            batch.encodings[i].tokens,
+            batch["offset_mapping"][i],
+        )
+
+
+def their_words(basic: BasicTokenizer) -> Callable[[str], list[tuple[str, tuple[int, int]]]]:
+    """Return what cuts a text into words, with offsets, by the `tokenizers` library."""
+    normalizer = BertNormalizer(True, basic.tokenize_chinese_chars, basic.strip_accents, basic.do_lower_case)
+    splitter = BertPreTokenizer()
+
+    def words(text: str) -> list[tuple[str, tuple[int, int]]]:
+        parts = PreTokenizedString(text)
+        parts.normalize(normalizer.normalize)
+        splitter.pre_tokenize(parts)
+        return [(word, place) for word, place, _ in parts.get_splits("original", "char")]
+
+    return words
+
+
+def our_words(basic: BasicTokenizer, text: str) -> list[tuple[str, tuple[int, int]]]:
+    return [(word.text, (word.starts[0], word.starts[-1] + 1)) for word in basic.tokenize_with_offsets(text)]
+
+
+def assert_same_encodings(tokenizer: WordPieceTokenizer, texts: list[str]) -> None:
+    for begin in range(0, len(texts), 1000):
+        some = texts[begin : begin + 1000]
+        for text, expected in zip(some, their_encodings(tokenizer, some), strict=True):
+            assert tokenizer.encode(text) == expected, repr(text)
+
+
+# Against transformers: single characters, random strings, real text
+
+SETTINGS = [(True, None, True), (False, None, True), (True, False, False), (False, True, True)]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=["uncased", "cased", "accents kept", "cased, stripped"])
+def test_every_code_point_is_cut_as_by_the_library(settings: tuple) -> None:
+    basic = BasicTokenizer(*settings)
+    words = their_words(basic)
+    points = [
+        *range(0xD800),
+        *range(0xE000, 0x32000),
+        *range(0xE0000, 0xE0200),
+        *range(0x32000, 0x110000, 97),
+    ]
+    points = points if settings == SETTINGS[0] else points[::4]
+    for begin in range(0, len(points), 64):
+        text = " ".join(f"a{chr(point)}b" for point in points[begin : begin + 64])
+        assert our_words(basic, text) == words(text)
+        assert basic.tokenize(text) == [word for word, _ in our_words(basic, text)]
+
+
+def test_marks_that_change_places_keep_the_offsets_of_the_library() -> None:
+    """Marks of several classes, with what drops out between them and marks newer than the library."""
+    letters = "ab|é\x00\u200b\u0301\u0323\u0334\u302e\u1baa\u1dfb\U0001d15e\U0001d165\U0001d16d\u0f73"
+    letters += "\u1abf\u1abf\U00011938\U00011938"
+    chance = random.Random(3)
+    for settings in SETTINGS:
+        basic = BasicTokenizer(*settings)
+        words = their_words(basic)
+        for _ in range(4000):
+            text = "".join(chance.choices(letters, k=7))
+            assert our_words(basic, text) == words(text), ascii(text)
+
+
+ALPHABETS = {
+    "ASCII": "abcdefghijklmnopqrstuvwxyz" * 3 + "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,;:!?'\"()[]{}#-_$€",
+    "accents": "éèêëàâäçñöüßœæøåÉÀÇÑÖÜŒÆØÅžšđłőűǆǅ",
+    "marks": "\u0300\u0301\u0308\u0323\u0327\u0334\u0345\u0488\u20dd\u0f71\u0f72\u0f73\u0344",
+    "sorted marks": "\U0001d15f\U0001d165\U0001d16e\u302e\u302f\u1baa\u1b44\U0001e000\u08e0\u0301\u0323",
+    "Greek": "αβγσςΣΑΒΓώΐάΌϐ",
+    "Cyrillic": "абвгйёЙЁЖѢ",
+    "Turkish": "İıIi",
+    "ligatures": "ﬁﬂﬀĳŉ½²①ＡａＫÅΩ",
+    "Chinese": "电影電影我喜歡㐀豈\U00020000\U0002a700\U0002b820\U0002b920\U0002f800",
+    "Japanese": "です映画がカガｶﾞ々ー",
+    "Korean": "한국어\u1112\u1161\u11ab",
+    "right to left": "שָׁלוֹםمرحباً\u200f\u202b\u0640",
+    "Indic": "हिन्दीকাকொක්‍ෂ",
+    "Thai": "ภาษาไทย",
+    "emoji": "😀👍🏽👩‍💻❤️🇫🇷🫠🪿",
+    "controls": "\x00\x01\x08\x0b\x0c\x1b\x1c\x1f\x7f\x80\x85\x9f\xad\ufffd\ufeff\ufffe\ue000\U000f0000",
+    "white space": " \t\n\r\xa0\u1680\u2000\u2003\u2009\u2028\u2029\u202f\u205f\u3000\u180e\u200b",
+    "unassigned": "\u0378\u0984\u2fe0\U0001fbff\U0003ffff\U000e0fff\U0010fffe",
+    "newest capitals": "\u1c89\ua7cb\ua7dc\U00010d50",
+}
+PIECES = [
+    *SPECIALS,
+    "[mask]",
+    "[MASK",
+    "MASK]",
+    "[UNK]s",
+    "##",
+    "##s",
+    "don't",
+    "U.S.A.",
+    "film",
+    "the",
+    "ß" * 99,
+]
+
+
+def random_text(chance: random.Random) -> str:
+    """Return up to twelve parts: words of one script, any character at all, special tokens, long words."""
+    parts = []
+    for _ in range(chance.randint(1, 12)):
+        kind = chance.random()
+        if kind < 0.75:
+            alphabet = ALPHABETS[chance.choice(list(ALPHABETS))]
+            parts.append("".join(chance.choices(alphabet, k=chance.randint(1, 6))))
+        elif kind < 0.85:
+            parts.append(chr(chance.choice((chance.randint(1, 0xD7FF), chance.randint(0xE000, 0x1FFFF)))))
+        elif kind < 0.995:
+            parts.append(chance.choice(PIECES))
+        else:
+            parts.append(chance.choice("aé影") * chance.randint(98, 102))
+        parts.append(chance.choice(("", "", " ", " ", "  ", "\t", "\u3000")))
+    return "".join(parts)
+
+
+@pytest.fixture(scope="session")
+def random_texts() -> list[str]:
+    chance = random.Random(0)
+    return [random_text(chance) for _ in range(100_000)]
+
+
+@pytest.mark.parametrize("name", ["uncased", "cased"])
+def test_random_texts_are_encoded_as_by_transformers(
+    name: str, random_texts: list[str], request: pytest.FixtureRequest
+) -> None:
+    tokenizer = request.getfixturevalue(name)
+    texts = random_texts[:50_000] if name == "uncased" else random_texts[50_000:]
+    assert_same_encodings(tokenizer, texts)
+
+
+def packaged_texts() -> list[str]:
+    return [
+        *load_reviews().sentences,
+        *(plot.text for plot in load_plots()),
+        *(paragraph for article in load_articles() for paragraph in article.paragraphs),
+        *(verse.text for verse in load_bible()),
+    ]
+
+
+@pytest.mark.parametrize("name", ["uncased", "cased"])
+def test_all_packaged_text_is_encoded_as_by_transformers(name: str, request: pytest.FixtureRequest) -> None:
+    texts = packaged_texts()
+    assert len(texts) > 45_000
+    texts = texts if name == "uncased" else texts[::4]
+    assert_same_encodings(request.getfixturevalue(name), texts)
+
+
+def test_tokenize_gives_the_pieces_of_encode(
+    uncased: WordPieceTokenizer, cased: WordPieceTokenizer, random_texts: list[str]
+) -> None:
+    for tokenizer in (uncased, cased):
+        for text in random_texts[:3000]:
+            assert tokenizer.tokenize(text) == tokenizer.encode(text, add_special_tokens=False).tokens
+
+
+def test_fast_gives_the_same_encodings(
+    uncased: WordPieceTokenizer, cased: WordPieceTokenizer, random_texts: list[str]
+) -> None:
+    peculiar = WordPieceTokenizer(cased.vocab, True, False, False)
+    for tokenizer in (uncased, cased, peculiar):
+        fast = tokenizer.fast()
+        assert isinstance(fast, tokenizers.Tokenizer)
+        for text in random_texts[:1000]:
+            one, ours = fast.encode(text, "a pair"), tokenizer.encode(text, "a pair")
+            assert ours == Encoding(one.ids, one.type_ids, one.attention_mask, one.tokens, one.offsets)
+            assert tokenizer.decode(ours.input_ids) == fast.decode(one.ids, skip_special_tokens=False)
+
+
+# Hand-made cases, to be read
+
+
+def test_an_encoding_by_hand(toy: WordPieceTokenizer) -> None:
+    encoding = toy.encode("Unwatchable  FILMS, é", "aa [MASK]")
+    assert encoding.tokens == [
+        *("[CLS]", "un", "##watch", "##able", "film", "##s", ",", "[UNK]", "[SEP]"),
+        *("a", "##a", "[MASK]", "[SEP]"),
+    ]
+    assert encoding.input_ids == [2, 5, 9, 10, 6, 8, 14, 1, 3, 12, 13, 4, 3]
+    assert encoding.token_type_ids == [0] * 9 + [1] * 4
+    assert encoding.attention_mask == [1] * 13
+    assert encoding.offsets == [
+        *((0, 0), (0, 2), (2, 7), (7, 11), (13, 17), (17, 18), (18, 19), (20, 21), (0, 0)),
+        *((0, 1), (1, 2), (3, 9), (0, 0)),
+    ]
+
+
+def test_words_of_a_basic_tokenizer_by_hand() -> None:
+    assert BasicTokenizer().tokenize("Isn't CAFÉ-Ole\u0301 我爱 ΣΑΣ\x00!?") == (
+        ["isn", "'", "t", "cafe", "-", "ole", "我", "爱", "σασ", "!", "?"]
+    )
+    assert BasicTokenizer(do_lower_case=False).tokenize("CAFÉ ΣΑΣ") == ["CAFÉ", "ΣΑΣ"]
+    assert BasicTokenizer(strip_accents=False).tokenize("İ É") == ["i\u0307", "é"]
+    assert BasicTokenizer(tokenize_chinese_chars=False).tokenize("我爱") == ["我爱"]
+    assert BasicTokenizer().tokenize("") == []
+    assert our_words(BasicTokenizer(), "a\u0301\u200bB…") == [("ab", (0, 4)), ("…", (4, 5))]
+    assert our_words(BasicTokenizer(), "a\x00b|\tc") == [("ab", (0, 3)), ("|", (3, 4)), ("c", (5, 6))]
+
+
+def test_each_step_of_normalization_by_hand() -> None:
+    assert words.clean_text("a\x00\ufffd\u200b\u2028b\tc") == "a b c"
+    assert words.separate_chinese("a我b") == "a 我 b"
+    assert words.strip_accents("é ñ हिन्दी ø 한") == "e n हिनदी ø \u1112\u1161\u11ab"
+    assert words.lower_case("ÀΣ İ") == "àσ i\u0307"
+    assert words.split_on_punctuation("a--b$") == ["a", "-", "-", "b", "$"]
+
+
+def test_longest_match_takes_the_longest_piece_and_gives_up_a_word_that_cannot_be_finished() -> None:
+    vocab = {piece: index for index, piece in enumerate(TOY)}
+    assert wordpiece.longest_match("unfilms", vocab) == ["un", "##film", "##s"]
+    assert wordpiece.longest_match("unfilmx", vocab) == ["[UNK]"]
+    assert wordpiece.longest_match("a" * 100, vocab) == ["a"] + ["##a"] * 99
+    assert wordpiece.longest_match("a" * 101, vocab) == ["[UNK]"]
+    assert wordpiece.longest_match("filmx", vocab, "<?>", 5) == ["<?>"]
+
+
+# Pairs, truncation, padding, batches
+
+
+def test_pairs_are_encoded_and_truncated_as_by_transformers(uncased: WordPieceTokenizer) -> None:
+    chance = random.Random(1)
+    words = ["a", "film", "about", "unwatchable", "Küche", "[MASK]", "电影", ",", "and"]
+    for _ in range(60):
+        max_length = chance.randint(3, 14)
+        texts, pairs = (
+            [" ".join(chance.choices(words, k=chance.randint(1, 9))) for _ in range(40)] for _ in range(2)
+        )
+        expected = their_encodings(uncased, texts, pairs, truncation=True, max_length=max_length)
+        for text, pair, theirs in zip(texts, pairs, expected, strict=True):
+            assert uncased.encode(text, pair, max_length) == theirs
+        expected = their_encodings(uncased, texts, truncation=True, max_length=max_length)
+        assert [uncased.encode(text, max_length=max_length) for text in texts] == list(expected)
+
+
+def test_truncation_takes_from_the_longer_text_first() -> None:
+    assert wordpiece.longest_first(3, 9, 8) == (3, 5)
+    assert wordpiece.longest_first(9, 3, 8) == (5, 3)
+    assert wordpiece.longest_first(9, 9, 7) == (3, 4)
+    assert wordpiece.longest_first(10, 9, 7) == (4, 3)
+    assert wordpiece.longest_first(2, 2, 4) == (2, 2)
+    assert wordpiece.longest_first(9, 0, 4) == (4, 0)
+
+
+def test_padding_and_missing_special_tokens_are_as_in_transformers(uncased: WordPieceTokenizer) -> None:
+    texts, pairs = ["a film", "about [PAD] a very long sentence indeed"], ["it", "is"]
+    padded = list(their_encodings(uncased, texts, pairs, padding="max_length", max_length=20))
+    assert [uncased.encode(t, p, 20, padding=True) for t, p in zip(texts, pairs, strict=True)] == padded
+    assert [uncased.encode(t, p, padding=20) for t, p in zip(texts, pairs, strict=True)] == padded
+    bare = list(their_encodings(uncased, texts, pairs, add_special_tokens=False))
+    assert [uncased.encode(t, p, add_special_tokens=False) for t, p in zip(texts, pairs, strict=True)] == bare
+    assert len(uncased.encode("a film", padding=1).tokens) == 4
+
+
+def test_a_batch_is_what_transformers_gives_the_model(uncased: WordPieceTokenizer) -> None:
+    texts, pairs = ["A film.", "It is far too long", "電影"], ["x", "y [MASK] z", "a b c"]
+    for seconds in (None, pairs):
+        expected = theirs(uncased)(
+            texts, seconds, padding=True, truncation=True, max_length=9, return_tensors="pt"
+        )
+        batch = uncased.encode_batch(texts, seconds, max_length=9)._asdict()
+        assert list(batch) == ["input_ids", "attention_mask", "token_type_ids"]
+        for name, tensor in batch.items():
+            assert tensor.dtype == torch.int64
+            assert torch.equal(tensor, expected[name])
+
+
+# Back to text
+
+
+def test_decode_gives_what_transformers_gives(uncased: WordPieceTokenizer) -> None:
+    chance = random.Random(2)
+    reference = theirs(uncased)
+    telling = uncased.tokenize("don't we've they're I'm it's do not n ' s . , ! ? ##s [MASK]")
+    telling = uncased.convert_tokens_to_ids([*telling, "##.", "##'", "##n", "do", "not", *SPECIALS])
+    for _ in range(3000):
+        ids = [chance.choice(telling) if chance.random() < 0.6 else chance.randrange(30522) for _ in range(8)]
+        for skip in (False, True):
+            assert uncased.decode(ids, skip) == reference.decode(ids, skip_special_tokens=skip)
+    spaced = WordPieceTokenizer([*SPECIALS, "a do not b", "a ' b", "##x . y", "n't", "##'s"])
+    reference = theirs(spaced)
+    for ids in ([5, 6, 7, 8, 9], [8, 5, 8], [6, 6, 7]):
+        assert spaced.decode(ids) == reference.decode(ids)
+    assert uncased.decode([]) == uncased.decode([0, 0], skip_special_tokens=True) == ""
+    assert uncased.decode(torch.tensor([101, 2023, 2143, 1012])) == "[CLS] this film."
+
+
+def test_ids_and_tokens_are_turned_into_each_other(toy: WordPieceTokenizer) -> None:
+    assert toy.convert_tokens_to_ids(["film", "##s", "nowhere"]) == [6, 8, 1]
+    assert toy.convert_ids_to_tokens([6, 8, 1]) == ["film", "##s", "[UNK]"]
+    assert toy.vocab_size == len(TOY)
+    ids = (toy.pad_token_id, toy.unk_token_id, toy.cls_token_id, toy.sep_token_id, toy.mask_token_id)
+    assert ids == (0, 1, 2, 3, 4)
+
+
+# The learner's own functions
+
+
+def test_swapped_functions_take_effect_and_leave_no_trace(toy: WordPieceTokenizer) -> None:
+    before = toy.encode("Films é")
+    with use(longest_match=lambda word, vocab: ["watch"]):
+        assert toy.tokenize("Films é") == ["watch", "watch"]
+        assert toy.encode("Films é").tokens == ["[CLS]", "watch", "watch", "[SEP]"]
+    with use(split_on_punctuation=lambda word: ["a"]):
+        assert toy.tokenize("films, films") == ["a", "a"]
+    with use(lower_case=lambda text: text):
+        assert toy.tokenize("a A") == ["a", "[UNK]"]
+    with use(wordpiece_offsets=lambda word, pieces, start: [(start, start + 1) for _ in pieces]):
+        assert toy.encode("films").offsets == [(0, 0), (0, 1), (0, 1), (0, 0)]
+    assert toy.encode("Films é") == before
+
+
+def test_words_are_remembered_but_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wordpiece, "MOST_KNOWN", 3)
+    tokenizer, text = WordPieceTokenizer(TOY), "Films é watch watch filmé s Film " + "x" * 101
+    for _ in range(2):
+        assert tokenizer.encode(text) == WordPieceTokenizer(TOY).encode(text)
+    assert list(tokenizer._known) == ["Films", "é", "watch"]
+    monkeypatch.setattr(wordpiece, "MOST_KNOWN", 99)
+    tokenizer.encode(text)
+    assert "Film" in tokenizer._known and "x" * 101 not in tokenizer._known
+    with use(longest_match=lambda word, vocab: ["watch"]):
+        tokenizer.encode("new")
+    assert "new" not in tokenizer._known
+
+
+# Files
+
+
+def test_what_we_save_transformers_loads_and_the_other_way_round(
+    uncased: WordPieceTokenizer, cased: WordPieceTokenizer, tmp_path: Path
+) -> None:
+    text = "Ünïcode Films, [MASK] 電影 isn't İt"
+    for number, ours in enumerate((uncased, cased, WordPieceTokenizer(TOY, True, False, False))):
+        folder, back = tmp_path / f"ours{number}", tmp_path / f"theirs{number}"
+        ours.save_pretrained(folder)
+        for loader in (transformers.BertTokenizer, transformers.AutoTokenizer):
+            reference = loader.from_pretrained(folder)
+            assert reference(text)["input_ids"] == ours.encode(text).input_ids
+        reference.save_pretrained(back)
+        for saved in (folder, back):
+            again = WordPieceTokenizer.from_pretrained(saved)
+            assert again.vocab == ours.vocab
+            assert again.encode(text) == ours.encode(text)
+            assert vars(again.basic_tokenizer) == vars(ours.basic_tokenizer)
+
+
+def write(folder: Path, **files: object) -> Path:
+    """Make a folder of a vocab (a text) and of JSON files named without their ending."""
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        path = folder / (f"{name}.txt" if isinstance(content, str) else f"{name}.json")
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def test_settings_come_from_the_config_then_from_tokenizer_json(tmp_path: Path) -> None:
+    vocab = "".join(f"{token}\n" for token in TOY)
+    cased = {"normalizer": {"lowercase": False, "strip_accents": None, "handle_chinese_chars": False}}
+    assert WordPieceTokenizer.from_pretrained(write(tmp_path / "a", vocab=vocab)).do_lower_case
+    tokenizer = WordPieceTokenizer.from_pretrained(write(tmp_path / "b", vocab=vocab, tokenizer=cased))
+    assert not tokenizer.do_lower_case
+    assert not tokenizer.tokenize_chinese_chars
+    config = {"do_lower_case": True, "unk_token": {"content": "[UNK]"}}
+    folder = write(tmp_path / "c", vocab=vocab, tokenizer=cased, tokenizer_config=config)
+    assert WordPieceTokenizer.from_pretrained(folder).do_lower_case
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "message"),
+    [
+        ({}, FileNotFoundError, "no vocab.txt"),
+        ({"vocab": "a\nb\n"}, ValueError, r"\[PAD\]"),
+        ({"vocab": "\n".join([*TOY, "a"])}, ValueError, "'a' more than once"),
+        ({"tokenizer": {"model": {"type": "BPE"}}}, ValueError, "BPE"),
+        ({"vocab": "\n".join(TOY), "tokenizer_config": {"cls_token": "<s>"}}, ValueError, "cls_token"),
+        ({"vocab": "\n".join(TOY), "tokenizer": {"added_tokens": [{"content": "<x>"}]}}, ValueError, "<x>"),
+        (
+            {
+                "vocab": "\n".join(TOY),
+                "tokenizer_config": {"added_tokens_decoder": {"9": {"content": "<y>"}}},
+            },
+            ValueError,
+            "<y>",
+        ),
+    ],
+)
+def test_folders_that_hold_no_tokenizer_of_bert_are_refused(
+    files: dict, error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        WordPieceTokenizer.from_pretrained(write(tmp_path, **files))
+
+
+def test_a_vocabulary_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"vocab\.txt is not UTF-8"):
+        WordPieceTokenizer.from_pretrained(tmp_path)
+
+
+def test_a_piece_with_a_line_break_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="line break"):
+        WordPieceTokenizer([*TOY, "a\nb"]).save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "NoneType"),
+        (b"film", "bytes"),
+        (3, "int"),
+        (["film"], "list"),
+        ("", "text is empty"),
+        ("a\ud800b", "index 1"),
+    ],
+)
+def test_what_is_no_text_is_refused(text: object, message: str, toy: WordPieceTokenizer) -> None:
+    with pytest.raises(ValueError, match=message):
+        toy.encode(text)
+    with pytest.raises(ValueError, match=message.replace("text", "pair") if text == "" else message):
+        toy.encode("a", text) if text is not None else toy.encode_batch(["a", None])
+    if text != "":
+        with pytest.raises(ValueError, match=message):
+            toy.tokenize(text)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda t: t.encode("a", max_length=1), "max_length=1"),
+        (lambda t: t.encode("a", "b", max_length=2), "max_length=2"),
+        (lambda t: t.encode("a", max_length=-1, add_special_tokens=False), "max_length=-1"),
+        (lambda t: t.encode("a", max_length=4.0), "max_length=4.0"),
+        (lambda t: t.encode("a", padding=True), "padding=True"),
+        (lambda t: t.encode("a", padding=-1), "padding=-1"),
+        (lambda t: t.encode_batch("a film"), "texts is str"),
+        (lambda t: t.encode_batch(None), "texts is NoneType"),
+        (lambda t: t.encode_batch([]), "no text"),
+        (lambda t: t.pad([]), "encodings is empty, expected at least one"),
+        (lambda t: t.encode_batch(["a"], "b"), "pairs is str"),
+        (lambda t: t.encode_batch(["a"], ["b", "c"]), "2 pairs"),
+        (lambda t: t.encode_batch(["a", ""]), r"texts\[1\] is empty"),
+        (lambda t: t.decode([len(TOY)]), f"id {len(TOY)}"),
+        (lambda t: t.decode([-1]), "id -1"),
+        (lambda t: t.decode([1.5]), "whole numbers"),
+        (lambda t: t.decode(None), "whole numbers"),
+        (lambda t: t.convert_tokens_to_ids("film"), "one string"),
+    ],
+)
+def test_calls_that_make_no_sense_are_refused(call: Callable, message: str, toy: WordPieceTokenizer) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(toy)
+
+
+@pytest.mark.parametrize(
+    ("vocab", "message"),
+    [
+        (None, "NoneType"),
+        ("vocab.txt", "from_pretrained"),
+        ([], r"no \[PAD\]"),
+        (SPECIALS[:4], r"no \[MASK\]"),
+        ([*TOY, "film"], "'film' more than once"),
+        ([*TOY, 7], "no str"),
+        ({token: number + 1 for number, token in enumerate(TOY)}, "gaps"),
+        ({token: 0 for token in TOY}, "gaps"),
+    ],
+)
+def test_vocabularies_that_cannot_serve_are_refused(vocab: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        WordPieceTokenizer(vocab)
+
+
+# Training
+
+
+def merged(pieces: tuple[str, ...], left: str, right: str) -> tuple[str, ...]:
+    out: list[str] = []
+    i = 0
+    while i < len(pieces):
+        if pieces[i : i + 2] == (left, right):
+            out.append(left + right.removeprefix("##"))
+            i += 2
+        else:
+            out.append(pieces[i])
+            i += 1
+    return tuple(out)
+
+
+def counted(words: list[tuple[tuple[str, ...], int]]) -> Counter[str]:
+    counts = Counter[str]()
+    for pieces, number in words:
+        for piece in pieces:
+            counts[piece] += number
+    return counts
+
+
+def log_likelihood(words: list[tuple[tuple[str, ...], int]]) -> float:
+    """Return Σ log p(piece) over the text, each piece with its relative frequency."""
+    counts = counted(words)
+    total = sum(counts.values())
+    return math.fsum(n * math.log(n / total) for n in counts.values())
+
+
+def naive_training(
+    word_counts: dict[str, int], vocab_size: int, criterion: str, min_frequency: int
+) -> list[Merge]:
+    """Train by counting everything anew for each candidate of each merge."""
+    words = [((w[0], *("##" + c for c in w[1:])), n) for w, n in word_counts.items()]
+    characters = counted(words)
+    rare = {piece for piece, n in characters.items() if n < min_frequency}
+    words = [(pieces, n) for pieces, n in words if not rare & set(pieces)]
+    vocab = {*SPECIALS, *(characters.keys() - rare)}
+    merges: list[Merge] = []
+    while len(vocab) < vocab_size:
+        singles = counted(words)
+        candidates = []
+        for left, right in {pair for pieces, _ in words for pair in pairwise(pieces)}:
+            after = [(merged(pieces, left, right), n) for pieces, n in words]
+            count = sum((len(old) - len(new)) * n for (old, n), (new, _) in zip(words, after, strict=True))
+            score = float(count)
+            if criterion == "ratio":
+                score = count / (singles[left] * singles[right])
+            if criterion == "likelihood":
+                score = round(log_likelihood(after) - log_likelihood(words), 6)
+            if count >= min_frequency and score > 0:
+                candidates.append((-score, -count, left, right, after))
+        if not candidates:
+            break
+        score, count, left, right, words = min(candidates, key=lambda c: c[:4])
+        merges.append(Merge(left, right, left + right.removeprefix("##"), -score, -count))
+        vocab.add(merges[-1].merged)
+    return merges
+
+
+def random_words(seed: int) -> dict[str, int]:
+    """Return words of a few stems; of few letters, so that pairs overlap: aaa."""
+    chance = random.Random(seed)
+    letters = "abc" if seed % 2 else "abcde"
+    stems = ["".join(chance.choices(letters, k=chance.randint(2, 6))) for _ in range(8)]
+    words = ("".join(chance.choices(stems, k=chance.randint(1, 3))) for _ in range(30))
+    return {word: chance.choice((1, 1, 2, 3, 10)) for word in words}
+
+
+@pytest.mark.parametrize("criterion", ["likelihood", "ratio", "frequency"])
+@pytest.mark.parametrize("seed", range(6))
+def test_training_equals_a_naive_reference(criterion: str, seed: int) -> None:
+    words, min_frequency = random_words(seed), 1 + seed % 3
+    learned = learn_wordpieces(words, 60, criterion, min_frequency, progress=False)
+    expected = naive_training(words, 60, criterion, min_frequency)
+    assert len(expected) > 9
+    assert [m[:3] for m in learned.merges] == [m[:3] for m in expected]
+    assert [m.pair_count for m in learned.merges] == [m.pair_count for m in expected]
+    assert [m.score for m in learned.merges] == pytest.approx(
+        [m.score for m in expected], rel=1e-12, abs=2e-6
+    )
+
+
+def test_training_on_real_words_equals_byte_pair_encoding() -> None:
+    words = Counter(BasicTokenizer().tokenize(" ".join(load_reviews().sentences[:5])))
+    learned = learn_wordpieces(words, 90, "frequency", progress=False)
+    assert learned.merges == naive_training(words, 90, "frequency", 2)
+
+
+def test_the_criteria_prefer_different_pairs() -> None:
+    words = {"xy": 3, "that": 50, "this": 50, "tan": 50, "has": 50, "th": 90}
+    first = {
+        name: learn_wordpieces(words, 30, name, progress=False).merges[0]
+        for name in ("likelihood", "ratio", "frequency")
+    }
+    assert first["ratio"][:2] == ("x", "##y")
+    assert first["frequency"][:2] == first["likelihood"][:2] == ("t", "##h")
+
+
+def test_the_likelihood_of_a_merge_by_hand() -> None:
+    """Twice a ##b ##c ##c: eight pieces. With a ##b merged there are six, a third of them ab."""
+    merge = learn_wordpieces({"abcc": 2}, 9, "likelihood", progress=False).merges[0]
+    before = 2 * math.log(2 / 8) + 2 * math.log(2 / 8) + 4 * math.log(4 / 8)
+    after = 2 * math.log(2 / 6) + 4 * math.log(4 / 6)
+    assert merge == Merge("a", "##b", "ab", pytest.approx(after - before, abs=1e-6), 2)
+
+
+def test_a_trained_vocabulary_has_its_layout_and_covers_its_text() -> None:
+    texts = load_reviews().sentences[:1500]
+    vocab, merges = train_wordpiece(texts, 1000, progress=False)
+    assert len(vocab) == len(set(vocab)) == 1000
+    assert vocab[:5] == SPECIALS
+    characters = [piece for piece in vocab[5:] if len(piece.removeprefix("##")) == 1 and piece != "##"]
+    assert vocab[5 : 5 + len(characters)] == sorted(characters, key=lambda p: (p.startswith("##"), p))
+    assert vocab[5 + len(characters) :] == list(dict.fromkeys(merge.merged for merge in merges))
+    tokenizer = WordPieceTokenizer(vocab)
+    rare = Counter("".join(BasicTokenizer().tokenize(" ".join(texts))))
+    tokens = [token for text in texts for token in tokenizer.tokenize(text)]
+    assert tokens.count("[UNK]") <= sum(n == 1 for n in rare.values()) + 3
+
+
+def test_training_is_deterministic_and_takes_any_iterable() -> None:
+    texts = load_reviews().sentences[:300]
+    learned = train_wordpiece(texts, 400, progress=False)
+    assert train_wordpiece(iter(texts), 400, progress=False) == learned
+    assert sorted(train_wordpiece(reversed(texts), 400, progress=False).vocab) == sorted(learned.vocab)
+    assert any(
+        piece.istitle() for piece in train_wordpiece(texts, 400, do_lower_case=False, progress=False).vocab
+    )
+
+
+def test_words_that_cannot_be_cut_and_rare_characters_are_passed_over() -> None:
+    learned = train_wordpiece(["ab ab ab é" + " " + "c" * 101] * 1 + ["ab x"], 40, progress=False)
+    assert learned.vocab == [*SPECIALS, "a", "##b", "ab"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        ("a film", {}, "put a single one in a list"),
+        (None, {}, "NoneType"),
+        ([None], {}, "NoneType"),
+        ([], {}, "no word"),
+        (["a film"], {"min_frequency": 5}, "no word"),
+        (["a film a film"], {"vocab_size": 9}, "at least 10"),
+        (["a film a film"], {"vocab_size": 0}, "vocab_size=0"),
+        (["a film a film"], {"min_frequency": 0}, "min_frequency=0"),
+        (["a film a film"], {"criterion": "best"}, "'best'"),
+    ],
+)
+def test_training_refuses_what_it_cannot_use(texts: object, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        train_wordpiece(texts, **{"vocab_size": 50, "progress": False, **options})
