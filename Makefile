@@ -1,4 +1,4 @@
-# Set-up, JupyterLab and tests; `make help` lists the targets.
+# Setup, JupyterLab and tests; `make help` lists the targets.
 #   make lab TORCH=cpu      on Linux without an NVIDIA GPU: no CUDA packages (saves gigabytes)
 #   make lab PYTHON=/path/to/python3.12
 
@@ -8,11 +8,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 TORCH_PIN := $(shell sed -n 's/^torch==//p' constraints.txt)
-# With a screen the browser opens by itself; without one the address is printed.
+# With a display, JupyterLab opens the browser; without one, it prints the address.
 LAB_FLAGS := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,--no-browser) \
 	$(if $(filter 0,$(shell id -u)),--allow-root)
-# Two workers, each a file at a time (a notebook needs its cells in order), each on one core; no progress
-# bars that appear only where the machine is slow.
+# Two workers with one thread each. Each runs whole files, since the cells of a notebook must run in order.
+# Progress bars that appear only on a slow machine are off.
 PYTEST := OMP_NUM_THREADS=1 BERTLEARN_PATIENCE=inf $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
@@ -33,30 +33,30 @@ test: setup $(VENV)/.ready-dev lint ## set up if needed, then run every test, no
 fast: $(VENV)/.ready-dev ## run the package's tests without the notebooks
 	$(PYTEST) tests --ignore tests/test_notebooks.py
 
-lint: $(VENV)/.ready-dev ## formatting, style and types
+lint: $(VENV)/.ready-dev ## check formatting, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python tools/sync_env.py --check
 
-doctor: $(VENV)/.ready ## examine this machine and say what each chapter will take
+doctor: $(VENV)/.ready ## check this machine and estimate the time of each chapter
 	@$(BIN)/bertlearn doctor
 
-bench: setup $(VENV)/.ready-dev ## measure speed and memory beside other libraries (hours), and renew benchmarks/README.md
+bench: setup $(VENV)/.ready-dev ## compare speed and memory with other libraries (hours), and update benchmarks/README.md
 	$(BIN)/python -m benchmarks
 
-notebooks: $(VENV)/.ready-dev ## run all chapters anew and keep their outputs
+notebooks: $(VENV)/.ready-dev ## run all chapters and store their outputs
 	$(BIN)/python tools/notebooks.py run --measure notebooks/*.ipynb
 
-snapshots: setup ## pretrain the snapshots of chapter 4 anew (takes long; goes on after an interruption)
+snapshots: setup ## pretrain the snapshots of chapter 4 (slow; can be interrupted and resumed)
 	$(BIN)/python tools/make_snapshots.py vocabulary
 	$(BIN)/python tools/make_snapshots.py train snapshots-run
 	$(BIN)/python tools/make_snapshots.py bands
 
-results: setup ## compute the stored results of chapters 5 and 6 anew (takes long; goes on after an interruption)
+results: setup ## compute the stored results of chapters 5 and 6 (slow; can be interrupted and resumed)
 	$(BIN)/python tools/make_results.py
 
-lock: $(VENV)/.ready-dev ## lock every package anew in constraints.txt
+lock: $(VENV)/.ready-dev ## lock the newest version of every package in constraints.txt
 	$(PIP) uv
 	$(BIN)/python tools/sync_env.py --lock --upgrade
 
@@ -64,15 +64,15 @@ clean: ## remove .venv (cached data and weights stay)
 	rm -rf $(VENV) bertlearn.egg-info
 
 $(VENV)/.ready: pyproject.toml constraints.txt
-	@[ -n "$(PYTHON)" ] || { echo "No Python 3.11 or newer found. Install one, or name it: make setup PYTHON=/path/to/python3"; exit 1; }
+	@[ -n "$(PYTHON)" ] || { echo "No Python 3.11 or newer found. Install one, or give its path: make setup PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "$(PYTHON) is not a Python of 3.11 or newer. Name another: make setup PYTHON=/path/to/python3"; exit 1; }
-	@echo "Setting up in $(VENV) with $$($(PYTHON) --version). The first time this takes some minutes."
+		echo "$(PYTHON) is not Python 3.11 or newer. Give the path of another: make setup PYTHON=/path/to/python3"; exit 1; }
+	@echo "Setting up in $(VENV) with $$($(PYTHON) --version). This takes a few minutes the first time."
 	$(PYTHON) -m venv $(VENV)
 ifeq ($(TORCH),cpu)
 	$(PIP) uv
 	$(BIN)/uv pip install --python $(BIN)/python --torch-backend cpu torch==$(TORCH_PIN) || { \
-		echo "PyTorch's own server could not be reached; try again later, or without TORCH=cpu."; exit 1; }
+		echo "PyTorch's package server could not be reached; try again later, or without TORCH=cpu."; exit 1; }
 endif
 	$(PIP) torch==$(TORCH_PIN)
 	$(PIP) -e .

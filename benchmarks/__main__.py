@@ -1,10 +1,11 @@
-"""Run the benchmarks, and put what they found into benchmarks/README.md.
+"""Run the benchmarks and update the tables in benchmarks/README.md.
 
-    python -m benchmarks                    all of them: two to three hours on two cores
-    python -m benchmarks inference course   some of them
-    python -m benchmarks --tables           none: only write the tables anew from benchmarks/results/
+    python -m benchmarks                    run all of them: two to three hours on two cores
+    python -m benchmarks inference course   run only these
+    python -m benchmarks --tables           run nothing, only update the tables from benchmarks/results/
 
-Each runs in a process of its own. `--quick` shows that all run (five minutes on two cores) and keeps nothing.
+Each benchmark runs in its own process. `--quick` checks that all of them run (five minutes on two cores) and
+keeps no results.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ NAMES = (
 
 
 def provenance(result: dict[str, Any]) -> str:
-    """Return in a line what ran where, with which versions, and when."""
+    """Return one line with the command, the machine, the versions and the date of a result."""
     machine = result["machine"]
     parts = [machine["gpu"]] if "gpu" in machine else []
     parts += [
@@ -49,7 +50,7 @@ def provenance(result: dict[str, Any]) -> str:
 
 
 def section(name: str) -> str:
-    """Return the tables of a benchmark on every device that it was run on."""
+    """Return a benchmark's tables for every device that it was run on."""
     blocks = []
     for path in sorted(RESULTS.glob(f"{name}.*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -58,10 +59,10 @@ def section(name: str) -> str:
 
 
 def with_tables(text: str) -> str:
-    """Return the README with every block between `<!-- NAME -->` and `<!-- end -->` written anew."""
+    """Return the README with every block between `<!-- NAME -->` and `<!-- end -->` replaced."""
     return re.sub(
         r"<!-- (\w+) -->\n.*?<!-- end -->",
-        lambda found: f"<!-- {found[1]} -->\n\n{section(found[1])}\n\n<!-- end -->",
+        lambda match: f"<!-- {match[1]} -->\n\n{section(match[1])}\n\n<!-- end -->",
         text,
         flags=re.DOTALL,
     )
@@ -71,14 +72,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; default: all")
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all if none is given"
+        "--quick", action="store_true", help="do a minimum of work, to check that all of them run"
     )
-    parser.add_argument("--quick", action="store_true", help="less of everything: to see that it runs")
-    parser.add_argument("--tables", action="store_true", help="run nothing")
+    parser.add_argument("--tables", action="store_true", help="run nothing, only update the tables")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
-        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; choose among {', '.join(NAMES)}")
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}")
     failed = []
     for name in () if arguments.tables else arguments.names or NAMES:
         print(f"\n=== {name}", flush=True)
@@ -88,7 +89,7 @@ def main() -> int:
     if not arguments.quick:
         README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
     if failed:
-        print(f"\nfailed: {', '.join(failed)}; the tables keep what was measured before")
+        print(f"\nfailed: {', '.join(failed)}; their tables still show the previous results")
     return bool(failed)
 
 

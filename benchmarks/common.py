@@ -1,10 +1,10 @@
-"""What the benchmarks share: peers timed in turns, floors, the machine, and how a result is kept.
+"""Shared by all benchmarks: command line, interleaved timing, peak speed, memory, and writing of results.
 
-Every benchmark is `python -m benchmarks.NAME [--quick] [--device cuda]`. It prints its tables and writes
-results/NAME.DEVICE.json when it has come to its end; `python -m benchmarks` runs them all and puts the tables
-into README.md.
-Peers do the same work in one process, in turns, so that a busy machine slows all alike: ratios count.
-Before they are timed their outputs are compared; a benchmark of two things that differ ends with an error.
+Every benchmark is run with `python -m benchmarks.NAME [--quick] [--device cuda]`. It prints its tables and
+finally writes results/NAME.DEVICE.json. `python -m benchmarks` runs all of them and updates README.md.
+The implementations that are compared, called peers, do the same work in one process and take turns, so a busy
+machine slows all of them alike and the ratios stay meaningful. Their outputs are compared before they are
+timed; a benchmark ends with an error if they differ.
 """
 
 from __future__ import annotations
@@ -34,25 +34,23 @@ from tqdm.auto import tqdm
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-INSTALL = (
-    'install it in the course\'s environment: python -m pip install -c constraints.txt -e ".[dev,bench]"'
-)
-REST = 0.05  # seconds before each turn: threads of the one before may wait busily for more work
+INSTALL = 'install with: python -m pip install -c constraints.txt -e ".[dev,bench]"'
+REST = 0.05  # seconds before each turn: threads of the previous peer may still busy-wait for work
 Work = Callable[[], object]
 
 
 class Setting(NamedTuple):
-    """What every benchmark can be told, and what it is."""
+    """A benchmark's name and its command-line options."""
 
     name: str
     device: torch.device
-    quick: bool  # less of everything: to see that it runs
-    output: Path | None  # the JSON file, if the result is kept
-    packages: tuple[str, ...] = ()  # what it needs beside the course's, and names with its result
+    quick: bool  # do a minimum of work, to check that it runs
+    output: Path | None  # the JSON file; None keeps no result
+    packages: tuple[str, ...] = ()  # needed beyond the course's; their versions are stored with the result
 
 
 class Times(NamedTuple):
-    """Seconds of one peer: half of all rounds lie between `low` and `high`."""
+    """Seconds of one peer: the median over all rounds, and the first and third quartile."""
 
     median: float
     low: float
@@ -60,7 +58,7 @@ class Times(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table as it is read; `rows` are texts."""
+    """A table for a reader; all cells are text."""
 
     caption: str
     columns: list[str]
@@ -75,31 +73,31 @@ class Table(NamedTuple):
 def read_setting(
     name: str, doc: str | None, devices: Sequence[str] = ("cpu", "cuda"), packages: Sequence[str] = ()
 ) -> Setting:
-    """Read the command line of the benchmark with this name; what cannot work ends here."""
+    """Parse the command line of a benchmark; exit with a message if it cannot run."""
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}",
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="less of everything: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="do a minimum of work, to check that it runs")
     parser.add_argument(
-        "--device", choices=devices, help="default: the GPU if there is one and it may be used"
+        "--device", choices=devices, help="default: the GPU, if there is one and the benchmark supports it"
     )
     parser.add_argument(
         "--output",
         type=Path,
-        help="the JSON file; default: benchmarks/results/NAME.DEVICE.json, and none with --quick",
+        help="JSON file to write; default: benchmarks/results/NAME.DEVICE.json, none with --quick",
     )
     arguments = parser.parse_args()
     has_gpu = torch.cuda.is_available()
     device = arguments.device or ("cuda" if has_gpu and "cuda" in devices else "cpu")
     if device == "cuda" and not has_gpu:
-        parser.error("--device cuda: torch finds no GPU here; leave the option out, or say --device cpu")
+        parser.error("--device cuda: torch finds no GPU; omit the option or use --device cpu")
     output = arguments.output or (None if arguments.quick else RESULTS / f"{name}.{device}.json")
     if output and not output.parent.is_dir():
-        parser.error(f"--output {output}: there is no folder {output.parent}; make it first")
+        parser.error(f"--output {output}: there is no folder {output.parent}; create it first")
     if missing := [package for package in packages if not _installed(package)]:
-        parser.error(f"needs {', '.join(missing)}; {INSTALL}")
+        parser.error(f"this benchmark needs {', '.join(missing)}; {INSTALL}")
     return Setting(name, torch.device(device), arguments.quick, output, tuple(packages))
 
 
@@ -111,19 +109,19 @@ def _installed(package: str) -> bool:
 
 
 def keep(setting: Setting, tables: Sequence[Table], raw: Any) -> None:
-    """Print the tables, put the result in the place of the one before, and say where it is."""
+    """Print the tables and replace the stored result, unless this is a quick run."""
     print("\n\n".join(map(str, tables)), flush=True)
     if setting.output:
         os.replace(save(setting, setting.output, tables, raw), setting.output)
-        print(f"\nWritten to {setting.output}; python -m benchmarks --tables renews the tables of README.md.")
+        print(f"\nWritten to {setting.output}; python -m benchmarks --tables updates README.md.")
     else:
-        print("\nNothing is kept of a quick run: it shows that all works, and its numbers say little.")
+        print("\nA quick run keeps no result: it only checks that the benchmark runs.")
 
 
 def save(setting: Setting, output: Path, tables: Sequence[Table], raw: Any) -> Path:
-    """Write the tables, every number and where they come from into OUTPUT.partial; return its path.
+    """Write the tables, the raw numbers and their provenance to OUTPUT.partial; return that path.
 
-    So a run that is cut off leaves what it has, and the result before it as it was.
+    An interrupted run thus keeps what it has measured, and the previous result stays unchanged.
     """
     result = {
         "command": f"python -m benchmarks.{setting.name}" + (" --quick" if setting.quick else ""),
@@ -142,13 +140,13 @@ def save(setting: Setting, output: Path, tables: Sequence[Table], raw: Any) -> P
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until the device has done all that it was told."""
+    """Wait until the device has finished all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def seconds(work: Work, device: torch.device) -> float:
-    """Return how long one call takes."""
+    """Return the seconds that one call takes."""
     started = time.perf_counter()
     work()
     wait_for(device)
@@ -158,19 +156,19 @@ def seconds(work: Work, device: torch.device) -> float:
 def in_turns(
     works: Mapping[str, Work], device: torch.device, rounds: int, warmup: int = 2
 ) -> dict[str, Times]:
-    """Time every peer once a round; the first rounds do not count."""
-    found: dict[str, list[float]] = {name: [] for name in works}
+    """Time every peer once per round; the warm-up rounds are not counted."""
+    durations: dict[str, list[float]] = {name: [] for name in works}
     for number in tqdm(range(warmup + rounds), "rounds", delay=1, leave=False, disable=None):
         for name, work in works.items():
             time.sleep(REST)
-            taken = seconds(work, device)
+            duration = seconds(work, device)
             if number >= warmup:
-                found[name].append(taken)
-    return {name: spread(values) for name, values in found.items()}
+                durations[name].append(duration)
+    return {name: spread(values) for name, values in durations.items()}
 
 
 def spread(values: Sequence[float]) -> Times:
-    """Return the median and the middle half."""
+    """Return the median and the first and third quartile."""
     if len(values) < 2:
         return Times(*[values[0]] * 3)
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -178,7 +176,7 @@ def spread(values: Sequence[float]) -> Times:
 
 
 def peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the operations a second of a large matrix product, the best of some: the machine's own limit."""
+    """Return the operations per second of a large matrix product, best of ten: the limit of the machine."""
     size = 8192 if device.type == "cuda" else 2048
     matrix = torch.randn(size, size, device=device).to(dtype)
     with torch.inference_mode():
@@ -187,23 +185,23 @@ def peak(device: torch.device, dtype: torch.dtype) -> float:
 
 @contextmanager
 def peaks(device: torch.device, *precisions: str) -> Iterator[dict[str, float]]:
-    """Measure the peaks of these precisions before and after the block, and keep the better ones."""
-    found = {name: peak(device, DTYPES[name]) for name in precisions}
-    yield found
-    for name, before in found.items():
-        found[name] = max(before, peak(device, DTYPES[name]))
+    """Measure the peak of each precision before and after the block, and keep the higher one."""
+    fastest = {name: peak(device, DTYPES[name]) for name in precisions}
+    yield fastest
+    for name, before in fastest.items():
+        fastest[name] = max(before, peak(device, DTYPES[name]))
 
 
 # Memory
 
 
 def memory_of(device: torch.device, work: Callable[..., object], *arguments: Any) -> float:
-    """Return by how many MB a call raises the memory of a process of its own; on a GPU the GPU's memory.
+    """Return the peak memory of a call in MB, measured in a separate process.
 
     Args:
-        device: whose memory.
-        work: a function at the top of a module, called once.
-        arguments: what can be sent to another process.
+        device: on a GPU, its allocated memory is measured, on a CPU the growth of the process.
+        work: a module-level function; it is called once.
+        arguments: picklable arguments of `work`.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
@@ -226,7 +224,7 @@ def _memory_here(device: torch.device, work: Callable[..., object], *arguments: 
 
 
 def _highest_memory(done: threading.Event) -> float:
-    """Look again and again, every few milliseconds, until it is done."""
+    """Return the highest memory use in bytes, checked every few milliseconds until `done` is set."""
     process, highest, ended = psutil.Process(), 0.0, False
     while not ended:
         ended = done.wait(0.005)
@@ -235,20 +233,20 @@ def _highest_memory(done: threading.Event) -> float:
 
 
 def memory_in(process: psutil.Process) -> float:
-    """Return the bytes that a process and those it started have in memory."""
+    """Return the resident memory of a process and its children, in bytes."""
     total = 0.0
-    with suppress(psutil.Error):  # it has ended
-        for one in (process, *process.children(recursive=True)):
-            total += one.memory_info().rss
+    with suppress(psutil.Error):  # a process may have ended
+        for member in (process, *process.children(recursive=True)):
+            total += member.memory_info().rss
     return total
 
 
-# What was measured, on what
+# The machine, comparisons, and cells of tables
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Return what ran: processor, threads, memory, system, Python, and the GPU if it was used."""
-    found = {
+    """Describe the machine: processor, threads, memory, system, Python, and the GPU if it was used."""
+    description = {
         "processor": _processor(),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -257,8 +255,8 @@ def machine(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
     }
     if device.type == "cuda":
-        found["gpu"] = torch.cuda.get_device_name(device)
-    return found
+        description["gpu"] = torch.cuda.get_device_name(device)
+    return description
 
 
 def _processor() -> str:
@@ -272,23 +270,23 @@ def _processor() -> str:
 
 
 def check_same(what: str, ours: Tensor, theirs: Tensor, tolerance: float) -> None:
-    """End the benchmark if two outputs differ by more than a share of the larger one's greatest number."""
+    """End the benchmark if two outputs differ by more than `tolerance`, relative to the largest of theirs."""
     ours, theirs = ours.detach().float().cpu(), theirs.detach().float().cpu()
     difference = (ours - theirs).abs().max().item() / max(1e-12, theirs.abs().max().item())
     if not difference <= tolerance:
         raise SystemExit(
-            f"{what}: outputs differ by {difference:.2g} of the greatest, more than {tolerance:.2g} allows; "
-            "a comparison of speed would mean nothing"
+            f"{what}: outputs differ by {difference:.2g} of the largest value, more than the allowed "
+            f"{tolerance:.2g}; a comparison of speed would be meaningless"
         )
 
 
 def milliseconds(times: Times) -> str:
-    """Return a time with its middle half, for a table."""
+    """Format a time and its interquartile range for a table, in ms."""
     digits = 0 if times.median >= 0.1 else 1
     return f"{1e3 * times.median:,.{digits}f} ({1e3 * times.low:,.{digits}f}–{1e3 * times.high:,.{digits}f})"
 
 
 def times_as_long(theirs: Sequence[float], ours: Sequence[float]) -> str:
-    """Return how many times as long theirs took, turn by turn, with the middle half, for a table."""
-    ratio = spread([one / other for one, other in zip(theirs, ours, strict=True)])
+    """Format how many times as long theirs took, compared turn by turn, with the interquartile range."""
+    ratio = spread([their / our for their, our in zip(theirs, ours, strict=True)])
     return f"{ratio.median:.2f}× ({ratio.low:.2f}–{ratio.high:.2f})"

@@ -2,8 +2,8 @@
 
     python -m benchmarks.course [--quick]
 
-Every notebook is executed from its first cell to its last, outputs thrown away, stubs not filled in. The
-memory is the kernel's highest.
+Every notebook is executed from the first cell to the last. Its exercises are unsolved, and its outputs are
+discarded. The memory is the kernel's peak.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from tools.notebooks import execute, read
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 
-def rows(found: list[dict[str, Any]]) -> list[list[str]]:
-    """Return a line for each notebook, and one for the six chapters together."""
-    chapters = [one for one in found if "01" <= one["notebook"][:2] <= "06"]
-    total, most = sum(one["seconds"] for one in chapters), max(one["memory_mb"] for one in chapters)
-    lines = [[one["notebook"], f"{one['seconds']:.0f}", f"{one['memory_mb']:,.0f}"] for one in found]
+def rows(runs: list[dict[str, Any]]) -> list[list[str]]:
+    """Return a row for each notebook, and one for the six chapters together."""
+    chapters = [run for run in runs if "01" <= run["notebook"][:2] <= "06"]
+    total, most = sum(run["seconds"] for run in chapters), max(run["memory_mb"] for run in chapters)
+    lines = [[run["notebook"], f"{run['seconds']:.0f}", f"{run['memory_mb']:,.0f}"] for run in runs]
     return [*lines, ["chapters 1 to 6", f"{total:.0f} ({total / 60:.1f} minutes)", f"{most:,.0f}"]]
 
 

@@ -1,12 +1,12 @@
-"""What takes a small BERT off the plateau? One choice of the recipe changed at a time, several seeds each.
+"""What gets a small BERT off the plateau? Ablation: one choice of the recipe is changed, with several seeds.
 
-    python -m benchmarks.pretraining_ablation               run what is missing, then print the table
-    python -m benchmarks.pretraining_ablation --part 1/2    half of it; the other half in a second terminal
-    python -m benchmarks.pretraining_ablation --table       only print it, from the kept results
+    python -m benchmarks.pretraining_ablation               do the missing runs, then print the table
+    python -m benchmarks.pretraining_ablation --part 1/2    half of them; run --part 2/2 in a second terminal
+    python -m benchmarks.pretraining_ablation --table       only print the table of the stored results
 
-Results are kept in bertlearn/course/snapshots/ablation.csv, one line for each evaluation, so that an
-interrupted series goes on where it was. Every run reads the same number of tokens, one and a half million;
-that is three tenths of its learning rate schedule, and takes 2 to 10 minutes on two cores.
+Results are stored in bertlearn/course/snapshots/ablation.csv, one line per evaluation, so an interrupted
+series continues where it stopped. Every run reads the same number of tokens, 1.5 million. That is three
+tenths of its learning rate schedule, and takes 2 to 10 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def with_training(**changes: Any) -> PretrainOptions:
 
 
 def with_batch(size: int, every: int) -> PretrainOptions:
-    """Return the recipe with another batch and as many tokens, looked at every so many steps."""
+    """Return the recipe with another batch size, as many tokens, and an evaluation every `every` steps."""
     steps = RECIPE.training.steps * RECIPE.training.batch_size // size
     return with_training(batch_size=size, steps=steps, evaluate_every=every, log_every=every)
 
@@ -47,8 +47,8 @@ def with_batch(size: int, every: int) -> PretrainOptions:
 VARIANTS: dict[str, PretrainOptions] = {
     "the recipe": RECIPE,
     "whole sequences from the start": replace(RECIPE, short_share=0.0),
-    "pieces of 16 tokens, not 8": replace(RECIPE, short_length=16),
-    "pieces for twice as long": replace(RECIPE, short_share=0.2),
+    "chunks of 16 tokens, not 8": replace(RECIPE, short_length=16),
+    "chunks for twice as long": replace(RECIPE, short_share=0.2),
     "weights drawn with std 0.02": replace(RECIPE, initializer_range=0.02),
     "positions that start as sines": replace(RECIPE, positions="sinusoidal"),
     "dropout 0.1": replace(RECIPE, dropout=0.1),
@@ -59,7 +59,9 @@ VARIANTS: dict[str, PretrainOptions] = {
     "8 sequences a step, twice the steps": with_batch(8, 250),
     "32 sequences a step, half the steps": with_batch(32, 50),
     "with pairs (NSP)": replace(RECIPE, pairs=True),
-    "256 wide, 4 layers (mini), rate 5e-4": replace(with_training(learning_rate=5e-4), preset="mini"),
+    "mini (4 layers, 256 features), learning rate 5e-4": replace(
+        with_training(learning_rate=5e-4), preset="mini"
+    ),
 }
 
 
@@ -78,16 +80,16 @@ def measure(name: str, seed: int) -> None:
     data, held_out = course_shards("train"), course_shards("validation")
     run = pretrain(data, options, held_out=held_out, until=last_step(options)).run
     if run.step < last_step(options):
-        sys.exit(f"stopped in “{name}”, seed {seed}; the same command runs it again")
+        sys.exit(f"stopped in “{name}”, seed {seed}; run the same command again to continue")
     is_new = not RESULTS.exists()
     with RESULTS.open("a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if is_new:
             writer.writerow(COLUMNS)
         for record in run.history:
-            found = [record.get(f"valid_{key}", "") for key in ("mlm_loss", "mlm_accuracy", "nsp_accuracy")]
-            found = [x if x == "" else f"{x:.4f}" for x in found]
-            writer.writerow([name, seed, record["step"], round(record["seconds"]), *found])
+            scores = [record.get(f"valid_{key}", "") for key in ("mlm_loss", "mlm_accuracy", "nsp_accuracy")]
+            scores = [x if x == "" else f"{x:.4f}" for x in scores]
+            writer.writerow([name, seed, record["step"], round(record["seconds"]), *scores])
 
 
 def read() -> list[dict[str, str]]:
@@ -98,7 +100,7 @@ def read() -> list[dict[str, str]]:
 
 
 def table() -> str:
-    """Return a Markdown table: after how many tokens each variant left the plateau, and where it ended."""
+    """Return a Markdown table: after how many tokens each variant left the plateau, and its final scores."""
     runs: dict[str, dict[str, list[dict[str, str]]]] = defaultdict(lambda: defaultdict(list))
     for row in read():
         runs[row["variant"]][row["seed"]].append(row)
@@ -130,10 +132,10 @@ def _spread(values: list[float]) -> str:
 
 
 def part(text: str) -> slice:
-    number, of = map(int, text.split("/"))
-    if not 1 <= number <= of:
-        raise argparse.ArgumentTypeError(f"{text}: I must be one of 1 to N, as in 1/2")
-    return slice(number - 1, None, of)
+    number, count = map(int, text.split("/"))
+    if not 1 <= number <= count:
+        raise argparse.ArgumentTypeError(f"{text}: I must be between 1 and N, as in 1/2")
+    return slice(number - 1, None, count)
 
 
 def main() -> None:
@@ -142,9 +144,9 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--table", action="store_true", help="only print the table of the kept results")
+    parser.add_argument("--table", action="store_true", help="only print the table of the stored results")
     parser.add_argument(
-        "--part", type=part, default="1/1", metavar="I/N", help="run each N-th, from the I-th"
+        "--part", type=part, default="1/1", metavar="I/N", help="do every N-th run, from the I-th"
     )
     arguments = parser.parse_args()
     if not arguments.table:

@@ -1,11 +1,11 @@
-"""What does BERT-base as in the paper cost? Measured tokens a second, times the tokens of the paper.
+"""How long would the pretraining run of BERT's paper take on this machine?
 
     python -m benchmarks.pretraining_cost [--quick] [--device cuda]
 
-Steps of `train` as in `pretraining_step`, with BERT's vocabulary and in the precision that `train` chooses
-by itself, are extrapolated. Devlin et al. 2019, appendix A.2: 1,000,000 steps of 256 sequences, 90 % of them
-with 128 tokens and 10 % with 512, together 43 billion tokens. (The paper's "40 epochs" over 3.3 billion words
-counts 512 tokens at every step.)
+The measured tokens per second of `train` are extrapolated to the run of the paper. The steps are those of
+`pretraining_step`, with BERT's vocabulary and in the default precision of `train`. Devlin et al. 2019,
+appendix A.2: 1,000,000 steps of 256 sequences, 90 % of them with 128 tokens and 10 % with 512, together
+43 billion tokens. (The paper's "40 epochs" over 3.3 billion words count 512 tokens in every step.)
 """
 
 from __future__ import annotations
@@ -29,29 +29,33 @@ def measure(model: str, setting: Setting) -> list[dict[str, Any]]:
     return [time_ours(case, device, 2 if setting.quick else 5) for case in cases]
 
 
-def row(found: list[dict[str, Any]]) -> list[str]:
-    """Return the line of a model."""
-    speeds = {one["case"]["length"]: one["tokens_per_second"] for one in found}
+def row(results: list[dict[str, Any]]) -> list[str]:
+    """Return a model's row of the table."""
+    speeds = {result["case"]["length"]: result["tokens_per_second"] for result in results}
     days = sum(PAPER[length] / speed for length, speed in speeds.items()) / 86400
-    case = found[0]["case"]
+    case = results[0]["case"]
     return [
         f"{case['model']}, {case['precision']}",
         *(f"{speed:,.0f}" for speed in speeds.values()),
-        f"{found[0]['share_of_peak']:.0%}",
+        f"{results[0]['share_of_peak']:.0%}",
         f"{days:,.0f}",
     ]
 
 
 def main() -> None:
     setting = read_setting("pretraining_cost", __doc__)
-    found = [measure(model, setting) for model in (("tiny",) if setting.quick else ("tiny", "base"))]
+    models = [measure(model, setting) for model in (("tiny",) if setting.quick else ("tiny", "base"))]
     columns = [
         "",
-        *(f"tokens a second in sequences of {length}" for length in PAPER),
+        *(f"tokens per second in sequences of {length}" for length in PAPER),
         f"share of the peak at {min(PAPER)}",
         "days for the paper's run",
     ]
-    keep(setting, [Table("Pretraining as in BERT's paper", columns, [row(one) for one in found])], found)
+    keep(
+        setting,
+        [Table("Pretraining as in BERT's paper", columns, [row(results) for results in models])],
+        models,
+    )
 
 
 if __name__ == "__main__":

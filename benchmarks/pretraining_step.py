@@ -1,11 +1,12 @@
-"""How long is a step of pretraining beside transformers' Trainer, as it comes and at its best?
+"""How long does a pretraining step take, compared with transformers' Trainer?
 
     python -m benchmarks.pretraining_step [--quick] [--device cuda]
 
-A step: forward, backward, clipping, AdamW, with dropout, masked tokens (15 %) and pairs; random tokens,
-nothing padded. Each peer runs its own training loop: ours is `bertlearn.training.train`, theirs
-`transformers.Trainer` as it comes (SDPA attention, fused AdamW), and the same with `torch_compile=True`.
-"ours, compiled" is `TrainingOptions(compile="on")`, the default on a GPU.
+A step consists of forward, backward, gradient clipping and AdamW, with dropout. A batch holds sentence pairs
+of random tokens, 15 % of them masked, without padding. Each peer runs its own training loop: ours is
+`bertlearn.training.train`, theirs is `transformers.Trainer` with its defaults (SDPA attention, fused AdamW),
+and again with `torch_compile=True`. "ours, compiled" is `TrainingOptions(compile="on")`, which is our default
+on a GPU.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ from bertlearn.training.options import TrainingOptions
 from bertlearn.training.task import Task
 
 MASKED = 0.15
-MANY = 100_000  # steps of a schedule that no benchmark comes to the end of
+SCHEDULE_STEPS = 100_000  # more than any benchmark takes
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
 ROUNDS = 7
-TOKENS = {"cpu": 2048, "cuda": 32_768}  # a step: as many as the device has use for
+TOKENS = {"cpu": 2048, "cuda": 32_768}  # per step: enough to use the device well
 
 
 class Case(NamedTuple):
-    """One line of the table."""
+    """What one row of the table measures."""
 
     model: str
     length: int
@@ -56,12 +57,12 @@ class Case(NamedTuple):
 
 
 def config_of(model: str) -> BertConfig:
-    """Return one of the published sizes, or MiniLM's, with dropout and BERT's vocabulary."""
+    """Return a published model size, or MiniLM's, with dropout and BERT's vocabulary."""
     return BertConfig(**MINILM) if model == "MiniLM-6" else BertConfig.preset(model)
 
 
 def cases(setting: Setting) -> list[Case]:
-    """Return what is measured."""
+    """Return the cases to measure."""
     if setting.quick:
         return [Case("tiny", 128, 4, "fp32")]
     return [
@@ -73,37 +74,37 @@ def cases(setting: Setting) -> list[Case]:
 
 
 class RandomPairs(Dataset):
-    """Sequences of chance, masked, with all that `BertForPreTraining` takes."""
+    """Masked sequences of random tokens, with all inputs that `BertForPreTraining` takes."""
 
     def __init__(self, case: Case, count: int) -> None:
-        chance = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
         shape = (count * case.batch, case.length)
-        ids = torch.randint(1000, config_of(case.model).vocab_size, shape, generator=chance)
-        chosen = torch.rand(shape, generator=chance) < MASKED
+        ids = torch.randint(1000, config_of(case.model).vocab_size, shape, generator=generator)
+        chosen = torch.rand(shape, generator=generator) < MASKED
         segments = (torch.arange(case.length) >= case.length // 2).long().expand(shape)
-        following = torch.randint(0, 2, shape[:1], generator=chance)
+        next_sentence = torch.randint(0, 2, shape[:1], generator=generator)
         masked, labels = torch.where(chosen, 103, ids), torch.where(chosen, ids, -100)
-        self.batch = PretrainingBatch(masked, None, segments, labels, following)
+        self.batch = PretrainingBatch(masked, None, segments, labels, next_sentence)
 
     def __len__(self) -> int:
         return len(self.batch.input_ids)
 
     def __getitem__(self, row: int) -> dict[str, Tensor]:
-        """Return a row as transformers' collators leave it: with a mask."""
+        """Return a row in the form of transformers' collators, with an attention mask."""
         fields = {name: value[row] for name, value in self.batch._asdict().items() if value is not None}
         return fields | {"attention_mask": torch.ones_like(fields["input_ids"])}
 
     def rows(self, first: int, count: int) -> PretrainingBatch:
-        """Return some rows as our shards give them: without a mask, since nothing is padded."""
-        begin = first % len(self)
-        return PretrainingBatch._make(x if x is None else x[begin : begin + count] for x in self.batch)
+        """Return a batch in the form of our shards, without an attention mask, since nothing is padded."""
+        start = first % len(self)
+        return PretrainingBatch._make(x if x is None else x[start : start + count] for x in self.batch)
 
 
 # The peers
 
 
 def models_of(case: Case) -> tuple[BertForPreTraining, transformers.BertForPreTraining]:
-    """Return ours and transformers' model with the same weights."""
+    """Return our model and transformers', with the same weights."""
     torch.manual_seed(0)
     config = config_of(case.model)
     ours = BertForPreTraining(config)
@@ -114,26 +115,26 @@ def models_of(case: Case) -> tuple[BertForPreTraining, transformers.BertForPreTr
 
 
 def ours(case: Case, data: RandomPairs, device: torch.device, compiled: bool) -> Loop:
-    """Return `train`, a step at a call."""
+    """Return the loop of `train`."""
     options = TrainingOptions(
-        steps=MANY,
+        steps=SCHEDULE_STEPS,
         batch_size=case.batch,
         precision=case.precision,
         compile="on" if compiled else "off",
         learning_rate=1e-4,
-        log_every=MANY,
+        log_every=SCHEDULE_STEPS,
     )
     task = Task(data.rows, pretraining_targets, pretraining_scores, None, {})
     return our_loop(models_of(case)[0], task, options, device)
 
 
 def trainer(case: Case, data: RandomPairs, device: torch.device, compiled: bool) -> Loop:
-    """Return transformers' Trainer, a step at a call."""
+    """Return the loop of transformers' Trainer."""
     return their_loop(
         models_of(case)[1],
         data,
         device,
-        max_steps=MANY,
+        max_steps=SCHEDULE_STEPS,
         per_device_train_batch_size=case.batch,
         bf16=case.precision == "bf16",
         torch_compile=compiled,
@@ -147,19 +148,18 @@ PEERS: dict[str, tuple[Callable[..., Loop], bool]] = {
     "Trainer, compiled": (trainer, True),
 }
 
-
-MEASURED = ("ours", "Trainer")  # whose memory is looked at
+MEMORY_PEERS = ("ours", "Trainer")  # peers whose memory is measured
 
 
 def compare(case: Case, data: RandomPairs, device: torch.device) -> None:
-    """Check that both give the same loss and gradients, without dropout and with weights of large spread."""
+    """Check that both give the same loss and gradients, without dropout and with perturbed weights."""
     losses, gradients = [], []
     batches = data.rows(0, case.batch)
     inputs = {name: value.to(device) for name, value in batches._asdict().items() if value is not None}
     for model in models_of(case):
-        chance = torch.Generator().manual_seed(1)
+        generator = torch.Generator().manual_seed(1)
         for parameter in model.parameters():
-            parameter.data += 0.02 * torch.randn(parameter.shape, generator=chance)
+            parameter.data += 0.02 * torch.randn(parameter.shape, generator=generator)
         model.to(device).eval()
         with torch.autocast(device.type, torch.bfloat16, enabled=case.precision == "bf16"):
             loss = model(**inputs).loss
@@ -171,8 +171,8 @@ def compare(case: Case, data: RandomPairs, device: torch.device) -> None:
     check_same(f"{case}, gradient", *gradients, tolerance)
 
 
-def one_step_of(peer: str, case: Case, device: torch.device) -> None:
-    """Do two steps, to see the memory they take."""
+def two_steps_of(peer: str, case: Case, device: torch.device) -> None:
+    """Take two steps, so that their memory can be measured."""
     make, compiled = PEERS[peer]
     loop = make(case, RandomPairs(case, 2), device, compiled)
     several(loop, 2)
@@ -183,9 +183,9 @@ def one_step_of(peer: str, case: Case, device: torch.device) -> None:
 
 
 def operations(config: BertConfig, tokens: int, length: int) -> float:
-    """Return the multiplications and additions of a step, matrix products only; backward costs two forwards.
+    """Return the multiplications and additions of a step's matrix products; backward costs two forwards.
 
-    The vocabulary is counted for the masked tokens only, since only these are guessed.
+    The output layer is counted for the masked tokens only, since only these are predicted.
     """
     hidden = config.hidden_size
     layer = 4 * hidden**2 + 2 * hidden * config.intermediate_size + 2 * length * hidden
@@ -194,14 +194,14 @@ def operations(config: BertConfig, tokens: int, length: int) -> float:
 
 
 def several(loop: Loop, steps: int) -> None:
-    """Do some steps."""
+    """Take several steps."""
     for _ in range(steps):
         loop()
 
 
 def time_peers(names: Sequence[str], case: Case, device: torch.device, rounds: int) -> dict[str, Any]:
-    """Time a step of these peers."""
-    steps = 10 if device.type == "cuda" else 1  # in a turn: waiting for a GPU after each would slow it
+    """Time the steps of these peers."""
+    steps = 10 if device.type == "cuda" else 1  # per turn: waiting for a GPU after each step would slow it
     tokens, data = case.batch * case.length, RandomPairs(case, 4)
     loops = {name: PEERS[name][0](case, data, device, PEERS[name][1]) for name in names}
     with peaks(device, case.precision) as fastest:
@@ -222,43 +222,45 @@ def time_peers(names: Sequence[str], case: Case, device: torch.device, rounds: i
     }
 
 
-def chosen_by_train(device: torch.device) -> str:
-    """Return which of ours `train` is if nobody tells it."""
+def default_peer(device: torch.device) -> str:
+    """Return the peer that `train` is with its defaults on this device."""
     return "ours, compiled" if device.type == "cuda" else "ours"
 
 
 def time_ours(case: Case, device: torch.device, rounds: int) -> dict[str, Any]:
-    """Time a step of ours alone, as `train` does it by itself."""
-    name = chosen_by_train(device)
-    found = time_peers([name], case, device, rounds)
-    one = {key: found[key][name] for key in ("tokens_per_second", "share_of_peak")}
-    return {"case": found["case"], "peak": found["peak"], **one}
+    """Time our steps alone, with the defaults of `train`."""
+    name = default_peer(device)
+    result = time_peers([name], case, device, rounds)
+    measured = {key: result[key][name] for key in ("tokens_per_second", "share_of_peak")}
+    return {"case": result["case"], "peak": result["peak"], **measured}
 
 
 def measure(case: Case, setting: Setting) -> dict[str, Any]:
-    """Compare all peers on one case, time them, and look at their memory."""
+    """Check all peers on one case, time them and measure their memory."""
     device = setting.device
     compare(case, RandomPairs(case, 1), device)
-    found = time_peers(list(PEERS), case, device, 3 if setting.quick else ROUNDS)
+    result = time_peers(list(PEERS), case, device, 3 if setting.quick else ROUNDS)
     if not setting.quick:
-        found["memory_mb"] = {name: memory_of(device, one_step_of, name, case, device) for name in MEASURED}
-    return found
+        result["memory_mb"] = {
+            name: memory_of(device, two_steps_of, name, case, device) for name in MEMORY_PEERS
+        }
+    return result
 
 
-def line(found: dict[str, Any]) -> list[str]:
-    """Return one case as a row of the table."""
-    case, times = found["case"], {name: value["median"] for name, value in found["seconds"].items()}
+def line(result: dict[str, Any]) -> list[str]:
+    """Return the row of one case."""
+    case, times = result["case"], {name: value["median"] for name, value in result["seconds"].items()}
     best_ours, best_theirs = (
-        min(times[f"{who}{how}"] for how in ("", ", compiled")) for who in ("ours", "Trainer")
+        min(times[f"{name}{suffix}"] for suffix in ("", ", compiled")) for name in ("ours", "Trainer")
     )
-    default = times[chosen_by_train(torch.device(found["device"]))]
-    memory = found.get("memory_mb", {})
+    default = times[default_peer(torch.device(result["device"]))]
+    memory = result.get("memory_mb", {})
     return [
         f"{case['model']}, {case['batch']} × {case['length']}, {case['precision']}",
-        *(f"{1e3 * times[name] / found['steps_a_turn']:,.1f}" for name in PEERS),
+        *(f"{1e3 * times[name] / result['steps_a_turn']:,.1f}" for name in PEERS),
         f"{times['Trainer'] / default:.2f}×",
         f"{best_theirs / best_ours:.2f}×",
-        f"{max(found['share_of_peak'][name] for name in ('ours', 'ours, compiled')):.0%}",
+        f"{max(result['share_of_peak'][name] for name in ('ours', 'ours, compiled')):.0%}",
         f"{memory['ours']:,.0f} / {memory['Trainer']:,.0f}" if memory else "–",
     ]
 
@@ -269,19 +271,19 @@ def main() -> None:
     columns = [
         "model, batch × tokens",
         *(f"{name}, ms" for name in PEERS),
-        "ours : Trainer",
-        "best : best",
+        "speedup over Trainer",
+        "speedup, best of each",
         "our share of the peak",
         "memory, MB, ours / Trainer",
     ]
-    table, found = Table("A step of pretraining", columns, []), []
+    table, results = Table("A pretraining step", columns, []), []
     for case in cases(setting):
-        found.append(measure(case, setting))
-        table.rows.append(line(found[-1]))
+        results.append(measure(case, setting))
+        table.rows.append(line(results[-1]))
         print(", ".join(table.rows[-1]), flush=True)
         if setting.output:
-            save(setting, setting.output, [table], found)
-    keep(setting, [table], found)
+            save(setting, setting.output, [table], results)
+    keep(setting, [table], results)
 
 
 if __name__ == "__main__":

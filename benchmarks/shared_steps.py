@@ -1,6 +1,6 @@
-"""The steps that `benchmarks.scaling` has done by one process and by two; started by it, under torchrun.
+"""Training steps shared by one or more processes; `benchmarks.scaling` starts this file with torchrun.
 
-Prints the median seconds of a step.
+Prints the median seconds per step.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def main() -> None:
     options = TrainingOptions(steps=steps + 2, batch_size=case.batch, precision="fp32", log_every=10**6)
     ends: list[float] = []
 
-    def watch(progress: Progress) -> bool:
+    def callback(progress: Progress) -> bool:
         ends.append(time.perf_counter())
         return False
 
     task = Task(data.rows, pretraining_targets, pretraining_scores, None, {})
-    train(models_of(case)[0], task, options, device=torch.device("cpu"), callback=watch)
-    if ends:  # the first process alone has a watch
+    train(models_of(case)[0], task, options, device=torch.device("cpu"), callback=callback)
+    if ends:  # only the first process calls the callback
         print(statistics.median(end - start for start, end in pairwise(ends[1:])))
 
 

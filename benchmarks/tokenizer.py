@@ -1,13 +1,14 @@
-"""How fast is text cut into pieces, and how fast is a vocabulary learned?
+"""How fast is text tokenized, and how fast is a vocabulary learned?
 
     python -m benchmarks.tokenizer [--quick]
 
-Encoding: the review sentences one by one, and the articles of Wikipedia paragraph by paragraph, with BERT's
-vocabulary. Ours in pure Python (ids, offsets and all, by one thread), ours as `fast()`, and transformers'
-two: `BertTokenizerLegacy` in Python and `BertTokenizer` in Rust; the Rust ones with all cores. `fast()` and
-`BertTokenizer` are the same library below. Learning: from the words of the reviews, ours beside the loop of
-textbooks, which counts all pairs anew for every merge, and `tokenizers`' trainer in Rust, which chooses by
-frequency, as ours does here too.
+Encoding: the review sentences one by one, and the Wikipedia articles paragraph by paragraph, with BERT's
+vocabulary. The peers are ours in pure Python (single-threaded, including offsets), ours with `fast()`, and
+the two of transformers: `BertTokenizerLegacy` in Python and `BertTokenizer` in Rust. `fast()` and
+`BertTokenizer` use the same Rust library, with all cores.
+Learning: ours, the textbook loop, which counts all pairs again for every merge, and the Rust trainer of
+`tokenizers` learn from the words of the reviews. All choose merges by frequency; ours is also timed with its
+default criterion, likelihood.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ CPU = torch.device("cpu")
 def encoders() -> dict[str, Any]:
     """Return the peers: each takes texts and returns their ids.
 
-    Ours remembers the words that it has cut, so there is a new one at every call, made beforehand.
+    Ours caches the words that it has split, so every call uses a new tokenizer, which was made beforehand.
     """
     new = [WordPieceTokenizer.from_pretrained(minilm_path()) for _ in range(20)]
     fast = new[0].fast()
 
-    def own(texts: list[str]) -> list[list[int]]:
+    def pure_python(texts: list[str]) -> list[list[int]]:
         tokenizer = new.pop()
         return [tokenizer.encode(text).input_ids for text in texts]
 
@@ -49,25 +50,27 @@ def encoders() -> dict[str, Any]:
     )
     rust = transformers.BertTokenizer.from_pretrained(minilm_path(), model_max_length=10**9)
     return {
-        "ours, pure Python": own,
+        "ours, pure Python": pure_python,
         "transformers, Python": lambda texts: legacy(texts)["input_ids"],
-        "ours, .fast()": lambda texts: [one.ids for one in fast.encode_batch(texts)],
+        "ours, .fast()": lambda texts: [encoding.ids for encoding in fast.encode_batch(texts)],
         "transformers, Rust": lambda texts: rust(texts)["input_ids"],
     }
 
 
 def compare(works: dict[str, Any], texts: list[str]) -> None:
-    """Check that all give the same ids."""
+    """Check that all peers return the same ids."""
     expected = works["ours, pure Python"](texts)
     for name, work in works.items():
         if work(texts) != expected:
-            raise SystemExit(f"{name} gives other ids than ours; a comparison of speed would mean nothing")
+            raise SystemExit(
+                f"{name} and ours return different ids; a comparison of speed would be meaningless"
+            )
 
 
 def textbook(counts: dict[str, int], vocab_size: int) -> list[str]:
-    """Learn a vocabulary by frequency as textbooks show it: count all pairs, merge the best, begin again.
+    """Learn a vocabulary as textbooks show it: count all pairs, merge the most frequent one, repeat.
 
-    Ties as in ours: the alphabetically smaller pair first.
+    Ties are broken as in ours: the alphabetically smaller pair comes first.
     """
     words = {word: [word[0], *("##" + letter for letter in word[1:])] for word in counts}
     vocab = [*SPECIAL_TOKENS, *sorted({piece for pieces in words.values() for piece in pieces})]
@@ -81,16 +84,16 @@ def textbook(counts: dict[str, int], vocab_size: int) -> list[str]:
         if merged not in vocab:
             vocab.append(merged)
         for pieces in words.values():
-            place = 0
-            while place < len(pieces) - 1:
-                if (pieces[place], pieces[place + 1]) == best:
-                    pieces[place : place + 2] = [merged]
-                place += 1
+            index = 0
+            while index < len(pieces) - 1:
+                if (pieces[index], pieces[index + 1]) == best:
+                    pieces[index : index + 2] = [merged]
+                index += 1
     return vocab
 
 
 def rust_trainer(texts: list[str], vocab_size: int) -> list[str]:
-    """Learn a vocabulary with `tokenizers`, from texts, as it wants it."""
+    """Learn a vocabulary with the trainer of `tokenizers`, which takes texts, not word counts."""
     tokenizer = WordPieceTokenizer(list(SPECIAL_TOKENS)).fast()
     trainer = WordPieceTrainer(
         vocab_size=vocab_size, min_frequency=1, special_tokens=list(SPECIAL_TOKENS), show_progress=False
@@ -106,28 +109,30 @@ def count_words(texts: list[str]) -> Counter[str]:
 
 
 def learning(texts: list[str], vocab_size: int) -> dict[str, float]:
-    """Return the seconds that each way takes to learn from texts."""
+    """Return the seconds that each implementation takes to learn a vocabulary from texts."""
     counts = count_words(texts)
-    found: dict[str, list[str]] = {}
+    vocabs: dict[str, list[str]] = {}
 
-    def own(criterion: str) -> None:
-        found[f"ours, {criterion}"] = learn_wordpieces(counts, vocab_size, criterion, 1, progress=False).vocab
+    def ours(criterion: str) -> None:
+        vocabs[f"ours, {criterion}"] = learn_wordpieces(
+            counts, vocab_size, criterion, 1, progress=False
+        ).vocab
 
     def loop() -> None:
-        found["textbook"] = textbook(counts, vocab_size)
+        vocabs["textbook"] = textbook(counts, vocab_size)
 
     works = {
-        "counting the words, before ours and the textbook's": partial(count_words, texts),
-        "ours, by frequency": partial(own, "frequency"),
-        "ours, by likelihood": partial(own, "likelihood"),
+        "counting the words, needed by ours and the textbook loop": partial(count_words, texts),
+        "ours, by frequency": partial(ours, "frequency"),
+        "ours, by likelihood": partial(ours, "likelihood"),
         "textbook loop, by frequency": loop,
         "tokenizers (Rust), by frequency, counting included": partial(rust_trainer, texts, vocab_size),
     }
     bar = tqdm(works.items(), "learning", leave=False, disable=None)
     times = {name: seconds(work, CPU) for name, work in bar}
-    same = len(set(found["ours, frequency"]) & set(found["textbook"])) / vocab_size
-    if same < 0.99:
-        raise SystemExit(f"ours and the textbook's vocabulary share only {same:.1%}; they do not do the same")
+    shared = len(set(vocabs["ours, frequency"]) & set(vocabs["textbook"])) / vocab_size
+    if shared < 0.99:
+        raise SystemExit(f"only {shared:.1%} of our vocabulary is also in that of the textbook loop")
     return times
 
 
@@ -140,32 +145,32 @@ def main() -> None:
         "Wikipedia": [paragraph for article in load_articles() for paragraph in article.paragraphs],
     }
     if setting.quick:
-        texts = {name: own[:200] for name, own in texts.items()}
+        texts = {name: lines[:200] for name, lines in texts.items()}
     raw: dict[str, Any] = {"encoding": {}}
-    columns, lines = ["", *(f"{name}, MB/s" for name in texts)], {name: [name] for name in works}
-    for name, own in texts.items():
-        compare(works, own)
+    columns, rows = ["", *(f"{name}, MB/s" for name in texts)], {name: [name] for name in works}
+    for name, lines in texts.items():
+        compare(works, lines)
         times: dict[str, Times] = in_turns(
-            {peer: partial(work, own) for peer, work in works.items()}, CPU, 1 if setting.quick else 5, 1
+            {peer: partial(work, lines) for peer, work in works.items()}, CPU, 1 if setting.quick else 5, 1
         )
-        size = sum(len(text.encode()) for text in own) / 1e6
+        size = sum(len(text.encode()) for text in lines) / 1e6
         raw["encoding"][name] = {
             "mb": size,
-            "seconds": {peer: found._asdict() for peer, found in times.items()},
+            "seconds": {peer: value._asdict() for peer, value in times.items()},
         }
-        for peer, found in times.items():
-            lines[peer].append(f"{size / found.median:.2f}")
-    tables = [Table("Encoding", columns, list(lines.values()))]
+        for peer, value in times.items():
+            rows[peer].append(f"{size / value.median:.2f}")
+    tables = [Table("Encoding", columns, list(rows.values()))]
     vocab_size = 500 if setting.quick else 4096
-    learned = learning(texts["reviews"], vocab_size)
-    raw["learning"] = learned
+    durations = learning(texts["reviews"], vocab_size)
+    raw["learning"] = durations
     tables.append(
         Table(
-            f"Learning {vocab_size:,} pieces from the reviews' words",
-            ["", "seconds", "ours by frequency = 1"],
+            f"Learning a vocabulary of {vocab_size:,} wordpieces from the words of the reviews",
+            ["", "seconds", "relative to ours, by frequency"],
             [
-                [name, f"{taken:.2f}", f"{taken / learned['ours, by frequency']:.1f}×"]
-                for name, taken in learned.items()
+                [name, f"{duration:.2f}", f"{duration / durations['ours, by frequency']:.1f}×"]
+                for name, duration in durations.items()
             ],
         )
     )

@@ -2,10 +2,10 @@
 
     python -m benchmarks.widgets [--quick]
 
-Each widget is opened as a page of its own in a browser, with weights drawn by chance for 12 × 12 heads and 64
-tokens where it shows attention (the time machine: 4 × 4 heads at four steps).
-First paint is the time from opening the page to the picture that has the widget in it, median of five; a
-reaction the time from an event to the picture that it leads to, median of all rounds. Needs Chromium.
+Each widget is opened in a browser as a separate page. Where it shows attention, it has random weights for
+12 × 12 heads and 64 tokens (the time machine: 4 × 4 heads at four steps). First paint is the time from
+opening the page to the first frame that shows the widget, median of five. A reaction is the time from an
+event to the frame that shows its effect, median of all rounds. Needs Chromium.
 """
 
 from __future__ import annotations
@@ -53,27 +53,27 @@ Act = Callable[["Page", int], None]
 
 
 def press(selector: str) -> tuple[str, Act]:
-    """React to an arrow key in an element, down and up in turns."""
+    """React to arrow keys in an element, alternating down and up."""
     return "keydown", lambda page, n: page.locator(selector).first.press(("ArrowDown", "ArrowUp")[n % 2])
 
 
 def slide(selector: str) -> tuple[str, Act]:
-    """React to a slider that is moved by keys."""
+    """React to a slider that is moved with the arrow keys, left and right."""
     return "input", lambda page, n: page.locator(selector).first.press(("ArrowLeft", "ArrowRight")[n % 2])
 
 
-def chance_maps(layers: int = 12, heads: int = 12, size: int = 64) -> AttentionMaps:
-    random = np.random.default_rng(0)
-    probs = random.dirichlet(np.full(TOKENS, 0.1), size=(layers, heads, TOKENS)).astype(np.float32)
-    vectors = random.normal(size=(3, layers, heads, TOKENS, size)).astype(np.float32)
-    tokens = ["[CLS]", *(f"token{place}" for place in range(1, TOKENS - 1)), "[SEP]"]
+def random_maps(layers: int = 12, heads: int = 12, size: int = 64) -> AttentionMaps:
+    rng = np.random.default_rng(0)
+    probs = rng.dirichlet(np.full(TOKENS, 0.1), size=(layers, heads, TOKENS)).astype(np.float32)
+    vectors = rng.normal(size=(3, layers, heads, TOKENS, size)).astype(np.float32)
+    tokens = ["[CLS]", *(f"token{index}" for index in range(1, TOKENS - 1)), "[SEP]"]
     return AttentionMaps(tokens, probs, None, *vectors)
 
 
 def widgets() -> dict[str, tuple[Widget, tuple[str, Act]]]:
-    """Return each widget with a way to make it react."""
+    """Return each widget with an event and an action that triggers it."""
     torch.manual_seed(0)
-    tokenizer, maps = WordPieceTokenizer.from_pretrained(SNAPSHOTS), chance_maps()
+    tokenizer, maps = WordPieceTokenizer.from_pretrained(SNAPSHOTS), random_maps()
     mini = BertConfig.preset("mini", vocab_size=tokenizer.vocab_size)
     sizes = {"num_hidden_layers": 12, "num_attention_heads": 12, "hidden_size": 192}
     model = BertModel(replace(mini, **sizes)).eval()
@@ -81,7 +81,7 @@ def widgets() -> dict[str, tuple[Widget, tuple[str, Act]]]:
         model, ["rotten", "fresh"], torch.Generator().manual_seed(0)
     )
     snapshots = [Snapshot(step, BertForMaskedLM(mini).eval(), tokenizer) for step in (0, 1000, 10000, 40000)]
-    made: list[tuple[Widget, tuple[str, Act]]] = [
+    examples: list[tuple[Widget, tuple[str, Act]]] = [
         (AttentionExplorer(maps), press(".bl-tokens [aria-selected=true]")),
         (SoftLookup(), slide("input[type=range]")),
         (InsideHead(maps), press(".bl-tokens [aria-selected=true]")),
@@ -91,11 +91,11 @@ def widgets() -> dict[str, tuple[Widget, tuple[str, Act]]]:
         (TrainingMonitor.of_history(history(), band("breakthrough")), press("[tabindex='0']")),
         (HeadSurgery(classifier, tokenizer, TEXT), press("[role=gridcell][tabindex='0']")),
     ]
-    return {type(widget).__name__: (widget, reaction) for widget, reaction in made}
+    return {type(widget).__name__: (widget, reaction) for widget, reaction in examples}
 
 
 def first_paint(browser: Browser, path: Path) -> float:
-    """Return the ms from opening a page to the picture that has the widget in it."""
+    """Return the ms from opening a page to the first frame that shows the widget."""
     page = browser.new_page()
     page.add_init_script(
         """addEventListener("bl-drawn", () => requestAnimationFrame(() => setTimeout(() => {
@@ -104,15 +104,15 @@ def first_paint(browser: Browser, path: Path) -> float:
     )
     page.goto(path.as_uri())
     page.wait_for_function("window.painted !== undefined")
-    found = page.evaluate("window.painted")
+    painted = page.evaluate("window.painted")
     page.close()
-    return found
+    return painted
 
 
 def measure(
     browser: Browser, widget: Widget, reaction: tuple[str, Act], rounds: int
 ) -> tuple[float, float, float]:
-    """Return KB of the page, ms to its first paint, and ms of a reaction."""
+    """Return the size of the page in KB, the ms to its first paint, and the ms of a reaction."""
     event, act = reaction
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "widget.html"
@@ -141,12 +141,12 @@ def main() -> None:
         for name, (widget, reaction) in widgets().items():
             raw[name] = measure(browser, widget, reaction, 3 if setting.quick else 15)
             print("{}: {:,.0f} KB, painted {:.0f} ms, reacts {:.0f} ms".format(name, *raw[name]), flush=True)
-        made = f"Chromium {browser.version}"
+        name_of_browser = f"Chromium {browser.version}"
         browser.close()
     rows = [["(a blank page)", "0", f"{paint:.0f}", ""]]
-    rows += [[name, *(f"{number:,.0f}" for number in found)] for name, found in raw.items()]
+    rows += [[name, *(f"{number:,.0f}" for number in numbers)] for name, numbers in raw.items()]
     columns = ["widget", "page, KB", "first paint, ms", "reaction, ms"]
-    keep(setting, [Table(f"The widgets in {made}", columns, rows)], raw)
+    keep(setting, [Table(f"The widgets in {name_of_browser}", columns, rows)], raw)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The BERT of the course: one small implementation, to be read in an evening and used.
+"""A small BERT implementation, to be read in an evening and to be used; the package of the course.
 
-The main names can be imported from here; they are loaded when first used, so that `bertlearn doctor` starts
-at once and still speaks when torch is missing or broken.
+The main names can be imported from here. Each is loaded on first use, so that `bertlearn doctor` starts
+quickly and still reports when torch is missing or broken.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-_HOME = {
+_MODULE_OF = {
     "BertConfig": "model.config",
     "BertForMaskedLM": "model.heads",
     "BertForPreTraining": "model.heads",
@@ -64,14 +64,14 @@ _HOME = {
     "use": "course.swap",
 }
 
-__all__ = sorted(_HOME)
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
-    """Load a main name from its module at first use."""
-    if name not in _HOME:
+    """Load a main name from its module on first use."""
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'bertlearn' has no attribute {name!r}")
-    return getattr(import_module(f"bertlearn.{_HOME[name]}"), name)
+    return getattr(import_module(f"bertlearn.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:

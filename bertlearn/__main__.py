@@ -1,4 +1,4 @@
-"""`python -m bertlearn`, the same as the command `bertlearn`."""
+"""Runs `python -m bertlearn`, which does the same as the command `bertlearn`."""
 
 from bertlearn.cli import main
 

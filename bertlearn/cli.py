@@ -25,13 +25,13 @@ SourceName = Literal["reviews", "wikipedia", "bible", "minilm"]
 
 
 def doctor(json: bool = False) -> int:
-    """Examine this machine: Python, packages, device, memory, disk, data, and the time each chapter takes.
+    """Check this machine: Python, packages, device, memory, disk, data, and the time each chapter takes.
 
     Args:
         json: Print the report as JSON, for programs.
 
     Returns:
-        Exit status: 0 when all is well, 1 when something needs mending.
+        Exit status: 0 if all is well, 1 if something has to be fixed.
     """
     from bertlearn.course.doctor import examine
 
@@ -41,29 +41,29 @@ def doctor(json: bool = False) -> int:
 
 
 def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool = False) -> int:
-    """Fetch the course's texts and weights, each once, checked; what is there already is left alone.
+    """Fetch the course's texts and weights and verify them; sources that are already there are kept.
 
     To pretrain on these texts or on your own, see `bertlearn data build --help`.
 
     Args:
-        names: Sources to fetch; all of them when none is named.
-        check: Fetch nothing; only say what is cached and intact.
+        names: Sources to fetch; all of them if none is named.
+        check: Fetch nothing; only report what is cached and intact.
 
     Returns:
-        Exit status: 0 when everything asked for is there and intact, 1 when not.
+        Exit status: 0 if every requested source is there and intact, 1 if not.
     """
     from bertlearn import data as sources
 
     try:
         if not check:
             sources.fetch(names or None)
-        found = [status for status in sources.status() if not names or status.name in names]
+        statuses = [status for status in sources.status() if not names or status.name in names]
     except sources.DataError as error:
         print(f"bertlearn data: {error}", file=sys.stderr)
         return 1
-    for status in found:
+    for status in statuses:
         print(f"{status.name:<10} {status.state:<8} {status.size / 1e6:6.1f} MB  {status.folder}")
-    return 0 if all(status.state == "intact" for status in found) else 1
+    return 0 if all(status.state == "intact" for status in statuses) else 1
 
 
 def pretrain(
@@ -74,20 +74,21 @@ def pretrain(
     resume: bool = False,
     device: str | None = None,
 ) -> int:
-    """Pretrain a BERT from nothing; with torchrun, on several devices and machines.
+    """Pretrain a BERT from scratch; with torchrun, on several devices and machines.
 
-    Ctrl-C ends the run after the step in progress and keeps a checkpoint; --resume goes on from there.
+    Ctrl-C ends the run after the step in progress and keeps a checkpoint; --resume continues from there.
 
     Args:
         output: Folder for checkpoints, history.csv and, at the end, the model.
         pretraining: Model, objective and training.
         data: Shards made by `bertlearn data build`; the course's own corpus if not given.
-        held_out: Shards to measure the model on; the course's own, which has no test film, if no --data.
-        resume: Go on from the newest checkpoint in the output folder.
-        device: Such as cpu or cuda:0; the GPU if there is one.
+        held_out: Shards to evaluate the model on. Without --data, the default is the course's own held-out
+            text, which has no test film.
+        resume: Continue from the newest checkpoint in the output folder.
+        device: A device such as cpu or cuda:0; by default the GPU, if there is one.
 
     Returns:
-        Exit status: 0 when the last step was reached, 3 when the run was stopped before, 1 on an error.
+        Exit status: 0 if the last step was reached, 3 if the run was stopped before, 1 on an error.
     """
     from bertlearn.course.corpus import course_shards
     from bertlearn.pretraining.run import pretrain as run_pretraining
@@ -115,49 +116,60 @@ def finetune(
     max_length: int = 128,
     device: str | None = None,
 ) -> int:
-    """Fine-tune a BERT on your own labeled texts; the result is a folder that transformers loads.
+    """Fine-tune a BERT on your own labeled texts; the result is a folder that transformers can load.
 
-    Rows that cannot be used are left out and counted, and the first few of each kind are told with their
-    line. Ctrl-C ends the run, and nothing is written.
+    Rows that cannot be used are skipped and counted, and the first few of each kind are reported with their
+    line number. Ctrl-C ends the run, and nothing is written.
 
     Args:
-        model: Where to start: minilm (packaged, 6 layers, the better one), snapshot (the end of chapter 4's
-            pretraining, 2 layers, the faster one), or a model's folder or hub name.
-        output: Folder to write, not there yet or empty.
+        model: Where to start: minilm (packaged, 6 layers, more accurate), snapshot (the last one of chapter
+            4's pretraining, 2 layers, faster), or a model's folder or hub name.
+        output: Folder to write; it must be empty, or not exist yet.
         table: Texts and labels.
         finetuning: How to train.
-        pooling: What the head sees: cls, the first token through the pooler, as in the paper; or mean, the
-            average of all tokens, which this package knows and transformers does not.
-        dropout: In encoder and head; the model's own if not given.
-        max_length: Tokens of a text at most, never more than the model has positions; longer texts are cut.
-        device: Such as cpu or cuda:0; the GPU if there is one.
+        pooling: Input of the head: cls, the first token through the pooler, as in the paper; or mean, the
+            average of all tokens, which this package supports and transformers does not.
+        dropout: Dropout in encoder and head; the model's own if not given.
+        max_length: Maximum number of tokens per text, at most the model's positions; longer texts are
+            truncated.
+        device: A device such as cpu or cuda:0; by default the GPU, if there is one.
 
     Returns:
-        Exit status: 0 when the folder is written, 3 when the run was stopped before, 1 on an error.
+        Exit status: 0 if the folder was written, 3 if the run was stopped before, 1 on an error.
     """
+    try:
+        return _finetune(model, output, table, finetuning, (pooling, dropout, max_length), device)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"bertlearn finetune: {error}", file=sys.stderr)
+        return 1
+
+
+def _finetune(
+    model: str,
+    output: Path,
+    table: TableOptions,
+    finetuning: FinetuneOptions,
+    head: tuple[Pooling, float | None, int],
+    device: str | None,
+) -> int:
+    """Train and save the classifier; cheap checks come first, so errors show before any long work."""
     import torch
 
     from bertlearn.course.encoders import load_encoder
     from bertlearn.files import check_empty
     from bertlearn.finetuning import classifier
 
-    try:
-        check_empty(output)
-        train, validation = classifier.read_tables(table, finetuning.seed)
-        generator = torch.Generator().manual_seed(finetuning.seed)
-        setup = classifier.make_setup(
-            *load_encoder(model), train, validation, generator, pooling, dropout, max_length
-        )
-        print(classifier.describe_setup(setup, finetuning), flush=True)
-        tuned = classifier.train_setup(setup, finetuning, device)
-        if not tuned.run.finished:
-            print(f"stopped at step {tuned.run.step}; {output} was not written")
-            return 3
-        classifier.save_setup(setup, output)
-        print(classifier.describe_result(setup, tuned, output))
-    except (OSError, ValueError, RuntimeError) as error:
-        print(f"bertlearn finetune: {error}", file=sys.stderr)
-        return 1
+    check_empty(output)
+    train, validation = classifier.read_tables(table, finetuning.seed)
+    generator = torch.Generator().manual_seed(finetuning.seed)
+    setup = classifier.make_setup(*load_encoder(model), train, validation, generator, *head)
+    print(classifier.describe_setup(setup, finetuning), flush=True)
+    tuned = classifier.train_setup(setup, finetuning, device)
+    if not tuned.run.finished:
+        print(f"stopped at step {tuned.run.step}; {output} was not written")
+        return 3
+    classifier.save_setup(setup, output)
+    print(classifier.describe_result(setup, tuned, output))
     return 0
 
 
@@ -169,34 +181,34 @@ def build(
     workers: int = 1,
     overwrite: bool = False,
 ) -> int:
-    """Turn text of any size into shards to pretrain on: tokens on disk, read without copying.
+    """Turn text of any size into shards for pretraining: tokens on disk, read without copying.
 
-    Memory does not grow with the text. What cannot be read is left out and counted, and the first few of each
-    kind are told with file and line.
+    Memory use does not grow with the text. Text that cannot be read is skipped and counted, and the first few
+    cases of each kind are reported with file and line.
 
     Args:
         output: Folder to fill.
         text: What to read.
-        vocab: A vocab.txt, or a tokenizer's folder or hub name. Without it a vocabulary is learned first,
-            from documents taken evenly from all the input, up to 10 million characters.
-        vocab_size: Pieces of a vocabulary that is learned.
-        workers: Processes that tokenize.
+        vocab: A vocab.txt, or a tokenizer's folder or hub name. If not given, a vocabulary is learned first,
+            from documents sampled evenly over the whole input, up to 10 million characters.
+        vocab_size: Number of tokens in a vocabulary that is learned.
+        workers: Number of processes that tokenize.
         overwrite: Replace finished shards in the folder.
 
     Returns:
-        Exit status: 0 when the shards are there, 1 when not.
+        Exit status: 0 if the shards are complete, 1 if not.
     """
     from bertlearn.data import DataError
     from bertlearn.pretraining import corpus
 
-    problems = corpus.SkippedRows()
+    skipped = corpus.SkippedRows()
     try:
         corpus.check_free(output, overwrite)
-        documents = _documents(text, problems)
+        documents = _documents(text, skipped)
         tokenizer = _load_tokenizer(vocab) if vocab else _learn_tokenizer(text, vocab_size)
         size = corpus.input_bytes(text.input)
         corpus.build_shards(
-            documents, output, tokenizer, workers, overwrite=overwrite, problems=problems, total_bytes=size
+            documents, output, tokenizer, workers, overwrite=overwrite, skipped=skipped, total_bytes=size
         )
     except (DataError, OSError, ValueError) as error:
         print(f"bertlearn data build: {error}", file=sys.stderr)
@@ -204,13 +216,13 @@ def build(
     return 0
 
 
-def _documents(text: TextOptions, problems: SkippedRows) -> Iterable[Document]:
+def _documents(text: TextOptions, skipped: SkippedRows) -> Iterable[Document]:
     from bertlearn.course.corpus import course_documents
     from bertlearn.pretraining.corpus import read_documents
 
     if not text.input:
         return course_documents(text.split)
-    return read_documents(text.input, problems, text.lines, text.field, text.split)
+    return read_documents(text.input, skipped, text.lines, text.field, text.split)
 
 
 def _load_tokenizer(vocab: str) -> WordPieceTokenizer:
@@ -229,14 +241,14 @@ def _learn_tokenizer(text: TextOptions, vocab_size: int) -> WordPieceTokenizer:
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
     if not text.input:
-        text = replace(text, split="train")  # never from what a model is measured on
-    documents = _documents(text, SkippedRows(shown=0))  # they will be told when the shards are built
+        text = replace(text, split="train")  # never from text that a model is evaluated on
+    documents = _documents(text, SkippedRows(shown=0))  # reported when the shards are built
     return WordPieceTokenizer(train_wordpiece(sample_texts(documents), vocab_size).vocab)
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    for stream in (sys.stdout, sys.stderr):  # a Windows console may not know ✓
+    for stream in (sys.stdout, sys.stderr):  # a Windows console may not support ✓
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
@@ -244,22 +256,22 @@ def main() -> None:
     except KeyboardInterrupt:
         print("bertlearn: stopped", file=sys.stderr)
         status = 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status)
 
 
-def _run(words: list[str]) -> int:
-    """Run the command that the words name: `data build` is one of its own, beside `data NAMES`."""
+def _run(arguments: list[str]) -> int:
+    """Run the command that the arguments name; `data build` is a command of its own, next to `data`."""
     config = (tyro.conf.FlagCreatePairsOff,)
-    if words[:2] == ["data", "build"]:
-        return tyro.cli(build, prog="bertlearn data build", args=words[2:], config=config)
+    if arguments[:2] == ["data", "build"]:
+        return tyro.cli(build, prog="bertlearn data build", args=arguments[2:], config=config)
     return tyro.extras.subcommand_cli_from_dict(
         {"doctor": doctor, "data": data, "pretrain": pretrain, "finetune": finetune},
         prog="bertlearn",
-        description="The companion of the bertlearn course.",
-        args=words,
+        description="Command-line tools of the bertlearn course.",
+        args=arguments,
         config=config,
     )
 

@@ -1,6 +1,6 @@
-"""Files: written whole or not at all, JSON with its faults named, and the folder of a model by its name.
+"""Helpers for files: atomic writes, JSON with clear errors, and finding a model's folder by name.
 
-Everything in the package that writes or looks for a file does so here. Leaves out: what is in the files.
+Leaves out: the contents of the files, for which the calling modules are responsible.
 """
 
 from __future__ import annotations
@@ -23,35 +23,47 @@ CONFIG, WEIGHTS, VOCAB = "config.json", "model.safetensors", "vocab.txt"
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary path)`, bring it to the disk, rename it to `path`: all of it or nothing."""
+    """Write a file atomically: `write` fills a temporary file, which is flushed and renamed to `path`.
+
+    Args:
+        path: the file to write.
+        write: called with the path of the temporary file, which it must create.
+
+    Raises:
+        OSError: the disk is full or not writable; an earlier file at `path` stays as it was.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except SafetensorError as error:  # what save_file raises at a full disk is no OSError
+    except SafetensorError as error:  # save_file raises this, not an OSError, when the disk is full
         raise OSError(f"{path} could not be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def check_empty(folder: str | Path) -> None:
-    """Refuse a place for a new model where something is already.
+    """Check that a new model can be written to `folder`: it does not exist yet, or is an empty folder.
 
     Raises:
-        ValueError: it is a file, or a folder with something in it.
+        ValueError: the path is a file, or a folder that is not empty.
     """
     folder = Path(folder).expanduser()
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise ValueError(f"{folder} is there and not empty; choose another folder, or empty it")
+        raise ValueError(f"{folder} already exists and is not empty; choose another folder, or empty it")
 
 
 def write_folder(folder: str | Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary folder)` and rename it to `folder`, which must be free: all of it or nothing.
+    """Write a folder atomically: `write` fills a temporary folder, which is renamed to `folder`.
+
+    Args:
+        folder: the folder to write; it must not exist yet, or be empty.
+        write: called with the path of the temporary folder, which exists.
 
     Raises:
-        OSError: the disk is full or not writable, or the folder has something in it.
+        OSError: the disk is full or not writable, or `folder` is not empty.
     """
     folder = Path(folder).expanduser()
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
@@ -59,37 +71,46 @@ def write_folder(folder: str | Path, write: Callable[[Path], object]) -> None:
     try:
         write(temporary)
         if folder.is_dir():
-            folder.rmdir()  # refuses one that is not empty
+            folder.rmdir()  # raises OSError if the folder is not empty
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def find_folder(folder_or_name: str | Path) -> Path:
-    """Return the folder itself, or the local copy of a hub model, downloaded when it is not there yet.
+    """Return the folder itself, or the local copy of a hub model, which is downloaded if necessary.
+
+    Args:
+        folder_or_name: a folder, or a hub name such as "google-bert/bert-base-uncased".
 
     Raises:
-        FileNotFoundError: neither a folder nor a model that the hub (or its local cache) can give.
+        FileNotFoundError: there is no such folder, and neither the hub nor its local cache has the model.
     """
     folder = Path(folder_or_name).expanduser()
     if folder.is_dir():
         return folder
     name = str(folder_or_name)
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-        raise FileNotFoundError(f"no folder {name!r}, and it is not a hub name such as 'owner/model'")
+        raise FileNotFoundError(f"no folder {name!r} exists, and it is not a hub name such as 'owner/model'")
     from huggingface_hub import snapshot_download  # slow to import, and rarely needed
 
     try:
         return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS, VOCAB, "tokenizer*.json"]))
     except Exception as error:
         raise FileNotFoundError(
-            f"{name!r} is no folder here, and the hub did not give it ({type(error).__name__}); check the "
-            "spelling and the network, or use bertlearn.minilm_path(), which needs no hub"
+            f"{name!r} is not a folder, and it could not be downloaded from the hub "
+            f"({type(error).__name__}); check the spelling and the network, or use bertlearn.minilm_path(), "
+            "which does not need the hub"
         ) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a missing or broken file is named in the error."""
+    """Read a JSON file of a model folder and return its object.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: the file is not valid JSON.
+    """
     if not path.is_file():
         raise FileNotFoundError(
             f"{path.parent} has no {path.name}; a model folder needs {CONFIG} and {WEIGHTS}"
@@ -97,17 +118,20 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); fetch the model again") from error
+        raise ValueError(f"{path} is not valid JSON ({error}); download the model again") from error
 
 
 def untied_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the model's tensors, each once: of tied ones the first name, as transformers' files have it."""
+    """Return the model's state dict without duplicates: tied tensors appear once, under their first name.
+
+    transformers' model files follow the same rule.
+    """
     state = model.state_dict()
     return {first: state[first] for first in dict.fromkeys(first_names(model).values())}
 
 
 def first_names(model: nn.Module) -> dict[str, str]:
-    """Return for each tensor of the model the first name under which it stands there."""
+    """Return a dict from each name in the state dict to the first name of the same tensor."""
     first: dict[int, str] = {}
-    named = model.state_dict(keep_vars=True)  # the parameters themselves: tied ones are the same object
+    named = model.state_dict(keep_vars=True)  # keeps the parameters themselves, so tied ones are one object
     return {name: first.setdefault(id(tensor), name) for name, tensor in named.items()}

@@ -1,4 +1,4 @@
-"""The command line and the doctor: what they say, also when something is broken."""
+"""The command line and the doctor: their output, also when something is broken."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import get_args
 import pytest
 
 from bertlearn import cli, data
+from bertlearn.course import corpus as course_corpus
 from bertlearn.course import doctor
 from bertlearn.pretraining import corpus
 
@@ -27,7 +28,7 @@ def bertlearn(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Let the doctor see no notebooks and intact data, so that a test sees only what it breaks."""
+    """Let the doctor find no notebooks and intact data, so that a test sees only what it breaks."""
     monkeypatch.setattr(doctor, "NOTEBOOKS", tmp_path)
     monkeypatch.setattr(data, "status", lambda: [FAKE_SOURCE._replace(state="intact")])
 
@@ -53,7 +54,7 @@ def test_source_names_are_those_of_the_table() -> None:
     assert set(get_args(cli.SourceName)) == set(data.SOURCES)
 
 
-def test_data_check_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_data_check_reports_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BERTLEARN_CACHE", str(tmp_path))
     result = bertlearn("data", "reviews", "bible", "--check")
     assert result.returncode == 1
@@ -104,8 +105,8 @@ def test_data_build_learns_a_vocabulary_and_then_uses_it(
         monkeypatch, capsys, *inputs, "--output", tmp_path / "one", "--vocab-size", "60"
     )
     assert status == 0
-    assert "7 documents" in out and "left out: 1 × no JSON object" in out
-    assert err.count("b.jsonl:2: no JSON object") == 1  # though the input is read twice
+    assert "7 documents" in out and "left out: 1 × not a JSON object" in out
+    assert err.count("b.jsonl:2: not a JSON object") == 1  # though the input is read twice
     one = corpus.Shards.open(tmp_path / "one")
     assert 20 < len(one.vocab) <= 60
     for vocab in (tmp_path / "one", tmp_path / "one" / "vocab.txt"):
@@ -115,23 +116,23 @@ def test_data_build_learns_a_vocabulary_and_then_uses_it(
         assert two.vocabulary == one.vocabulary and two.documents == 11
     status, _, err = build_data(monkeypatch, capsys, *inputs, "--output", tmp_path / "two")
     assert status == 1
-    assert err.startswith("bertlearn data build: ") and "holds finished shards" in err
+    assert err.startswith("bertlearn data build: ") and "has finished shards" in err
     assert err.count("\n") == 1
 
 
 def test_data_build_takes_the_course_texts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    asked = []
+    splits = []
 
     def documents(split: str) -> list[data.Document]:
-        asked.append(split)
+        splits.append(split)
         return [data.Document("plots", "two friends talk and talk")] * 3
 
-    monkeypatch.setattr(data, "course_documents", documents)
+    monkeypatch.setattr(course_corpus, "course_documents", documents)
     words = ["--output", tmp_path / "shards", "--split", "validation", "--vocab-size", "40"]
     assert build_data(monkeypatch, capsys, *words)[0] == 0
-    assert asked == ["validation", "train"]  # the vocabulary is that of training
+    assert splits == ["validation", "train"]  # the vocabulary is learned from the training text
     assert corpus.Shards.open(tmp_path / "shards").sources == ("plots",)
 
 
@@ -142,10 +143,10 @@ def test_data_build_takes_the_course_texts(
         (["--split", "test"], "split='test' is not for pretraining"),
         (["--vocab", "no such folder", "--input", "{text}"], "no folder 'no such folder'"),
         (["--workers", "0", "--vocab", "{vocab}", "--input", "{text}"], "workers=0 must be"),
-        (["--vocab", "{vocab}", "--input", "{empty}"], "not one document of at least 2 pieces"),
+        (["--vocab", "{vocab}", "--input", "{empty}"], "no document of at least 2 tokens"),
     ],
 )
-def test_data_build_tells_what_is_wrong_in_one_line(
+def test_data_build_reports_an_error_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -231,17 +232,17 @@ def test_damaged_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_little_memory_for_a_chapter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    figures = {"seconds": 60, "memory_mb": 10**9, "probe_seconds": 0.5}
-    (tmp_path / "07_huge.ipynb").write_text(json.dumps({"metadata": {"bertlearn": figures}}))
-    assert finding("memory").problem == "07_huge takes 1000000000 MB"
+    measurement = {"seconds": 60, "memory_mb": 10**9, "probe_seconds": 0.5}
+    (tmp_path / "07_huge.ipynb").write_text(json.dumps({"metadata": {"bertlearn": measurement}}))
+    assert finding("memory").problem == "07_huge needs 1000000000 MB"
 
 
 @pytest.mark.usefixtures("quick")
 def test_chapters_are_scaled_by_the_speed_of_this_machine(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    figures = {"seconds": 120, "memory_mb": 500, "probe_seconds": 0.5}
-    (tmp_path / "01_one.ipynb").write_text(json.dumps({"metadata": {"bertlearn": figures}}))
+    measurement = {"seconds": 120, "memory_mb": 500, "probe_seconds": 0.5}
+    (tmp_path / "01_one.ipynb").write_text(json.dumps({"metadata": {"bertlearn": measurement}}))
     (tmp_path / "02_unmeasured.ipynb").write_text(json.dumps({"metadata": {}}))
     monkeypatch.setattr(doctor, "probe_seconds", lambda: 1.5)
     assert list(doctor.chapters()) == [doctor.Chapter("01_one", 6.0, 500)]

@@ -1,6 +1,6 @@
-"""The notebooks as committed, and once more with the solutions filled in, where every check must pass.
+"""The notebooks are ready to commit, and with the solutions filled in every check passes.
 
-That their outputs still come out the same is checked by nbval, in the same run of pytest.
+nbval compares their outputs with those of a fresh run, in the same run of pytest.
 """
 
 from __future__ import annotations
@@ -25,16 +25,19 @@ def stem(path: Path) -> str:
     return path.stem
 
 
-def test_the_chapters_are_there() -> None:
+def test_all_chapters_exist() -> None:
     stems = ["00_welcome", "01_attention", "02_tokenization", "03_encoder", "04_pretraining"]
     stems += ["05_finetuning", "06_sentiment"]
-    assert [path.stem for path in NOTEBOOKS] == [*stems, "07_making_it_fast"]  # an extra without exercises
+    assert [path.stem for path in NOTEBOOKS] == [
+        *stems,
+        "07_making_it_fast",
+    ]  # an extra chapter without exercises
     assert [path.stem for path in CHAPTERS] == stems
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
-def test_committed_as_it_should_be(path: Path) -> None:
-    assert tool.faults(tool.read(path), path.name) == []
+def test_a_notebook_is_ready_to_commit(path: Path) -> None:
+    assert tool.find_faults(tool.read(path), path.name) == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
@@ -83,21 +86,22 @@ def small_notebook(*sources: str) -> nbformat.NotebookNode:
 
 
 def test_faults_are_found() -> None:
-    assert tool.faults(small_notebook("1 + 1"), "n") == []
+    assert tool.find_faults(small_notebook("1 + 1"), "n") == []
     never_run = small_notebook("1 + 1")
     never_run.cells[0].execution_count = None
-    assert any("never run" in fault for fault in tool.faults(never_run, "n"))
-    assert any("over 20 lines" in fault for fault in tool.faults(small_notebook("x = 1\n" * 21), "n"))
-    assert any("semicolon" in fault for fault in tool.faults(small_notebook("x = 1;"), "n"))
+    assert any("never run" in fault for fault in tool.find_faults(never_run, "n"))
+    assert any("over 20 lines" in fault for fault in tool.find_faults(small_notebook("x = 1\n" * 21), "n"))
+    assert any("semicolon" in fault for fault in tool.find_faults(small_notebook("x = 1;"), "n"))
     assert any(
-        "a path of the machine" in fault for fault in tool.faults(small_notebook("'/home/someone/x'"), "n")
+        "a path of the machine" in fault
+        for fault in tool.find_faults(small_notebook("'/home/someone/x'"), "n")
     )
     ignoring = small_notebook("1")
     ignoring.cells[0].metadata["tags"] = ["nbval-ignore-output"]
-    assert any("ignore their output" in fault for fault in tool.faults(ignoring, "n"))
+    assert any("ignore their output" in fault for fault in tool.find_faults(ignoring, "n"))
     failed = small_notebook("1 / 0")
     failed.cells[0].outputs = [nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])]
-    assert any("an output is an error" in fault for fault in tool.faults(failed, "n"))
+    assert any("an output is an error" in fault for fault in tool.find_faults(failed, "n"))
 
 
 def test_normalizing_twice_changes_nothing_and_ids_follow_the_text() -> None:
@@ -118,16 +122,16 @@ def test_progress_bars_are_kept_only_where_outputs_are_compared() -> None:
     tool.normalize(notebook)
     assert notebook.cells[0].outputs == [bar, text]
     notebook.cells[0].metadata["tags"] = ["nbval-ignore-output"]
-    assert any("not normalized" in fault for fault in tool.faults(notebook, "n"))
+    assert any("not normalized" in fault for fault in tool.find_faults(notebook, "n"))
     tool.normalize(notebook)
     assert notebook.cells[0].outputs == [text]
 
 
-def test_a_living_widget_is_dropped_and_its_still_is_kept() -> None:
+def test_a_live_widget_view_is_dropped_and_its_still_picture_is_kept() -> None:
     notebook = small_notebook("widget")
     still = nbformat.v4.new_output("display_data", {"text/html": "picture", "text/plain": "[widget]"})
-    living = nbformat.v4.new_output("display_data", {tool.WIDGET: {"model_id": "1"}})
-    notebook.cells[0].outputs = [still, living]
+    live = nbformat.v4.new_output("display_data", {tool.WIDGET: {"model_id": "1"}})
+    notebook.cells[0].outputs = [still, live]
     tool.normalize(notebook)
     assert notebook.cells[0].outputs == [still]
 
@@ -151,15 +155,15 @@ def test_filling_in_replaces_the_stub_only(tmp_path: Path) -> None:
 def test_every_solution_belongs_to_an_exercise() -> None:
     for path in CHAPTERS:
         cells = [cell.source for cell in tool.read(path).cells if "exercise" in tool.tags(cell)]
-        asked = {
+        exercises = {
             node.name
             for source in cells
             for node in ast.parse(source).body
             if isinstance(node, ast.FunctionDef)
         }
         text = tool.solutions_of(path.stem).read_text(encoding="utf-8")
-        given = {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
-        assert given == asked
+        solutions = {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+        assert solutions == exercises
 
 
 def test_only_what_the_checks_need_is_kept() -> None:
@@ -177,5 +181,5 @@ def test_only_what_the_checks_need_is_kept() -> None:
     )
     notebook.cells[7].metadata["tags"] = ["exercise"]
     kept = [cell.source for cell in tool.only_checks(notebook).cells]
-    assert kept == [notebook.cells[place].source for place in (2, 3, 4, 6, 7, 8)]
+    assert kept == [notebook.cells[index].source for index in (2, 3, 4, 6, 7, 8)]
     assert len(notebook.cells) == 10

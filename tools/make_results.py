@@ -1,11 +1,11 @@
-"""Compute the results that chapters 5 and 6 read, bertlearn/results/*.json, anew.
+"""Compute the stored results that chapters 5 and 6 read, bertlearn/course/results/*.json.
 
-    python tools/make_results.py                   everything that is missing (an hour or two on two cores)
-    python tools/make_results.py split models      some files only
-    python tools/make_results.py --part 1/2        half of the runs; the other half in a second terminal
+    python tools/make_results.py                   all files (one to two hours on two cores)
+    python tools/make_results.py split models      only these files
+    python tools/make_results.py --part 1/2        half of the runs; run --part 2/2 in a second terminal
 
-What each run found is kept in a folder (--work), so that an interrupted series goes on where it was. A file
-is replaced when all of its runs are there.
+The rows of each finished run are kept in a folder (--work), so that an interrupted series continues where it
+stopped. A results file is replaced once all of its runs are finished.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 LABELS = ["rotten", "fresh"]
 MAX_LENGTH = 64
-OWN = FinetuneOptions(epochs=4, learning_rate=3e-4)
-MINILM = FinetuneOptions(epochs=2, learning_rate=1e-4)
+OWN_OPTIONS = FinetuneOptions(epochs=4, learning_rate=3e-4)
+MINILM_OPTIONS = FinetuneOptions(epochs=2, learning_rate=1e-4)
 RECIPES = {
-    "own BERT, not pretrained": OWN,
-    "own BERT, pretrained": OWN,
-    "MiniLM, fine-tuned": MINILM,
+    "own BERT, not pretrained": OWN_OPTIONS,
+    "own BERT, pretrained": OWN_OPTIONS,
+    "MiniLM, fine-tuned": MINILM_OPTIONS,
 }
 SEEDS = {
     "own BERT, not pretrained": 5,
@@ -76,21 +76,22 @@ CURVES = (
     "own BERT, pretrained",
     "MiniLM, fine-tuned",
 )
-TFIDF_GRID = [(n, c) for n in (1, 2, 3, 4) for c in (1.0, 3.0, 10.0, 30.0)]  # words in a row, 1 / strength
+# (longest n-gram, inverse regularization strength)
+TFIDF_GRID = [(n, c) for n in (1, 2, 3, 4) for c in (1.0, 3.0, 10.0, 30.0)]
 FROZEN_GRID = (0.1, 1.0, 10.0, 100.0)
 SIZES = (100, 300, 1000, 3000)
 CURVE_SEEDS = 3
 SPLIT_SEEDS = 20
 HEADS_AT_A_TIME = 12
-WITHOUT_HEADS = 400  # sentences to measure what is missing without a head
-EXPLAINED = 200  # sentences
-REMOVED = (1, 2, 3, 5, 8)  # tokens
-CHOICE = FinetuneOptions(epochs=2, learning_rate=3e-4)
+HEAD_SENTENCES = 400  # validation sentences on which models without some heads are measured
+ATTRIBUTION_SENTENCES = 200
+REMOVED_TOKENS = (1, 2, 3, 5, 8)
+CHOICE_OPTIONS = FinetuneOptions(epochs=2, learning_rate=3e-4)
 CHOICES: dict[str, tuple[Any, ...]] = {
     "learning_rate": (1e-4, 3e-4, 1e-3, 3e-3),
     "trainable_layers": (0, 1),
 }
-OTHER_RECIPES: dict[str, dict[str, tuple[FinetuneOptions, float | None]]] = {  # and dropout
+OTHER_RECIPES: dict[str, dict[str, tuple[FinetuneOptions, float | None]]] = {  # options, dropout
     name: {
         "4 epochs at 1e-3": (FinetuneOptions(epochs=4, learning_rate=1e-3), None),
         "8 epochs at 3e-4": (FinetuneOptions(epochs=8, learning_rate=3e-4), None),
@@ -115,17 +116,17 @@ OTHER_RECIPES: dict[str, dict[str, tuple[FinetuneOptions, float | None]]] = {  #
 }
 RECIPE_SEEDS = {"own BERT, not pretrained": 3, "own BERT, pretrained": 3, "MiniLM, fine-tuned": 1}
 PAIR_LENGTH = 128
-PAIRS = FinetuneOptions(epochs=2, learning_rate=1e-4)
+PAIR_OPTIONS = FinetuneOptions(epochs=2, learning_rate=1e-4)
 CLOZE_LENGTH = 160
-READER = FinetuneOptions(epochs=3, learning_rate=1e-4, batch_size=8)
-LONGEST_ANSWER = 12  # pieces
+CLOZE_OPTIONS = FinetuneOptions(epochs=3, learning_rate=1e-4, batch_size=8)
+LONGEST_ANSWER = 12  # tokens
 NULL_THRESHOLDS = (-4.0, -2.0, 0.0, 2.0, 4.0)
 TASK_SEEDS = 1
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What makes one file: its runs by name, each giving some rows, and the settings that they follow."""
+    """The recipe of one results file: its runs by name, each returning rows, and their common settings."""
 
     settings: dict[str, Any]
     runs: dict[str, Callable[[], list[Row]]]
@@ -139,12 +140,12 @@ def reviews() -> Reviews:
     return load_reviews()
 
 
-def accuracy(log_odds: Iterable[float], part: ReviewSet) -> float:
-    return float(accuracy_score(part.labels, [int(x > 0) for x in log_odds]))
+def accuracy(log_odds: Iterable[float], subset: ReviewSet) -> float:
+    return float(accuracy_score(subset.labels, [int(x > 0) for x in log_odds]))
 
 
 def model_row(model: str, seed: int | None, log_odds: list[list[float]], **measured: Any) -> Row:
-    """Return a row of "models" from the log-odds of the validation and the test part."""
+    """Return a row of "models" from the log-odds of the validation and the test sentences."""
     validation, test = reviews().validation, reviews().test
     return {
         "model": model,
@@ -159,16 +160,16 @@ def model_row(model: str, seed: int | None, log_odds: list[list[float]], **measu
 
 
 def timed(score: Callable[[list[str]], list[float]], texts: list[str]) -> tuple[list[float], float]:
-    """Return what a model says of texts, and how many it does in a second of one core."""
+    """Return a model's scores for texts, and the number of texts it scores per second of CPU time."""
     start = time.process_time()
-    found = score(texts)
-    return found, round(len(texts) / (time.process_time() - start), 1)
+    scores = score(texts)
+    return scores, round(len(texts) / (time.process_time() - start), 1)
 
 
 def commonest_label() -> list[Row]:
     share = float(np.mean(reviews().train.labels))
     odds = float(np.log(share / (1 - share)))
-    log_odds = [[odds] * len(part.labels) for part in (reviews().validation, reviews().test)]
+    log_odds = [[odds] * len(subset.labels) for subset in (reviews().validation, reviews().test)]
     return [
         model_row(
             "commonest label", None, log_odds, core_minutes=0.0, parameters=1, sentences_per_core_second=None
@@ -181,7 +182,7 @@ def polarity(texts: list[str]) -> list[float]:
 
 
 def lexicon() -> list[Row]:
-    """Fresh is what the words' mean polarity puts above a threshold, the best one on training."""
+    """Call a sentence fresh if its words' mean polarity exceeds a threshold chosen on the training set."""
     start = time.process_time()
     train = np.array(polarity(reviews().train.sentences))
     labels = np.array(reviews().train.labels)
@@ -203,7 +204,7 @@ def tfidf(words: int, c: float) -> Pipeline:
 
 
 def best_tfidf(train: ReviewSet, validation: ReviewSet) -> Pipeline:
-    """Return the pipeline of the grid that does best on the validation part."""
+    """Return the pipeline of the grid with the highest accuracy on the validation sentences."""
     models = [tfidf(*setting).fit(train.sentences, train.labels) for setting in TFIDF_GRID]
     return max(models, key=lambda model: model.score(validation.sentences, validation.labels))
 
@@ -223,23 +224,23 @@ def tfidf_model() -> list[Row]:
     ]
 
 
-# 2. MiniLM as it is, with a linear layer
+# 2. MiniLM frozen, with a linear classifier
 
 
 @cache
 def frozen_vectors() -> np.ndarray:
-    """Return MiniLM's vector of each sentence of the file."""
+    """Return MiniLM's vector of every review sentence, floats (N, 384)."""
     encoder, tokenizer = load_encoder("minilm")
     return sentence_vectors(encoder, tokenizer, reviews().sentences, max_length=MAX_LENGTH).numpy()
 
 
 @cache
-def place_of() -> dict[tuple[str, str], int]:
+def row_numbers() -> dict[tuple[str, str], int]:
     return {pair: row for row, pair in enumerate(zip(reviews().sentences, reviews().films, strict=True))}
 
 
-def vectors_of(part: ReviewSet) -> np.ndarray:
-    rows = [place_of()[pair] for pair in zip(part.sentences, part.films, strict=True)]
+def vectors_of(subset: ReviewSet) -> np.ndarray:
+    rows = [row_numbers()[pair] for pair in zip(subset.sentences, subset.films, strict=True)]
     return frozen_vectors()[rows]
 
 
@@ -259,8 +260,8 @@ def frozen_model() -> list[Row]:
         lambda texts: sentence_vectors(encoder, tokenizer, texts, max_length=MAX_LENGTH).tolist(),
         reviews().test.sentences,
     )
-    parts = (reviews().validation, reviews().test)
-    log_odds = [model.decision_function(vectors_of(part)).tolist() for part in parts]
+    subsets = (reviews().validation, reviews().test)
+    log_odds = [model.decision_function(vectors_of(subset)).tolist() for subset in subsets]
     count = sum(parameter.numel() for parameter in encoder.parameters()) + model.coef_.size + 1
     return [
         model_row(
@@ -280,17 +281,17 @@ def frozen_model() -> list[Row]:
 def new_model(
     name: str, seed: int, dropout: float | None = None
 ) -> tuple[BertForSequenceClassification, WordPieceTokenizer]:
-    """Return the model of that name with a new head, not yet trained."""
+    """Return the untrained model of this name, with a new head."""
     encoder, tokenizer = load_encoder("minilm" if name.startswith("MiniLM") else "snapshot")
     if name == "own BERT, not pretrained":
         torch.manual_seed(seed)
         encoder = BertModel(encoder.config)
-    head = torch.Generator().manual_seed(seed)
-    return BertForSequenceClassification.from_encoder(encoder, LABELS, head, "mean", dropout), tokenizer
+    generator = torch.Generator().manual_seed(seed)
+    return BertForSequenceClassification.from_encoder(encoder, LABELS, generator, "mean", dropout), tokenizer
 
 
-def features(tokenizer: WordPieceTokenizer, part: ReviewSet) -> Features:
-    return text_features(tokenizer, part.sentences, part.labels, MAX_LENGTH)
+def features(tokenizer: WordPieceTokenizer, subset: ReviewSet) -> Features:
+    return text_features(tokenizer, subset.sentences, subset.labels, MAX_LENGTH)
 
 
 def log_odds_of(
@@ -303,11 +304,11 @@ def log_odds_of(
 def train_model(
     name: str, train: ReviewSet, options: FinetuneOptions, dropout: float | None = None
 ) -> tuple[BertForSequenceClassification, WordPieceTokenizer, float]:
-    """Return the model, its tokenizer and the minutes it took, of one core."""
+    """Return the trained model, its tokenizer and the minutes of CPU time that training took."""
     model, tokenizer = new_model(name, options.seed, dropout)
     start = time.process_time()
-    found = finetune(model, features(tokenizer, train), features(tokenizer, reviews().validation), options)
-    if not found.run.finished:
+    tuned = finetune(model, features(tokenizer, train), features(tokenizer, reviews().validation), options)
+    if not tuned.run.finished:
         raise KeyboardInterrupt
     return model, tokenizer, round((time.process_time() - start) / 60, 2)
 
@@ -354,34 +355,34 @@ def recipes() -> dict[str, Any]:
     }
 
 
-# 4. How much text is needed
+# 4. How many sentences are needed
 
 
-def part_of(rows: list[int], part: ReviewSet) -> ReviewSet:
-    columns = (part.sentences, part.labels, part.films)
+def select(rows: list[int], subset: ReviewSet) -> ReviewSet:
+    columns = (subset.sentences, subset.labels, subset.films)
     return ReviewSet(*([column[row] for row in rows] for column in columns))  # type: ignore[arg-type]
 
 
-def some_sentences(count: int, seed: int, times: int = 1) -> ReviewSet:
+def sample_sentences(count: int, seed: int, times: int = 1) -> ReviewSet:
     rows = random.Random(seed).sample(range(len(reviews().train)), count)
-    return part_of(rows * times, reviews().train)
+    return select(rows * times, reviews().train)
 
 
 def curve_point(name: str, count: int, seed: int) -> list[Row]:
-    train, validation, test = some_sentences(count, seed), reviews().validation, reviews().test
+    train, validation, test = sample_sentences(count, seed), reviews().validation, reviews().test
     if name == "TF-IDF":
-        found = best_tfidf(train, validation).score(test.sentences, test.labels)
+        score = best_tfidf(train, validation).score(test.sentences, test.labels)
     elif name == "MiniLM, frozen":
-        found = best_linear(train, validation).score(vectors_of(test), test.labels)
+        score = best_linear(train, validation).score(vectors_of(test), test.labels)
     else:
-        often = some_sentences(count, seed, max(1, 1000 // count))  # as many steps as a thousand give
-        model, tokenizer, _ = train_model(name, often, replace(RECIPES[name], seed=seed))
-        found = accuracy(log_odds_of(model, tokenizer, test.sentences), test)
-    return [{"model": name, "sentences": count, "seed": seed, "accuracy": round(float(found), 4)}]
+        repeated = sample_sentences(count, seed, max(1, 1000 // count))  # about as many steps as with 1000
+        model, tokenizer, _ = train_model(name, repeated, replace(RECIPES[name], seed=seed))
+        score = accuracy(log_odds_of(model, tokenizer, test.sentences), test)
+    return [{"model": name, "sentences": count, "seed": seed, "accuracy": round(float(score), 4)}]
 
 
 def all_sentences() -> list[Row]:
-    """Return the last points of the curves, from the file of models."""
+    """Return the last points of the curves, with all training sentences, from models.json."""
     rows = json.loads((RESULTS / "models.json").read_text(encoding="utf-8"))["rows"]
     return [
         {
@@ -405,16 +406,16 @@ def learning_curve(work: Path) -> Experiment:
     return Experiment(recipes() | {"sizes": SIZES}, runs | {"all": all_sentences})
 
 
-# 5. Split at random, or by film
+# 5. Splits at random and by film
 
 
 def split_rows(films: list[str], by_film: bool, seed: int) -> tuple[list[int], list[int]]:
-    """Return nine tenths of the rows and the last tenth; by film, no film has rows in both."""
+    """Return nine tenths of the rows for training and one tenth for testing; by film, no film is in both."""
     rng = random.Random(seed)
     units = sorted(set(films)) if by_film else list(range(len(films)))
     rng.shuffle(units)
-    place = {unit: number for number, unit in enumerate(units)}
-    rows = sorted(range(len(films)), key=lambda row: place[films[row] if by_film else row])
+    position = {unit: number for number, unit in enumerate(units)}
+    rows = sorted(range(len(films)), key=lambda row: position[films[row] if by_film else row])
     cut = len(films) * 9 // 10
     while by_film and films[rows[cut]] == films[rows[cut - 1]]:
         cut += 1
@@ -422,17 +423,17 @@ def split_rows(films: list[str], by_film: bool, seed: int) -> tuple[list[int], l
 
 
 def split_point(by_film: bool, seed: int) -> list[Row]:
-    whole = ReviewSet(reviews().sentences, reviews().labels, reviews().films)
-    train, test = (part_of(rows, whole) for rows in split_rows(whole.films, by_film, seed))
+    everything = ReviewSet(reviews().sentences, reviews().labels, reviews().films)
+    train, test = (select(rows, everything) for rows in split_rows(everything.films, by_film, seed))
     linear = LogisticRegression(C=10.0, max_iter=5000).fit(vectors_of(train), train.labels)
-    found = {
+    scores = {
         "TF-IDF": tfidf(2, 10.0).fit(train.sentences, train.labels).score(test.sentences, test.labels),
         "MiniLM, frozen": linear.score(vectors_of(test), test.labels),
     }
     split = "film" if by_film else "random"
     return [
         {"model": name, "split": split, "seed": seed, "accuracy": round(float(score), 4)}
-        for name, score in found.items()
+        for name, score in scores.items()
     ]
 
 
@@ -446,18 +447,18 @@ def split(work: Path) -> Experiment:
     return Experiment(settings, runs)
 
 
-# 6. Inside the fine-tuned MiniLM, and what models do with changed sentences
+# 6. Heads and attributions of the fine-tuned MiniLM, and behavior on changed sentences
 
 
 def load_tuned(work: Path, name: str, seed: int) -> tuple[BertForSequenceClassification, WordPieceTokenizer]:
-    """Return a model that the experiment "models" has kept."""
+    """Return a fine-tuned model that the experiment "models" saved."""
     folder = model_folder(work, name, seed)
     return BertForSequenceClassification.from_pretrained(folder), WordPieceTokenizer.from_pretrained(folder)
 
 
-def some_held_out() -> ReviewSet:
-    rows = random.Random(0).sample(range(len(reviews().validation)), WITHOUT_HEADS)
-    return part_of(rows, reviews().validation)
+def sample_validation() -> ReviewSet:
+    rows = random.Random(0).sample(range(len(reviews().validation)), HEAD_SENTENCES)
+    return select(rows, reviews().validation)
 
 
 def single_heads(work: Path) -> list[Row]:
@@ -465,31 +466,31 @@ def single_heads(work: Path) -> list[Row]:
     sharp = sharpness(model, tokenizer)
     return [
         {
-            "kind": "none" if found.layer is None else "one",
+            "kind": "none" if result.layer is None else "one",
             "order": None,
-            "off": int(found.layer is not None),
-            "sharpness": None if found.layer is None else round(sharp[found.layer, found.head].item(), 4),
-            **{name: round(x, 4) if isinstance(x, float) else x for name, x in found._asdict().items()},
+            "off": int(result.layer is not None),
+            "sharpness": None if result.layer is None else round(sharp[result.layer, result.head].item(), 4),
+            **{name: round(x, 4) if isinstance(x, float) else x for name, x in result._asdict().items()},
         }
-        for found in head_importance(model, features(tokenizer, some_held_out()))
+        for result in head_importance(model, features(tokenizer, sample_validation()))
     ]
 
 
 @torch.no_grad()
 def sharpness(model: BertForSequenceClassification, tokenizer: WordPieceTokenizer) -> torch.Tensor:
-    """Return for each layer and head the greatest weight of a token's attention, the mean over tokens."""
-    found = []
-    for text in some_held_out().sentences:
+    """Return each head's sharpness, floats (L, A): a token's largest attention probability, on average."""
+    means = []
+    for text in sample_validation().sentences:
         ids = torch.tensor([tokenizer.encode(text, max_length=MAX_LENGTH).input_ids])
         probs = torch.stack(model(ids, output_attentions=True).attentions)  # (L, 1, A, S, S)
-        found.append(probs[:, 0].amax(dim=-1).mean(dim=-1))
-    return torch.stack(found).mean(dim=0)
+        means.append(probs[:, 0].amax(dim=-1).mean(dim=-1))
+    return torch.stack(means).mean(dim=0)
 
 
 def head_order(work: Path, order: str) -> list[tuple[int, int]]:
-    """Return all heads, those to switch off first at the front."""
-    alone = [row for row in read_kept(work, "heads", "one by one") if row["kind"] == "one"]
-    heads = [(row["layer"], row["head"]) for row in sorted(alone, key=lambda row: row["loss"])]
+    """Return all heads in the order in which they are switched off."""
+    single = [row for row in read_run(work, "heads", "one by one") if row["kind"] == "one"]
+    heads = [(row["layer"], row["head"]) for row in sorted(single, key=lambda row: row["loss"])]
     if order.startswith("random"):
         random.Random(order).shuffle(heads)
     return heads[::-1] if order == "most important first" else heads
@@ -497,7 +498,7 @@ def head_order(work: Path, order: str) -> list[tuple[int, int]]:
 
 def fewer_heads(work: Path, order: str) -> list[Row]:
     model, tokenizer = load_tuned(work, "MiniLM, fine-tuned", 0)
-    validation, heads = some_held_out(), head_order(work, order)
+    validation, heads = sample_validation(), head_order(work, order)
     rows = []
     for off in range(0, len(heads) + 1, HEADS_AT_A_TIME):
         with without_heads(model, heads[:off]):
@@ -514,7 +515,9 @@ def heads(work: Path) -> Experiment:
     orders = ("least important first", "most important first", "random 0", "random 1", "random 2")
     runs: dict[str, Callable[[], list[Row]]] = {"one by one": partial(single_heads, work)}
     runs |= {order: partial(fewer_heads, work, order) for order in orders}
-    return Experiment({"model": "MiniLM, fine-tuned", "seed": 0, "validation sentences": WITHOUT_HEADS}, runs)
+    return Experiment(
+        {"model": "MiniLM, fine-tuned", "seed": 0, "validation sentences": HEAD_SENTENCES}, runs
+    )
 
 
 def token_scores(
@@ -530,11 +533,11 @@ def token_scores(
 
 def deleted_tokens(work: Path, method: str) -> list[Row]:
     model, tokenizer = load_tuned(work, "MiniLM, fine-tuned", 0)
-    texts = random.Random(0).sample(reviews().test.sentences, EXPLAINED)
+    texts = random.Random(0).sample(reviews().test.sentences, ATTRIBUTION_SENTENCES)
     scores = [token_scores(method, model, tokenizer, text, n) for n, text in enumerate(texts)]
     odds = np.abs(log_odds_of(model, tokenizer, texts))
     rows = []
-    for removed in REMOVED:
+    for removed in REMOVED_TOKENS:
         drops = deletion(model, tokenizer, texts, scores, removed, MAX_LENGTH)
         measured = {"drop": float(drops.mean()), "flipped": float((drops > odds).mean())}
         rows.append(
@@ -553,7 +556,7 @@ def attribution(work: Path) -> Experiment:
 
 
 def scorer(work: Path, name: str, seed: int | None) -> Callable[[list[str]], np.ndarray]:
-    """Return what gives texts their probability of being fresh."""
+    """Return a function that gives each text its probability of being fresh."""
     if name == "TF-IDF":
         model = best_tfidf(reviews().train, reviews().validation)
         return lambda texts: model.predict_proba(texts)[:, 1]
@@ -581,8 +584,8 @@ def behavior(work: Path) -> Experiment:
 
 
 def choice(setting: str, value: Any, seed: int) -> list[Row]:
-    """Fine-tune the pretrained own BERT on the reviews with one choice changed."""
-    options = replace(CHOICE, seed=seed, **{setting: value})
+    """Fine-tune our own pretrained BERT on the reviews with one option changed."""
+    options = replace(CHOICE_OPTIONS, seed=seed, **{setting: value})
     model, tokenizer, minutes = train_model("own BERT, pretrained", reviews().train, options)
     score = accuracy(log_odds_of(model, tokenizer, reviews().validation.sentences), reviews().validation)
     return [
@@ -592,17 +595,17 @@ def choice(setting: str, value: Any, seed: int) -> list[Row]:
 
 
 def other_recipe(name: str, recipe: str, seed: int) -> list[Row]:
-    """Fine-tune in another way than by RECIPES; the validation part decides, the test is for the text."""
+    """Fine-tune with other options than RECIPES. Validation accuracy selects; test accuracy is reported."""
     options, dropout = OTHER_RECIPES[name][recipe]
     model, tokenizer, minutes = train_model(name, reviews().train, replace(options, seed=seed), dropout)
     return [
         {"task": "reviews", "model": name, "setting": "recipe", "value": recipe, "seed": seed}
         | {
             "measure": measure,
-            "score": round(accuracy(log_odds_of(model, tokenizer, part.sentences), part), 4),
+            "score": round(accuracy(log_odds_of(model, tokenizer, subset.sentences), subset), 4),
         }
         | {"core_minutes": minutes}
-        for measure, part in (("accuracy", reviews().validation), ("test_accuracy", reviews().test))
+        for measure, subset in (("accuracy", reviews().validation), ("test_accuracy", reviews().test))
     ]
 
 
@@ -614,72 +617,76 @@ def task_row(task: str, seed: int, minutes: float, measure: str, score: float) -
     }
 
 
-def minutes_of(work: Callable[[], Finetuned]) -> float:
+def training_minutes(train: Callable[[], Finetuned]) -> float:
     start = time.process_time()
-    if not work().run.finished:
+    if not train().run.finished:
         raise KeyboardInterrupt
     return round((time.process_time() - start) / 60, 2)
 
 
 def film_pairs(seed: int) -> list[Row]:
-    """Fine-tune MiniLM to read two reviews at once, on all pairs."""
+    """Fine-tune MiniLM to decide whether two texts review the same film, on all pairs."""
     encoder, tokenizer = load_encoder("minilm")
-    head = torch.Generator().manual_seed(seed)
-    model = BertForSequenceClassification.from_encoder(encoder, ["two films", "one film"], head, "mean")
-    parts = [
-        text_features(tokenizer, [pair[:2] for pair in part], [pair.label for pair in part], PAIR_LENGTH)
-        for part in load_film_pairs(sentences=3)
-    ]
-    minutes = minutes_of(lambda: finetune(model, parts[0], parts[1], replace(PAIRS, seed=seed)))
-    guesses = [int(logits.argmax()) for logits in predict_logits(model, parts[2])]
-    score = accuracy_score(parts[2].targets["labels"], guesses)
+    generator = torch.Generator().manual_seed(seed)
+    model = BertForSequenceClassification.from_encoder(encoder, ["two films", "one film"], generator, "mean")
+    train, validation, test = (
+        text_features(tokenizer, [pair[:2] for pair in pairs], [pair.label for pair in pairs], PAIR_LENGTH)
+        for pairs in load_film_pairs(sentences=3)
+    )
+    minutes = training_minutes(lambda: finetune(model, train, validation, replace(PAIR_OPTIONS, seed=seed)))
+    predictions = [int(logits.argmax()) for logits in predict_logits(model, test)]
+    score = accuracy_score(test.targets["labels"], predictions)
     return [task_row("film pairs", seed, minutes, "accuracy", float(score))]
 
 
-def cloze_features(tokenizer: WordPieceTokenizer, part: list[Cloze]) -> Features:
-    ends = [(x.start, x.end) if x.answer else None for x in part]
-    questions, contexts = [x.question for x in part], [x.context for x in part]
-    return answer_features(tokenizer, questions, contexts, ends, CLOZE_LENGTH)
+def cloze_features(tokenizer: WordPieceTokenizer, items: list[Cloze]) -> Features:
+    spans = [(x.start, x.end) if x.answer else None for x in items]
+    questions, contexts = [x.question for x in items], [x.context for x in items]
+    return answer_features(tokenizer, questions, contexts, spans, CLOZE_LENGTH)
 
 
 def answers(
-    model: BertForQuestionAnswering, features: Features, part: list[Cloze], threshold: float
+    model: BertForQuestionAnswering, features: Features, items: list[Cloze], threshold: float
 ) -> list[str]:
-    """Return what the reader answers, "" where it finds that there is no answer."""
-    found = []
-    for x, encoding, row in zip(part, features.encodings, predict_logits(model, features), strict=True):
-        scores = span_scores(encoding, *row.unbind(-1), LONGEST_ANSWER, threshold)
-        found.append(best_answers(encoding, x.context, scores, n_best=1)[0].text)
-    return found
+    """Return the model's answers, "" where it predicts that the context holds none."""
+    predictions = []
+    for x, encoding, logits in zip(items, features.encodings, predict_logits(model, features), strict=True):
+        scores = span_scores(encoding, *logits.unbind(-1), LONGEST_ANSWER, threshold)
+        predictions.append(best_answers(encoding, x.context, scores, n_best=1)[0].text)
+    return predictions
 
 
-def reader(seed: int) -> list[Row]:
-    """Fine-tune MiniLM to answer all cloze questions; the null threshold is chosen on the validation part."""
+def cloze_scores(seed: int) -> list[Row]:
+    """Fine-tune MiniLM to answer cloze questions; validation selects the null threshold."""
     encoder, tokenizer = load_encoder("minilm")
     model = BertForQuestionAnswering.from_encoder(encoder, torch.Generator().manual_seed(seed))
     cloze = load_cloze()
-    train, validation, test = (cloze_features(tokenizer, part) for part in cloze)
-    minutes = minutes_of(lambda: finetune(model, train, validation, replace(READER, seed=seed)))
+    train, validation, test = (cloze_features(tokenizer, items) for items in cloze)
+    minutes = training_minutes(lambda: finetune(model, train, validation, replace(CLOZE_OPTIONS, seed=seed)))
     threshold = max(
         NULL_THRESHOLDS,
         key=lambda tau: exact_match(answers(model, validation, cloze.validation, tau), cloze.validation),
     )
-    guesses = answers(model, test, cloze.test, threshold)
-    measured = {"exact_match": exact_match(guesses, cloze.test), "answer_f1": answer_f1(guesses, cloze.test)}
+    predictions = answers(model, test, cloze.test, threshold)
+    measured = {
+        "exact_match": exact_match(predictions, cloze.test),
+        "answer_f1": answer_f1(predictions, cloze.test),
+    }
     return [task_row("cloze", seed, minutes, name, score) for name, score in measured.items()]
 
 
-def exact_match(guesses: list[str], part: list[Cloze]) -> float:
-    return float(np.mean([guess.lower() == x.answer.lower() for guess, x in zip(guesses, part, strict=True)]))
+def exact_match(predictions: list[str], items: list[Cloze]) -> float:
+    pairs = zip(predictions, items, strict=True)
+    return float(np.mean([prediction.lower() == x.answer.lower() for prediction, x in pairs]))
 
 
-def answer_f1(guesses: list[str], part: list[Cloze]) -> float:
-    """Return the mean F1 of the answers' words; an empty one is right only where there is none."""
+def answer_f1(predictions: list[str], items: list[Cloze]) -> float:
+    """Return the mean word-level F1; an empty prediction scores only where the answer is empty."""
     scores = []
-    for guess, x in zip(guesses, part, strict=True):
-        one, other = Counter(guess.lower().split()), Counter(x.answer.lower().split())
-        words = one.total() + other.total()
-        scores.append(2 * (one & other).total() / words if words else 1.0)
+    for prediction, x in zip(predictions, items, strict=True):
+        predicted, expected = Counter(prediction.lower().split()), Counter(x.answer.lower().split())
+        words = predicted.total() + expected.total()
+        scores.append(2 * (predicted & expected).total() / words if words else 1.0)
     return float(np.mean(scores))
 
 
@@ -694,12 +701,15 @@ def finetuning(work: Path) -> Experiment:
         for recipe, seed in product(others, range(RECIPE_SEEDS[name])):
             runs[f"{name}, {recipe} {seed}"] = partial(other_recipe, name, recipe, seed)
     for seed in range(TASK_SEEDS):
-        runs |= {f"film pairs {seed}": partial(film_pairs, seed), f"cloze {seed}": partial(reader, seed)}
-    settings = {"reviews": CHOICE, "film pairs": PAIRS, "cloze": READER}
+        runs |= {
+            f"film pairs {seed}": partial(film_pairs, seed),
+            f"cloze {seed}": partial(cloze_scores, seed),
+        }
+    settings = {"reviews": CHOICE_OPTIONS, "film pairs": PAIR_OPTIONS, "cloze": CLOZE_OPTIONS}
     return Experiment({task: asdict(options) for task, options in settings.items()}, runs)
 
 
-# Running them
+# Running the experiments
 
 EXPERIMENTS: dict[str, Callable[[Path], Experiment]] = {
     "models": models,
@@ -712,32 +722,35 @@ EXPERIMENTS: dict[str, Callable[[Path], Experiment]] = {
 }
 
 
-def kept(work: Path, name: str, run: str) -> Path:
+def run_file(work: Path, name: str, run: str) -> Path:
     return work / name / f"{run}.json"
 
 
-def read_kept(work: Path, name: str, run: str) -> list[Row]:
-    return json.loads(kept(work, name, run).read_text(encoding="utf-8"))
+def read_run(work: Path, name: str, run: str) -> list[Row]:
+    return json.loads(run_file(work, name, run).read_text(encoding="utf-8"))
 
 
 def compute(work: Path, name: str, part: tuple[int, int]) -> None:
-    """Do this part's missing runs of one experiment; write its file if all are there then."""
+    """Do the missing runs of one experiment that belong to part (i, n), every n-th from the i-th.
+
+    Write the results file if all runs are finished afterwards.
+    """
     experiment = EXPERIMENTS[name](work)
     mine = list(experiment.runs)[part[0] - 1 :: part[1]]
     (work / name).mkdir(parents=True, exist_ok=True)
-    for run in tqdm([run for run in mine if not kept(work, name, run).exists()], desc=name):
+    for run in tqdm([run for run in mine if not run_file(work, name, run).exists()], desc=name):
         rows = experiment.runs[run]()
         check_rows(name, rows)
         text = json.dumps(rows)
-        write_whole(kept(work, name, run), lambda path, text=text: path.write_text(text, encoding="utf-8"))
-    if all(kept(work, name, run).exists() for run in experiment.runs):
-        write_results(
-            name, experiment, [row for run in experiment.runs for row in read_kept(work, name, run)]
+        write_whole(
+            run_file(work, name, run), lambda path, text=text: path.write_text(text, encoding="utf-8")
         )
+    if all(run_file(work, name, run).exists() for run in experiment.runs):
+        write_results(name, experiment, [row for run in experiment.runs for row in read_run(work, name, run)])
 
 
 def write_results(name: str, experiment: Experiment, rows: list[Row]) -> None:
-    """Write bertlearn/results/NAME.json, a row a line."""
+    """Write bertlearn/course/results/NAME.json, one row per line."""
     head = json.dumps(provenance(name, experiment), indent=1)
     body = ",\n".join(json.dumps(row) for row in rows)
     text = f'{{"provenance": {head},\n"rows": [\n{body}\n]}}\n'
@@ -758,14 +771,16 @@ def provenance(name: str, experiment: Experiment) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="FILE", help=f"{', '.join(EXPERIMENTS)}; all if none")
-    parser.add_argument("--part", default="1/1", help="such as 1/2")
-    parser.add_argument("--work", type=Path, default=Path("results-run"), help="where runs are kept")
+    parser.add_argument("names", nargs="*", metavar="FILE", help=f"{', '.join(EXPERIMENTS)}; default: all")
+    parser.add_argument("--part", default="1/1", metavar="I/N", help="do every N-th run, from the I-th")
+    parser.add_argument(
+        "--work", type=Path, default=Path("results-run"), help="folder that keeps finished runs"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     unknown = set(options.names) - EXPERIMENTS.keys()
     if unknown:
-        parser.error(f"{', '.join(unknown)}: no such file; choose among {', '.join(EXPERIMENTS)}")
+        parser.error(f"{', '.join(unknown)}: no such results file; choose from {', '.join(EXPERIMENTS)}")
     torch.set_num_threads(options.threads)
     first, count = (int(number) for number in options.part.split("/"))
     for name in options.names or EXPERIMENTS:

@@ -1,7 +1,8 @@
-"""Make bertlearn/course/snapshots anew: the vocabulary, one long pretraining run, its snapshots, provenance.
+"""Make the files in bertlearn/course/snapshots: vocabulary, snapshots of one long pretraining run, bands.
 
-python tools/make_snapshots.py vocabulary     the 4,096 pieces, from the training text (half a minute)
-python tools/make_snapshots.py train WORK     the run and its snapshots; resumes from WORK's checkpoint
+python tools/make_snapshots.py vocabulary     learn the vocabulary of 4,096 wordpieces (half a minute)
+python tools/make_snapshots.py train WORK     pretrain and keep the snapshots; resumes from the folder WORK
+python tools/make_snapshots.py bands          train other seeds: the mean and spread of normal loss curves
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 from bertlearn.training.loop import HISTORY
 
 VOCAB_SIZE = 4096
-BAND_SEEDS = range(1, 6)  # 0 is the snapshots' own
+BAND_SEEDS = range(1, 6)  # the snapshots themselves have seed 0
 SOURCES = ("reviews", "plots", "wikipedia", "bible")
 
 
@@ -44,23 +45,23 @@ def make_vocabulary() -> None:
 
 
 def train_snapshots(work: Path) -> None:
-    """Train and keep each snapshot in `work` once it is reached; all of them then replace the package's."""
+    """Train, keeping each snapshot in `work`; once all are there, they replace those of the package."""
     data, held_out = course_shards("train"), course_shards("validation")
     files = {step: work / snapshots.snapshot_path(step).name for step in snapshots.STEPS[1:]}
     for step, file in files.items():
         if not file.exists():
             reached = pretrain(data, snapshots.OPTIONS, work, held_out, resume=True, until=step)
             if reached.run.step != step:
-                sys.exit(f"stopped at step {reached.run.step}; run the same command again to go on")
+                sys.exit(f"stopped at step {reached.run.step}; run the same command again to continue")
             keep_snapshot(reached, file)
     for file in SNAPSHOTS.glob("*.safetensors"):
         file.unlink()
     for step, file in files.items():
         shutil.copyfile(file, snapshots.snapshot_path(step))
     shutil.copyfile(work / CHECKPOINTS / HISTORY, SNAPSHOTS / "history.csv")
-    facts = circumstances() | {"seconds": snapshots.history()[-1]["seconds"]}
-    facts["snapshots"] = [{"step": step, **measure(step, held_out)} for step in files]
-    (SNAPSHOTS / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    provenance = run_metadata() | {"seconds": snapshots.history()[-1]["seconds"]}
+    provenance["snapshots"] = [{"step": step, **measure(step, held_out)} for step in files]
+    (SNAPSHOTS / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
 
 
 def keep_snapshot(reached: Pretrained, file: Path) -> None:
@@ -69,25 +70,27 @@ def keep_snapshot(reached: Pretrained, file: Path) -> None:
 
 
 def measure(step: int, held_out: Path) -> dict[str, float]:
-    """Measure the snapshot as it is stored, on all held-out text and on each source."""
+    """Return loss and accuracy of a stored snapshot, on all held-out text and on each source."""
     snapshot, shards = snapshots.load_snapshot(step), Shards.open(held_out)
-    found = {}
+    measured = {}
     for name in ("all", *SOURCES):
-        part = shards if name == "all" else shards.of_source(name)
+        selected = shards if name == "all" else shards.of_source(name)
         scores = evaluate(
-            snapshot.model, held_out_batches(part, snapshot.tokenizer, snapshots.OPTIONS.max_length, False)
+            snapshot.model,
+            held_out_batches(selected, snapshot.tokenizer, snapshots.OPTIONS.max_length, False),
         )
-        found[f"{name}_loss"] = round(scores["valid_mlm_loss"], 4)
-        found[f"{name}_accuracy"] = round(scores["valid_mlm_accuracy"], 4)
-    return found
+        measured[f"{name}_loss"] = round(scores["valid_mlm_loss"], 4)
+        measured[f"{name}_accuracy"] = round(scores["valid_mlm_accuracy"], 4)
+    return measured
 
 
 def make_bands() -> None:
+    """Write bands.csv: mean and standard deviation of the held-out loss over several seeds, by step."""
     rows = []
     for name, curve in (("scratch", scratch_curve), ("breakthrough", breakthrough_curve)):
         curves = [curve(seed) for seed in BAND_SEEDS]
         for step in curves[0]:
-            losses = [found[step] for found in curves]
+            losses = [loss_at[step] for loss_at in curves]
             rows.append([name, step, round(statistics.mean(losses), 4), round(statistics.stdev(losses), 4)])
     with (SNAPSHOTS / "bands.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([["name", "step", "mean", "std"], *rows])
@@ -116,7 +119,7 @@ def held_out_losses(options: PretrainOptions, folder: Path | None, until: int) -
     return {int(x["step"]): x["valid_mlm_loss"] for x in run.history if "valid_mlm_loss" in x}
 
 
-def circumstances() -> dict[str, Any]:
+def run_metadata() -> dict[str, Any]:
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
     ).stdout.strip()

@@ -1,9 +1,9 @@
-"""Write bertlearn/unicode_tables.py: which characters the `tokenizers` library takes for what.
+"""Write bertlearn/tokenizer/unicode_tables.py: how the `tokenizers` library classifies every character.
 
-    python3.11 tools/make_unicode_tables.py     (the oldest Python supported: see `lowercase`)
+    python3.11 tools/make_unicode_tables.py     (the oldest supported Python: see LOWERCASE)
 
-The library has its own Unicode tables (of versions 8, 9 and 17), each Python has another version. So the
-library is asked about every code point, and its answers are written down.
+The library has its own Unicode tables (of versions 8, 9 and 17), and each Python version has different ones.
+So this script runs every code point through the library and stores the results.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 from tokenizers.normalizers import NFD, BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-TABLES = Path(__file__).resolve().parent.parent / "bertlearn" / "unicode_tables.py"
+TABLES = Path(__file__).resolve().parent.parent / "bertlearn" / "tokenizer" / "unicode_tables.py"
 CHARACTERS = [chr(point) for point in range(0x110000) if not 0xD800 <= point <= 0xDFFF]
-FIRST_MARK, LAST_MARK = "\u0334", "\u0345"  # of the lowest and the highest combining class, 1 and 240
+FIRST_MARK, LAST_MARK = "\u0334", "\u0345"  # of the lowest and the highest combining class: 1 and 240
 
-HEADER = '''"""Characters as the `tokenizers` library knows them; written by tools/make_unicode_tables.py.
+HEADER = '''"""Character classes of the `tokenizers` library; written by tools/make_unicode_tables.py.
 
-Used by `bertlearn.tokenization` (chapter 2), so that a text gives the same pieces under every Python.
+Used by `bertlearn.tokenizer.words` (chapter 2), so that a text gives the same tokens under every Python.
 Each table is a list of code points and ranges, in hexadecimal.
 """
 
@@ -29,35 +29,35 @@ from __future__ import annotations
 
 
 def character_class(table: str) -> str:
-    """Return what, between [ and ] in a regular expression, matches one character of the table."""
+    """Return the inside of a character class [...] of a regular expression that matches the table."""
     return "".join(
         "-".join(rf"\\U{int(point, 16):08x}" for point in item.split("-")) for item in table.split()
     )
 
 
 def character_map(table: str) -> dict[int, str]:
-    """Return a table of single characters, each with its replacement, for `str.translate`."""
+    """Return a map for `str.translate` that replaces single characters."""
     pairs = (item.split(">") for item in table.split())
     return {int(one, 16): chr(int(other, 16)) for one, other in pairs}
 
 '''
 
 
-def ask(step: str) -> dict[str, str]:
-    """Return what one step of BERT's normalization makes of each character."""
+def normalize_with(step: str) -> dict[str, str]:
+    """Return what each character becomes in one step of BERT's normalization."""
     steps = ("clean_text", "handle_chinese_chars", "strip_accents", "lowercase")
     normalizer = BertNormalizer(**{name: name == step for name in steps})
     return {character: normalizer.normalize_str(character) for character in CHARACTERS}
 
 
-def combining(character: str) -> bool:
-    """Say whether decomposition sorts this character among its neighbors."""
+def is_reordered(character: str) -> bool:
+    """Return whether canonical decomposition reorders this character among its neighbors."""
     texts = f"a{character}{FIRST_MARK}", f"a{LAST_MARK}{character}"
     return any(NFD().normalize_str(text) != text for text in texts)
 
 
 def ranges(characters: Iterable[str]) -> str:
-    """Write characters in order as hexadecimal ranges, such as 'AD 600-605'."""
+    """Return characters, given in order, as hexadecimal ranges such as 'AD 600-605'."""
     runs: list[list[int]] = []
     for point in map(ord, characters):
         if runs and runs[-1][1] == point - 1:
@@ -68,28 +68,32 @@ def ranges(characters: Iterable[str]) -> str:
 
 
 def tables() -> Iterable[tuple[str, str, str]]:
-    """Give each table with its name and its description."""
-    cleaned, stripped, lower = ask("clean_text"), ask("strip_accents"), ask("lowercase")
+    """Yield the name, the description and the content of each table."""
+    cleaned, stripped, lower = (
+        normalize_with("clean_text"),
+        normalize_with("strip_accents"),
+        normalize_with("lowercase"),
+    )
     decomposed = {character: NFD().normalize_str(character) for character in CHARACTERS}
     marks = {c for c in CHARACTERS if stripped[c] == "" and decomposed[c] == c}
-    sorted_ = {c for c in CHARACTERS if decomposed[c] == c and combining(c)}
-    cut = BertPreTokenizer().pre_tokenize_str
+    reordered = {c for c in CHARACTERS if decomposed[c] == c and is_reordered(c)}
+    split = BertPreTokenizer().pre_tokenize_str
     yield (
         "CONTROL",
         "dropped: control and format characters, private use, 0 and U+FFFD",
         ranges(c for c in CHARACTERS if cleaned[c] == ""),
     )
-    yield "MARK", "dropped with the accents: nonspacing marks", ranges(c for c in CHARACTERS if c in marks)
-    yield "PUNCTUATION", "a word of its own", ranges(c for c in CHARACTERS if len(cut(f"a{c}b")) == 3)
+    yield "MARK", "dropped with accents: nonspacing marks", ranges(c for c in CHARACTERS if c in marks)
+    yield "PUNCTUATION", "a word of its own", ranges(c for c in CHARACTERS if len(split(f"a{c}b")) == 3)
     yield (
         "DECOMPOSABLE",
-        "changed by canonical decomposition, or sorted by it: combining marks",
-        ranges(c for c in CHARACTERS if decomposed[c] != c or c in sorted_),
+        "changed by canonical decomposition, or reordered by it: combining marks",
+        ranges(c for c in CHARACTERS if decomposed[c] != c or c in reordered),
     )
     yield (
         "KEPT_MARK",
-        "combining marks that are no accents, and what decomposes into such",
-        ranges(c for c in CHARACTERS if any(part in sorted_ - marks for part in decomposed[c])),
+        "combining marks that are not accents, and characters that decompose into them",
+        ranges(c for c in CHARACTERS if any(part in reordered - marks for part in decomposed[c])),
     )
     yield (
         "LOWERCASE",

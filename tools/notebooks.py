@@ -1,9 +1,9 @@
 """Run, normalize and check the course's notebooks.
 
-python tools/notebooks.py run notebooks/01_attention.ipynb      execute in place, outputs kept, small diffs
-python tools/notebooks.py run --measure notebooks/*.ipynb       and note minutes and memory in the notebook
-python tools/notebooks.py solve 01_attention.ipynb out.ipynb    fill the solutions in (not executed)
-python tools/notebooks.py check notebooks/*.ipynb               is everything as it should be committed?
+python tools/notebooks.py run notebooks/01_attention.ipynb      execute in place, keep outputs, normalize
+python tools/notebooks.py run --measure notebooks/*.ipynb       also store run time and memory in the notebook
+python tools/notebooks.py solve 01_attention.ipynb out.ipynb    fill in the solutions (without executing)
+python tools/notebooks.py check notebooks/*.ipynb               report what must not be committed
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from bertlearn.course.doctor import probe_seconds
 ROOT = Path(__file__).resolve().parent.parent
 SOLUTIONS = ROOT / "bertlearn" / "course" / "solutions"
 KEPT_METADATA = ("bertlearn",)
-WIDGET = "application/vnd.jupyter.widget-view+json"  # saved without its kernel, it would be an empty box
+WIDGET = "application/vnd.jupyter.widget-view+json"  # without a running kernel it would be an empty box
 MAX_LINES, MAX_IGNORED = 20, 0.1
 
 
@@ -50,20 +50,20 @@ def tags(cell: NotebookNode) -> list[str]:
 
 
 def execute(notebook: NotebookNode, folder: Path, timeout: int = 900) -> tuple[float, float]:
-    """Run every cell in place; return seconds and the kernel's peak memory in MB.
+    """Run every cell in place; return the seconds and the kernel's peak memory in MB.
 
-    No bar appears because something takes a little longer today: outputs must come out the same.
+    Progress bars that appear only when a step is slow are off, so that outputs are the same in every run.
     """
     client = NotebookClient(
         notebook,
         timeout=timeout,
         kernel_name="python3",
-        coalesce_streams=True,  # or the number of outputs depends on timing
+        coalesce_streams=True,  # otherwise the number of outputs would depend on timing
         resources={"metadata": {"path": folder}},
     )
     peak, done = [0.0], threading.Event()
-    watcher = threading.Thread(target=_watch_memory, args=(client, peak, done), daemon=True)
-    watcher.start()
+    monitor = threading.Thread(target=_monitor_memory, args=(client, peak, done), daemon=True)
+    monitor.start()
     started = time.monotonic()
     try:
         client.execute(env=os.environ | {"BERTLEARN_PATIENCE": "inf"})
@@ -72,10 +72,10 @@ def execute(notebook: NotebookNode, folder: Path, timeout: int = 900) -> tuple[f
     return time.monotonic() - started, peak[0]
 
 
-def _watch_memory(client: NotebookClient, peak: list[float], done: threading.Event) -> None:
+def _monitor_memory(client: NotebookClient, peak: list[float], done: threading.Event) -> None:
     while not done.wait(0.2):
         try:
-            pid = client.km.provisioner.pid  # known once the kernel is up
+            pid = client.km.provisioner.pid  # known once the kernel runs
             peak[0] = max(peak[0], psutil.Process(pid).memory_info().rss / 1e6)
         except (AttributeError, psutil.Error):
             continue
@@ -106,16 +106,17 @@ def normalize(notebook: NotebookNode) -> None:
 
 
 def _is_dropped(output: NotebookNode, cell: NotebookNode) -> bool:
-    """Is it a living view, which nobody could show without its kernel, and not needed beside what is kept?
+    """Return whether an output is a live widget view that needs its kernel and adds nothing to the rest.
 
-    The course's widgets show themselves apart from their stills; a progress bar shows both at once.
+    The course's widgets emit the live view and a still picture as separate outputs. A progress bar has both
+    in one output, which is dropped only where outputs are not compared.
     """
     data = output.get("data", {})
     return WIDGET in data and (len(data) == 1 or "nbval-ignore-output" in tags(cell))
 
 
 def _stable_id(source: str, seen: set[str]) -> str:
-    """Return an id that follows from the cell's text, so that adding a cell changes no other's."""
+    """Return an id derived from the cell's text, so that adding a cell changes no other cell's id."""
     identity = name = hashlib.sha256(source.encode()).hexdigest()[:8]
     while identity in seen:
         identity = f"{name}-{len(seen)}"
@@ -124,14 +125,14 @@ def _stable_id(source: str, seen: set[str]) -> str:
 
 
 def solutions_of(chapter: str) -> Path:
-    """Return the file with the answers to a chapter's exercises: attention.py for 01_attention."""
+    """Return the file with the solutions to a chapter's exercises: attention.py for 01_attention."""
     return SOLUTIONS / f"{chapter.partition('_')[2]}.py"
 
 
 def solved(notebook: NotebookNode, solutions: Path) -> NotebookNode:
     """Return a copy in which each cell tagged `exercise` holds the solution's functions of the same names."""
     text = solutions.read_text(encoding="utf-8")
-    answers = {
+    sources = {
         node.name: ast.get_source_segment(text, node)
         for node in ast.parse(text).body
         if isinstance(node, ast.FunctionDef)
@@ -140,12 +141,12 @@ def solved(notebook: NotebookNode, solutions: Path) -> NotebookNode:
     for cell in copy.cells:
         if "exercise" in tags(cell):
             names = functions(cell)
-            missing = [name for name in names if name not in answers]
+            missing = [name for name in names if name not in sources]
             if missing or not names:
                 raise ValueError(
                     f"{solutions.name} has no solution for {missing or cell.source.splitlines()[0]!r}"
                 )
-            cell.source = "\n\n\n".join(answers[name] for name in names)
+            cell.source = "\n\n\n".join(sources[name] for name in names)
     return copy
 
 
@@ -154,26 +155,26 @@ def functions(cell: NotebookNode) -> list[str]:
 
 
 def only_checks(notebook: NotebookNode) -> NotebookNode:
-    """Return a copy with the exercises, their checks, and of the other code cells only what these need.
+    """Return a copy with the exercises, their checks, and only those other code cells that they need.
 
-    A cell is needed if it binds or changes a name that a needed cell below it reads. The others are run by
-    nbval as they are; to run them again beside the solutions would take minutes and tell nothing new.
+    A cell is needed if it binds or changes a name that a needed cell below it reads. nbval runs the other
+    cells as they are; running them again with the solutions would take minutes and test nothing new.
     """
     copy = nbformat.from_dict(notebook)
-    own = {name for cell in code_cells(copy) if "exercise" in tags(cell) for name in functions(cell)}
-    kept, names = [], set[str]()
+    exercises = {name for cell in code_cells(copy) if "exercise" in tags(cell) for name in functions(cell)}
+    kept, needed = [], set[str]()
     for cell in reversed(code_cells(copy)):
         tree = ast.parse(cell.source)
         bound, changed, read = _bound(tree), _changed(tree), _read(tree)
-        if "exercise" in tags(cell) or read & own or (bound | changed) & names:
+        if "exercise" in tags(cell) or read & exercises or (bound | changed) & needed:
             kept.append(cell)
-            names = (names - bound) | (read - own)
+            needed = (needed - bound) | (read - exercises)
     copy.cells = kept[::-1]
     return copy
 
 
 def _bound(tree: ast.AST) -> set[str]:
-    """Return the names that some lines give a value."""
+    """Return the names that a cell assigns or imports."""
     table = symtable.symtable(ast.unparse(tree), "cell", "exec")
     return {
         symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()
@@ -181,15 +182,15 @@ def _bound(tree: ast.AST) -> set[str]:
 
 
 def _changed(tree: ast.Module) -> set[str]:
-    """Return the names into whose objects a cell writes, or on which it calls a method for its effect."""
-    found = set[str]()
+    """Return the names whose objects a cell writes to, or calls a method on for its side effect."""
+    names = set[str]()
     for node in ast.walk(tree):
         match node:
             case ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
-                found.add(_root(node))
+                names.add(_root(node))
             case ast.Expr(value=ast.Call(func=ast.Attribute() as method)):
-                found.add(_root(method))
-    return found
+                names.add(_root(method))
+    return names
 
 
 def _root(node: ast.expr) -> str:
@@ -199,52 +200,52 @@ def _root(node: ast.expr) -> str:
 
 
 def _read(tree: ast.Module) -> set[str]:
-    """Return the names that a cell must find."""
-    found, bound = set[str](), set[str]()
-    for line in tree.body:
-        found |= _globals(symtable.symtable(ast.unparse(line), "cell", "exec")) - bound
-        bound |= _bound(line)
-    return found
+    """Return the names that a cell reads before it binds them itself."""
+    names, bound = set[str](), set[str]()
+    for statement in tree.body:
+        names |= _globals(symtable.symtable(ast.unparse(statement), "cell", "exec")) - bound
+        bound |= _bound(statement)
+    return names
 
 
 def _globals(table: symtable.SymbolTable) -> set[str]:
-    """Return the names that some lines, or functions in them, look up outside themselves."""
-    own = {
+    """Return the global names that a statement, or a function within it, refers to."""
+    names = {
         symbol.get_name()
         for symbol in table.get_symbols()
         if symbol.is_referenced() and (table.get_type() == "module" or symbol.is_global())
     }
-    return own.union(*map(_globals, table.get_children()))
+    return names.union(*map(_globals, table.get_children()))
 
 
-def faults(notebook: NotebookNode, name: str) -> list[str]:
-    """List what keeps a notebook from being committed."""
-    found = []
+def find_faults(notebook: NotebookNode, name: str) -> list[str]:
+    """List what must be fixed before a notebook is committed."""
+    faults = []
     cells = code_cells(notebook)
     if any(cell.execution_count is None for cell in cells):
-        found.append("a code cell was never run")
+        faults.append("a code cell was never run")
     if any(output.output_type == "error" for cell in cells for output in cell.outputs):
-        found.append("an output is an error")
+        faults.append("an output is an error")
     if any(output.get("name") == "stderr" for cell in cells for output in cell.outputs):
-        found.append("an output is on stderr")
+        faults.append("an output is on stderr")
     ignored = sum("nbval-ignore-output" in tags(cell) for cell in cells)
     if ignored > MAX_IGNORED * len(cells):
-        found.append(f"{ignored} of {len(cells)} code cells ignore their output")
-    found += [
+        faults.append(f"{ignored} of {len(cells)} code cells ignore their output")
+    faults += [
         f"cell {c.execution_count} has over {MAX_LINES} lines"
         for c in cells
         if len(c.source.splitlines()) > MAX_LINES
     ]
-    found += [
+    faults += [
         f"cell {c.execution_count} ends in a semicolon" for c in cells if c.source.rstrip().endswith(";")
     ]
     if re.search(r"/(tmp|work|root|home)/\w", nbformat.writes(notebook)):
-        found.append("a path of the machine it ran on")
+        faults.append("a path of the machine it ran on")
     fresh = nbformat.from_dict(notebook)
     normalize(fresh)
     if nbformat.writes(fresh) != nbformat.writes(notebook):
-        found.append("not normalized: run it through tools/notebooks.py")
-    return [f"{name}: {fault}" for fault in found]
+        faults.append("not normalized: run it through tools/notebooks.py")
+    return [f"{name}: {fault}" for fault in faults]
 
 
 def run(paths: list[Path], measure: bool) -> None:
@@ -270,7 +271,9 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for command in ("run", "check"):
         commands.add_parser(command).add_argument("paths", nargs="+", type=Path)
-    commands.choices["run"].add_argument("--measure", action="store_true")
+    commands.choices["run"].add_argument(
+        "--measure", action="store_true", help="also store run time and memory in the notebook"
+    )
     solve = commands.add_parser("solve")
     solve.add_argument("notebook", type=Path)
     solve.add_argument("out", type=Path)
@@ -280,9 +283,9 @@ def main() -> int:
     elif args.command == "solve":
         write(solved(read(args.notebook), solutions_of(args.notebook.stem)), args.out)
     else:
-        found = [fault for path in args.paths for fault in faults(read(path), path.name)]
-        print("\n".join(found) or "all notebooks are as they should be")
-        return bool(found)
+        faults = [fault for path in args.paths for fault in find_faults(read(path), path.name)]
+        print("\n".join(faults) or "all notebooks are ready to commit")
+        return bool(faults)
     return 0
 
 

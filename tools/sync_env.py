@@ -1,10 +1,12 @@
-"""Keep what follows from pyproject.toml in step with it.
+"""Keep environment.yml and constraints.txt in sync with pyproject.toml.
 
-    python tools/sync_env.py           write environment.yml
-    python tools/sync_env.py --lock    also lock what is new in constraints.txt (needs uv); with --upgrade all
-    python tools/sync_env.py --check   change nothing; exit 1 when a file is stale
+    python tools/sync_env.py                    write environment.yml
+    python tools/sync_env.py --lock             also lock new dependencies in constraints.txt (needs uv)
+    python tools/sync_env.py --lock --upgrade   lock the newest version of every dependency
+    python tools/sync_env.py --check            change nothing; exit with status 1 if a file is stale
 
-conda gives Python and pip only; pip gives the rest under constraints.txt, so both ways install the same.
+conda installs only Python and pip. pip installs the rest under constraints.txt, so an environment made with
+conda has the same versions as one made with pip alone.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ def project() -> dict[str, Any]:
 def environment(settings: dict[str, Any]) -> str:
     """Return the text of environment.yml."""
     extras = ",".join(settings["conda-extras"])
-    return f"""# Written by tools/sync_env.py from pyproject.toml; edit that one.
+    return f"""# Written by tools/sync_env.py from pyproject.toml; edit that file instead.
 name: bertlearn
 channels:
   - conda-forge
@@ -45,7 +47,7 @@ dependencies:
 
 
 def lock(torch_pin: str, upgrade: bool) -> None:
-    """Resolve every dependency, extras included, for every platform, with torch at exactly one version."""
+    """Resolve all dependencies, including extras, for every platform, with torch pinned to one version."""
     with tempfile.TemporaryDirectory() as folder:
         pin = Path(folder) / "pin.txt"
         pin.write_text(f"torch=={torch_pin}\n", encoding="utf-8")
@@ -60,39 +62,42 @@ def name_of(requirement: str) -> str:
 
 
 def faults() -> list[str]:
-    """List what is stale: the environment file, a dependency without a lock, a torch not pinned."""
+    """List what is stale: environment.yml, dependencies that are not locked, a torch that is not pinned."""
     data = project()
     extras = data["project"]["optional-dependencies"].values()
-    wanted = {name_of(line) for group in [data["project"]["dependencies"], *extras] for line in group}
+    required = {name_of(line) for group in [data["project"]["dependencies"], *extras] for line in group}
     lines = LOCK.read_text(encoding="utf-8").splitlines()
-    found = [
-        f"constraints.txt does not lock {name}" for name in sorted(wanted - {name_of(line) for line in lines})
-    ]
-    found += [f"constraints.txt does not pin exactly: {line}" for line in lines if "==" not in line]
+    missing = sorted(required - {name_of(line) for line in lines})
+    stale = [f"constraints.txt does not lock {name}" for name in missing]
+    stale += [f"constraints.txt does not pin an exact version: {line}" for line in lines if "==" not in line]
     settings = data["tool"]["bertlearn"]
     if f"torch=={settings['torch-pin']}" not in lines:
-        found.append(f"constraints.txt does not have torch=={settings['torch-pin']}")
+        stale.append(f"constraints.txt does not have torch=={settings['torch-pin']}")
     if not ENVIRONMENT.is_file() or ENVIRONMENT.read_text(encoding="utf-8") != environment(settings):
-        found.append("environment.yml is stale: run `python tools/sync_env.py`")
-    return found
+        stale.append("environment.yml is stale: run `python tools/sync_env.py`")
+    return stale
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument("--lock", action="store_true")
-    parser.add_argument("--upgrade", action="store_true", help="lock the newest version of everything")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit with status 1 if a file is stale"
+    )
+    parser.add_argument("--lock", action="store_true", help="also lock new dependencies (needs uv)")
+    parser.add_argument(
+        "--upgrade", action="store_true", help="with --lock: lock the newest version of everything"
+    )
     args = parser.parse_args()
     settings = project()["tool"]["bertlearn"]
     if not args.check:
         if args.lock:
             lock(settings["torch-pin"], args.upgrade)
         ENVIRONMENT.write_text(environment(settings), encoding="utf-8", newline="\n")
-    found = faults()
-    print("\n".join(found) or "constraints.txt and environment.yml are in step with pyproject.toml")
-    return bool(found)
+    stale = faults()
+    print("\n".join(stale) or "constraints.txt and environment.yml are in sync with pyproject.toml")
+    return bool(stale)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What a model does: evaluation, attributions, ablations, behavioral tests, model cards (chapter 6)."""
+"""Analysis of a model: evaluation, attribution, ablation, behavioral tests, model cards (chapter 6)."""

@@ -1,10 +1,10 @@
-"""Which tokens made a prediction, and does the picture predict what happens (chapter 6).
+"""Token attribution: which tokens a prediction depends on, and a test of the scores (chapter 6).
 
-Integrated gradients and attention give each token a score; `deletion` tests such scores by taking the tokens
-away. Which heads matter is `ablation`.
+Integrated gradients and attention give each token a score; `deletion` tests such scores by masking the
+highest-scored tokens. For the heads that matter, see `ablation`.
 Source: Sundararajan et al. 2017 (integrated gradients, through captum); Jain & Wallace 2019 (attention is not
 explanation); Samek et al. 2017 (deletion).
-Leaves out: pairs of texts; attention rollout; other attributions, which captum has.
+Leaves out: pairs of texts; attention rollout; other attribution methods, which captum provides.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from bertlearn.model.inference import evaluation_mode, outputs
 from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
 
 Scores = NDArray[np.float64]
-TOKENS_AT_ONCE = 4096  # points on the line times tokens that go through the model together
+TOKENS_AT_ONCE = 4096  # tokens per forward pass: points on the path times tokens of the text
 
 
 class TokenScores(NamedTuple):
-    """A text's tokens, [CLS] and [SEP] among them, and a score for each."""
+    """The tokens of a text, including [CLS] and [SEP], and a score for each."""
 
     tokens: list[str]  # S
     scores: Scores  # (S,)
 
 
 class Attribution(NamedTuple):
-    """What each token adds to the log-odds of a label: log p / (1 − p), in nats."""
+    """What each token contributes to the log-odds of a label, log p / (1 − p), in nats."""
 
     tokens: list[str]  # S
-    scores: Scores  # (S,), nats; together log_odds − baseline_log_odds, but for the gap
-    label: int  # the number of the label that is explained
+    scores: Scores  # (S,), nats; their sum is log_odds − baseline_log_odds + gap
+    label: int  # the number of the explained label
     log_odds: float  # of the label, for the text
     baseline_log_odds: float  # for the text with every token masked
     gap: float  # sum of the scores − (log_odds − baseline_log_odds); more steps make it smaller
@@ -56,24 +56,25 @@ def integrated_gradients(
     steps: int = 32,
     max_length: int | None = None,
 ) -> Attribution:
-    """Share out a label's log-odds among the tokens by integrated gradients.
+    """Attribute a label's log-odds to the tokens by integrated gradients.
 
-    The word embeddings go in a straight line from the baseline to the text; a token's score is its step times
-    the mean gradient along the way. The baseline is the same text with every token but [CLS] and [SEP]
-    replaced by [MASK]: it has the text's length and a token that pretraining taught to stand for "some word",
-    whereas of [PAD], which nothing attends to, nothing is ever learned; and it is what `deletion` leaves when
-    all is deleted.
+    The word embeddings move on a straight line from the baseline to the text; the score of a token is its
+    displacement times its mean gradient along the line. The baseline is the same text with every token but
+    [CLS] and [SEP] replaced by [MASK]. It has the length of the text, and pretraining taught [MASK] to stand
+    for "some word", whereas [PAD] is never attended to and its vector is never trained. The baseline is also
+    what `deletion` leaves when it masks everything.
 
     Args:
         model: a classifier on any device; dropout is off during the call.
         tokenizer: the model's own.
         text: one text.
         label: the number of the label to explain; None for the predicted one.
-        steps: points on the line, in the middles of as many equal parts.
-        max_length: tokens at most, longer texts are cut; None for as many as the model has positions.
+        steps: number of points on the line, at the midpoints of as many equal intervals.
+        max_length: longer texts are truncated to this many tokens; None for as many as the model has
+            positions.
 
     Raises:
-        ValueError: a text without words, an unknown label, fewer than 2 steps, what `encode` refuses.
+        ValueError: a text without words, an unknown label, fewer than 2 steps, a text that `encode` rejects.
     """
     encoding = _encode(model, tokenizer, text, max_length)
     if not isinstance(steps, int) or steps < 2:
@@ -88,16 +89,17 @@ def integrated_gradients(
         method = LayerIntegratedGradients(
             lambda ids: _log_odds(model(ids).logits, label), model.bert.embeddings.word_embeddings
         )
-        parts = method.attribute(  # (1, S, H)
+        attributions = method.attribute(  # (1, S, H)
             ids,
             baseline,
             n_steps=steps,
             method="riemann_middle",
             internal_batch_size=max(1, TOKENS_AT_ONCE // ids.shape[1]),
         )
-    scores = parts[0].sum(-1).detach().double().cpu().numpy()
-    full, empty = _log_odds(logits, label).tolist()
-    return Attribution(encoding.tokens, scores, label, full, empty, float(scores.sum()) - (full - empty))
+    scores = attributions[0].sum(-1).detach().double().cpu().numpy()
+    log_odds, baseline_log_odds = _log_odds(logits, label).tolist()
+    gap = float(scores.sum()) - (log_odds - baseline_log_odds)
+    return Attribution(encoding.tokens, scores, label, log_odds, baseline_log_odds, gap)
 
 
 @torch.no_grad()
@@ -108,21 +110,21 @@ def attention_scores(
     layer: int = -1,
     max_length: int | None = None,
 ) -> TokenScores:
-    """Score tokens by the attention they receive, as one reads it off pictures: the mean over the heads.
+    """Score tokens by the attention they receive, as read off attention maps: the mean over the heads.
 
     Args:
         model: a classifier on any device; dropout is off during the call.
         tokenizer: the model's own.
         text: one text.
-        layer: which, from 0; −1 for the last one.
+        layer: counted from 0; −1 for the last layer.
         max_length: see `integrated_gradients`.
 
     Returns:
-        Scores that sum to 1: the attention of [CLS], if the classifier reads that token; the mean over all
-        tokens, if it reads their mean.
+        Scores that sum to 1: the attention of [CLS] if the classifier reads that token; the mean attention of
+        all tokens if it reads their mean.
 
     Raises:
-        ValueError: a layer that the model has not, a text without words, what `encode` refuses.
+        ValueError: a layer that the model does not have, a text without words, a text that `encode` rejects.
     """
     encoding = _encode(model, tokenizer, text, max_length)
     layers = model.config.num_hidden_layers
@@ -132,12 +134,12 @@ def attention_scores(
         )
     ids = torch.tensor([encoding.input_ids], device=next(model.parameters()).device)
     with evaluation_mode(model):
-        probs = model(ids, output_attentions=True).attentions[layer][0].mean(0)  # (S, S), from × to
+        probs = model(ids, output_attentions=True).attentions[layer][0].mean(0)  # (S, S), query × key
     received = probs[0] if model.config.classifier_pooling == "cls" else probs.mean(0)  # (S,)
     return TokenScores(encoding.tokens, received.double().cpu().numpy())
 
 
-# 2. Scores put to the test
+# 2. A test of scores
 
 
 @torch.no_grad()
@@ -150,40 +152,41 @@ def deletion(
     max_length: int | None = None,
     batch_size: int = 32,
 ) -> Scores:
-    """Replace the highest-scored tokens of each text by [MASK]: how far do the log-odds fall?
+    """Return by how much the log-odds of each prediction fall when its highest-scored tokens are masked.
 
-    Scores that tell what the model relies on make them fall far; random scores are the control.
+    They fall far if the scores find the tokens that the model relies on; random scores are the control.
 
     Args:
         model: a classifier on any device; dropout is off during the call.
         tokenizer: the model's own.
         texts: N texts.
-        scores: for each text a score a token, [CLS] and [SEP] among them, which are never replaced.
-        count: tokens to replace; all of a text that has fewer.
-        max_length: the one that the scores were made with.
-        batch_size: texts at a time.
+        scores: for each text one score per token, including [CLS] and [SEP], which are never replaced.
+        count: number of tokens to replace by [MASK]; all tokens of a text that has fewer.
+        max_length: the one that the scores were computed with.
+        batch_size: texts per batch.
 
     Returns:
         floats (N,), nats: the log-odds of the label that the model predicts, before − after.
 
     Raises:
-        ValueError: not a score a token, a count below 0, a text without words, what `encode` refuses.
+        ValueError: not one score per token, a count below 0, a text without words or one that `encode`
+            rejects.
     """
     if not isinstance(count, int) or count < 0:
         raise ValueError(f"count={count!r} must be a whole number of at least 0")
-    whole = [_encode(model, tokenizer, text, max_length) for text in texts]
-    if len(scores) != len(whole):
-        raise ValueError(f"{len(whole)} texts but scores for {len(scores)}; give one array for each text")
-    cut = [
-        encoding._replace(input_ids=_masked(encoding, _highest(encoding, own, count), tokenizer))
-        for encoding, own in zip(whole, scores, strict=True)
+    full = [_encode(model, tokenizer, text, max_length) for text in texts]
+    if len(scores) != len(full):
+        raise ValueError(f"{len(full)} texts but scores for {len(scores)}; give one array for each text")
+    masked = [
+        encoding._replace(input_ids=_masked(encoding, _highest(encoding, text_scores, count), tokenizer))
+        for encoding, text_scores in zip(full, scores, strict=True)
     ]
-    before, after = (_all_logits(model, tokenizer, part, batch_size) for part in (whole, cut))
+    before, after = (_all_logits(model, tokenizer, encodings, batch_size) for encodings in (full, masked))
     label = before.argmax(-1)
     return (_log_odds(before, label) - _log_odds(after, label)).double().numpy()
 
 
-# What the functions share
+# Shared helpers
 
 
 def _log_odds(logits: Tensor, label: int | Tensor) -> Tensor:
@@ -191,20 +194,20 @@ def _log_odds(logits: Tensor, label: int | Tensor) -> Tensor:
 
     Args:
         logits: floats (B, C).
-        label: a number for all texts, or int64 (B,).
+        label: one number for all texts, or int64 (B,).
 
     Returns:
-        floats (B,); with two labels the difference of the two logits.
+        floats (B,); with two labels, this is the difference of the two logits.
     """
-    own = torch.as_tensor(label, device=logits.device).expand(len(logits))[:, None]  # (B, 1)
-    others = logits.scatter(1, own, -torch.inf).logsumexp(1)
-    return logits.gather(1, own)[:, 0] - others
+    index = torch.as_tensor(label, device=logits.device).expand(len(logits))[:, None]  # (B, 1)
+    others = logits.scatter(1, index, -torch.inf).logsumexp(1)
+    return logits.gather(1, index)[:, 0] - others
 
 
 def _encode(
     model: BertForSequenceClassification, tokenizer: WordPieceTokenizer, text: str, max_length: int | None
 ) -> Encoding:
-    """Encode a text, cut to what the model can read; refuse one that holds nothing."""
+    """Encode a text, truncated to what the model can read; refuse a text without words."""
     if not isinstance(model, BertForSequenceClassification):
         raise ValueError(f"model is {type(model).__name__}, expected BertForSequenceClassification")
     limit = model.config.max_position_embeddings if max_length is None else max_length
@@ -214,22 +217,23 @@ def _encode(
     return encoding
 
 
-def _masked(encoding: Encoding, places: Iterable[int], tokenizer: WordPieceTokenizer) -> list[int]:
-    """Return the ids with [MASK] at some places."""
-    hidden = set(places)
+def _masked(encoding: Encoding, positions: Iterable[int], tokenizer: WordPieceTokenizer) -> list[int]:
+    """Return the input ids with [MASK] at the given positions."""
+    masked = set(positions)
     return [
-        tokenizer.mask_token_id if place in hidden else id_ for place, id_ in enumerate(encoding.input_ids)
+        tokenizer.mask_token_id if position in masked else id_
+        for position, id_ in enumerate(encoding.input_ids)
     ]
 
 
 def _highest(encoding: Encoding, scores: Scores, count: int) -> list[int]:
-    """Return the places of the text's highest-scored pieces; of equal ones the first."""
+    """Return the positions of the text's highest-scored tokens; among equal scores, the first ones."""
     if np.shape(scores) != (len(encoding.tokens),):
         raise ValueError(
-            f"scores has shape {np.shape(scores)} for a text of {len(encoding.tokens)} tokens; give one a "
-            "token, [CLS] and [SEP] too, made with the same max_length"
+            f"scores has shape {np.shape(scores)} for a text of {len(encoding.tokens)} tokens; give one "
+            "score per token, including [CLS] and [SEP], computed with the same max_length"
         )
-    return sorted(text_tokens(encoding), key=lambda place: -scores[place])[:count]
+    return sorted(text_tokens(encoding), key=lambda position: -scores[position])[:count]
 
 
 def _all_logits(
@@ -250,5 +254,5 @@ def _all_logits(
 
 def _check_label(label: int, count: int) -> int:
     if label not in range(count):
-        raise ValueError(f"label={label!r} is no number of a label; use 0 to {count - 1}")
+        raise ValueError(f"label={label!r} is not the number of a label; use 0 to {count - 1}")
     return int(label)

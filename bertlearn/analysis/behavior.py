@@ -1,12 +1,12 @@
-"""Behavioral tests: small changes to a text, and what a classifier of opinions must make of them (chapter 6).
+"""Behavioral tests: how a sentiment classifier should react to small changes of a text (chapter 6).
 
-Accuracy hides what a model cannot do. Here each test looks at one ability: a minimum functionality test has
-texts whose label is beyond doubt, an invariance test changes what must not matter, a direction test adds an
-opinion, which must not push the wrong way.
-Who made a film, and where, is no verdict on it: a model that judges otherwise by a name, a nationality, he or
-she has learned a prejudice of its data.
+Accuracy hides what a model cannot do. Here each test examines one ability: a minimum functionality test has
+texts whose label is beyond doubt, an invariance test changes something that must not matter, and a direction
+test adds an opinion, which must not push the prediction the wrong way.
+The people and the country behind a film say nothing about its quality: a model whose verdict depends on a
+name, a nationality or a gender has learned a prejudice from its data.
 Source: Ribeiro et al. 2020 (CheckList), §2; the templates and lists of words are our own.
-Leaves out: other languages; persons of whom one says "they"; tests that a language model would write.
+Leaves out: other languages; people referred to as "they"; tests written by a language model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scipy.stats import binomtest
 
 Kind = Literal["minimum functionality", "invariance", "direction"]
 Change = Callable[[str, random.Random], str]
-CASES = 200  # in a test at most
+CASES = 200  # maximum number of cases per test
 
 
 class Case(NamedTuple):
@@ -31,11 +31,11 @@ class Case(NamedTuple):
 
     text: str
     changed: str | None  # None in a minimum functionality test
-    expected: int  # the label, 1 fresh or 0 rotten; of a change: 0 stays, 1 must not fall, −1 must not rise
+    expected: int  # the label, 1 fresh or 0 rotten; with a change: 0 stays, 1 must not fall, −1 must not rise
 
 
 class BehaviorTest(NamedTuple):
-    """One ability, and the cases it is tested by."""
+    """One ability, and the cases that test it."""
 
     name: str
     kind: Kind
@@ -43,7 +43,7 @@ class BehaviorTest(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A case that failed, and the probability of "fresh" for its text or texts."""
+    """A case that failed, and the probability of "fresh" before and, if any, after the change."""
 
     text: str
     changed: str | None
@@ -52,13 +52,13 @@ class Failure(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How many cases of a test a model passes, and what share it may pass of others like them."""
+    """How many cases of a test a model passes, with a confidence interval of the share."""
 
     name: str
     kind: Kind
     cases: int
     passed: int
-    failures: list[Failure]  # the farthest off first
+    failures: list[Failure]  # the worst first
 
     @property
     def rate(self) -> float:
@@ -67,12 +67,12 @@ class Outcome(NamedTuple):
 
     @property
     def low(self) -> float:
-        """The lower end of the share's 95 % interval (Wilson 1927)."""
+        """The lower end of the 95 % confidence interval of the share (Wilson 1927)."""
         return binomtest(self.passed, self.cases).proportion_ci(method="wilson").low
 
     @property
     def high(self) -> float:
-        """The upper end."""
+        """The upper end of the interval."""
         return binomtest(self.passed, self.cases).proportion_ci(method="wilson").high
 
 
@@ -120,54 +120,57 @@ BLAME = ("I hated it.", "I was bored throughout.", "I cannot recommend it.", "A 
 
 _NAME = re.compile(rf"\b({'|'.join(WOMEN + MEN)}) [A-Z]\w+")
 _NATIONALITY = re.compile(rf"\b(?:([Aa]n?) )?({'|'.join(NATIONALITIES)})\b(?! [A-Z])")  # not "Russian Ark"
-_SWAPS = {"his": "her", "him": "her"} | dict(COUNTERPARTS) | {other: own for own, other in COUNTERPARTS}
+_SWAPS = {"his": "her", "him": "her"} | dict(COUNTERPARTS) | {other: word for word, other in COUNTERPARTS}
 _SWAPS |= {word.capitalize(): _SWAPS[word].capitalize() for word in ("he", "she", "his")}
-_GENDERED = re.compile(rf"\b({'|'.join(_SWAPS)})\b")  # capitals but these begin titles and names
+_GENDERED = re.compile(rf"\b({'|'.join(_SWAPS)})\b")  # other capitalized words are titles and names
 _UNCLEAR = re.compile(r"\b(her|hers)\b", re.IGNORECASE)  # "her" may be "his" or "him"
 
 
-# 2. Changes that must not matter; each returns the text as it was if there is nothing to change
+# 2. Changes that must not matter; each returns the text unchanged if it finds nothing to change
 
 
-def misspell(text: str, chance: random.Random) -> str:
-    """Exchange two neighboring letters within one word of four letters or more."""
-    places = [place for place in range(1, len(text) - 2) if _inside_word(text, place)]
-    if not places:
+def misspell(text: str, rng: random.Random) -> str:
+    """Return the text with two neighboring letters swapped inside one word of at least four letters."""
+    positions = [i for i in range(1, len(text) - 2) if _can_swap(text, i)]
+    if not positions:
         return text
-    place = chance.choice(places)
-    return text[:place] + text[place + 1] + text[place] + text[place + 2 :]
+    i = rng.choice(positions)
+    return text[:i] + text[i + 1] + text[i] + text[i + 2 :]
 
 
-def _inside_word(text: str, place: int) -> bool:
-    """Tell whether this character and the next are different letters, with another one on each side."""
-    around = re.fullmatch(r"[a-z]{4}", text[place - 1 : place + 3])
-    return around is not None and text[place] != text[place + 1]
+def _can_swap(text: str, i: int) -> bool:
+    """Return whether characters i and i + 1 are different letters with another letter on each side."""
+    letters = re.fullmatch(r"[a-z]{4}", text[i - 1 : i + 3])
+    return letters is not None and text[i] != text[i + 1]
 
 
-def exchange_names(text: str, chance: random.Random) -> str:
-    """Give persons called by first name and surname other names, a woman a woman's, a man a man's."""
-    for name in dict.fromkeys(found[0] for found in _NAME.finditer(text)):
+def exchange_names(text: str, rng: random.Random) -> str:
+    """Return the text with other full names, a woman's name for a woman's and a man's for a man's."""
+    for name in dict.fromkeys(match[0] for match in _NAME.finditer(text)):
         first = name.split()[0]
         others = [other for other in (WOMEN if first in WOMEN else MEN) if other != first]
-        text = text.replace(name, f"{chance.choice(others)} {chance.choice(SURNAMES)}")
+        text = text.replace(name, f"{rng.choice(others)} {rng.choice(SURNAMES)}")
     return text
 
 
-def exchange_gender(text: str, chance: random.Random) -> str:
-    """Exchange he and she, actor and actress, …; not beside a name, nor where "her" might be his or him."""
+def exchange_gender(text: str, rng: random.Random) -> str:
+    """Return the text with he and she, actor and actress, … exchanged.
+
+    Texts with a full name stay as they are, as do texts with "her", which may mean "his" or "him".
+    """
     if _UNCLEAR.search(text) or _NAME.search(text):
         return text
-    return _GENDERED.sub(lambda found: _SWAPS[found[0]], text)
+    return _GENDERED.sub(lambda match: _SWAPS[match[0]], text)
 
 
-def exchange_nationality(text: str, chance: random.Random) -> str:
-    """Put other nationalities in the place of those in the text, with the article that goes with them."""
+def exchange_nationality(text: str, rng: random.Random) -> str:
+    """Return the text with other nationalities, and with the articles that go with them."""
     found = dict.fromkeys(match[2] for match in _NATIONALITY.finditer(text))
-    others = chance.sample([other for other in NATIONALITIES if other not in found], len(found))
-    new = dict(zip(found, others, strict=True))
+    others = rng.sample([other for other in NATIONALITIES if other not in found], len(found))
+    replacements = dict(zip(found, others, strict=True))
 
     def replace(match: re.Match[str]) -> str:
-        other = new[match[2]]
+        other = replacements[match[2]]
         article = "" if match[1] is None else match[1][0] + "n" * (other[0] in "AEIO") + " "
         return article + other
 
@@ -178,20 +181,20 @@ def exchange_nationality(text: str, chance: random.Random) -> str:
 
 
 def behavior_tests(sentences: Sequence[str], seed: int = 0) -> list[BehaviorTest]:
-    """Return ten tests for a model that calls English film reviews fresh or rotten.
+    """Return ten tests for a model that classifies English film reviews as fresh or rotten.
 
     Args:
-        sentences: reviews that the model has not been trained on; about a thousand give every test more than
-            50 cases.
-        seed: chooses sentences and words.
+        sentences: reviews that the model was not trained on; about a thousand give every test more than 50
+            cases.
+        seed: of the choice of sentences and words.
 
     Raises:
-        ValueError: one text instead of a list, or sentences in which there is nothing to change.
+        ValueError: a string instead of a list, or sentences in which there is nothing to change.
     """
     if isinstance(sentences, str):
-        raise ValueError("sentences is str, expected a list; put a single sentence in a list")
-    whole = [sentence if sentence[-1:] in ".!?" else f"{sentence}." for sentence in sentences]
-    national = [*sentences, *_national_sentences()]
+        raise ValueError("sentences is str, expected a list; put a single sentence into a list")
+    complete = [sentence if sentence[-1:] in ".!?" else f"{sentence}." for sentence in sentences]
+    with_nationality = [*sentences, *_national_sentences()]
     return [
         _chosen("praise and blame", "minimum functionality", _opinions(), seed),
         _chosen("praise negated", "minimum functionality", _negated(GOOD, 0), seed),
@@ -200,9 +203,9 @@ def behavior_tests(sentences: Sequence[str], seed: int = 0) -> list[BehaviorTest
         _changed("typo", sentences, misspell, seed),
         _changed("names exchanged", sentences, exchange_names, seed),
         _changed("he and she exchanged", sentences, exchange_gender, seed),
-        _changed("nationality exchanged", national, exchange_nationality, seed),
-        _changed("praise added", whole, _adding(PRAISE), seed, 1),
-        _changed("blame added", whole, _adding(BLAME), seed, -1),
+        _changed("nationality exchanged", with_nationality, exchange_nationality, seed),
+        _changed("praise added", complete, _adding(PRAISE), seed, 1),
+        _changed("blame added", complete, _adding(BLAME), seed, -1),
     ]
 
 
@@ -217,7 +220,7 @@ def _negated(words: Sequence[str], label: int) -> list[Case]:
 
 
 def _contrasts() -> list[Case]:
-    """The last word, on the whole film, decides."""
+    """Return cases in which the opinion of the film as a whole, which comes last, decides the label."""
     pairs = [(bad, good, 1) for bad, good in zip(BAD, GOOD, strict=True)]
     pairs += [(good, bad, 0) for bad, good, _ in pairs]
     return [
@@ -227,33 +230,33 @@ def _contrasts() -> list[Case]:
 
 
 def _national_sentences() -> list[str]:
-    """Few reviews name a nationality; these do."""
+    """Return sentences that name a nationality, since few reviews do."""
     words = zip(NATIONALITIES, cycle(GOOD), cycle(BAD))
-    return [f"This {own} film is {word}." for own, *both in words for word in both]
+    return [f"This {nationality} film is {word}." for nationality, *both in words for word in both]
 
 
 def _adding(opinions: Sequence[str]) -> Change:
-    return lambda text, chance: f"{text} {chance.choice(opinions)}"
+    return lambda text, rng: f"{text} {rng.choice(opinions)}"
 
 
 def _chosen(name: str, kind: Kind, cases: Sequence[Case], seed: int) -> BehaviorTest:
-    """Return a test with at most 200 of the cases, drawn by the seed and the test's name."""
+    """Return a test with at most 200 of the cases, drawn at random from the seed and the test's name."""
     if not cases:
-        raise ValueError(f"the test {name!r} finds nothing to change; give some hundred English reviews")
-    return BehaviorTest(name, kind, _chance(seed, name).sample(cases, min(CASES, len(cases))))
+        raise ValueError(f"the test {name!r} finds nothing to change; give a few hundred English reviews")
+    return BehaviorTest(name, kind, _rng(seed, name).sample(cases, min(CASES, len(cases))))
 
 
 def _changed(
     name: str, sentences: Iterable[str], change: Change, seed: int, expected: int = 0
 ) -> BehaviorTest:
-    """Return a test of a change, with those sentences that it changes."""
-    chance = _chance(seed, f"{name} made")
-    pairs = ((sentence, change(sentence, chance)) for sentence in sentences)
+    """Return a test of a change, with the sentences that the change alters."""
+    rng = _rng(seed, f"{name} made")
+    pairs = ((sentence, change(sentence, rng)) for sentence in sentences)
     cases = [Case(before, after, expected) for before, after in pairs if before != after]
     return _chosen(name, "direction" if expected else "invariance", cases, seed)
 
 
-def _chance(seed: int, name: str) -> random.Random:
+def _rng(seed: int, name: str) -> random.Random:
     return random.Random(f"{seed}: {name}")
 
 
@@ -263,37 +266,38 @@ def _chance(seed: int, name: str) -> random.Random:
 def run_tests(
     score: Callable[[list[str]], ArrayLike], tests: Sequence[BehaviorTest], tolerance: float = 0.1
 ) -> list[Outcome]:
-    """Put a model to tests.
+    """Return the outcome of each test for a model.
 
-    A case passes if: the label, fresh from 0.5 up, is the expected one (minimum functionality); it stays, and
-    the probability moves by no more than the tolerance (invariance); the probability moves by no more than
-    the tolerance in the wrong direction (direction).
+    The label is fresh if the probability of "fresh" is at least 0.5. A minimum functionality case passes if
+    the label is the expected one. An invariance case passes if the change alters neither the label nor the
+    probability by more than the tolerance. A direction case passes if the change moves the probability in
+    the wrong direction by no more than the tolerance.
 
     Args:
-        score: a function from texts to N probabilities of "fresh"; it is called once, with all texts.
-        tests: such as `behavior_tests` gives.
+        score: a function from N texts to N probabilities of "fresh"; it is called once, with all texts.
+        tests: as returned by `behavior_tests`.
         tolerance: a probability.
 
     Raises:
-        ValueError: a test without cases, or scores that are not a probability for each text.
+        ValueError: a test without cases, or scores that are not one probability per text.
     """
     empty = [test.name for test in tests if not test.cases]
     if empty:
         raise ValueError(f"the test {empty[0]!r} has no cases")
-    every = (text for test in tests for case in test.cases for text in (case.text, case.changed))
-    texts = list(dict.fromkeys(text for text in every if text is not None))
-    fresh = dict(zip(texts, _probabilities(score(texts), len(texts)), strict=True))
-    return [_outcome(test, fresh, tolerance) for test in tests]
+    all_texts = (text for test in tests for case in test.cases for text in (case.text, case.changed))
+    texts = list(dict.fromkeys(text for text in all_texts if text is not None))
+    probs = dict(zip(texts, _probabilities(score(texts), len(texts)), strict=True))
+    return [_outcome(test, probs, tolerance) for test in tests]
 
 
-def _outcome(test: BehaviorTest, fresh: dict[str, float], tolerance: float) -> Outcome:
+def _outcome(test: BehaviorTest, probs: dict[str, float], tolerance: float) -> Outcome:
     failures = []
     for case in test.cases:
-        before, after = fresh[case.text], None if case.changed is None else fresh[case.changed]
+        before, after = probs[case.text], None if case.changed is None else probs[case.changed]
         if not _passes(case.expected, before, after, tolerance):
             failures.append(Failure(case.text, case.changed, before, after))
     cases, passed = len(test.cases), len(test.cases) - len(failures)
-    return Outcome(test.name, test.kind, cases, passed, sorted(failures, key=_distance))
+    return Outcome(test.name, test.kind, cases, passed, sorted(failures, key=_sort_key))
 
 
 def _passes(expected: int, before: float, after: float | None, tolerance: float) -> bool:
@@ -304,16 +308,20 @@ def _passes(expected: int, before: float, after: float | None, tolerance: float)
     return expected * (after - before) >= -tolerance
 
 
-def _distance(failure: Failure) -> float:
-    """Return a number that is lower the farther off the failure is."""
+def _sort_key(failure: Failure) -> float:
+    """Return a sort key that puts the worst failures first.
+
+    It is minus the distance from the probability before the change to the one after it or, without a change,
+    to 0.5.
+    """
     return -abs(failure.before - (0.5 if failure.after is None else failure.after))
 
 
-def _probabilities(given: ArrayLike, count: int) -> list[float]:
-    values: NDArray[np.float64] = np.asarray(given, dtype=float)
+def _probabilities(scores: ArrayLike, count: int) -> list[float]:
+    values: NDArray[np.float64] = np.asarray(scores, dtype=float)
     if values.shape != (count,) or not ((values >= 0) & (values <= 1)).all():
         raise ValueError(
-            f"score gave an array of shape {values.shape} for {count} texts, expected the probability of "
-            '"fresh" for each, from 0 to 1; of predict() take [:, 1]'
+            f"score returned an array of shape {values.shape} for {count} texts, expected the probability of "
+            '"fresh" for each, from 0 to 1; from predict(), take [:, 1]'
         )
     return values.tolist()

@@ -1,7 +1,7 @@
-"""Judging a classifier: is the difference real, and can its probabilities be believed (chapter 6).
+"""Evaluation of a classifier: differences between models, and calibration of probabilities (chapter 6).
 
-Takes numbers alone, as arrays, lists or tensors on the CPU; so it serves every model. Accuracy, F1, log loss
-and Brier score are scikit-learn's.
+All functions take only numbers, as arrays, lists or tensors on the CPU, so they work for any model. For
+accuracy, F1, log loss and Brier score, use scikit-learn.
 Source: Efron & Tibshirani 1993, chapter 13 (percentile intervals); Guo et al. 2017, §2 and §4 (calibration,
 temperature). Leaves out: corrections for many comparisons at once.
 """
@@ -18,11 +18,11 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import bootstrap
 
 Floats = NDArray[np.floating[Any]]
-LOG_TEMPERATURES = (-5.0, 5.0)  # where the temperature is looked for: 0.007 to 148
+LOG_TEMPERATURES = (-5.0, 5.0)  # search range of the log temperature: temperatures from 0.007 to 148
 
 
 class Interval(NamedTuple):
-    """A difference of accuracies, and between what it lies with 95 % confidence."""
+    """A difference of accuracies, and its 95 % confidence interval."""
 
     difference: float  # accuracy of A − accuracy of B, from −1 to 1
     low: float
@@ -30,13 +30,13 @@ class Interval(NamedTuple):
 
 
 class Bin(NamedTuple):
-    """The texts that a model is about equally sure of."""
+    """The texts about which a model is equally confident, within the width of a bin."""
 
-    low: float  # they have a confidence above this
-    high: float  # up to this
-    confidence: float  # their mean confidence: how often the model expects to be right
-    accuracy: float  # how often it is
-    texts: int  # how many
+    low: float  # their confidences are above this
+    high: float  # and up to this
+    confidence: float  # mean confidence: how often the model expects to be correct
+    accuracy: float  # how often it is correct
+    texts: int  # number of texts
 
 
 # 1. Is A better than B?
@@ -49,128 +49,129 @@ def paired_bootstrap(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Interval:
-    """Compare two models on the same texts: how far would the difference move with other texts?
+    """Return the difference in accuracy of two models, and how far it would vary with other texts.
 
-    Texts are drawn anew with replacement, for both models the same ones, since what is hard for one is often
-    hard for the other. Texts of a group are alike and count for less than as many strangers: with groups,
-    whole groups are drawn.
+    The bootstrap draws texts with replacement, the same ones for both models, because texts that are hard for
+    one model are often hard for the other. Texts of one group are similar and carry less information than as
+    many unrelated texts; with groups, the bootstrap therefore draws whole groups.
 
     Args:
-        right_a, right_b: for each of N texts whether the model is right, True and False or 1 and 0.
+        right_a, right_b: for each of N texts whether the model is correct, as True and False or 1 and 0.
         groups: for each text its group, such as its film.
-        resamples: draws.
-        seed: start of all chance.
+        resamples: number of draws.
+        seed: random seed.
 
     Returns:
-        The difference and the 2.5th and 97.5th percentiles of its draws. It says how much the choice of the
-        texts matters, not the seed of the training.
+        The difference, and the 2.5th and 97.5th percentiles of the differences drawn. The interval covers
+        the choice of the texts, but not the seed of the training.
 
     Raises:
         ValueError: lists of different lengths, other values, or fewer than two texts or groups.
     """
-    a = _right("right_a", right_a)
-    gain = a - _right("right_b", right_b, len(a))  # (N,), 1 where only A is right, −1 where only B is
-    names = np.arange(len(gain)) if groups is None else _numbered(groups, len(gain))
-    gains, counts = np.bincount(names, gain), np.bincount(names)  # (G,) each: sums over a group, its texts
+    a = _correct("right_a", right_a)
+    gain = a - _correct("right_b", right_b, len(a))  # (N,), 1 where only A is correct, −1 where only B is
+    numbers = np.arange(len(gain)) if groups is None else _group_numbers(groups, len(gain))
+    gains, counts = np.bincount(numbers, gain), np.bincount(numbers)  # (G,): sum and texts of each group
     if len(counts) < 2:
         raise ValueError(f"{len(counts)} texts or groups to draw from; give at least 2")
-    found = bootstrap(
+    interval = bootstrap(
         (gains, counts),
         _mean_gain,
         n_resamples=resamples,
-        batch=100,  # draws in the memory at a time
+        batch=100,  # draws in memory at a time
         paired=True,
         method="percentile",
         rng=seed,
     ).confidence_interval
-    return Interval(float(gain.mean()), float(found.low), float(found.high))
+    return Interval(float(gain.mean()), float(interval.low), float(interval.high))
 
 
 def _mean_gain(gains: Floats, counts: Floats, axis: int = -1) -> Floats:
-    """Return the gain a text of groups that differ in size: a ratio of sums, not a mean of ratios."""
+    """Return the mean gain per text: a ratio of sums, not a mean of ratios, because groups differ in size."""
     return gains.sum(axis) / counts.sum(axis)
 
 
-# 2. Are the probabilities right?
+# 2. Are the probabilities calibrated?
 
 
 def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> list[Bin]:
-    """Sort texts by the model's confidence into bins of equal width, and see how often it is right in each.
+    """Sort texts by the model's confidence into bins of equal width, and return the accuracy in each bin.
 
     Args:
-        probabilities: floats (N, C), rows sum to 1.
-        labels: N numbers of the right labels, from 0.
-        bins: how many between 0 and 1; a confidence on an edge belongs to the lower bin.
+        probabilities: floats (N, C); each row sums to 1.
+        labels: N numbers of the correct labels, counted from 0.
+        bins: number of bins between 0 and 1; a confidence on an edge belongs to the lower bin.
 
     Returns:
-        The bins that hold a text, the least confident first. Source: Guo et al. 2017, §2.
+        The bins that are not empty, least confident first. Source: Guo et al. 2017, §2.
 
     Raises:
-        ValueError: arrays that do not fit each other, or hold something else.
+        ValueError: arrays whose shapes do not match or whose values are not valid.
     """
-    probs, right_labels = _scored("probabilities", probabilities, labels)
+    probs, labels_array = _scored("probabilities", probabilities, labels)
     if not (np.all(probs >= 0) and np.allclose(probs.sum(axis=1), 1, atol=1e-3)):
         raise ValueError("probabilities has rows that do not sum to 1; turn logits into them with softmax")
     if not isinstance(bins, int) or bins < 1:
         raise ValueError(f"bins={bins!r} must be a whole number of at least 1")
-    confidence, right = probs.max(axis=1), probs.argmax(axis=1) == right_labels  # (N,) each
-    edges = np.linspace(0, 1, bins + 1, dtype=probs.dtype)  # the same rounding, so that edges are met
-    places = np.digitize(confidence, edges[1:-1], right=True)
+    confidence, correct = probs.max(axis=1), probs.argmax(axis=1) == labels_array  # (N,) each
+    edges = np.linspace(0, 1, bins + 1, dtype=probs.dtype)  # same dtype: confidences can equal an edge
+    indices = np.digitize(confidence, edges[1:-1], right=True)
     return [
         Bin(
-            float(edges[place]),
-            float(edges[place + 1]),
-            float(confidence[places == place].mean()),
-            float(right[places == place].mean()),
-            int((places == place).sum()),
+            float(edges[index]),
+            float(edges[index + 1]),
+            float(confidence[indices == index].mean()),
+            float(correct[indices == index].mean()),
+            int((indices == index).sum()),
         )
-        for place in np.unique(places)
+        for index in np.unique(indices)
     ]
 
 
 def calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
-    """Return by how much confidence and accuracy differ, the mean over the texts, bin by bin (ECE).
+    """Return the expected calibration error (ECE): the mean gap between confidence and accuracy of the bins.
 
     Args:
         probabilities, labels, bins: see `reliability`.
 
     Returns:
-        0 (each bin is as often right as it expects) to 1. Source: Guo et al. 2017, equation 3.
+        The mean over the texts, from 0 (in each bin, accuracy equals confidence) to 1. Source: Guo et al.
+        2017, equation 3.
 
     Raises:
-        ValueError: what `reliability` refuses.
+        ValueError: arguments that `reliability` rejects.
     """
-    found = reliability(probabilities, labels, bins)
-    gaps = [abs(group.accuracy - group.confidence) for group in found]
-    return float(np.average(gaps, weights=[group.texts for group in found]))
+    filled = reliability(probabilities, labels, bins)
+    gaps = [abs(one.accuracy - one.confidence) for one in filled]
+    return float(np.average(gaps, weights=[one.texts for one in filled]))
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Find the temperature that makes the right labels most likely: one number for all texts.
+    """Return the temperature, one number for all texts, that makes the correct labels most likely.
 
     Args:
-        logits: floats (N, C), of texts that were kept back from training and are not those of the test.
-        labels: N numbers of the right labels, from 0.
+        logits: floats (N, C), of texts that are neither in the training set nor in the test set.
+        labels: N numbers of the correct labels, counted from 0.
 
     Returns:
-        T: above 1 the model was too sure of itself, below 1 too timid; near 0 where no guess was wrong, since
-        then no confidence is too much. Source: Guo et al. 2017, §4.2.
+        T: above 1 if the model was overconfident, below 1 if it was underconfident; near 0 if no prediction
+        was wrong, because then no confidence is too high. Source: Guo et al. 2017, §4.2.
 
     Raises:
-        ValueError: arrays that do not fit each other, or hold something else.
+        ValueError: arrays whose shapes do not match or whose values are not valid.
     """
-    scores, right_labels = _scored("logits", logits, labels)
+    scores, labels_array = _scored("logits", logits, labels)
 
     def loss(log_temperature: float) -> float:
-        """Return the negative log-likelihood in nats, the mean over the texts."""
+        """Return the negative log-likelihood in nats, averaged over the texts."""
         log_probs = log_softmax(scores / np.exp(log_temperature), axis=1)
-        return float(-log_probs[np.arange(len(scores)), right_labels].mean())
+        return float(-log_probs[np.arange(len(scores)), labels_array].mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded").x))
 
 
 def scaled_probabilities(logits: ArrayLike, temperature: float) -> Floats:
-    """Return softmax(logits / T): the guesses stay, a T above 1 makes all of them less sure.
+    """Return softmax(logits / T): the predictions stay the same; a T above 1 makes them less confident.
 
     Args:
         logits: floats (N, C).
@@ -190,18 +191,18 @@ def scaled_probabilities(logits: ArrayLike, temperature: float) -> Floats:
 # What callers may get wrong
 
 
-def _right(name: str, given: ArrayLike, count: int | None = None) -> Floats:
-    """Return who is right as floats (N,) of 1 and 0."""
-    values = np.asarray(given)
+def _correct(name: str, flags: ArrayLike, count: int | None = None) -> Floats:
+    """Return whether the model is correct, as floats (N,) of 1 and 0."""
+    values = np.asarray(flags)
     if values.ndim != 1 or not np.isin(values, (0, 1)).all():
-        raise ValueError(f"{name} must be a list of True and False, or 1 and 0; use guesses == labels")
+        raise ValueError(f"{name} must be a list of True and False, or 1 and 0; use predictions == labels")
     if count is not None and len(values) != count:
         raise ValueError(f"right_a has {count} texts, {name} {len(values)}; give both models the same texts")
     return values.astype(float)
 
 
-def _numbered(groups: Sequence[Hashable], count: int) -> NDArray[np.int64]:
-    """Return for each text the number of its group, from 0."""
+def _group_numbers(groups: Sequence[Hashable], count: int) -> NDArray[np.int64]:
+    """Return the number of each text's group, counted from 0."""
     if len(groups) != count:
         raise ValueError(f"groups has {len(groups)} names, expected one for each of {count} texts")
     numbers: dict[Hashable, int] = {}
@@ -209,19 +210,19 @@ def _numbered(groups: Sequence[Hashable], count: int) -> NDArray[np.int64]:
 
 
 def _scored(name: str, scores: ArrayLike, labels: ArrayLike) -> tuple[Floats, NDArray[np.int64]]:
-    """Return scores (N, C) and labels (N,) that fit each other."""
-    found, right_labels = np.asarray(scores), np.asarray(labels)
-    if found.ndim != 2 or found.dtype.kind != "f" or 0 in found.shape or not np.isfinite(found).all():
+    """Return scores (N, C) and labels (N,) as arrays; refuse them if they do not fit each other."""
+    values, labels_array = np.asarray(scores), np.asarray(labels)
+    if values.ndim != 2 or values.dtype.kind != "f" or 0 in values.shape or not np.isfinite(values).all():
         raise ValueError(
-            f"{name} has shape {found.shape} and dtype {found.dtype}, expected finite floats (N, C)"
+            f"{name} has shape {values.shape} and dtype {values.dtype}, expected finite floats (N, C)"
         )
-    if right_labels.shape != found.shape[:1] or right_labels.dtype.kind not in "iu":
+    if labels_array.shape != values.shape[:1] or labels_array.dtype.kind not in "iu":
         raise ValueError(
-            f"labels has shape {right_labels.shape} and dtype {right_labels.dtype}, expected "
-            f"{len(found)} whole numbers"
+            f"labels has shape {labels_array.shape} and dtype {labels_array.dtype}, expected "
+            f"{len(values)} whole numbers"
         )
-    if right_labels.min() < 0 or right_labels.max() >= found.shape[1]:
+    if labels_array.min() < 0 or labels_array.max() >= values.shape[1]:
         raise ValueError(
-            f"labels holds numbers outside 0 to {found.shape[1] - 1}; {name} has so many columns"
+            f"labels has numbers outside 0 to {values.shape[1] - 1}, but {name} has {values.shape[1]} columns"
         )
-    return found, right_labels
+    return values, labels_array

@@ -1,7 +1,8 @@
 """A model card: what a saved classifier is for, how well it does, and where it fails (chapter 6).
 
-Source: Mitchell et al. 2019. The card is the `README.md` of the model's folder in the hub's format, written
-through `huggingface_hub`; nothing is uploaded. Leaves out: pictures, carbon, other tasks than classification.
+Source: Mitchell et al. 2019. The card is the `README.md` of the model's folder, in the format of the Hugging
+Face hub, written with `huggingface_hub`; nothing is uploaded. Leaves out: pictures, carbon emissions, tasks
+other than classification.
 """
 
 from __future__ import annotations
@@ -19,105 +20,107 @@ from bertlearn.analysis.behavior import Outcome
 from bertlearn.files import CONFIG, read_json, write_whole
 from bertlearn.model.config import BertConfig
 
-FAILURES = 2  # shown of each behavioral test
+FAILURES = 2  # maximum number shown per behavioral test
 
 
 @dataclass(frozen=True)
 class CardMetadata:
-    """What a reader of the card should know; all texts are plain, no Markdown."""
+    """The content of a model card; all texts are plain, without Markdown."""
 
     name: str
-    """Of the model, such as "MiniLM for film reviews"."""
+    """Name of the model, such as "MiniLM for film reviews"."""
     description: str
-    """What it does, from what texts to what labels, and what it was made from."""
+    """What the model does, from what texts to what labels, and what it was made from."""
     intended_use: str
-    """What for, by whom, and what it should not be used for."""
+    """What the model is for, who should use it, and what it should not be used for."""
     limits: Sequence[str]
-    """What is known to go wrong, and what was not tried: a sentence each."""
+    """What is known to go wrong, and what was not tried: one sentence each."""
     data: str
     """Name of the data set."""
     split: str
-    """The part that was measured, such as "test"."""
+    """The split that the metrics were measured on, such as "test"."""
     metrics: Mapping[str, float]
-    """Measured numbers by the names the hub knows, such as "accuracy" and "f1"."""
+    """Measured values, under the names that the hub knows, such as "accuracy" and "f1"."""
     provenance: Mapping[str, str] = field(default_factory=dict)
-    """How it came about: versions, date, seed, options, size of the data."""
+    """How the model was made: versions, date, seed, options, size of the data."""
     outcomes: Sequence[Outcome] = ()
-    """Of behavioral tests."""
+    """Outcomes of behavioral tests."""
     base_model: str | None = None
     """Hub name of the model it was fine-tuned from."""
     language: str = "en"
-    """Of the texts, by its two letters."""
+    """Language of the texts, as a two-letter code."""
     license: str | None = None
-    """Of the weights, by the hub's name, such as "apache-2.0"."""
+    """License of the weights, under the hub's name for it, such as "apache-2.0"."""
 
 
-def write_model_card(folder: str | Path, facts: CardMetadata) -> ModelCard:
+def write_model_card(folder: str | Path, metadata: CardMetadata) -> ModelCard:
     """Write `README.md` into the folder of a saved classifier.
 
     Args:
-        folder: what `save_pretrained` wrote; labels and pooling are read from its config.json.
-        facts: what to say.
+        folder: written by `save_pretrained`; labels and pooling are read from its config.json.
+        metadata: the content of the card.
 
     Returns:
-        The card as it reads back from the file.
+        The card, read back from the file.
 
     Raises:
-        FileNotFoundError: no model in the folder.
-        ValueError: no measured number, or something that is none.
-        OSError: disk full or not writable; an earlier card still stands.
+        FileNotFoundError: there is no model in the folder.
+        ValueError: there are no metrics, or one is infinite or NaN.
+        OSError: the disk is full or not writable; an earlier card is kept.
     """
-    if not facts.metrics:
-        raise ValueError('metrics is empty; a card needs measured numbers, such as {"accuracy": 0.81}')
+    if not metadata.metrics:
+        raise ValueError('metrics is empty; a card needs measured values, such as {"accuracy": 0.81}')
     config = BertConfig.from_dict(read_json(Path(folder) / CONFIG))
-    content = f"---\n{_metadata(facts, config).to_yaml()}\n---\n\n{_body(facts, config)}"
+    content = f"---\n{_hub_metadata(metadata, config).to_yaml()}\n---\n\n{_body(metadata, config)}"
     path = Path(folder) / "README.md"
     write_whole(path, lambda temporary: temporary.write_text(content, encoding="utf-8", newline="\n"))
     return ModelCard.load(path)
 
 
-def _metadata(facts: CardMetadata, config: BertConfig) -> ModelCardData:
-    """Return what the hub's search and leaderboards read."""
+def _hub_metadata(metadata: CardMetadata, config: BertConfig) -> ModelCardData:
+    """Return the metadata that the hub's search and leaderboards read."""
     results = [
         EvalResult(
             task_type="text-classification",
-            dataset_name=_line(facts.data),
-            dataset_type=re.sub(r"\W+", "-", facts.data.lower()).strip("-"),
-            dataset_split=_line(facts.split),
+            dataset_name=_line(metadata.data),
+            dataset_type=re.sub(r"\W+", "-", metadata.data.lower()).strip("-"),
+            dataset_split=_line(metadata.split),
             metric_type=name,
             metric_value=_number(name, value),
         )
-        for name, value in facts.metrics.items()
+        for name, value in metadata.metrics.items()
     ]
     return ModelCardData(
-        base_model=facts.base_model,
+        base_model=metadata.base_model,
         eval_results=results,
-        language=facts.language,
+        language=metadata.language,
         library_name="transformers" if config.classifier_pooling == "cls" else "bertlearn",
-        license=facts.license,
-        metrics=list(facts.metrics),
-        model_name=_line(facts.name),
+        license=metadata.license,
+        metrics=list(metadata.metrics),
+        model_name=_line(metadata.name),
         pipeline_tag="text-classification",
     )
 
 
-def _body(facts: CardMetadata, config: BertConfig) -> str:
+def _body(metadata: CardMetadata, config: BertConfig) -> str:
     """Return the card's text in Markdown."""
     labels = ", ".join(config.id2label.values())
+    measured_on = f"{_plain(metadata.data)}, {_plain(metadata.split)}"
+    provenance = _table(("what", "value"), metadata.provenance.items()) if metadata.provenance else ""
     parts = {
-        f"# {_plain(facts.name)}": f"{_plain(facts.description)}\n\nLabels: {_plain(labels)}.",
-        "## Intended use": _plain(facts.intended_use),
+        f"# {_plain(metadata.name)}": f"{_plain(metadata.description)}\n\nLabels: {_plain(labels)}.",
+        "## Intended use": _plain(metadata.intended_use),
         "## How to use it": _usage(config),
-        "## Results": f"On {_plain(facts.data)}, {_plain(facts.split)}:\n\n" + _results(facts.metrics),
-        "## Behavioral tests": _behavior(facts.outcomes),
-        "## Limits": "\n".join(f"- {_plain(limit)}" for limit in facts.limits),
-        "## Provenance": _table(("what", "value"), facts.provenance.items()) if facts.provenance else "",
+        "## Results": f"On {measured_on}:\n\n{_results(metadata.metrics)}",
+        "## Behavioral tests": _behavior(metadata.outcomes),
+        "## Limits": "\n".join(f"- {_plain(limit)}" for limit in metadata.limits),
+        "## Provenance": provenance,
     }
     return "\n\n".join(f"{title}\n\n{text}" for title, text in parts.items() if text) + "\n"
 
 
 def _usage(config: BertConfig) -> str:
-    """Return the code that uses the model; transformers has no mean pooling."""
+    """Return code that uses the model; mean pooling needs this package, because transformers lacks it."""
     if config.classifier_pooling == "cls":
         lines = [
             "from transformers import pipeline",
@@ -131,7 +134,7 @@ def _usage(config: BertConfig) -> str:
             "",
             'model = BertForSequenceClassification.from_pretrained("path/to/this/folder")',
             'tokenizer = WordPieceTokenizer.from_pretrained("path/to/this/folder")',
-            'predict(model, tokenizer, ["a text"])  # transformers would load it, but give other scores',
+            'predict(model, tokenizer, ["a text"])  # transformers would load it, but give different scores',
         ]
     return "\n".join(["```python", *lines, "```"])
 
@@ -142,14 +145,14 @@ def _results(metrics: Mapping[str, float]) -> str:
 
 
 def _behavior(outcomes: Sequence[Outcome]) -> str:
-    """Return what was passed, and some of what failed."""
+    """Return a table of the outcomes, and a few of the failures."""
     if not outcomes:
         return ""
     rows = [
         (one.name, one.kind, f"{one.passed} of {one.cases}", f"{one.low:.0%} to {one.high:.0%}")
         for one in outcomes
     ]
-    failures = [_plain(f"{one.name}: {told}") for one in outcomes for told in _failures(one)]
+    failures = [_plain(f"{one.name}: {failure}") for one in outcomes for failure in _failures(one)]
     table = _table(("test", "kind", "passed", "95 % interval"), rows)
     if not failures:
         return table
@@ -172,11 +175,11 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 _MARKDOWN = re.compile(r"[\\`*_\[\]|~$@]|:(?=//)|(?<=www)\.|^[#+=-]")
-_NUMBER = re.compile(r"^(\d+)(?=[.)](?:\s|$))")  # would begin a list
+_NUMBER = re.compile(r"^(\d+)(?=[.)](?:\s|$))")  # would start a list
 
 
 def _plain(text: str) -> str:
-    """Return a text on one line in which nothing is Markdown or HTML: no link, no image, no tag."""
+    """Return a text on one line, escaped so that nothing in it acts as Markdown or HTML, not even a link."""
     return _NUMBER.sub(r"\1\\", _MARKDOWN.sub(r"\\\g<0>", escape(_line(text), quote=False)))
 
 
@@ -185,7 +188,7 @@ def _line(text: str) -> str:
 
 
 def _number(name: str, value: float) -> float:
-    """Return a plain float; NumPy's own YAML cannot write."""
+    """Return the value as a Python float, because YAML cannot write NumPy's; refuse infinity and NaN."""
     if not math.isfinite(value):
-        raise ValueError(f"metrics[{name!r}] is {value}; leave out what was not measured")
+        raise ValueError(f"metrics[{name!r}] is {value}; leave out metrics that were not measured")
     return float(value)

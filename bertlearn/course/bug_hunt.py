@@ -1,7 +1,7 @@
-"""The bug hunt of chapter 4: four pretrainings that run, look plausible, and are wrong in one place each.
+"""The bug hunt of chapter 4: four pretraining runs that look plausible and have one bug each.
 
 Each is the healthy run with one change that people have made by accident. All continue from a snapshot, now
-with sentence pairs. The letters hide which is which; reading on spoils the hunt.
+with sentence pairs. Letters hide which run has which bug; reading this file spoils the hunt.
 
 Sources: lucidrains/mlm-pytorch #2 and transformers #20797 (a label at every token), codertimo/BERT-pytorch
 #29 (conditions under which nothing is ever masked) and #49 (`ignore_index=0` for both losses), transformers
@@ -38,22 +38,22 @@ OPTIONS = PretrainOptions(
 
 
 class Setup(NamedTuple):
-    """What a run consists of before its first step."""
+    """Model and task of a run before its first step."""
 
     model: BertForPreTraining
     task: Task
 
 
 class Suspect(NamedTuple):
-    """A run after its last step, to be questioned."""
+    """A trained run, to be examined for its bug."""
 
     model: BertForPreTraining
-    batch: PretrainingBatch  # its first one, as it was trained on it
+    batch: PretrainingBatch  # the first one that it was trained on
     history: list[Record]
 
 
 def healthy(start: BertForMaskedLM, shards: Shards, options: PretrainOptions = OPTIONS) -> Setup:
-    """Return the right run: encoder and MLM head go on from `start`, pooler and NSP head are new."""
+    """Return the correct run: encoder and MLM head continue from `start`, pooler and NSP head are new."""
     with torch.random.fork_rng():
         torch.manual_seed(options.training.seed)
         model = BertForPreTraining(start.config)
@@ -65,13 +65,13 @@ def healthy(start: BertForMaskedLM, shards: Shards, options: PretrainOptions = O
 def train_suspect(
     letter: str, start: BertForMaskedLM, shards: Shards, options: PretrainOptions = OPTIONS
 ) -> Suspect:
-    """Train one of the suspects "A" to "D", or "healthy", for some seconds.
+    """Train one of the suspects "A" to "D", or "healthy"; this takes a few seconds.
 
     Raises:
-        ValueError: another letter.
+        ValueError: the letter is none of these.
     """
     if letter != "healthy" and letter not in _CULPRITS:
-        raise ValueError(f"letter={letter!r} is no suspect; choose 'A', 'B', 'C', 'D' or 'healthy'")
+        raise ValueError(f"letter={letter!r} is not a suspect; choose 'A', 'B', 'C', 'D' or 'healthy'")
     setup = healthy(start, shards, options)
     if letter != "healthy":
         setup = FAULTS[_CULPRITS[letter]](setup)
@@ -80,33 +80,33 @@ def train_suspect(
 
 
 def label_every_token(setup: Setup) -> Setup:
-    """Ask for every token, also for those that can be read."""
+    """Give every token a label, even those that are not masked."""
 
     def batch(first: int, count: int) -> PretrainingBatch:
-        right = setup.task.batch(first, count)
-        return right._replace(labels=_true_ids(right))
+        correct = setup.task.batch(first, count)
+        return correct._replace(labels=_true_ids(correct))
 
     return Setup(setup.model, replace(setup.task, batch=batch))
 
 
 def mask_nothing(setup: Setup) -> Setup:
-    """Ask for the chosen tokens, but leave all of them to be read."""
+    """Label the chosen tokens, but mask none of them."""
 
     def batch(first: int, count: int) -> PretrainingBatch:
-        right = setup.task.batch(first, count)
-        return right._replace(input_ids=_true_ids(right))
+        correct = setup.task.batch(first, count)
+        return correct._replace(input_ids=_true_ids(correct))
 
     return Setup(setup.model, replace(setup.task, batch=batch))
 
 
 def ignore_class_0(setup: Setup) -> Setup:
-    """Use one loss for both objectives, one that ignores targets of 0: padding there, “B follows A” here."""
+    """Use one loss for both objectives that ignores label 0: padding in MLM, but “B follows A” in NSP."""
 
     def score(model: nn.Module, batch: PretrainingBatch) -> dict[str, Score]:
         inputs = {name: value for name, value in batch._asdict().items() if value is not None}
         output = model(**inputs)
         assert batch.next_sentence_label is not None
-        found = {
+        outputs = {
             "mlm": (output.prediction_logits, targets(batch.labels)),
             "nsp": (output.seq_relationship_logits, batch.next_sentence_label),
         }
@@ -115,14 +115,14 @@ def ignore_class_0(setup: Setup) -> Setup:
                 cross_entropy(logits.float(), labels, ignore_index=0, reduction="sum"),
                 (logits.argmax(-1) == labels).sum(),
             )
-            for name, (logits, labels) in found.items()
+            for name, (logits, labels) in outputs.items()
         }
 
     return Setup(setup.model, replace(setup.task, score=score))
 
 
 def untie(setup: Setup) -> Setup:
-    """Give the decoder random weights of its own, as a loader does that forgets to tie them."""
+    """Give the decoder its own random weights, as a loader does that forgets to tie them."""
     decoder, config = setup.model.cls.predictions.decoder, setup.model.config
     generator = torch.Generator().manual_seed(1)
     drawn = torch.randn(decoder.weight.shape, generator=generator) * config.initializer_range
@@ -147,10 +147,10 @@ _CULPRITS = {
     "C": "the weights are not tied",
     "D": "every token has a label",
 }
-AGAINST = {  # suspicion: what would show it, and does not where it is wrong
+AGAINST = {  # suspicion: the evidence against it, if it is wrong
     "every token has a label": "about 15 % of its labels are not −100, as it should be. Count them.",
     "nothing is masked": "about 12 % of its input ids are [MASK], 0.8 of 15 %, as it should be. Count them.",
-    "the loss ignores class 0": "its NSP loss begins near ln 2 = 0.69, as a guess between two should.",
+    "the loss ignores class 0": "its NSP loss begins near ln 2 = 0.69, as a random guess of two should.",
     "the weights are not tied": "decoder.weight and word_embeddings.weight are one and the same tensor.",
     "there is no warm-up": "the history has its learning rate: it rises over the first steps.",
     "special tokens are masked": "every row of its batch still begins with [CLS]. Look at input_ids[:, 0].",
@@ -161,7 +161,7 @@ AGAINST = {  # suspicion: what would show it, and does not where it is wrong
 def verdict(bug_hunt: Callable[[], dict[str, str]]) -> Result:
     """Check the learner's answer: a function that returns a suspicion for each letter.
 
-    For a wrong one it says what speaks against it, and not which one is right.
+    For a wrong suspicion the result gives the evidence against it, but not the correct one.
     """
     name = "bug_hunt"
     try:
@@ -171,7 +171,7 @@ def verdict(bug_hunt: Callable[[], dict[str, str]]) -> Result:
             return Result(name, False, f"– {name}: not attempted yet", attempted=False)
         return Result(name, False, f"✗ {name}: it stops with {type(error).__name__}: {error}")
     if not isinstance(answers, dict):
-        return Result(name, False, f"✗ {name}: return a dictionary, a suspicion for each letter")
+        return Result(name, False, f"✗ {name}: return a dictionary with a suspicion for each letter")
     lines = [_judge(letter, answers.get(letter)) for letter in _CULPRITS]
     wrong = [line for line in lines if line]
     if not wrong:
@@ -187,8 +187,9 @@ def _is_known(answer: object) -> TypeGuard[str]:
 
 
 def _judge(letter: str, answer: object) -> str | None:
+    """Return what to say about a wrong or missing answer, None for a correct one."""
     if answer == _CULPRITS[letter]:
         return None
     if not _is_known(answer):
-        return f"{letter}: no suspicion yet" if answer is None else f"{letter}: {answer!r} is none of them"
+        return f"{letter}: no suspicion yet" if answer is None else f"{letter}: {answer!r} is not a suspicion"
     return f"{letter}: against “{answer}”: {AGAINST[answer]}"

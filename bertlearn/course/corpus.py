@@ -26,33 +26,33 @@ def course_documents(split: str = "train") -> list[Document]:
     """Return the course's texts as documents to pretrain on, source by source, in a fixed order.
 
     A document is all review sentences of a film ("reviews"), a plot ("plots"), an article ("wikipedia") or a
-    chapter of the Bible ("bible"). Films are split by `split_of`; of the articles every 10th and of the
-    chapters every 20th is for validation. Nothing of a test film is in either part.
+    chapter of the Bible ("bible"). Films are split by `split_of`; every 10th article and every 20th chapter
+    are for validation. Neither split contains text about a test film.
 
     Raises:
         DataError: a source could not be fetched, or a cached file was changed.
-        ValueError: another split.
+        ValueError: `split` is neither "train" nor "validation".
     """
     if split not in ("train", "validation"):
         raise ValueError(f"split={split!r} is not for pretraining; choose 'train' or 'validation'")
     reviews = getattr(load_reviews(), split)
-    texts = {
+    sources = {
         "reviews": _gather(zip(reviews.films, reviews.sentences, strict=True)),
         "plots": [plot.text for plot in load_plots() if split_of(plot.film) == split],
         "wikipedia": _part(["\n".join(article.paragraphs) for article in load_articles()], 10, split),
         "bible": _part(_gather(((v.book, v.chapter), v.text) for v in load_bible()), 20, split),
     }
-    return [Document(source, text) for source, found in texts.items() for text in found]
+    return [Document(source, text) for source, texts in sources.items() for text in texts]
 
 
 def course_shards(split: Literal["train", "validation"]) -> Path:
-    """Return the folder with the shards of the course's own texts, made at the first call.
+    """Return the folder with the shards of the course's own texts, which are built on the first call.
 
-    The vocabulary is that of the snapshots, 4,096 wordpieces. No text about a test film is in them (see
+    Their vocabulary is that of the snapshots, 4,096 tokens. They contain no text about a test film (see
     `course_documents`).
 
     Raises:
-        DataError: a source could not be fetched, or there is no room.
+        DataError: a source could not be fetched, or the disk is full.
     """
     tokenizer = WordPieceTokenizer.from_pretrained(SNAPSHOTS)
     folder = cache_folder() / "shards" / f"{split}-{vocabulary_hash(tokenizer.ids_to_tokens)[:12]}"
@@ -62,7 +62,7 @@ def course_shards(split: Literal["train", "validation"]) -> Path:
 
 
 def _gather(rows: Iterable[tuple[object, str]]) -> list[str]:
-    """Join the texts that have the same key, one a line."""
+    """Join the texts with the same key, one per line."""
     groups: dict[object, list[str]] = {}
     for key, text in rows:
         groups.setdefault(key, []).append(text)

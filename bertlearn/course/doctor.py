@@ -1,6 +1,7 @@
-"""What `bertlearn doctor` examines: the machine, the packages, the data, and what each chapter will take.
+"""The checks of `bertlearn doctor`: the machine, the packages, the data, and what each chapter needs.
 
-Works when torch or a package is missing or broken: that is when it is needed. Sends nothing anywhere.
+They also work when torch or another package is missing or broken, which is when they are needed. They send
+nothing over the network.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SETUP = "run `make setup` (or, without make: pip install -c constraints.txt -e .
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; with a problem comes its remedy."""
+    """One line of the report; a problem comes with its remedy."""
 
     topic: str
     value: str
@@ -43,7 +44,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Chapter:
-    """What a chapter takes: measured where it was written, scaled to this machine by a short probe."""
+    """What a chapter needs: measured on the author's machine, scaled to this one by a short benchmark."""
 
     name: str
     minutes_here: float
@@ -52,22 +53,22 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Report:
-    """All findings, and the chapters."""
+    """All findings, and what each chapter needs."""
 
     findings: list[Finding]
     chapters: list[Chapter]
 
     @property
     def ok(self) -> bool:
-        """Whether nothing stands in the way."""
+        """Whether no problem was found."""
         return all(finding.problem is None for finding in self.findings)
 
     def to_json(self) -> str:
-        """Return the report for programs."""
+        """Return the report as JSON."""
         return json.dumps({"ok": self.ok, **asdict(self)}, indent=2)
 
     def __str__(self) -> str:
-        """Return the report for people, a line a finding, each problem with its remedy below."""
+        """Return the report as text: one line per finding, with its remedy below each problem."""
         width = max(len(finding.topic) for finding in self.findings)
         lines = []
         for finding in self.findings:
@@ -80,31 +81,31 @@ class Report:
                 f"  {c.name:<18} {c.minutes_here:4.1f} min   {c.memory_mb:5d} MB" for c in self.chapters
             ]
         return "\n".join(
-            [*lines, "", "All is well." if self.ok else "Mend what is marked ✗, then look again."]
+            [*lines, "", "All is well." if self.ok else "Fix what is marked ✗, then run the doctor again."]
         )
 
 
 def examine() -> Report:
-    """Look at everything; takes a few seconds and changes nothing."""
-    parts: list[Callable[[], Iterator[Finding]]] = [_python, _packages, _device, _memory, _disk, _data]
-    findings = [finding for part in parts for finding in _safely(part)]
+    """Run all checks; this takes a few seconds and changes nothing."""
+    checks: list[Callable[[], Iterator[Finding]]] = [_python, _packages, _device, _memory, _disk, _data]
+    findings = [finding for check in checks for finding in _safely(check)]
     return Report(findings, list(chapters()))
 
 
 def chapters() -> Iterator[Chapter]:
-    """Read what each notebook took when it was measured, scaled by the speed of this machine."""
-    measured = [(path, _measured(path)) for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))]
-    if not any(figures for _, figures in measured):
+    """Yield what each notebook needed when it was measured, scaled to the speed of this machine."""
+    measured = [(path, _measurement(path)) for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))]
+    if not any(measurement for _, measurement in measured):
         return
     here = probe_seconds()
-    for path, figures in measured:
-        if figures:
-            minutes = figures["seconds"] / 60 * here / figures["probe_seconds"]
-            yield Chapter(path.stem, round(minutes, 1), int(figures["memory_mb"]))
+    for path, measurement in measured:
+        if measurement:
+            minutes = measurement["seconds"] / 60 * here / measurement["probe_seconds"]
+            yield Chapter(path.stem, round(minutes, 1), int(measurement["memory_mb"]))
 
 
 def probe_seconds() -> float:
-    """Return the seconds that a small fixed BERT takes to encode a small fixed batch: the median of 5."""
+    """Return how many seconds a small fixed BERT takes to encode a small fixed batch, the median of 5."""
     import torch
 
     from bertlearn.model.bert import BertModel
@@ -122,15 +123,15 @@ def probe_seconds() -> float:
     return statistics.median(times[1:])
 
 
-def _safely(part: Callable[[], Iterator[Finding]]) -> list[Finding]:
+def _safely(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
     try:
-        return list(part())
-    except Exception as error:  # the doctor must speak whatever is broken
-        topic = part.__name__.strip("_")
-        return [Finding(topic, "could not be examined", f"{type(error).__name__}: {error}", SETUP)]
+        return list(check())
+    except Exception as error:  # the doctor must report, whatever is broken
+        topic = check.__name__.strip("_")
+        return [Finding(topic, "could not be checked", f"{type(error).__name__}: {error}", SETUP)]
 
 
-def _measured(notebook: Path) -> dict[str, Any] | None:
+def _measurement(notebook: Path) -> dict[str, Any] | None:
     return json.loads(notebook.read_text(encoding="utf-8"))["metadata"].get("bertlearn")
 
 
@@ -139,32 +140,32 @@ def _python() -> Iterator[Finding]:
     if sys.version_info >= PYTHON:
         yield Finding("Python", value)
     else:
-        wanted = ".".join(map(str, PYTHON))
+        needed = ".".join(map(str, PYTHON))
         yield Finding(
-            "Python", value, f"the course needs {wanted} or newer", f"install Python {wanted}, then {SETUP}"
+            "Python", value, f"the course needs {needed} or newer", f"install Python {needed}, then {SETUP}"
         )
 
 
 def _packages() -> Iterator[Finding]:
-    """Compare what is installed with the lock: the direct dependencies one by one, the others in sum."""
+    """Compare the installed versions of the direct dependencies with the lock file."""
     if not LOCK.is_file():
-        yield Finding("packages", "no constraints.txt beside the package, so versions are not compared")
+        yield Finding("packages", "no constraints.txt next to the package, so versions are not compared")
         return
     locked = dict(_locked_versions(LOCK.read_text(encoding="utf-8")))
     direct = sorted(_direct_dependencies())
-    missing, other = [], []
+    missing, different = [], []
     for name in direct:
         installed = _installed(name)
         if installed is None:
             missing.append(name)
         elif name in locked and Version(installed).public != locked[name]:
-            other.append(f"{name} {installed} (locked: {locked[name]})")
+            different.append(f"{name} {installed} (locked: {locked[name]})")
     if missing:
         yield Finding("packages", f"{len(missing)} missing", f"not installed: {', '.join(missing)}", SETUP)
-    elif other:
-        yield Finding("packages", f"{len(other)} differ from the lock: {'; '.join(other)}")
+    elif different:
+        yield Finding("packages", f"{len(different)} differ from the lock: {'; '.join(different)}")
     else:
-        yield Finding("packages", f"all {len(direct)} direct dependencies as locked")
+        yield Finding("packages", f"all {len(direct)} direct dependencies match the lock")
 
 
 def _locked_versions(text: str) -> Iterator[tuple[str, str]]:
@@ -202,17 +203,19 @@ def _device() -> Iterator[Finding]:
         free, total = (n / 1e9 for n in torch.cuda.mem_get_info())
         yield Finding("device", f"{torch.cuda.get_device_name()}, {free:.0f} of {total:.0f} GB free")
         yield Finding(
-            "bfloat16", "supported" if torch.cuda.is_bf16_supported() else "not supported: fp32 is used"
+            "bfloat16", "supported" if torch.cuda.is_bf16_supported() else "not supported; fp32 is used"
         )
         return
     if torch.backends.mps.is_available():
-        yield Finding("device", f"Apple GPU (MPS), shares {psutil.virtual_memory().total / 1e9:.0f} GB")
+        yield Finding(
+            "device", f"Apple GPU (MPS), shares {psutil.virtual_memory().total / 1e9:.0f} GB with the CPU"
+        )
     else:
         yield Finding(
             "device",
-            f"CPU, {psutil.cpu_count(logical=False)} cores, torch uses {torch.get_num_threads()} at once",
+            f"CPU, {psutil.cpu_count(logical=False)} cores, torch uses {torch.get_num_threads()} threads",
         )
-    yield Finding("bfloat16", f"on the CPU matrix products run {_bf16_speed():.1f} times as fast as in fp32")
+    yield Finding("bfloat16", f"on the CPU, matrix products run {_bf16_speed():.1f} times as fast as in fp32")
 
 
 def _bf16_speed() -> float:
@@ -234,15 +237,18 @@ def _memory() -> Iterator[Finding]:
     memory = psutil.virtual_memory()
     value = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB available"
     needs = [
-        (figures["memory_mb"], path.stem)
+        (measurement["memory_mb"], path.stem)
         for path in NOTEBOOKS.glob("[0-9]*.ipynb")
-        if (figures := _measured(path))
+        if (measurement := _measurement(path))
     ]
     most, chapter = max(needs, default=(1000, "a chapter"))
     if memory.available / 1e6 < most:
-        problem = f"{chapter} takes {most} MB"
+        problem = f"{chapter} needs {most} MB"
         yield Finding(
-            "memory", value, problem, "close other programs and notebooks (Kernel, Shut Down All Kernels)"
+            "memory",
+            value,
+            problem,
+            "close other programs and notebooks (menu Kernel, Shut Down All Kernels)",
         )
     else:
         yield Finding("memory", value)
@@ -251,10 +257,10 @@ def _memory() -> Iterator[Finding]:
 def _disk() -> Iterator[Finding]:
     from bertlearn import data
 
-    place = data.cache_folder()
-    existing = next(p for p in (place, *place.parents) if p.exists())
+    folder = data.cache_folder()
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(existing).free / 1e9
-    value = f"{free:.1f} GB free at {_tilde(place)}"
+    value = f"{free:.1f} GB free at {_tilde(folder)}"
     if free < DISK_GB:
         remedy = "free some space, or set BERTLEARN_CACHE to a folder on a larger disk"
         yield Finding("disk", value, f"less than {DISK_GB:.0f} GB", remedy)
@@ -265,22 +271,22 @@ def _disk() -> Iterator[Finding]:
 def _fetch_remedy() -> str:
     from bertlearn import data
 
-    place = data.cache_folder()
-    existing = next(p for p in (place, *place.parents) if p.exists())
+    folder = data.cache_folder()
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
     if os.access(existing, os.W_OK):
         return "run `bertlearn data`"
     return (
-        f"{_tilde(existing)} cannot be written: ask its owner, or set BERTLEARN_CACHE to a folder of your own"
+        f"{_tilde(existing)} is not writable: ask its owner, or set BERTLEARN_CACHE to a folder of your own"
     )
 
 
 def _tilde(path: Path) -> str:
-    """Write the home directory as ~, so that a report names nobody."""
+    """Replace the home directory by ~, so that a report shows no user name."""
     return f"~{str(path).removeprefix(str(Path.home()))}" if path.is_relative_to(Path.home()) else str(path)
 
 
 def _data() -> Iterator[Finding]:
-    """Say of each source whether it is cached and intact."""
+    """Report for each source whether it is cached and intact."""
     from bertlearn import data
 
     for status in data.status():

@@ -1,8 +1,8 @@
 """Known mistakes as edits of the one solution: a few characters of its source are replaced.
 
-Most mistakes are small changes of the right answer, so each is written as that change alone. `edited` applies
-it to the source of the solution's module and compiles the functions again, so the solution calls the edited
-version of a helper.
+Most mistakes are small changes to the correct answer, so each is written as just that change. `edited`
+applies it to the source of the solution's module and compiles the module's functions again, so that the
+solution calls the edited version of a helper.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ class Edit(NamedTuple):
 
     before: str
     after: str
-    function: str = ""  # the function it is in; the solution itself if empty
-    occurrence: int = 0  # which one, counted from 1; 0: the text occurs once
+    function: str = ""  # the function that contains the text; the solution itself if empty
+    occurrence: int = 0  # which occurrence, counted from 1; 0 if the text occurs only once
 
 
 def edited(solution: Callable[..., Any], edits: Sequence[Edit]) -> Callable[..., Any]:
-    """Return a solution with edits applied, one after the other; the solution itself stays as it is.
+    """Return a copy of a solution with edits applied in order; the solution itself does not change.
 
     Args:
         solution: a function at the top of its module, whose source can be read.
         edits: what to replace, in the solution or in another function of its module.
 
     Raises:
-        ValueError: a text that is not there, or occurs more than once without a word on which one is meant.
+        ValueError: a text does not occur, or it occurs more than once and no occurrence is given.
         OSError: the source cannot be read.
     """
     module = sys.modules[solution.__module__]
@@ -60,8 +60,8 @@ def _replaced(source: str, edit: Edit, name: str) -> str:
     if count == 0 or edit.occurrence > count or (count > 1 and not edit.occurrence):
         raise ValueError(
             f"{edit.before!r} occurs {count} times in {name}, and occurrence={edit.occurrence}; change the "
-            "text, or say which occurrence"
+            "text, or give the occurrence"
         )
     parts = source.split(edit.before)
-    place = max(1, edit.occurrence)
-    return edit.before.join(parts[:place]) + edit.after + edit.before.join(parts[place:])
+    split = max(1, edit.occurrence)
+    return edit.before.join(parts[:split]) + edit.after + edit.before.join(parts[split:])

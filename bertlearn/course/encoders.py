@@ -15,7 +15,7 @@ def load_encoder(name: str) -> tuple[BertModel, WordPieceTokenizer]:
         name: "minilm", "snapshot" (the last one of chapter 4), or a model's folder or hub name.
 
     Raises:
-        DataError, FileNotFoundError, ValueError: a model that cannot be fetched, found or read.
+        DataError, FileNotFoundError, ValueError: the model cannot be fetched, found or read.
     """
     if name == "snapshot":
         last = snapshots.load_snapshot(snapshots.STEPS[-1])

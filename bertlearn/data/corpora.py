@@ -1,6 +1,6 @@
-"""The corpora as the chapters use them: reviews, plots, the Bible, and MiniLM's folder (all chapters).
+"""Loaders for the course's corpora: reviews, plots, the Bible, and MiniLM's folder (all chapters).
 
-Each loader fetches what is missing, checks it, and returns plain Python lists in a fixed order.
+Each loader downloads what is missing, verifies it, and returns plain Python lists in a fixed order.
 Wikipedia, which needs cleaning, has its own module.
 """
 
@@ -26,15 +26,14 @@ from bertlearn.data.wikipedia import load_articles
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
-_SPLIT_SEED = (
-    1745  # of 0 to 1999, the seed whose parts come nearest to 80/10/10 % and to equal shares of fresh
-)
-_SAME_FILM = {"el_crimen_del_padre_amaro": "the_crime_of_padre_amaro"}  # the file has it under both names
+# Of the seeds 0 to 1999, this one gives splits closest to 80/10/10 % and to equal shares of fresh reviews.
+_SPLIT_SEED = 1745
+_SAME_FILM = {"el_crimen_del_padre_amaro": "the_crime_of_padre_amaro"}  # two names of one film in the file
 
 
 @dataclass(frozen=True)
 class ReviewSet:
-    """Review sentences with, at the same index, the label (1 = fresh, 0 = rotten) and the film."""
+    """Review sentences and, at the same index, their labels (1 = fresh, 0 = rotten) and films."""
 
     sentences: list[str]
     labels: list[int]
@@ -47,9 +46,9 @@ class ReviewSet:
 
 @dataclass(frozen=True)
 class Reviews:
-    """All review sentences in the order of the file, and the same ones in three parts.
+    """All review sentences in the order of the file, and the same sentences split into three sets.
 
-    No film is in two parts: in training a model must not meet the actors and titles it is tested on.
+    No film is in two sets: a model must not see in training the actors and titles it is tested on.
     """
 
     sentences: list[str]
@@ -68,11 +67,11 @@ class Plot(NamedTuple):
 
 
 class Document(NamedTuple):
-    """A text to pretrain on: where it is from, its sentences or paragraphs by lines, and file and line."""
+    """A text to pretrain on."""
 
-    source: str
-    text: str
-    place: str = ""
+    source: str  # the corpus or input that the text belongs to
+    text: str  # one sentence or paragraph per line
+    location: str = ""  # file and line, for messages
 
 
 class Verse(NamedTuple):
@@ -85,43 +84,46 @@ class Verse(NamedTuple):
 
 
 def fetch(names: Sequence[str] | None = None) -> None:
-    """Fetch what is missing or damaged of the named sources, of all if None; quick when nothing is.
+    """Download the named sources, or all of them; those that are already intact are skipped.
+
+    Args:
+        names: names in `SOURCES`; None for all.
 
     Raises:
-        DataError: something could not be fetched; the message says why and what to do.
+        DataError: a download failed; the message says why and what to do.
         ValueError: a name that is not in `SOURCES`.
     """
     chosen = list(SOURCES) if names is None else names
     unknown = [name for name in chosen if name not in SOURCES]
     if unknown:
-        raise ValueError(f"names={unknown} are no sources; choose among {list(SOURCES)}")
+        raise ValueError(f"names={unknown} are not sources; choose among {list(SOURCES)}")
     if "wikipedia" in fetch_sources([SOURCES[name] for name in chosen]):
-        load_articles()  # cleaning takes some seconds: now, and not in the midst of a lesson
+        load_articles()  # cleaning takes some seconds; do it now rather than in the middle of a chapter
 
 
 def status() -> list[Status]:
-    """Return for each source whether it is intact, missing or damaged, comparing every checksum.
+    """Verify all checksums and return for each source whether it is intact, missing or damaged.
 
     Raises:
-        DataError: the cache may not be read.
+        DataError: the cache cannot be read.
     """
-    found = []
+    statuses = []
     for source in SOURCES.values():
         with explain_os_errors(source):
-            found.append(source_status(source))
-    return found
+            statuses.append(source_status(source))
+    return statuses
 
 
 def load_reviews() -> Reviews:
-    """Return the review sentences of Rotten Tomatoes, each once, with label and film, and split by film.
+    """Return the review sentences from Rotten Tomatoes with their labels, split by film, without repeats.
 
     Returns:
-        12,751 sentences; about 80 % for training, 10 % each for validation and test, always the same.
+        12,751 sentences: about 80 % for training, 10 % each for validation and test. The split is fixed.
 
     Raises:
-        DataError: they could not be fetched, or the cached file was changed.
+        DataError: the download failed, or the cached file was changed.
     """
-    reviews: dict[str, tuple[str, int, str]] = {}  # keyed without case, to find repeats
+    reviews: dict[str, tuple[str, int, str]] = {}  # the keys ignore case, so that repeats are found
     for category, film, text in _read_films():
         if category != "plot":
             reviews.setdefault(text.casefold(), (text, int(category == "fresh"), film))
@@ -139,15 +141,15 @@ def load_plots() -> list[Plot]:
     """Return the 1,083 plot summaries that are not empty, each with its film.
 
     Raises:
-        DataError: they could not be fetched, or the cached file was changed.
+        DataError: the download failed, or the cached file was changed.
     """
     return [Plot(film, text) for category, film, text in _read_films() if category == "plot" and text]
 
 
 def split_of(film: str) -> Split:
-    """Return the part that every review of this film belongs to; it depends on the name alone.
+    """Return the split to which all reviews of this film belong; it depends on the film's name alone.
 
-    Use it to keep the plots of test films out of training, too.
+    Use it to keep the plots of test films out of training as well.
     """
     digest = sha256(f"{_SPLIT_SEED}:{film}".encode()).digest()
     tenth = int.from_bytes(digest[:4], "big") % 10
@@ -158,21 +160,21 @@ def load_bible() -> list[Verse]:
     """Return the 31,102 verses of the King James Bible in order.
 
     Raises:
-        DataError: they could not be fetched, or the cached file was changed.
+        DataError: the download failed, or the cached file was changed.
     """
     lines = read_member(SOURCES["bible"], "verses.jsonl").decode("utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     verses = [Verse(row["book"], row["chapter"], row["verse"], " ".join(row["text"].split())) for row in rows]
-    return [verse for verse in verses if verse.text != "[]"]  # 3 John 1:15, which this translation has not
+    return [verse for verse in verses if verse.text != "[]"]  # 3 John 1:15, which this translation lacks
 
 
 def minilm_path() -> Path:
-    """Return the folder of all-MiniLM-L6-v2 in transformers' layout, every file compared with its checksum.
+    """Return the folder of all-MiniLM-L6-v2 in transformers' layout, with every checksum verified.
 
     Both `bertlearn.BertModel.from_pretrained` and `transformers.AutoModel.from_pretrained` load it.
 
     Raises:
-        DataError: it could not be fetched, or a cached file was changed.
+        DataError: the download failed, or a cached file was changed.
     """
     return checked_folder(SOURCES["minilm"])
 
@@ -182,17 +184,18 @@ def _columns(rows: list[tuple[str, int, str]]) -> tuple[list[str], list[int], li
 
 
 def _read_films() -> list[tuple[str, str, str]]:
-    """Return (category, film, text) for each row: "plot", "fresh" or "rotten"."""
+    """Return (category, film, text) for each row; the category is "plot", "fresh" or "rotten"."""
     text = bz2.decompress(read_member(SOURCES["reviews"], "reviews.csv.bz2")).decode("utf-8")
     rows = csv.DictReader(io.StringIO(text, newline=""))
     return [(row["category"], _film(row["movie_name"]), _tidy(row["text"])) for row in rows]
 
 
 def _film(name: str) -> str:
+    """Return one name for each film."""
     return _SAME_FILM.get(name, name)
 
 
 def _tidy(text: str) -> str:
-    """Undo what the web did to the sentence: entities (`&amp;`), a stray `;` in "R&B;", runs of spaces."""
+    """Remove what is left of web pages: entities (`&amp;`), a stray `;` as in "R&B;", repeated spaces."""
     text = re.sub(r"&(\w\.?);", r"&\1", html.unescape(text))
     return " ".join(text.split())

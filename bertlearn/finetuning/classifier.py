@@ -1,7 +1,7 @@
-"""A classifier of a user's own texts: from the file with labels to the folder with the model (chapter 6).
+"""A classifier of a user's own texts: from a file of labeled texts to a model folder (chapter 6).
 
-This is what `bertlearn finetune` does; the notebooks put the same parts together themselves.
-Leaves out: tokens and answers, which no table holds.
+This is what `bertlearn finetune` does; the notebooks combine the same functions themselves.
+Leaves out: token labels and answers, which do not fit into a table.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from bertlearn.training.metrics import Record
 
 @dataclass(frozen=True)
 class Setup:
-    """All that a run needs: texts, and a model whose head is still untrained."""
+    """Everything a run needs: texts, and a model whose head is still untrained."""
 
     train: LabeledTexts
     validation: LabeledTexts
@@ -46,13 +46,13 @@ class Setup:
 
     @property
     def labels(self) -> list[str]:
-        """The names of the labels, in the order of their numbers."""
+        """The label names, in the order of their numbers."""
         return list(self.model.config.id2label.values())
 
     def features(self, rows: LabeledTexts) -> Features:
-        """Return texts and the numbers of their labels, ready for the model."""
-        numbers = self.model.config.label2id
-        labels = [numbers[label] for label in rows.labels]
+        """Return the texts and their label numbers as features for the model."""
+        label2id = self.model.config.label2id
+        labels = [label2id[label] for label in rows.labels]
         return text_features(self.tokenizer, rows.texts, labels, self.max_length)
 
 
@@ -66,14 +66,14 @@ def make_setup(
     dropout: float | None = None,
     max_length: int = 128,
 ) -> Setup:
-    """Put a new head for the labels of the training texts on a pretrained encoder.
+    """Return the setup of a run: the texts, and a pretrained encoder with a new head for their labels.
 
     Args:
-        encoder, tokenizer: where to start.
+        encoder, tokenizer: the pretrained model to start from.
         train, validation: see `read_tables`.
-        generator: draws the head.
+        generator: draws the weights of the head.
         pooling, dropout: see `BertForSequenceClassification.from_encoder`.
-        max_length: tokens of a text at most; never more than the model has positions.
+        max_length: texts are truncated to this many tokens; at most the model's number of positions.
     """
     labels = sorted(set(train.labels))
     model = BertForSequenceClassification.from_encoder(encoder, labels, generator, pooling, dropout)
@@ -81,14 +81,14 @@ def make_setup(
 
 
 def read_tables(table: TableOptions, seed: int) -> tuple[LabeledTexts, LabeledTexts]:
-    """Return the texts to train on and those to validate on; skipped rows are reported on standard error.
+    """Return the training and the validation texts; skipped rows are reported on standard error.
 
     Args:
         table: files and columns.
-        seed: draws the texts that are kept back where there is no file to validate on.
+        seed: chooses the texts to hold out if there is no validation file.
 
     Raises:
-        OSError, ValueError: a file that cannot be read, or one from which nothing can be learned.
+        OSError, ValueError: a file cannot be read, or nothing can be learned from it.
     """
     skipped = SkippedRows()
     columns = (table.text_column, table.label_column, skipped)
@@ -103,7 +103,7 @@ def read_tables(table: TableOptions, seed: int) -> tuple[LabeledTexts, LabeledTe
 
 
 def describe_setup(setup: Setup, options: FinetuneOptions) -> str:
-    """Return in some lines what will be learned from what."""
+    """Return a few lines that describe the data and the run."""
     lines = [
         describe_labels(setup.train.labels),
         f"{len(setup.train.texts):,} texts to train on, {len(setup.validation.texts):,} to validate on",
@@ -111,7 +111,7 @@ def describe_setup(setup: Setup, options: FinetuneOptions) -> str:
         f"{setup.max_length} tokens",
     ]
     if setup.model.config.classifier_pooling == "mean":
-        lines.append("pooling mean: transformers will load the model but give other scores (see --pooling)")
+        lines.append("pooling mean: transformers loads the model but gives different scores (see --pooling)")
     return "\n".join(lines)
 
 
@@ -124,21 +124,23 @@ def train_setup(setup: Setup, options: FinetuneOptions, device: str | None = Non
 def validation_scores(setup: Setup) -> Record:
     """Return accuracy and macro-F1 on the validation texts, and the accuracy of the commonest label alone."""
     probs = predict(setup.model, setup.tokenizer, setup.validation.texts, max_length=setup.max_length)
-    guesses = [setup.labels[number] for number in probs.argmax(-1).tolist()]
-    right = setup.validation.labels
+    predicted = [setup.labels[number] for number in probs.argmax(-1).tolist()]
+    labels = setup.validation.labels
     commonest = Counter(setup.train.labels).most_common(1)[0][0]
     return {
-        "accuracy": float(accuracy_score(right, guesses)),
-        "macro_f1": float(f1_score(right, guesses, labels=setup.labels, average="macro", zero_division=0.0)),
-        "commonest": right.count(commonest) / len(right),
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "macro_f1": float(
+            f1_score(labels, predicted, labels=setup.labels, average="macro", zero_division=0.0)
+        ),
+        "commonest": labels.count(commonest) / len(labels),
     }
 
 
 def save_setup(setup: Setup, output: str | Path) -> None:
-    """Write model and tokenizer, as transformers has them, into a new folder: all of it or nothing.
+    """Write model and tokenizer in transformers' format into a new folder, atomically.
 
     Raises:
-        OSError: disk full or not writable, or there is something in the folder.
+        OSError: the disk is full or not writable, or the folder is not empty.
     """
 
     def write(folder: Path) -> None:
@@ -149,27 +151,27 @@ def save_setup(setup: Setup, output: str | Path) -> None:
 
 
 def describe_result(setup: Setup, tuned: Finetuned, output: str | Path) -> str:
-    """Return in some lines how well the saved model does, and how to use it."""
-    found = validation_scores(setup)
+    """Return a few lines about the scores of the saved model and how to use it."""
+    scores = validation_scores(setup)
     return (
-        f"step {tuned.step} of {tuned.run.step} was the best: validation accuracy {found['accuracy']:.3f}, "
-        f"macro-F1 {found['macro_f1']:.3f}; always the commonest label: {found['commonest']:.3f}\n"
-        f"{output} is written; to use it:\n{usage(setup, output)}"
+        f"step {tuned.step} of {tuned.run.step} was the best: validation accuracy {scores['accuracy']:.3f}, "
+        f"macro-F1 {scores['macro_f1']:.3f}; always predicting the commonest label: "
+        f"{scores['commonest']:.3f}\nthe model is in {output}; to use it:\n{usage(setup, output)}"
     )
 
 
 def usage(setup: Setup, output: str | Path) -> str:
-    """Return the line of Python that uses a saved model."""
+    """Return a line of Python that uses the saved model."""
     folder = repr(str(output))
-    pairs = not isinstance(setup.train.texts[0], str)
+    has_pairs = not isinstance(setup.train.texts[0], str)
     if setup.model.config.classifier_pooling == "mean":
-        text = '("a text", "its partner")' if pairs else '"a text"'
+        text = '("a text", "its partner")' if has_pairs else '"a text"'
         return (
             "from bertlearn import BertForSequenceClassification, WordPieceTokenizer, predict; "
             f"print(predict(BertForSequenceClassification.from_pretrained({folder}), "
             f"WordPieceTokenizer.from_pretrained({folder}), [{text}], max_length={setup.max_length}))"
         )
-    text = '{"text": "a text", "text_pair": "its partner"}' if pairs else '"a text"'
+    text = '{"text": "a text", "text_pair": "its partner"}' if has_pairs else '"a text"'
     return (
         "from transformers import pipeline; "
         f'print(pipeline("text-classification", model={folder}, truncation=True)({text}))'

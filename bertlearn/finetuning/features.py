@@ -1,4 +1,4 @@
-"""From labeled texts to batches: features for each kind of task, and their order (chapter 5)."""
+"""From labeled texts to batches: features for each kind of task, and the order of the rows (chapter 5)."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from bertlearn.model.heads import IGNORE
 from bertlearn.model.inference import Pair, encode_texts
 from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
 
-WINDOW = 50  # batches among whose examples those of the same length are put together
+BATCHES_PER_MEGABATCH = 50  # rows are sorted by length within a megabatch, as in transformers
 
 
 class FinetuningBatch(NamedTuple):
-    """Texts and what is to be said of them, by the names of `forward`; parts of other tasks are None."""
+    """Texts and their targets, under the names of `forward`'s arguments; targets of other tasks are None."""
 
     input_ids: Tensor  # int64 (B, S)
     attention_mask: Tensor  # int64 (B, S), 1 = keep
     token_type_ids: Tensor  # int64 (B, S)
-    labels: Tensor | None = None  # int64 (B,), one a text; or (B, S), one a token; −100 does not count
+    labels: Tensor | None = None  # int64 (B,), one per text; or (B, S), one per token; −100 is ignored
     start_positions: Tensor | None = None  # int64 (B,), the answer's first token
-    end_positions: Tensor | None = None  # int64 (B,), its last
+    end_positions: Tensor | None = None  # int64 (B,), its last token
 
 
 @dataclass(frozen=True)
 class Features:
-    """N labeled texts, in pieces.
+    """N labeled texts, tokenized.
 
-    `targets` has, under the names of `forward`, a list of N: "labels", for each text a number or a list with
-    one a token; or "start_positions" and "end_positions".
+    `targets` holds lists of length N under the names of `forward`'s arguments: "labels", for each text a
+    number or a list with one number per token; or "start_positions" and "end_positions".
     """
 
     tokenizer: WordPieceTokenizer
@@ -49,7 +49,7 @@ class Features:
         return len(self.encodings)
 
     def batch(self, rows: Sequence[int]) -> FinetuningBatch:
-        """Return some of the texts as tensors, padded to the longest of them."""
+        """Return the texts with these indices as tensors, padded to the longest of them."""
         padded = self.tokenizer.pad([self.encodings[row] for row in rows])
         targets = {name: _stack([values[row] for row in rows]) for name, values in self.targets.items()}
         return FinetuningBatch(*padded, **targets)
@@ -61,16 +61,16 @@ def text_features(
     labels: Sequence[int],
     max_length: int,
 ) -> Features:
-    """Make texts, or pairs, ready for `BertForSequenceClassification`.
+    """Return features of texts, or of pairs of texts, for `BertForSequenceClassification`.
 
     Args:
         tokenizer: the model's own.
         texts: N texts, or N pairs of texts.
         labels: N numbers of labels, from 0.
-        max_length: tokens at most, longer texts are cut.
+        max_length: maximum number of tokens; longer texts are truncated.
 
     Raises:
-        ValueError: not a label a text, texts mixed with pairs, or what `encode` refuses.
+        ValueError: not one label per text, single texts mixed with pairs, or a text that `encode` rejects.
     """
     _check_counts(texts=texts, labels=labels)
     encodings = encode_texts(tokenizer, texts, max_length)
@@ -84,21 +84,24 @@ def token_features(
     label2id: dict[str, int],
     max_length: int,
 ) -> Features:
-    """Make texts with marked spans ready for `BertForTokenClassification`.
+    """Return features of texts with marked spans for `BertForTokenClassification`.
 
     Args:
         tokenizer: the model's own.
         texts: N texts.
         spans: the spans of each text.
         label2id: the number of each BIO label: `model.config.label2id`.
-        max_length: tokens at most, longer texts are cut.
+        max_length: maximum number of tokens; longer texts are truncated.
 
     Raises:
-        ValueError: not a list of spans a text, or what `encode` and `token_labels` refuse.
+        ValueError: not one list of spans per text, or something that `encode` or `token_labels` rejects.
     """
     _check_counts(texts=texts, spans=spans)
     encodings = [tokenizer.encode(text, max_length=max_length) for text in texts]
-    labels = [token_labels(encoding, own, label2id) for encoding, own in zip(encodings, spans, strict=True)]
+    labels = [
+        token_labels(encoding, text_spans, label2id)
+        for encoding, text_spans in zip(encodings, spans, strict=True)
+    ]
     return Features(tokenizer, encodings, {"labels": labels})
 
 
@@ -109,17 +112,17 @@ def answer_features(
     answers: Sequence[tuple[int, int] | None],
     max_length: int,
 ) -> Features:
-    """Make questions and texts with their answers ready for `BertForQuestionAnswering`.
+    """Return features of questions, contexts and answers for `BertForQuestionAnswering`.
 
     Args:
         tokenizer: the model's own.
-        questions, contexts: N each.
-        answers: for each the answer's first character in the context and one after its last; None where
-            there is none. An answer that is cut off counts as none.
-        max_length: tokens at most, the longer of the two is cut.
+        questions, contexts: N of each.
+        answers: for each question, the answer's first character in the context and one after its last; None
+            if there is no answer. A truncated answer counts as no answer.
+        max_length: maximum number of tokens; the longer of question and context is truncated.
 
     Raises:
-        ValueError: lists of different lengths, or what `encode` and `answer_positions` refuse.
+        ValueError: lists of different lengths, or something that `encode` or `answer_positions` rejects.
     """
     _check_counts(questions=questions, contexts=contexts, answers=answers)
     rows = list(zip(questions, contexts, answers, strict=True))
@@ -136,9 +139,9 @@ def answer_features(
 
 
 def endless_rows(lengths: Sequence[int], batch_size: int, seed: int) -> Callable[[int, int], list[int]]:
-    """Return a function that gives the rows numbered `first` to `first + count − 1` of an endless sequence.
+    """Return a function that returns rows `first` to `first + count − 1` of an endless sequence.
 
-    Each N of them, an epoch, hold every row once; see `epoch_order`.
+    The sequence consists of epochs of N rows, each with every row once; see `epoch_order`.
     """
     size = len(lengths)
 
@@ -146,40 +149,41 @@ def endless_rows(lengths: Sequence[int], batch_size: int, seed: int) -> Callable
     def epoch(number: int) -> list[int]:
         return epoch_order(np.asarray(lengths), batch_size, seed, number).tolist()
 
-    return lambda first, count: [epoch(place // size)[place % size] for place in range(first, first + count)]
+    return lambda first, count: [epoch(index // size)[index % size] for index in range(first, first + count)]
 
 
 def epoch_order(lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Return every row once, shuffled, but so that rows of about the same length meet in a batch.
+    """Return every row once, shuffled, but with rows of similar length in the same batch.
 
-    Among the examples of 50 batches, drawn by chance, those of about the same length are put together; then
-    the batches are shuffled. The first few rows complete the batch in which the epoch before ended.
+    The shuffled rows are split into megabatches of 50 batches, and each megabatch is sorted by length; then
+    the batches are shuffled. The first few rows complete the batch in which the previous epoch ended.
 
     Args:
         lengths: (N,), tokens.
-        batch_size: rows a batch.
-        seed, epoch: the same two always give the same order.
+        batch_size: rows per batch.
+        seed, epoch: the same seed and epoch always give the same order.
     """
-    chance = np.random.default_rng([seed, epoch])
-    order = chance.permutation(len(lengths))
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
     first = min(-epoch * len(lengths) % batch_size, len(lengths))
     last = len(lengths) - (len(lengths) - first) % batch_size
-    for begin in range(first, last, WINDOW * batch_size):
-        window = order[begin : min(begin + WINDOW * batch_size, last)]  # a view
-        window[:] = window[np.argsort(lengths[window], kind="stable")]
-    chance.shuffle(order[first:last].reshape(-1, batch_size))  # a view, too
+    megabatch_size = BATCHES_PER_MEGABATCH * batch_size
+    for begin in range(first, last, megabatch_size):
+        megabatch = order[begin : min(begin + megabatch_size, last)]  # a view
+        megabatch[:] = megabatch[np.argsort(lengths[megabatch], kind="stable")]
+    rng.shuffle(order[first:last].reshape(-1, batch_size))  # also a view
     return order
 
 
 def _stack(values: list[Any]) -> Tensor:
-    """Return numbers as (B,), lists of numbers as (B, S), padded with what does not count."""
+    """Return numbers as (B,), and lists of numbers as (B, S), padded with −100."""
     if not isinstance(values[0], list):
         return torch.tensor(values)
-    return pad_sequence([torch.tensor(own) for own in values], batch_first=True, padding_value=IGNORE)
+    return pad_sequence([torch.tensor(row) for row in values], batch_first=True, padding_value=IGNORE)
 
 
 def _check_counts(**columns: Sequence[Any]) -> None:
     counts = {name: len(column) for name, column in columns.items()}
     if len(set(counts.values())) > 1 or 0 in counts.values():
-        found = ", ".join(f"{count} {name}" for name, count in counts.items())
-        raise ValueError(f"{found}; give as many of each, at least one")
+        lengths = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise ValueError(f"{lengths}; give the same number of each, at least one")

@@ -1,4 +1,4 @@
-"""What can be chosen for a fine-tuning run and for the file it reads (chapters 5 and 6); imports no torch."""
+"""Options of a fine-tuning run and of the table it reads (chapters 5 and 6); imports no torch."""
 
 from __future__ import annotations
 
@@ -12,47 +12,48 @@ from bertlearn.training.options import TrainingOptions, check_count
 
 @dataclass(frozen=True)
 class FinetuneOptions:
-    """How to fine-tune; the defaults suit some thousand sentences and a small BERT."""
+    """How to fine-tune; the defaults suit a few thousand sentences and a small BERT."""
 
     epochs: int = 3
-    """How often each example is seen."""
+    """Passes over the training examples."""
     batch_size: int = 32
-    """Examples a step."""
+    """Examples per step."""
     micro_batch_size: int = 0
-    """Examples that go through the model at once; 0: a whole step. Fewer save memory; their gradients are
-    added up."""
+    """Examples that go through the model at once; 0 means all examples of a step. A smaller number saves
+    memory; the gradients of the micro-batches are added up."""
     learning_rate: float = 1e-4
-    """The highest, at the end of the warm-up; 2e-5 to 5e-5 for base, small models bear more."""
+    """Peak learning rate, at the end of the warm-up. BERT-base needs 2e-5 to 5e-5; small models tolerate
+    more."""
     warmup: float = 0.1
-    """Share of the steps in which the learning rate rises from 0; then it falls to 0 in a straight line."""
+    """Share of the steps in which the learning rate rises from 0; then it falls linearly to 0."""
     weight_decay: float = 0.01
-    """AdamW's decay; not for biases and LayerNorm."""
+    """AdamW's weight decay; biases and LayerNorm have none."""
     layer_decay: float = 1.0
-    """A layer's learning rate is multiplied by this once for every layer above it, so the embeddings have the
-    lowest; the head has the full one. 1 for the same everywhere."""
+    """Factor by which the learning rate shrinks from each layer to the one below. The head and the top layer
+    have the full learning rate, the embeddings the lowest. 1 means the same learning rate everywhere."""
     trainable_layers: int | None = None
-    """Top layers that are trained with the head; 0: the head alone, what it sees stays as pretraining left
-    it. None: all layers, and the embeddings."""
+    """Number of top layers to train along with the head. 0 trains only the head and leaves the pretrained
+    layers as they are; None trains all layers and the embeddings."""
     evaluations: int = 1
     """Evaluations on the validation set per epoch; the weights of the best one are kept."""
     seed: int = 0
-    """Start of all chance: the order of the examples, dropout; in the command also the head, and which texts
-    are kept back."""
+    """Random seed: of the order of the examples and of dropout; on the command line also of the new head and
+    of the choice of held-out texts."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 computes matrix products with 16 bits; auto takes it where the device has units for it."""
+    """bf16 computes matrix products with 16 bits; auto does so where the device has hardware for it."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Validate the options."""
         for name in ("epochs", "batch_size", "evaluations"):
             check_count(name, getattr(self, name), 1)
         if self.trainable_layers is not None:
             check_count("trainable_layers", self.trainable_layers, 0)
         if not 0 < self.layer_decay <= 1:
-            raise ValueError(f"layer_decay={self.layer_decay} must lie in (0, 1]; 1 for none")
+            raise ValueError(f"layer_decay={self.layer_decay} must lie in (0, 1]; 1 means no decay")
         self.training(1)
 
     def training(self, examples: int) -> TrainingOptions:
-        """Return the options of the training loop for so many examples."""
+        """Return the options of the training loop for this number of examples."""
         steps = math.ceil(self.epochs * examples / self.batch_size)
         return TrainingOptions(
             steps=steps,
@@ -64,7 +65,7 @@ class FinetuneOptions:
             beta2=0.999,
             seed=self.seed,
             precision=self.precision,
-            compile="off",  # batches have many lengths, and each would be compiled anew
+            compile="off",  # batches have many different lengths, and each would need its own compilation
             log_every=math.ceil(steps / 50),
             evaluate_every=math.ceil(steps / (self.epochs * self.evaluations)),
             checkpoint_every=steps,
@@ -73,27 +74,27 @@ class FinetuneOptions:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """A file with a header and a labeled text in each row."""
+    """A table with a labeled text, or a labeled pair of texts, in each row."""
 
     train: Path
-    """Texts to learn from: .csv, .tsv or .jsonl, also .gz, .bz2 and .xz."""
+    """File with the training texts: .csv, .tsv or .jsonl, also compressed as .gz, .bz2 or .xz."""
     validation: Path | None = None
-    """Texts to choose the best weights by and to measure them on; if not given, a share of the training
-    texts."""
+    """File with the validation texts, used to choose the best weights and to measure them. If not given, a
+    share of the training texts is held out."""
     text_column: tuple[str, ...] = ("text",)
-    """Column of the text; two columns for pairs of texts."""
+    """Column with the text; give two columns for pairs of texts."""
     label_column: str = "label"
-    """Column of the label."""
+    """Column with the label."""
     validation_share: float = 0.1
-    """Share of each label's texts kept back where no file is given for validation."""
+    """Share of each label's texts to hold out if there is no validation file."""
 
     def __post_init__(self) -> None:
-        """Refuse columns and shares that cannot be meant."""
+        """Validate the options."""
         columns = (*self.text_column, self.label_column)
         if len(self.text_column) not in (1, 2) or len(set(columns)) < len(columns):
             raise ValueError(
-                f"text_column={' '.join(self.text_column)} and label_column={self.label_column} must be one "
-                "text column, or two for pairs, and another one for the label"
+                f"text_column={' '.join(self.text_column)} and label_column={self.label_column} are not "
+                "valid; use one text column, or two for pairs of texts, and a different label column"
             )
         if not 0 < self.validation_share <= 0.5:
             raise ValueError(f"validation_share={self.validation_share} must lie in (0, 0.5]")

@@ -1,7 +1,7 @@
-"""A fine-tuning run: labeled texts, model and training loop put together (chapters 5 and 6).
+"""A fine-tuning run: combines labeled texts, a model and the training loop (chapters 5 and 6).
 
-Texts of about the same length share a batch, so that little is padded. At each evaluation
-the weights are kept if they are the best so far, and the best ones are returned.
+Texts of similar length share a batch, so that there is little padding. Each evaluation keeps a copy of the
+weights if they are the best so far, and the run returns the model with the best weights.
 Source: Devlin et al. 2019, §4 and appendix A.3; a learning rate for each layer: Howard & Ruder 2018, §3.2.
 Leaves out: checkpoints and resume, since a run takes minutes; several processes.
 """
@@ -12,7 +12,7 @@ import re
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace as changed
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -38,42 +38,40 @@ DEFAULTS = FinetuneOptions()
 
 
 class Finetuned(NamedTuple):
-    """What `finetune` gives back."""
+    """The result of `finetune`."""
 
-    model: (
-        Any  # the one that was given, with the weights of the best evaluation, in evaluation mode, on the CPU
-    )
+    model: Any  # the model given, with the weights of the best evaluation, in evaluation mode, on the CPU
     run: Run
     step: int  # of the best evaluation
     scores: Record  # of the best evaluation: "valid_label_loss" (nats), "valid_label_accuracy", …
 
 
 class Several(NamedTuple):
-    """What `finetune_seeds` gives back."""
+    """The result of `finetune_seeds`."""
 
-    results: list[Finetuned]  # one a seed
-    mean: Record  # of their scores
-    std: Record  # with N − 1
+    results: list[Finetuned]  # one per seed
+    mean: Record  # of the scores over the seeds
+    std: Record  # standard deviation over the seeds, with N − 1
 
 
 @torch.no_grad()
 def predict_logits(
     model: FinetuningModel, features: Features, batch_size: int = EVALUATION_BATCH
 ) -> list[Tensor]:
-    """Return what a model says of each text, padding cut away, in the order of the texts.
+    """Return the logits of each text, without padding, in the order of the texts.
 
     Returns:
-        N float32 tensors on the CPU: (C,) of a `BertForSequenceClassification`; (S, C) of a
-        `BertForTokenClassification`; (S, 2), start and end, of a `BertForQuestionAnswering`.
+        N float32 tensors on the CPU: (C,) from a `BertForSequenceClassification`; (S, C) from a
+        `BertForTokenClassification`; (S, 2), start and end, from a `BertForQuestionAnswering`.
     """
-    found: dict[int, Tensor] = {}
+    by_row: dict[int, Tensor] = {}
+    is_answering = isinstance(model, BertForQuestionAnswering)
     for rows, output in outputs(model, features.tokenizer, features.encodings, batch_size):
-        ends = isinstance(model, BertForQuestionAnswering)
-        logits = torch.stack([output.start_logits, output.end_logits], -1) if ends else output.logits
-        for row, own in zip(rows, logits.float().cpu(), strict=True):
+        logits = torch.stack([output.start_logits, output.end_logits], -1) if is_answering else output.logits
+        for row, text_logits in zip(rows, logits.float().cpu(), strict=True):
             length = len(features.encodings[row].input_ids)
-            found[row] = own[:length].clone() if own.dim() == 2 else own.clone()
-    return [found[row] for row in range(len(features))]
+            by_row[row] = text_logits[:length].clone() if text_logits.dim() == 2 else text_logits.clone()
+    return [by_row[row] for row in range(len(features))]
 
 
 # 1. The run
@@ -88,20 +86,22 @@ def finetune(
     device: torch.device | str | None = None,
     callback: Callback | None = None,
 ) -> Finetuned:
-    """Train a model with a new head, and return it as it was at its best evaluation.
+    """Train a model with a new head, and return it with the weights of its best evaluation.
 
     Args:
-        model: such as `from_encoder` gives; it is trained in place.
-        train, validation: texts to learn from, and to choose the best evaluation by.
-        options: how.
-        score: what to choose by, the higher the better, such as an F1; called with the model, its value is
-            recorded as "valid_score". The accuracy if not given: of the labels, or of whole answers.
+        model: as returned by `from_encoder`, for example; it is trained in place.
+        train, validation: examples to train on, and examples to choose the best evaluation by.
+        options: how to train.
+        score: a function of the model by which to choose the best evaluation, such as an F1, the higher the
+            better; its value is recorded as "valid_score". By default the accuracy decides: of the labels,
+            or of whole answers.
         device: the GPU if there is one, else the CPU.
-        callback: sees each step's progress and may stop the run; see `train`.
+        callback: called with the progress of each step; it can request a stop, see `train`.
 
     Returns:
-        Of equally good evaluations the first. A Ctrl-C ends the run after the step in progress, see `train`;
-        what is returned then is the best so far or, before the first evaluation, the model as it is.
+        The model and its best evaluation, the first one if several are equally good. Ctrl-C ends the run
+        after the step in progress, see `train`; the result is then the best so far or, before the first
+        evaluation, the model as it is.
 
     Raises:
         ValueError: no examples, features of another task than the model's, too many trainable layers.
@@ -130,24 +130,24 @@ def finetune_seeds(
     score: Callable[[Any], float] | None = None,
     device: torch.device | str | None = None,
 ) -> Several:
-    """Fine-tune once for each seed: one run says little, its seed alone may move it by a point or two.
+    """Fine-tune once per seed, because the seed alone can change a score by a point or two.
 
     Args:
-        new_model: gives the model of a seed, whose head is drawn by it.
+        new_model: returns a model whose head is initialized with the given seed.
         train, validation, score, device: see `finetune`.
-        options: how; its seed is replaced.
+        options: how to train; the seed in it is replaced.
         seeds: two or more.
 
     Raises:
-        ValueError: fewer than two seeds, or what `finetune` refuses.
-        KeyboardInterrupt: one run was stopped; those after it are not begun.
+        ValueError: fewer than two seeds, or arguments that `finetune` rejects.
+        KeyboardInterrupt: a run was stopped; the runs after it are not started.
     """
     if len(seeds) < 2:
         raise ValueError(f"seeds={list(seeds)} give no standard deviation; use two or more, or `finetune`")
     results: list[Finetuned] = []
     for seed in seeds:
-        own = changed(options, seed=seed)
-        results.append(finetune(new_model(seed), train, validation, own, score, device))
+        seed_options = replace(options, seed=seed)
+        results.append(finetune(new_model(seed), train, validation, seed_options, score, device))
         if not results[-1].run.finished:
             raise KeyboardInterrupt
     scores = [result.scores for result in results]
@@ -164,7 +164,7 @@ def finetuning_task(
     options: FinetuneOptions,
     evaluate: Callable[[nn.Module], Record] | None = None,
 ) -> Task:
-    """Return batches of labeled texts and what to count on them, for `train`."""
+    """Return the task for `train`: batches of labeled texts, and the scores to compute on them."""
     rows = endless_rows([len(row.input_ids) for row in features.encodings], options.batch_size, options.seed)
     identity = {"examples": len(features), "layer_decay": options.layer_decay}
     return Task(
@@ -178,7 +178,7 @@ def finetuning_task(
 
 
 class _BestWeights:
-    """Measures the model, and keeps a copy of its weights as they were when they were best."""
+    """Evaluates the model, and keeps a copy of its best weights so far."""
 
     def __init__(
         self, model: FinetuningModel, validation: Features, score: Callable[[Any], float] | None
@@ -191,27 +191,27 @@ class _BestWeights:
         self.state: dict[str, Tensor] = {}
 
     def evaluate(self, model: nn.Module) -> Record:
-        """Return loss, accuracy and, if there is one, the score."""
-        found = metrics.evaluate(model, self.batches, finetuning_targets, finetuning_scores)
+        """Return loss, accuracy and, if there is a score function, the score."""
+        record = metrics.evaluate(model, self.batches, finetuning_targets, finetuning_scores)
         if self.score is not None:
-            found["valid_score"] = float(self.score(model))
-        if not self.state or found[self.name] > self.scores[self.name]:
-            self.scores = found
+            record["valid_score"] = float(self.score(model))
+        if not self.state or record[self.name] > self.scores[self.name]:
+            self.scores = record
             self.state = {name: x.detach().to("cpu", copy=True) for name, x in model.state_dict().items()}
-        return found
+        return record
 
 
 def finetuning_targets(batch: FinetuningBatch) -> dict[str, int]:
-    """Count what is to be said: labels that are not −100 ("label"), or answers ("answer")."""
+    """Count the targets: labels that are not −100 ("label"), or answers ("answer")."""
     if batch.labels is None:
         return {"answer": len(batch.input_ids)}
     return {"label": int((batch.labels != IGNORE).sum())}
 
 
 def finetuning_scores(model: nn.Module, batch: FinetuningBatch) -> dict[str, Score]:
-    """Run the model on a batch; return loss and hits as sums, under the names of `finetuning_targets`.
+    """Run the model on a batch; return summed loss and number correct, named as in `finetuning_targets`.
 
-    An answer's loss is the mean of its start's and its end's, and it is right if both are.
+    The loss of an answer is the mean of the losses of its start and its end; it is correct if both are.
     """
     output = model(**{name: value for name, value in batch._asdict().items() if value is not None})
     if batch.labels is not None:
@@ -219,17 +219,17 @@ def finetuning_scores(model: nn.Module, batch: FinetuningBatch) -> dict[str, Sco
     assert batch.start_positions is not None and batch.end_positions is not None
     start = score_logits(output.start_logits, batch.start_positions)
     end = score_logits(output.end_logits, batch.end_positions)
-    right = (output.start_logits.argmax(-1) == batch.start_positions) & (
+    correct = (output.start_logits.argmax(-1) == batch.start_positions) & (
         output.end_logits.argmax(-1) == batch.end_positions
     )
-    return {"answer": Score((start.loss + end.loss) / 2, right.sum())}
+    return {"answer": Score((start.loss + end.loss) / 2, correct.sum())}
 
 
-# 2. Layers: their learning rates, and which of them are trained
+# 2. Layers: learning-rate multipliers and freezing
 
 
 def layer_multipliers(model: FinetuningModel, decay: float) -> dict[str, float]:
-    """Return by what the learning rate of each parameter is multiplied: decay ^ (layers above it).
+    """Return the learning-rate multiplier of each parameter: decay ^ (number of layers above it).
 
     The head, a pooler and the top layer have 1, the embeddings decay ^ L.
     """
@@ -241,7 +241,7 @@ def layer_multipliers(model: FinetuningModel, decay: float) -> dict[str, float]:
 
 @contextmanager
 def frozen(model: FinetuningModel, trainable_layers: int | None) -> Iterator[None]:
-    """Train only the head, a pooler and the top layers for a while; None trains all.
+    """Freeze all but the head, a pooler and the top layers inside the block; None freezes nothing.
 
     Raises:
         ValueError: more layers than the model has.
@@ -250,21 +250,23 @@ def frozen(model: FinetuningModel, trainable_layers: int | None) -> Iterator[Non
     if trainable_layers is not None and trainable_layers > layers:
         raise ValueError(
             f"trainable_layers={trainable_layers}, but the model has {layers}; use 0 to {layers}, or None "
-            "for all and the embeddings"
+            "for all layers and the embeddings"
         )
     below = -1 if trainable_layers is None else layers - trainable_layers
-    held = [p for name, p in model.named_parameters() if p.requires_grad and height(name, layers) <= below]
-    for parameter in held:
+    to_freeze = [
+        p for name, p in model.named_parameters() if p.requires_grad and height(name, layers) <= below
+    ]
+    for parameter in to_freeze:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in held:
+        for parameter in to_freeze:
             parameter.requires_grad_(True)
 
 
 def height(name: str, layers: int) -> int:
-    """Return where a parameter is: 0 in the embeddings, 1 to L in the layers, L + 1 in head and pooler."""
+    """Return a parameter's height: 0 in the embeddings, 1 to L in the layers, L + 1 in head and pooler."""
     if name.startswith("bert.embeddings."):
         return 0
     layer = re.match(r"bert\.encoder\.layer\.(\d+)\.", name)
@@ -280,8 +282,8 @@ def _check_features(name: str, features: Features, model: FinetuningModel) -> No
             f"{name} is {type(features).__name__}, expected Features; use text_features, token_features or "
             "answer_features"
         )
-    answers = "start_positions" in features.targets
-    if answers != isinstance(model, BertForQuestionAnswering):
+    has_answers = "start_positions" in features.targets
+    if has_answers != isinstance(model, BertForQuestionAnswering):
         raise ValueError(
-            f"{name} has {', '.join(features.targets)}, which are not for {type(model).__name__}"
+            f"{name} has {', '.join(features.targets)}, which {type(model).__name__} does not learn from"
         )

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from bertlearn.model.config import BertConfig
 from bertlearn.model.inputs import check_inputs
 
-# 1. Attention: every token reads from all others (chapter 1)
+# 1. Attention: every token reads from every token (chapter 1)
 
 
 class AttentionOutput(NamedTuple):
-    """What attention gives back: the mixed values and, where they were asked for, the weights."""
+    """The result of attention: the mixed values and, if requested, the weights."""
 
     context: Tensor  # floats: (B, A, S, D) from the functions, (B, S, H) from the modules
     probs: Tensor | None  # floats (B, A, S, S); each row sums to 1
@@ -41,8 +41,8 @@ def scaled_dot_product_attention(
         key: floats (B, A, S, D).
         value: floats (B, A, S, D).
         attention_mask: floats that broadcast to (B, A, S, S) and are added to the scores before the
-            softmax: 0 where a key may be seen, a very negative number where not (see `additive_mask`).
-        dropout_p: probability of dropping an attention weight; the others grow by 1 / (1 − dropout_p).
+            softmax: 0 for a visible key, a very negative number for a hidden one (see `additive_mask`).
+        dropout_p: probability of dropping an attention weight; the others are scaled by 1 / (1 − dropout_p).
 
     Returns:
         context, floats (B, A, S, D), and probs, floats (B, A, S, S), after dropout.
@@ -60,7 +60,7 @@ def scaled_dot_product_attention(
 def fused_attention(
     query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None, dropout_p: float = 0.0
 ) -> Tensor:
-    """`scaled_dot_product_attention` in one kernel of torch's; returns the context (B, A, S, D) alone."""
+    """Compute the same in one of torch's kernels; return only the context, (B, A, S, D)."""
     return nn.functional.scaled_dot_product_attention(query, key, value, attention_mask, dropout_p)
 
 
@@ -68,12 +68,12 @@ def additive_mask(attention_mask: Tensor, dtype: torch.dtype = torch.float32) ->
     """Turn the 1/0 mask of a batch into numbers to add to the scores.
 
     Args:
-        attention_mask: (B, S), 1 = keep, 0 = padding; whole numbers, floats or booleans.
+        attention_mask: (B, S), 1 = keep, 0 = padding; integers, floats or booleans.
         dtype: dtype of the scores.
 
     Returns:
-        floats (B, 1, 1, S): 0 where kept, the dtype's most negative finite number where masked. A row
-        with nothing kept so becomes an even spread, never NaN, which −∞ would give.
+        floats (B, 1, 1, S): 0 where kept, the dtype's most negative finite number where masked. With −∞
+        instead, a row that keeps nothing would become NaN; like this, its weights are all equal.
     """
     masked = attention_mask[:, None, None, :] == 0  # (B, 1, 1, S)
     return torch.zeros(masked.shape, dtype=dtype, device=masked.device).masked_fill(
@@ -82,20 +82,20 @@ def additive_mask(attention_mask: Tensor, dtype: torch.dtype = torch.float32) ->
 
 
 def split_heads(x: Tensor, num_attention_heads: int) -> Tensor:
-    """Cut each token's features into heads: (B, S, H) → (B, A, S, D), H = A · D with the head index first."""
+    """Split each token's features into heads: (B, S, H) → (B, A, S, D), where H = A · D, head by head."""
     batch, length, hidden = x.shape
     x = x.view(batch, length, num_attention_heads, hidden // num_attention_heads)  # (B, S, A, D)
     return x.transpose(1, 2)  # (B, A, S, D)
 
 
 def merge_heads(x: Tensor) -> Tensor:
-    """Lay the heads side by side again, the inverse of `split_heads`: (B, A, S, D) → (B, S, H)."""
+    """Put the heads side by side again, the inverse of `split_heads`: (B, A, S, D) → (B, S, H)."""
     batch, heads, length, size = x.shape
     return x.transpose(1, 2).reshape(batch, length, heads * size)  # (B, S, H)
 
 
 class BertSelfAttention(nn.Module):
-    """Queries, keys and values from the same tokens, attended in `num_attention_heads` heads at once.
+    """Project the tokens to queries, keys and values, and attend in `num_attention_heads` heads at once.
 
     Source: Vaswani et al. 2017, §3.2.2; the three projections have biases, as in BERT's code.
     """
@@ -116,7 +116,7 @@ class BertSelfAttention(nn.Module):
         Args:
             hidden_states: floats (B, S, H).
             attention_mask: additive, floats that broadcast to (B, A, S, S).
-            output_attentions: also return the probabilities, which takes the slower, written-out path.
+            output_attentions: also return the probabilities, by the slower, written-out path.
 
         Returns:
             context, floats (B, S, H), and probs, floats (B, A, S, S) or None.
@@ -154,15 +154,12 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-12) -> T
 
 
 def add_and_norm(sublayer_output: Tensor, residual: Tensor, norm: nn.Module) -> Tensor:
-    """Add a sublayer's output to what went into it, then normalize the sum: post-LN.
+    """Add a sublayer's output to its input (the residual), then normalize the sum: post-LN.
 
     Args:
         sublayer_output: floats (B, S, H), after the sublayer's dropout.
         residual: floats (B, S, H), the sublayer's input.
-        norm: the LayerNorm of this sublayer.
-
-    Returns:
-        floats (B, S, H).
+        norm: the LayerNorm of this sublayer; it returns floats (B, S, H).
     """
     return norm(sublayer_output + residual)
 
@@ -182,7 +179,7 @@ class LayerNorm(nn.Module):
 
 
 class BertSelfOutput(nn.Module):
-    """Mix the heads' results (W^O of the paper), then add the input and normalize."""
+    """Mix the heads (W^O in the paper), then add the input and normalize."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -206,13 +203,13 @@ class BertAttention(nn.Module):
     def forward(
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, output_attentions: bool = False
     ) -> AttentionOutput:
-        """Take and return the same as `BertSelfAttention`, with the context projected and normalized."""
+        """Do what `BertSelfAttention` does, then mix the heads, add the input and normalize."""
         context, probs = self.self(hidden_states, attention_mask, output_attentions)
         return AttentionOutput(self.output(context, hidden_states), probs)
 
 
 def gelu(x: Tensor) -> Tensor:
-    """x · Φ(x), Φ the normal distribution function: the exact (erf) form, as BERT uses it.
+    """Return x · Φ(x), where Φ is the normal distribution function: the exact (erf) form, as in BERT.
 
     Takes and returns floats of any shape. Source: Hendrycks & Gimpel 2016, §2.
     """
@@ -246,7 +243,7 @@ class BertOutput(nn.Module):
 
 
 class BertLayer(nn.Module):
-    """One layer: attention lets tokens exchange, the feed-forward network works on each alone."""
+    """One layer: attention mixes the tokens, then the feed-forward network transforms each by itself."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -257,7 +254,7 @@ class BertLayer(nn.Module):
     def forward(
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, output_attentions: bool = False
     ) -> AttentionOutput:
-        """Take and return the same as `BertSelfAttention`."""
+        """Take and return what `BertSelfAttention` does: context (B, S, H) and probs (B, A, S, S) or None."""
         attended, probs = self.attention(hidden_states, attention_mask, output_attentions)
         return AttentionOutput(self.output(self.intermediate(attended), attended), probs)
 
@@ -266,7 +263,7 @@ class BertLayer(nn.Module):
 
 
 def sum_embeddings(word: Tensor, position: Tensor, token_type: Tensor) -> Tensor:
-    """Add what the piece is, where it stands and which sentence it is in.
+    """Add up what the token is, its position and its segment.
 
     Args:
         word: floats (B, S, H).
@@ -293,29 +290,29 @@ class BertEmbeddings(nn.Module):
     def forward(
         self, input_ids: Tensor, token_type_ids: Tensor | None = None, position_ids: Tensor | None = None
     ) -> Tensor:
-        """Look the tokens up.
+        """Look up and add the three embeddings.
 
         Args:
-            input_ids: whole numbers (B, S), each below vocab_size; S at most max_position_embeddings.
-            token_type_ids: whole numbers (B, S), 0 for the first sentence, 1 for the second; all 0 if None.
-            position_ids: whole numbers (B, S), where each token stands; 0, 1, 2, … if None.
+            input_ids: int64 (B, S), each below vocab_size; S at most max_position_embeddings.
+            token_type_ids: int64 (B, S), 0 for the first segment, 1 for the second; all 0 if None.
+            position_ids: int64 (B, S), the position of each token; 0, 1, 2, … if None.
 
         Returns:
             floats (B, S, H).
         """
         if token_type_ids is None:
             token_type_ids = torch.zeros_like(input_ids)
-        places = slice(input_ids.shape[1]) if position_ids is None else position_ids
+        positions = slice(input_ids.shape[1]) if position_ids is None else position_ids
         embeddings = sum_embeddings(
             self.word_embeddings(input_ids),
-            self.position_embeddings.weight[places],
+            self.position_embeddings.weight[positions],
             self.token_type_embeddings(token_type_ids),
         )
         return self.dropout(self.LayerNorm(embeddings))
 
 
 class BertEncoder(nn.Module):
-    """The stack of `num_hidden_layers` layers, each with weights of its own."""
+    """A stack of `num_hidden_layers` layers, each with its own weights."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -335,7 +332,7 @@ class BertEncoder(nn.Module):
 
 
 class BertPooler(nn.Module):
-    """The first token's vector, `[CLS]`, through a dense layer and tanh: BERT's summary of the sequence."""
+    """The vector of the first token, `[CLS]`, through a dense layer and tanh: one vector for the sequence."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -347,7 +344,7 @@ class BertPooler(nn.Module):
 
 
 def mean_pooling(hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
-    """Average a sequence's token vectors, padding left out: one vector for the text.
+    """Average the vectors of a sequence's tokens, without padding: another vector for the sequence.
 
     Args:
         hidden_states: floats (B, S, H).
@@ -364,7 +361,7 @@ def mean_pooling(hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 class PreTrainedModel(nn.Module):
-    """A model with a `config` that is kept in a folder as transformers' class of the same name keeps it."""
+    """A model that is saved in a folder, with its `config`, as transformers' class of this name saves it."""
 
     config: BertConfig
 
@@ -372,21 +369,21 @@ class PreTrainedModel(nn.Module):
     def from_pretrained(cls, folder_or_name: str | Path) -> Self:
         """Load config and weights from a folder in transformers' layout, or from the hub by name.
 
-        The model comes in evaluation mode (dropout off). Raises what `load_pretrained` raises.
+        The model is in evaluation mode (dropout off). Raises what `load_pretrained` raises.
         """
         from bertlearn.model.pretrained import load_pretrained
 
         return load_pretrained(cls, folder_or_name)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors`, which transformers reads as well."""
+        """Write `config.json` and `model.safetensors`, which transformers can also load."""
         from bertlearn.model.pretrained import save_pretrained
 
         save_pretrained(self, folder)
 
 
 def init_weights(model: nn.Module, std: float) -> None:
-    """Draw every matrix below `model` anew, with this standard deviation, and set biases and [PAD] to 0."""
+    """Draw every matrix in `model` with this standard deviation; set biases and the [PAD] vector to 0."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=std)
@@ -397,7 +394,7 @@ def init_weights(model: nn.Module, std: float) -> None:
 
 
 class BertModelOutput(NamedTuple):
-    """What `BertModel` gives back; the optional parts are None unless asked for."""
+    """The output of `BertModel`; the optional parts are None unless requested."""
 
     last_hidden_state: Tensor  # floats (B, S, H)
     pooler_output: Tensor | None  # floats (B, H); None for a model without pooler
@@ -406,7 +403,7 @@ class BertModelOutput(NamedTuple):
 
 
 class BertModel(PreTrainedModel):
-    """BERT's encoder: token ids in, a vector for each token and one for the sequence out.
+    """BERT's encoder: from token ids to a vector for each token and one for the sequence.
 
     Source: Devlin et al. 2019. Attribute names are transformers', so state dicts move both ways.
     """
@@ -431,11 +428,11 @@ class BertModel(PreTrainedModel):
         """Encode a batch.
 
         Args:
-            input_ids: whole numbers (B, S).
+            input_ids: int64 (B, S).
             attention_mask: (B, S), 1 = keep, 0 = padding; all 1 if None.
-            token_type_ids: whole numbers (B, S), 0 or 1; all 0 if None.
-            position_ids: whole numbers (B, S), where each token stands; 0, 1, 2, … if None.
-            output_attentions: also return each layer's probabilities; they cost S² numbers a head.
+            token_type_ids: int64 (B, S), 0 or 1; all 0 if None.
+            position_ids: int64 (B, S), the position of each token; 0, 1, 2, … if None.
+            output_attentions: also return each layer's probabilities, S² numbers for each head.
             output_hidden_states: also return the embeddings and each layer's output.
 
         Raises:

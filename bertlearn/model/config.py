@@ -1,6 +1,6 @@
-"""The one description of a BERT: its sizes and its few constants.
+"""The description of a BERT: its sizes and a few constants.
 
-Used by every chapter. Field names are transformers', so that a `config.json` moves both ways.
+Used by every chapter. Field names are transformers', so a `config.json` can be exchanged in both directions.
 Source of the sizes: Devlin et al. 2019, §3 (base, large); Turc et al. 2019, table 1 (tiny to medium).
 Leaves out: decoder and cross-attention fields, relative positions, other activations than GELU.
 """
@@ -25,9 +25,9 @@ TWO_LABELS = {0: "LABEL_0", 1: "LABEL_1"}  # transformers' default
 class BertConfig:
     """Sizes and constants of a BERT; the defaults are BERT-base, uncased.
 
-    Lengths are in tokens, sizes in features, dropout in probability. Only the heads of chapter 5 read the
-    last three fields; config.json has them where they differ from the defaults.
-    Raises `ValueError` when the fields contradict each other; a misspelt field is a `TypeError`.
+    Lengths are in tokens, sizes in features, dropout is a probability. Only the heads of
+    chapter 5 read the last three fields; they are written to config.json where they differ from the defaults.
+    Raises `ValueError` when the fields contradict each other; a misspelled field is a `TypeError`.
     """
 
     vocab_size: int = 30522
@@ -45,10 +45,10 @@ class BertConfig:
     pad_token_id: int = 0
     classifier_dropout: float | None = field(default=None, repr=False)  # None: hidden_dropout_prob
     id2label: dict[int, str] = field(default_factory=TWO_LABELS.copy, repr=False, hash=False)
-    classifier_pooling: str = field(default="cls", repr=False)  # or "mean", which transformers' BERT has not
+    classifier_pooling: str = field(default="cls", repr=False)  # or "mean", which transformers' BERT lacks
 
     def __post_init__(self) -> None:
-        """Refuse sizes that no BERT can have, naming a remedy."""
+        """Validate the sizes; each error names a remedy."""
         for name in _POSITIVE:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -57,7 +57,7 @@ class BertConfig:
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
-                raise ValueError(f"{name}={value!r} is a probability: use a value in [0, 1)")
+                raise ValueError(f"{name}={value!r} is not a probability; use a value in [0, 1)")
         if self.classifier_pooling not in ("cls", "mean"):
             raise ValueError(f"classifier_pooling={self.classifier_pooling!r} is neither 'cls' nor 'mean'")
         object.__setattr__(self, "id2label", _check_labels(self.id2label))
@@ -68,17 +68,17 @@ class BertConfig:
 
     @property
     def head_size(self) -> int:
-        """D, the features each head works with: hidden_size / num_attention_heads."""
+        """D, the number of features of each head: hidden_size / num_attention_heads."""
         return self.hidden_size // self.num_attention_heads
 
     @property
     def num_labels(self) -> int:
-        """C, the number of classes a head tells apart."""
+        """C, the number of classes."""
         return len(self.id2label)
 
     @property
     def label2id(self) -> dict[str, int]:
-        """The number of each label, by its name."""
+        """The id of each label, by its name."""
         return {label: number for number, label in self.id2label.items()}
 
     @classmethod
@@ -99,7 +99,7 @@ class BertConfig:
     def from_dict(cls, values: dict[str, Any]) -> BertConfig:
         """Read the contents of a transformers `config.json`.
 
-        Fields that change nothing in an encoder (`model_type`, `torch_dtype`, …) are ignored.
+        Fields that do not change an encoder (`model_type`, `torch_dtype`, …) are ignored.
         Raises `ValueError` for a field that asks for another architecture, naming it.
         """
         _check_supported(values)
@@ -108,7 +108,7 @@ class BertConfig:
         return cls(**{name: value for name, value in values.items() if name in known})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what goes into `config.json`: the fields, and the two that transformers needs."""
+        """Return the contents of `config.json`: the fields, and two more that transformers needs."""
         unused = {name for name, default in _HEADS.items() if getattr(self, name) == default}
         values = {name: value for name, value in asdict(self).items() if name not in unused}
         if "id2label" in values:
@@ -128,7 +128,7 @@ _POSITIVE = (
 
 _HEADS = {"classifier_dropout": None, "id2label": TWO_LABELS, "classifier_pooling": "cls"}
 
-_ONLY: dict[str, tuple[Any, str]] = {  # field: (the one value supported, why)
+_ONLY: dict[str, tuple[Any, str]] = {  # field: (the only supported value, why)
     "model_type": ("bert", "only BERT's own architecture is implemented"),
     "position_embedding_type": ("absolute", "relative positions are not in the BERT paper"),
     "is_decoder": (False, "BERT is an encoder: every token sees every other"),
@@ -146,7 +146,7 @@ def _check_heads(hidden_size: int, heads: int) -> None:
 
 
 def _check_labels(id2label: dict[Any, Any]) -> dict[int, str]:
-    """Return the labels in the order of their numbers, which JSON turns into text."""
+    """Return the labels in the order of their ids, which JSON has turned into text."""
     if not isinstance(id2label, dict):
         raise ValueError(
             f"id2label is {type(id2label).__name__}, expected a dictionary; use dict(enumerate(labels))"
@@ -156,7 +156,7 @@ def _check_labels(id2label: dict[Any, Any]) -> dict[int, str]:
         raise ValueError(f"id2label numbers the labels {list(id2label)}, expected 0, 1, 2, … without gaps")
     labels = list(numbered.values())
     if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
-        raise ValueError(f"id2label names the labels {labels}, expected texts, each once; rename them")
+        raise ValueError(f"id2label names the labels {labels}, expected distinct texts; rename them")
     return dict(sorted(numbered.items()))
 
 

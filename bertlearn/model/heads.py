@@ -24,13 +24,13 @@ Model = TypeVar("Model", bound=nn.Module)
 
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
-IGNORE = -100  # the label of a position that is not to be guessed
+IGNORE = -100  # the label of a position that does not count in the loss
 
 
 class PretrainingOutput(NamedTuple):
-    """What the pretraining models give back; the optional parts are None unless asked for."""
+    """The output of the pretraining models; the optional parts are None unless requested."""
 
-    loss: Tensor | None  # float (), nats: the sum of the two means; None without labels
+    loss: Tensor | None  # float (), nats, the sum of both objectives' means; None without labels
     prediction_logits: Tensor  # floats (N, V) for the N labeled positions; (B, S, V) without labels
     seq_relationship_logits: Tensor | None = None  # floats (B, 2)
     hidden_states: tuple[Tensor, ...] | None = None  # L + 1 of (B, S, H)
@@ -38,18 +38,18 @@ class PretrainingOutput(NamedTuple):
 
 
 class ClassifierOutput(NamedTuple):
-    """What the two classifiers give back; the optional parts are None unless asked for."""
+    """The output of the two classifiers; the optional parts are None unless requested."""
 
     loss: Tensor | None  # float (), nats: the mean over the labels that are not −100; None without labels
-    logits: Tensor  # floats (B, C), one row a text; or (B, S, C), one a token
+    logits: Tensor  # floats (B, C), one row per text; or (B, S, C), one per token
     hidden_states: tuple[Tensor, ...] | None = None  # L + 1 of (B, S, H)
     attentions: tuple[Tensor, ...] | None = None  # L of (B, A, S, S)
 
 
 class QuestionAnsweringOutput(NamedTuple):
-    """What `BertForQuestionAnswering` gives back; the optional parts are None unless asked for."""
+    """The output of `BertForQuestionAnswering`; the optional parts are None unless requested."""
 
-    loss: Tensor | None  # float (), nats: the mean of the start's and the end's; None without positions
+    loss: Tensor | None  # float (), nats, the mean of start and end; None without positions
     start_logits: Tensor  # floats (B, S)
     end_logits: Tensor  # floats (B, S)
     hidden_states: tuple[Tensor, ...] | None = None  # L + 1 of (B, S, H)
@@ -73,14 +73,14 @@ class BertPredictionHeadTransform(nn.Module):
 
 
 class BertLMPredictionHead(nn.Module):
-    """A score for each piece of the vocabulary: the word embeddings used backwards, and a bias of its own."""
+    """A score for each token of the vocabulary: the word embeddings, transposed, and a bias."""
 
     def __init__(self, config: BertConfig, word_embeddings: nn.Embedding) -> None:
         super().__init__()
         self.transform = BertPredictionHeadTransform(config)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
         self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
-        self.decoder.weight = word_embeddings.weight  # tied: one matrix, two uses
+        self.decoder.weight = word_embeddings.weight  # tied: one matrix with two uses
         self.decoder.bias = self.bias  # transformers' files have it under both names
 
     def forward(self, hidden_states: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class BertOnlyMLMHead(nn.Module):
 
 
 class BertPreTrainingHeads(nn.Module):
-    """The two heads of `BertForPreTraining`: a guess for each masked token, and one for the pair."""
+    """The two heads of `BertForPreTraining`: one for masked tokens, one for the pair."""
 
     def __init__(self, config: BertConfig, word_embeddings: nn.Embedding) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class BertPreTrainingHeads(nn.Module):
 
 
 class BertForMaskedLM(PreTrainedModel):
-    """BERT with the head that guesses masked tokens. Source: Devlin et al. 2019, §3.1, task 1."""
+    """BERT with the head that predicts masked tokens. Source: Devlin et al. 2019, §3.1, task 1."""
 
     base_model_prefix = "bert"
 
@@ -127,11 +127,11 @@ class BertForMaskedLM(PreTrainedModel):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
     ) -> PretrainingOutput:
-        """Guess the labeled tokens, or, without labels, every token.
+        """Predict the labeled tokens or, without labels, every token.
 
         Args:
             input_ids, attention_mask, token_type_ids, position_ids: as `BertModel` takes them, (B, S).
-            labels: int64 (B, S), the tokens to be guessed, −100 at all other positions.
+            labels: int64 (B, S), the tokens to predict, −100 at all other positions.
             output_attentions, output_hidden_states: as in `BertModel`.
 
         Returns:
@@ -146,7 +146,7 @@ class BertForMaskedLM(PreTrainedModel):
 
 
 class BertForPreTraining(PreTrainedModel):
-    """BERT with both heads of its pretraining. Source: Devlin et al. 2019, §3.1, tasks 1 and 2."""
+    """BERT with both heads used in pretraining. Source: Devlin et al. 2019, §3.1, tasks 1 and 2."""
 
     base_model_prefix = "bert"
 
@@ -169,13 +169,13 @@ class BertForPreTraining(PreTrainedModel):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
     ) -> PretrainingOutput:
-        """Guess the labeled tokens, and whether the second text follows the first.
+        """Predict the labeled tokens, and whether the second text follows the first.
 
         Args:
             input_ids, attention_mask, token_type_ids, position_ids: as `BertModel` takes them, (B, S).
-            labels: int64 (B, S), the tokens to be guessed, −100 at all other positions.
+            labels: int64 (B, S), the tokens to predict, −100 at all other positions.
             next_sentence_label: int64 (B,), 0 = B follows A, 1 = B is from another document,
-                −100 = not to be guessed.
+                −100 = does not count.
             output_attentions, output_hidden_states: as in `BertModel`.
 
         Returns:
@@ -199,7 +199,7 @@ def labeled(hidden_states: Tensor, labels: Tensor | None) -> Tensor:
 
 
 def targets(labels: Tensor) -> Tensor:
-    """Return the labels that are not −100, int64 (N,), in the order of `labeled`."""
+    """Return the labels that are not −100, int64 (N,), in the same order as `labeled`."""
     return labels[labels != IGNORE]
 
 
@@ -207,13 +207,13 @@ def targets(labels: Tensor) -> Tensor:
 
 
 class BertForSequenceClassification(PreTrainedModel):
-    """BERT with a head that gives a text, or a pair of texts, one of C labels.
+    """BERT with a head that assigns one of C labels to a text or a pair of texts.
 
-    The labels are `config.id2label`. `config.classifier_pooling` says what the head sees: "cls", the
-    pooler's output, as in the paper; or "mean", the average of all tokens, without a pooler.
+    The labels are `config.id2label`. `config.classifier_pooling` is the head's input: "cls", the pooler's
+    output, as in the paper; or "mean", the average of all tokens, without a pooler.
     Source: Devlin et al. 2019, §4.1.
-    Differs from transformers: it knows "cls" alone. Of a saved "mean" model it reports a missing pooler,
-    draws one and gives other scores.
+    Differs from transformers, which knows only "cls": when it loads a saved "mean" model, it reports a
+    missing pooler, draws one at random and gives other scores.
     """
 
     base_model_prefix = "bert"
@@ -222,7 +222,7 @@ class BertForSequenceClassification(PreTrainedModel):
         super().__init__()
         if config.num_labels < 2:
             raise ValueError(
-                f"id2label={config.id2label} leaves nothing to choose; name two or more (regression is not "
+                f"id2label={config.id2label} has fewer than two labels; name two or more (regression is not "
                 "supported)"
             )
         self.config = config
@@ -241,15 +241,15 @@ class BertForSequenceClassification(PreTrainedModel):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
     ) -> ClassifierOutput:
-        """Score the labels for each text; a pair is told apart by its `token_type_ids`.
+        """Score the labels for each text; `token_type_ids` tell the two texts of a pair apart.
 
         Args:
             input_ids, attention_mask, token_type_ids, position_ids: as `BertModel` takes them, (B, S).
-            labels: int64 (B,), the right labels' numbers, −100 where a text does not count.
+            labels: int64 (B,), the ids of the correct labels, −100 where a text does not count.
             output_attentions, output_hidden_states: as in `BertModel`.
 
         Raises:
-            ValueError: what `BertModel` refuses; labels of a wrong type, shape or range.
+            ValueError: inputs that `BertModel` refuses; labels of a wrong type, shape or range.
         """
         encoded = self.bert(
             input_ids, attention_mask, token_type_ids, position_ids, output_attentions, output_hidden_states
@@ -274,17 +274,17 @@ class BertForSequenceClassification(PreTrainedModel):
         """Put a new head on a copy of an encoder; `new_parameters` lists what is untrained.
 
         Args:
-            encoder: pretrained; a pooler that it lacks and "cls" needs is drawn too.
-            labels: the C names of the classes, in the order of their numbers.
+            encoder: pretrained; if it lacks the pooler that "cls" needs, one is drawn.
+            labels: the C names of the classes, in the order of their ids.
             generator: draws the head.
-            pooling: what the head sees, see the class.
+            pooling: the head's input, see the class.
             dropout: in encoder and head, a probability; None for the encoder's own.
 
         Returns:
             The model in evaluation mode, fp32 on the CPU.
 
         Raises:
-            ValueError: something else than an encoder or than names.
+            ValueError: not an encoder, or not names.
         """
         id2label, config = number_labels(labels), encoder_config(encoder, dropout)
         return add_head(
@@ -293,7 +293,7 @@ class BertForSequenceClassification(PreTrainedModel):
 
 
 class BertForTokenClassification(PreTrainedModel):
-    """BERT with a head that gives each token one of C labels, those of `config.id2label`.
+    """BERT with a head that assigns to each token one of C labels, those of `config.id2label`.
 
     Source: Devlin et al. 2019, §5.3.
     """
@@ -322,12 +322,12 @@ class BertForTokenClassification(PreTrainedModel):
 
         Args:
             input_ids, attention_mask, token_type_ids, position_ids: as `BertModel` takes them, (B, S).
-            labels: int64 (B, S), the right labels' numbers, −100 where a token does not count: padding,
-                special tokens and, as `spans.token_labels` makes them, all but a word's first piece.
+            labels: int64 (B, S), the ids of the correct labels, −100 where a token does not count: padding,
+                special tokens and, as made by `spans.token_labels`, all but the first token of a word.
             output_attentions, output_hidden_states: as in `BertModel`.
 
         Raises:
-            ValueError: what `BertModel` refuses; labels of a wrong type, shape or range.
+            ValueError: inputs that `BertModel` refuses; labels of a wrong type, shape or range.
         """
         encoded = self.bert(
             input_ids, attention_mask, token_type_ids, position_ids, output_attentions, output_hidden_states
@@ -347,8 +347,8 @@ class BertForTokenClassification(PreTrainedModel):
         """Put a new head on a copy of an encoder; `new_parameters` lists what is untrained.
 
         Args:
-            encoder: pretrained; its pooler, if it has one, is left out.
-            labels: the C names of the classes, such as `spans.bio_labels` gives.
+            encoder: pretrained; a pooler is dropped.
+            labels: the C names of the classes, such as `spans.bio_labels` returns.
             generator: draws the head.
             dropout: in encoder and head, a probability; None for the encoder's own.
 
@@ -356,16 +356,16 @@ class BertForTokenClassification(PreTrainedModel):
             The model in evaluation mode, fp32 on the CPU.
 
         Raises:
-            ValueError: something else than an encoder or than names.
+            ValueError: not an encoder, or not names.
         """
         id2label, config = number_labels(labels), encoder_config(encoder, dropout)
         return add_head(cls(replace(config, id2label=id2label)), encoder, generator)
 
 
 class BertForQuestionAnswering(PreTrainedModel):
-    """BERT with a head that marks where in a text the answer to a question begins and ends.
+    """BERT with a head that marks where in a text the answer to a question starts and ends.
 
-    The question is the first text of the pair, the text with the answer the second.
+    The question is the first text of the pair; the text with the answer is the second.
     Source: Devlin et al. 2019, §4.2 and §4.3.
     """
 
@@ -375,7 +375,7 @@ class BertForQuestionAnswering(PreTrainedModel):
         super().__init__()
         if config.num_labels != 2:
             raise ValueError(
-                f"id2label has {config.num_labels} labels, expected 2, start and end; leave id2label out"
+                f"id2label has {config.num_labels} labels, expected 2, start and end; leave out id2label"
             )
         self.config = config
         self.bert = BertModel(config, add_pooling_layer=False)
@@ -397,13 +397,14 @@ class BertForQuestionAnswering(PreTrainedModel):
 
         Args:
             input_ids, attention_mask, token_type_ids, position_ids: as `BertModel` takes them, (B, S).
-            start_positions, end_positions: int64 (B,), the answer's first and last token, such as
-                `spans.answer_positions` gives; S or more where the answer is out of reach: such a position
-                does not count. As in transformers a negative one is taken for 0, that is [CLS], no answer.
+            start_positions, end_positions: int64 (B,), the first and last token of the answer, such as
+                `spans.answer_positions` returns. Positions of S or more, where the answer was cut off, do not
+                count. As in transformers, a negative position is read as 0, that is [CLS], no answer.
             output_attentions, output_hidden_states: as in `BertModel`.
 
         Raises:
-            ValueError: what `BertModel` refuses; only one kind of position, or a wrong type or shape.
+            ValueError: inputs that `BertModel` refuses; only one of the two positions, or a wrong type or
+                shape.
         """
         encoded = self.bert(
             input_ids, attention_mask, token_type_ids, position_ids, output_attentions, output_hidden_states
@@ -424,7 +425,7 @@ class BertForQuestionAnswering(PreTrainedModel):
         """Put a new head on a copy of an encoder; `new_parameters` lists what is untrained.
 
         Args:
-            encoder: pretrained; its pooler, if it has one, is left out.
+            encoder: pretrained; a pooler is dropped.
             generator: draws the head.
             dropout: in the encoder, a probability; None for the encoder's own.
 
@@ -432,19 +433,19 @@ class BertForQuestionAnswering(PreTrainedModel):
             The model in evaluation mode, fp32 on the CPU.
 
         Raises:
-            ValueError: something else than an encoder.
+            ValueError: not an encoder.
         """
         return add_head(cls(encoder_config(encoder, dropout)), encoder, generator)
 
 
 def head_dropout(config: BertConfig) -> nn.Dropout:
-    """Return the dropout before a classifier: `classifier_dropout` or, where that is None, the encoder's."""
+    """Return the dropout before a classifier: `classifier_dropout` or, if that is None, the encoder's."""
     own = config.classifier_dropout
     return nn.Dropout(config.hidden_dropout_prob if own is None else own)
 
 
 def classification_loss(logits: Tensor, labels: Tensor | None) -> Tensor | None:
-    """Return the cross-entropy in nats, the mean over all labels but −100; None without labels.
+    """Return the mean cross-entropy of all labels except −100, in nats; None without labels.
 
     Args:
         logits: floats (..., C).
@@ -467,12 +468,12 @@ def classification_loss(logits: Tensor, labels: Tensor | None) -> Tensor | None:
 
 
 def position_loss(name: str, logits: Tensor, positions: Tensor | None) -> Tensor:
-    """Return the cross-entropy of one end of the answers in nats, the mean over the positions below S.
+    """Return the mean cross-entropy of the answers' starts (or ends) below S, in nats.
 
     Args:
-        name: what to call the positions in an error.
+        name: of the positions, for errors.
         logits: floats (B, S).
-        positions: int64 (B,); S and above do not count, below 0 is 0.
+        positions: int64 (B,); S and above do not count, negative ones are read as 0.
 
     Raises:
         ValueError: positions of a wrong type or shape.
@@ -486,27 +487,26 @@ def position_loss(name: str, logits: Tensor, positions: Tensor | None) -> Tensor
 
 
 def new_parameters(model: nn.Module, encoder: BertModel) -> list[str]:
-    """Tell which parameters of a fine-tuning model do not come from the encoder: its head, maybe a pooler.
+    """Return the names of the parameters that do not come from the encoder: the head, maybe a pooler.
 
-    Returns:
-        Their names, such as "classifier.weight": what `from_encoder` drew anew and training must teach.
+    These, such as "classifier.weight", were drawn at random by `from_encoder` and must be trained.
     """
     known = {f"bert.{name}" for name in encoder.state_dict()}
     return [name for name in model.state_dict() if name not in known]
 
 
 def add_head(model: Model, encoder: BertModel, generator: torch.Generator) -> Model:
-    """Copy the encoder's weights into the model and draw the others anew; evaluation mode."""
+    """Copy the encoder's weights into the model, draw the others at random; return it in evaluation mode."""
     own = model.state_dict()
     known = {f"bert.{name}": tensor for name, tensor in encoder.state_dict().items()}
     model.load_state_dict({name: known.get(name, tensor) for name, tensor in own.items()})
     for name in new_parameters(model, encoder):
-        draw_anew(model.get_parameter(name), encoder.config.initializer_range, generator)
+        draw(model.get_parameter(name), encoder.config.initializer_range, generator)
     return model.eval()
 
 
-def draw_anew(parameter: nn.Parameter, std: float, generator: torch.Generator) -> None:
-    """Fill a matrix with normal numbers of this standard deviation, a bias with 0, in place."""
+def draw(parameter: nn.Parameter, std: float, generator: torch.Generator) -> None:
+    """Fill a matrix with normal numbers of this standard deviation, or a bias with 0, in place."""
     if parameter.dim() > 1:
         nn.init.normal_(parameter, std=std, generator=generator)
     else:
@@ -514,19 +514,19 @@ def draw_anew(parameter: nn.Parameter, std: float, generator: torch.Generator) -
 
 
 def encoder_config(encoder: BertModel, dropout: float | None = None) -> BertConfig:
-    """Return the encoder's config, maybe with another dropout, without what an earlier head left in it."""
+    """Return the encoder's config without an earlier head's fields, with another dropout if one is given."""
     if not isinstance(encoder, BertModel):
         raise ValueError(
-            f"encoder is {type(encoder).__name__}, expected BertModel; of a model with a head take .bert"
+            f"encoder is {type(encoder).__name__}, expected BertModel; of a model with a head, pass .bert"
         )
-    own: dict[str, Any] = {"id2label": TWO_LABELS, "classifier_pooling": "cls"}
+    changes: dict[str, Any] = {"id2label": TWO_LABELS, "classifier_pooling": "cls"}
     if dropout is not None:
-        own |= dict.fromkeys(DROPOUTS, dropout) | {"classifier_dropout": None}
-    return replace(encoder.config, **own)
+        changes |= dict.fromkeys(DROPOUTS, dropout) | {"classifier_dropout": None}
+    return replace(encoder.config, **changes)
 
 
 def number_labels(labels: Sequence[str]) -> dict[int, str]:
-    """Return the labels by their numbers, as `BertConfig.id2label` has them."""
+    """Return the labels by their ids, as in `BertConfig.id2label`."""
     if isinstance(labels, str) or not isinstance(labels, Sequence):
-        raise ValueError(f"labels={labels!r} are no names of classes; give for example ['bad', 'good']")
+        raise ValueError(f"labels={labels!r} are not names of classes; use for example ['bad', 'good']")
     return dict(enumerate(labels))

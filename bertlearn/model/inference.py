@@ -21,7 +21,7 @@ Pair = tuple[str, str]
 
 PATIENCE = float(os.environ.get("BERTLEARN_PATIENCE", "2"))  # seconds before a progress bar appears
 
-WORTH_PACKING = 64  # texts: for fewer, packing takes longer than it saves
+WORTH_PREPACKING = 64  # texts; for fewer, prepacking takes longer than it saves
 
 
 @torch.no_grad()
@@ -34,25 +34,27 @@ def predict(
 ) -> Tensor:
     """Return the probability of each label for each text.
 
-    Texts of about the same length go through the model together, the longest first, so that little is
-    padded. Neither the order of the texts nor the size of the batches changes a probability by more than
-    rounding does.
+    Texts of similar length share a batch, the longest first, so that there is little padding. Neither the
+    order of the texts nor the batch size changes a probability beyond rounding.
 
     Args:
         model: on any device; dropout is off during the call.
         tokenizer: the model's own.
         texts: N texts, or N pairs of texts.
-        batch_size: texts at a time.
-        max_length: tokens at most, longer texts are cut; None for as many as the model has positions.
+        batch_size: texts per batch.
+        max_length: longer texts are truncated to this many tokens; None for as many as the model has
+            positions.
 
     Returns:
-        float32 (N, C) on the CPU, in the order of the texts; C are `model.config.id2label`.
+        float32 (N, C) on the CPU, in the order of the texts; the C labels are `model.config.id2label`.
 
     Raises:
-        ValueError: texts mixed with pairs, an empty one, what `encode` refuses, or another kind of model.
+        ValueError: texts mixed with pairs, an empty text or one that `encode` refuses, another kind of model.
     """
     if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size={batch_size!r} is no number of texts; use a whole number from 1 up")
+        raise ValueError(
+            f"batch_size={batch_size!r} is not a number of texts; use a whole number of at least 1"
+        )
     limit = model.config.max_position_embeddings if max_length is None else max_length
     encodings = encode_texts(tokenizer, texts, limit)
     probs = torch.zeros(len(encodings), model.config.num_labels)
@@ -69,10 +71,10 @@ def sentence_vectors(
     batch_size: int = 32,
     max_length: int | None = None,
 ) -> Tensor:
-    """Return one vector for each text: the mean of its tokens' last hidden states.
+    """Return one vector for each text: the mean of the last hidden states of its tokens.
 
     Args:
-        encoder: such as MiniLM, which was trained to give texts of like meaning like vectors.
+        encoder: such as MiniLM, which was trained to give similar vectors to texts of similar meaning.
         tokenizer, batch_size, max_length: see `predict`.
         texts: N texts.
 
@@ -80,7 +82,7 @@ def sentence_vectors(
         float32 (N, H) on the CPU, in the order of the texts, not normalized.
 
     Raises:
-        ValueError: an empty text, or what `encode` refuses.
+        ValueError: an empty text, or one that `encode` refuses.
     """
     limit = encoder.config.max_position_embeddings if max_length is None else max_length
     encodings = encode_texts(tokenizer, texts, limit)
@@ -94,7 +96,7 @@ def sentence_vectors(
 
 
 class Guess(NamedTuple):
-    """One token that could stand in place of a `[MASK]`."""
+    """One token that could replace a `[MASK]`."""
 
     token: str
     probability: float
@@ -104,22 +106,22 @@ class Guess(NamedTuple):
 def fill_mask(
     model: BertForMaskedLM | BertForPreTraining, tokenizer: WordPieceTokenizer, text: str, k: int = 5
 ) -> list[list[Guess]]:
-    """Guess what stands in place of each `[MASK]` of a text.
+    """Return the most likely tokens for each `[MASK]` of a text.
 
     Args:
         model: a `BertForMaskedLM` or `BertForPreTraining`; dropout is off during the call.
         tokenizer: the model's own.
         text: with at least one [MASK].
-        k: guesses for each.
+        k: number of guesses for each [MASK].
 
     Returns:
-        For each [MASK] the k likeliest tokens, the likeliest first.
+        For each [MASK] the k most likely tokens, the most likely first.
 
     Raises:
-        ValueError: no [MASK] in the text, or none left after truncation, or a k that is not in 1 … V.
+        ValueError: no [MASK] in the text or none left after truncation, or k not in 1 … V.
     """
     if not 1 <= k <= tokenizer.vocab_size:
-        raise ValueError(f"k={k} guesses cannot be made; use 1 to {tokenizer.vocab_size}")
+        raise ValueError(f"k={k} is not a possible number of guesses; use 1 to {tokenizer.vocab_size}")
     batch = tokenizer.encode_batch([text], max_length=model.config.max_position_embeddings)
     masks = batch.input_ids[0] == tokenizer.mask_token_id
     if not masks.any():
@@ -141,7 +143,7 @@ def fill_mask(
 def encode_texts(
     tokenizer: WordPieceTokenizer, texts: Sequence[str] | Sequence[Pair], max_length: int
 ) -> list[Encoding]:
-    """Encode texts or pairs, ids alone: tokens and offsets of many texts would fill the memory."""
+    """Encode texts or pairs, keeping only ids: tokens and offsets of many texts would fill the memory."""
     return [
         tokenizer.encode(first, second, max_length)._replace(tokens=[], offsets=[])
         for first, second in tqdm(split_pairs(texts), desc="encode", delay=PATIENCE, leave=False)
@@ -151,19 +153,19 @@ def encode_texts(
 def outputs(
     model: nn.Module, tokenizer: WordPieceTokenizer, encodings: Sequence[Encoding], batch_size: int
 ) -> Iterator[tuple[list[int], Any]]:
-    """Run a model over encodings, batch by batch, dropout off; give the rows' numbers and the output."""
+    """Run a model over encodings, batch by batch, without dropout; yield row numbers and output."""
     device = next(model.parameters()).device
-    packing = prepacked_weights(model) if len(encodings) >= WORTH_PACKING else nullcontext()
-    with evaluation_mode(model), packing:
+    prepacking = prepacked_weights(model) if len(encodings) >= WORTH_PREPACKING else nullcontext()
+    with evaluation_mode(model), prepacking:
         for rows in tqdm(buckets(encodings, batch_size), desc="predict", delay=PATIENCE, leave=False):
             batch = tokenizer.pad([encodings[row] for row in rows])
             yield rows, model(**{name: value.to(device) for name, value in batch._asdict().items()})
 
 
 def split_pairs(texts: Sequence[Any]) -> list[tuple[str, str | None]]:
-    """Return every text with its second one, None where there is none; refuse texts mixed with pairs."""
+    """Return each text with its second text, None if it has none; refuse texts mixed with pairs."""
     if isinstance(texts, str | bytes) or not isinstance(texts, Sequence):
-        raise ValueError(f"texts is {type(texts).__name__}, expected a list; put a single text in a list")
+        raise ValueError(f"texts is {type(texts).__name__}, expected a list; put a single text into a list")
     if not texts:
         return []
     firsts, seconds = (texts, None) if isinstance(texts[0], str) else _columns(texts)
@@ -171,7 +173,7 @@ def split_pairs(texts: Sequence[Any]) -> list[tuple[str, str | None]]:
 
 
 def _columns(pairs: Sequence[Any]) -> tuple[list[str], list[str]]:
-    """Return the first and the second texts of pairs."""
+    """Return the first texts and the second texts of pairs."""
     for number, pair in enumerate(pairs):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise ValueError(f"texts[{number}] is {repr(pair)[:60]}, expected a pair (A, B) like texts[0]")
@@ -179,14 +181,14 @@ def _columns(pairs: Sequence[Any]) -> tuple[list[str], list[str]]:
 
 
 def buckets(encodings: Sequence[Encoding], batch_size: int) -> list[list[int]]:
-    """Return the encodings' numbers in batches of about the same length, the longest first."""
+    """Return the row numbers of the encodings in batches of similar length, the longest first."""
     order = sorted(range(len(encodings)), key=lambda row: len(encodings[row].input_ids), reverse=True)
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Turn dropout off for a while; afterwards each part of the model is in the mode it was in."""
+    """Turn dropout off inside the block; afterwards each module is in the mode it was in."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -197,7 +199,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def text_logits(output: Any) -> Tensor:
-    """Return the logits (B, C) of a model's output; refuse a model that gives none for whole texts."""
+    """Return the logits (B, C) of a model's output; refuse a model that has none for whole texts."""
     logits = getattr(output, "logits", None)
     if logits is None or logits.dim() != 2:
         raise ValueError(

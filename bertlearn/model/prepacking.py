@@ -1,9 +1,9 @@
-"""Weights laid out for the processor's matrix product: the same numbers, sooner.
+"""Weight prepacking: weights stored in the layout of the CPU's matrix product, for the same numbers sooner.
 
-A product of matrices works on tiles that fit the processor's registers and caches. As they come, weights lie
-row by row and are brought into tiles anew in every product; a model that only answers can have that done
-once. Source: Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication", §4.
-Leaves out: training, whose weights change with every step, and GPUs, whose libraries need none of it.
+A matrix product works on tiles that fit the processor's registers and caches. Weights are stored row by row
+and copied into tiles in every product. A model that is only used, not trained, can have this done once.
+Source: Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication", §4.
+Leaves out: training, whose weights change with every step, and GPUs, whose libraries do not need it.
 """
 
 from __future__ import annotations
@@ -14,48 +14,53 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-ONEDNN = torch.ops.mkldnn  # torch's door to oneDNN, the one that its compiler uses
-PACKABLE = (torch.float32, torch.bfloat16)
+ONEDNN = torch.ops.mkldnn  # torch's operators on oneDNN, those that its compiler uses
+PREPACK, PRODUCT = "_reorder_linear_weight", "_linear_pointwise"  # private; models run without them
+DTYPES = (torch.float32, torch.bfloat16)
 
 
 @contextmanager
 def prepacked_weights(model: nn.Module) -> Iterator[None]:
-    """Let every `nn.Linear` of a model compute with weights in oneDNN's own layout for a while.
+    """Let every `nn.Linear` of a model compute with prepacked weights inside the block.
 
-    Worth its while from some dozens of texts on: packing takes about as long as ten short ones, and as much
-    memory as the weights. Where gradients are wanted, in autocast, on a GPU or without oneDNN all is as it
-    was. The weights may not change meanwhile.
+    This pays off for several dozen texts or more: prepacking takes about as long as ten short texts, and as
+    much memory as the weights. With gradients, under autocast, on a GPU or without oneDNN the model runs as
+    usual. The weights must not change inside the block.
 
     Args:
         model: on the CPU, in fp32 or bf16.
     """
-    packed = [module for module in model.modules() if type(module) is nn.Linear and _can_be_packed(module)]
+    prepacked = [
+        module for module in model.modules() if type(module) is nn.Linear and _can_be_prepacked(module)
+    ]
     try:
-        for linear in packed:
-            vars(linear)["forward"] = _packed_forward(linear)  # hides the method; hooks still run
+        for linear in prepacked:
+            vars(linear)["forward"] = _prepacked_forward(linear)  # shadows the method; hooks still run
         yield
     finally:
-        for linear in packed:
+        for linear in prepacked:
             vars(linear).pop("forward", None)
 
 
-def _can_be_packed(linear: nn.Linear) -> bool:
+def _can_be_prepacked(linear: nn.Linear) -> bool:
     return (
         torch.backends.mkldnn.is_available()
-        and hasattr(ONEDNN, "_reorder_linear_weight")
+        and hasattr(ONEDNN, PREPACK)
+        and hasattr(ONEDNN, PRODUCT)
         and linear.weight.device.type == "cpu"
-        and linear.weight.dtype in PACKABLE
-        and "forward" not in vars(linear)  # packed already
+        and linear.weight.dtype in DTYPES
+        and "forward" not in vars(linear)  # already prepacked
     )
 
 
-def _packed_forward(linear: nn.Linear) -> Callable[[Tensor], Tensor]:
-    """Return what `linear` computes, floats (..., O) from floats (..., I), with its weights packed."""
-    weight, bias = ONEDNN._reorder_linear_weight(linear.weight.detach()), linear.bias
+def _prepacked_forward(linear: nn.Linear) -> Callable[[Tensor], Tensor]:
+    """Return a function that computes what `linear` does, (..., I) → (..., O), with prepacked weights."""
+    multiply = getattr(ONEDNN, PRODUCT)
+    weight, bias = getattr(ONEDNN, PREPACK)(linear.weight.detach()), linear.bias
 
     def forward(x: Tensor) -> Tensor:
         if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or x.dtype != weight.dtype:
             return nn.functional.linear(x, linear.weight, linear.bias)
-        return ONEDNN._linear_pointwise(x, weight, bias, "none", [], "")
+        return multiply(x, weight, bias, "none", [], "")
 
     return forward

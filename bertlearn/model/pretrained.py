@@ -1,7 +1,7 @@
-"""Weights in and out: transformers' own folder layout, safetensors only (chapters 3 to 6).
+"""Loading and saving weights: transformers' folder layout, safetensors only (chapters 3 to 6).
 
-A folder holds `config.json` and `model.safetensors` (and, for the tokenizer, `vocab.txt`). Nothing is
-ever unpickled: a pickle can run any program when it is opened. Leaves out: sharded checkpoints.
+A folder holds `config.json` and `model.safetensors` (and, for the tokenizer, `vocab.txt`). Nothing is ever
+unpickled: a pickle can run any program when it is opened. Leaves out: weights sharded over several files.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:
-    """Build `cls` from the folder's config and fill it with the folder's weights, every tensor of them.
+    """Build `cls` from the folder's config and fill every tensor of it from the folder's weights.
 
     Args:
-        cls: a model class of this package. A `BertModel` may be loaded from a model with heads: they are
-            left out, and so is the pooler of a model that was saved without.
+        cls: a model class of this package. A `BertModel` may be loaded from a model with heads: the heads are
+            left out. If the folder has no pooler, neither does the model.
         folder_or_name: a folder, or a hub name such as "google-bert/bert-base-uncased".
 
     Returns:
         The model in evaluation mode, fp32 on the CPU.
 
     Raises:
-        FileNotFoundError: no such folder, or a file missing in it.
-        ValueError: an unsupported config, a pickle, or tensors that do not fit; each is named.
+        FileNotFoundError: no such folder, or a file is missing from it.
+        ValueError: an unsupported config, a pickle, or tensors that do not fit; the message names them all.
     """
     folder = find_folder(folder_or_name)
     state = rename_old_keys(read_safetensors(folder))
@@ -56,10 +56,10 @@ def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:
 
 
 def save_pretrained(model: nn.Module, folder: str | Path) -> None:
-    """Write the model's config and weights; existing files are replaced only when the new ones are whole.
+    """Write the model's config and weights; existing files are replaced only by complete new ones.
 
     Raises:
-        OSError: disk full or not writable; what stood in the folder before still stands.
+        OSError: the disk is full or not writable; the older files are still there.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,14 +85,14 @@ def read_safetensors(folder: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}); fetch it again") from error
+        raise ValueError(f"{path} is not a complete safetensors file ({error}); fetch it again") from error
 
 
 def rename_old_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors under today's names.
+    """Return the tensors under their current names.
 
-    Published checkpoints also hold an index that is no weight (`position_ids`), and the oldest of them
-    LayerNorm's `gamma` and `beta`.
+    Published weights also contain an index that is not a weight (`position_ids`), and the oldest of them call
+    LayerNorm's parameters `gamma` and `beta`.
     """
     return {
         re.sub(
@@ -104,14 +104,14 @@ def rename_old_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check_has_head(state: dict[str, Tensor], model: nn.Module, folder: Path) -> None:
-    """Refuse a folder without the tensors of the model's head: an encoder alone, or another task's model."""
+    """Refuse a folder without the head's tensors: an encoder alone, or a model for another task."""
     parts = [part for part, module in model.named_children() if any(True for _ in module.parameters())]
     head = next(part for part in parts if part != "bert")
     if any(name.startswith(f"{head}.") for name in state):
         return
     cls = type(model).__name__
     found = "a model for another task" if any(name.startswith("bert.") for name in state) else "a BertModel"
-    new = f"load BertModel from this one and put it into a new {cls}(config) as .bert"
+    new = f"load BertModel from this one and assign it to .bert of a new {cls}(config)"
     if hasattr(model, "from_encoder"):
         new = f"draw a new head: {cls}.from_encoder(BertModel.from_pretrained(folder), …)"
     raise ValueError(
@@ -121,7 +121,7 @@ def check_has_head(state: dict[str, Tensor], model: nn.Module, folder: Path) -> 
 
 
 def check_task(values: dict[str, Any], cls: type[nn.Module], folder: Path) -> None:
-    """Refuse a fine-tuned model of another task, though its head may have the same names and shapes."""
+    """Refuse a model fine-tuned for another task, even if its head has the same names and shapes."""
     if not hasattr(cls, "from_encoder"):
         return
     classes = values.get("architectures") or [cls.__name__]
@@ -137,36 +137,36 @@ def check_task(values: dict[str, Any], cls: type[nn.Module], folder: Path) -> No
 
 
 def encoder_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the encoder's tensors of a model with heads, where they stand under `bert.`."""
+    """Return the encoder's tensors, which a model with heads has under `bert.`."""
     if any(name.startswith("bert.") for name in state):
         return {name.removeprefix("bert."): t for name, t in state.items() if name.startswith("bert.")}
     return state
 
 
 def keep_needed(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Leave out whole parts that the model has not: a pooler, or the head for pairs (`BertForMaskedLM`)."""
+    """Leave out parts that the model lacks: a pooler, or the head for pairs (`BertForMaskedLM`)."""
     optional = ("bert.pooler.", "cls.seq_relationship.")
     names = model.state_dict().keys()
     return {name: t for name, t in state.items() if name in names or not name.startswith(optional)}
 
 
 def fill_tied(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Add the names that a file leaves out because their tensor is tied to one that is there."""
+    """Add the tensors that a file leaves out because they are tied to one that it contains."""
     first = first_names(model)
     return state | {name: state[first[name]] for name in first if name not in state and first[name] in state}
 
 
 def check_state(state: dict[str, Tensor], model: nn.Module, folder: Path) -> None:
-    """Compare names and shapes with the model's; raise one `ValueError` that lists every difference."""
+    """Compare names and shapes with the model's; raise one `ValueError` that lists all differences."""
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    problems = [f"missing: {name} {expected[name]}" for name in expected.keys() - found.keys()]
-    problems += [f"unexpected: {name} {found[name]}" for name in found.keys() - expected.keys()]
-    problems += [
-        f"misshapen: {name} is {found[name]}, the config asks for {expected[name]}"
+    differences = [f"missing: {name} {expected[name]}" for name in expected.keys() - found.keys()]
+    differences += [f"unexpected: {name} {found[name]}" for name in found.keys() - expected.keys()]
+    differences += [
+        f"wrong shape: {name} is {found[name]}, the config asks for {expected[name]}"
         for name in expected.keys() & found.keys()
         if expected[name] != found[name]
     ]
-    if problems:
-        lines = "\n  ".join(sorted(problems))
+    if differences:
+        lines = "\n  ".join(sorted(differences))
         raise ValueError(f"{folder / WEIGHTS} does not fit its {CONFIG}:\n  {lines}")

@@ -1,1 +1,1 @@
-"""Pretraining: masks, the run, and corpora as shards of tokens (chapter 4)."""
+"""Pretraining: masking, the run, and corpora stored as shards of tokens (chapter 4)."""

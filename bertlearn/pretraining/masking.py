@@ -1,4 +1,4 @@
-"""Which tokens are hidden, and what they become: the masks of pretraining (chapter 4).
+"""Masking for pretraining: which tokens are to be predicted, and what replaces them (chapter 4).
 
 Source: Devlin et al. 2019, §3.1 and appendix A.
 """
@@ -14,17 +14,17 @@ from bertlearn.model.heads import IGNORE
 from bertlearn.pretraining.corpus import Rows
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
-MASKED_AS_MASK, MASKED_AS_RANDOM = 0.8, 0.1  # what the chosen tokens become; the rest stays as it is
+MASKED_AS_MASK, MASKED_AS_RANDOM = 0.8, 0.1  # shares of the chosen tokens; the rest stays as it is
 
 
 class PretrainingBatch(NamedTuple):
-    """Sequences and what is to be guessed of them, by the names of `forward`: `model(**batch._asdict())`."""
+    """Masked sequences and their labels, by the names of `forward`: use `model(**batch._asdict())`."""
 
     input_ids: Tensor  # int64 (B, S), after masking
-    attention_mask: Tensor | None  # int64 (B, S), 1 = keep; None when nothing is padded
+    attention_mask: Tensor | None  # int64 (B, S), 1 = keep; None if there is no padding
     token_type_ids: Tensor  # int64 (B, S)
-    labels: Tensor  # int64 (B, S): the token that was there, −100 where none was chosen
-    # int64 (B,): 0 = B follows A, 1 = B is from elsewhere, −100 = not to be guessed
+    labels: Tensor  # int64 (B, S): the original token where one was chosen, else −100
+    # int64 (B,): 0 = B follows A, 1 = B is from another document, −100 = no prediction
     next_sentence_label: Tensor | None = None
     position_ids: Tensor | None = None  # int64 (B, S); None for 0, 1, 2, …
 
@@ -36,27 +36,25 @@ def mask_tokens(
     probability: float = 0.15,
     whole_words: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Choose tokens to be guessed, and hide them: 80 % as [MASK], 10 % as a random piece, 10 % not at all.
+    """Choose tokens to predict; 80 % of them become [MASK], 10 % a random token, and 10 % stay unchanged.
 
-    Special tokens and padding are never chosen, and never put in as a random piece.
+    Special tokens and padding are never chosen, and are never used as a random token.
 
     Args:
         input_ids: int64 (B, S).
-        tokenizer: tells which ids are special and which pieces continue a word.
-        generator: where all chance comes from; the same state gives the same masks.
-        probability: of each token (or word) to be chosen.
-        whole_words: choose words with all their pieces, as the later published BERTs do.
+        tokenizer: determines which ids are special and which tokens continue a word.
+        generator: the source of all randomness; the same state gives the same masks.
+        probability: the probability that a token (or word) is chosen.
+        whole_words: choose words with all their tokens, as the BERT models that were published later do.
 
     Returns:
         The masked ids and the labels, both int64 (B, S). Source: Devlin et al. 2019, §3.1 and appendix A.1.
 
     Raises:
-        ValueError: a probability that is none.
+        ValueError: the probability is not between 0 and 1.
     """
     if not 0 < probability < 1:
-        raise ValueError(
-            f"probability={probability!r} of being chosen must lie between 0 and 1, as 0.15 does"
-        )
+        raise ValueError(f"probability={probability!r} must lie between 0 and 1, for example 0.15")
     special = special_ids(tokenizer)
     chosen = torch.rand(input_ids.shape, generator=generator) < probability
     if whole_words:
@@ -64,8 +62,8 @@ def mask_tokens(
     chosen &= ~torch.isin(input_ids, special)
     labels = torch.where(chosen, input_ids, IGNORE)
     fate = torch.rand(input_ids.shape, generator=generator)
-    pieces = ordinary_ids(tokenizer)
-    random_ids = pieces[torch.randint(len(pieces), input_ids.shape, generator=generator)]
+    ordinary = ordinary_ids(tokenizer)
+    random_ids = ordinary[torch.randint(len(ordinary), input_ids.shape, generator=generator)]
     masked = torch.where(chosen & (fate < MASKED_AS_MASK), tokenizer.mask_token_id, input_ids)
     replaced = chosen & (fate >= MASKED_AS_MASK) & (fate < MASKED_AS_MASK + MASKED_AS_RANDOM)
     return torch.where(replaced, random_ids, masked), labels
@@ -85,13 +83,13 @@ def special_ids(tokenizer: WordPieceTokenizer) -> Tensor:
 
 
 def ordinary_ids(tokenizer: WordPieceTokenizer) -> Tensor:
-    """Return the ids of all pieces that are not special, int64 (V − 5,)."""
+    """Return the ids of all tokens that are not special, int64 (V − 5,)."""
     ids = torch.arange(tokenizer.vocab_size)
     return ids[~torch.isin(ids, special_ids(tokenizer))]
 
 
 def word_starts(input_ids: Tensor, tokenizer: WordPieceTokenizer) -> Tensor:
-    """Return for each token the position of its word's first piece, int64 (B, S)."""
+    """Return for each token the position of its word's first token, int64 (B, S)."""
     continues = torch.tensor([token.startswith("##") for token in tokenizer.ids_to_tokens])
     positions = torch.arange(input_ids.shape[1]).expand_as(input_ids)
     return torch.where(continues[input_ids], 0, positions).cummax(dim=1).values
@@ -104,11 +102,14 @@ def masked_batch(
     probability: float = 0.15,
     whole_words: bool = False,
 ) -> PretrainingBatch:
-    """Turn rows of shards into tensors, masked; a mask of nothing but ones is left out.
+    """Convert rows of shards to a masked batch of tensors.
 
     Args:
-        rows: of `Examples.rows`.
+        rows: from `Examples.rows`.
         tokenizer, generator, probability, whole_words: see `mask_tokens`.
+
+    Returns:
+        The batch; its attention mask is None if no row is padded.
     """
     input_ids, labels = mask_tokens(
         torch.from_numpy(rows.input_ids), tokenizer, generator, probability, whole_words
@@ -124,19 +125,24 @@ def masked_batch(
 
 
 def chunk(batch: PretrainingBatch, length: int) -> PretrainingBatch:
-    """Cut sequences into pieces of `length` tokens, which no longer see each other but keep their positions.
+    """Split each sequence into chunks of `length` tokens, each of which becomes a row of its own.
 
-    Pieces of nothing but padding are dropped. Of a pair only the piece with [CLS] keeps the label.
+    The tokens keep their positions, but no longer attend to other chunks. Chunks that are all padding are
+    dropped. Only the first chunk of a sentence pair, the one with [CLS], keeps the pair's label.
+
+    Args:
+        batch: sequences of S tokens.
+        length: tokens in a chunk, a divisor of S.
     """
-    count, whole = batch.input_ids.shape
-    positions = torch.arange(whole).expand(count, whole)
+    rows, max_length = batch.input_ids.shape
+    positions = torch.arange(max_length).expand(rows, max_length)
     tokens = batch._replace(position_ids=positions, next_sentence_label=None)
-    pieces = PretrainingBatch._make(x if x is None else x.reshape(-1, length) for x in tokens)
+    chunks = PretrainingBatch._make(x if x is None else x.reshape(-1, length) for x in tokens)
     if batch.next_sentence_label is not None:
-        related = torch.full((count, whole // length), IGNORE)
-        related[:, 0] = batch.next_sentence_label
-        pieces = pieces._replace(next_sentence_label=related.flatten())
-    if pieces.attention_mask is None:
-        return pieces
-    filled = pieces.attention_mask.any(dim=1)
-    return PretrainingBatch._make(x if x is None else x[filled] for x in pieces)
+        pair_labels = torch.full((rows, max_length // length), IGNORE)
+        pair_labels[:, 0] = batch.next_sentence_label
+        chunks = chunks._replace(next_sentence_label=pair_labels.flatten())
+    if chunks.attention_mask is None:
+        return chunks
+    has_tokens = chunks.attention_mask.any(dim=1)
+    return PretrainingBatch._make(x if x is None else x[has_tokens] for x in chunks)

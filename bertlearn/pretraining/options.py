@@ -1,4 +1,7 @@
-"""What can be chosen for a pretraining run and for the text it reads (chapter 4); imports no torch."""
+"""Options of a pretraining run and of the text it reads (chapter 4).
+
+This module does not import torch, so that `--help` is fast.
+"""
 
 from __future__ import annotations
 
@@ -10,59 +13,62 @@ from bertlearn.training.options import TrainingOptions
 
 @dataclass(frozen=True)
 class PretrainOptions:
-    """What to pretrain, on what; how to train is `training`."""
+    """Options for the model, the objective and the sequences; `training` has those of the training loop."""
 
     preset: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
-    """Size of the model, as published."""
+    """Size of the model: one of the published BERT sizes."""
     max_length: int = 64
-    """Tokens in a sequence, [CLS] and [SEP] counted."""
+    """Number of tokens in a sequence, including [CLS] and [SEP]."""
     short_length: int = 8
-    """Tokens in a piece, at the beginning: sequences are cut there, since fewer tokens teach faster."""
+    """Number of tokens in a chunk.
+    In the first steps, sequences are split into chunks, because the model learns faster from short ones."""
     short_share: float = 0.1
-    """Share of the steps with sequences cut into pieces; 0 for none."""
+    """Share of the steps, at the start, in which sequences are split into chunks; 0 to never split them."""
     pairs: bool = False
-    """Also learn whether text B follows A (NSP), as BERT did; otherwise masked tokens only, as RoBERTa."""
+    """Also predict whether sentence B follows sentence A (NSP), as BERT does.
+    Without it, the model predicts only masked tokens, as RoBERTa does."""
     mask_probability: float = 0.4
-    """Share of the tokens to be guessed in training, BERT's is 0.15; held-out text always has that."""
+    """Share of the tokens to predict in training; BERT's value is 0.15. Held-out text always uses 0.15."""
     whole_words: bool = False
-    """Mask words with all their pieces."""
+    """Mask all tokens of a word together."""
     positions: Literal["random", "sinusoidal"] = "random"
-    """What the learned position embeddings start from."""
+    """Initial values of the position embeddings, which are learned."""
     initializer_range: float = 0.05
-    """Standard deviation of the initial weights; BERT's 0.02 is for base, narrow models need more."""
+    """Standard deviation of the initial weights.
+    BERT's value is 0.02, for the base model; narrower models need a larger one."""
     dropout: float = 0.0
-    """In the encoder and in attention; a short run on little text is faster without."""
+    """Dropout probability in the encoder and in attention. Short runs on little text learn faster without."""
     training: TrainingOptions = field(default_factory=TrainingOptions)
-    """How to train."""
+    """Training loop."""
 
     def __post_init__(self) -> None:
-        """Refuse lengths that do not go together."""
+        """Check that the options are valid together."""
         if not 0 <= self.short_share < 1:
-            raise ValueError(f"short_share={self.short_share} must lie in [0, 1)")
+            raise ValueError(f"short_share={self.short_share} must be at least 0 and less than 1")
         if self.short_length < 1 or (self.short_share and self.max_length % self.short_length):
             raise ValueError(
-                f"max_length={self.max_length} cannot be cut into pieces of short_length="
-                f"{self.short_length}; use for example 8 and 64, or short_share=0"
+                f"max_length={self.max_length} cannot be split into chunks of short_length="
+                f"{self.short_length}; use for example 64 and 8, or short_share=0"
             )
 
     @property
     def short_steps(self) -> int:
-        """Steps with sequences cut into pieces, at the beginning."""
+        """Number of steps at the start in which sequences are split into chunks."""
         return round(self.short_share * self.training.steps)
 
 
 @dataclass(frozen=True)
 class TextOptions:
-    """Text to make shards of."""
+    """The text to build shards from."""
 
     input: tuple[str, ...] = ()
-    """Patterns of .txt and .jsonl files, also .gz, .bz2 and .xz, such as "books/**/*.txt" (quoted), or
-    hub:owner/name[@config] for a data set of the Hugging Face hub. A .txt has blank lines between documents,
-    a .jsonl a document a line. Without any: the course's own texts, no test film among them."""
+    """Files to read: quoted patterns such as "books/**/*.txt", or hub:owner/name[@config] for a hub data set.
+    A .txt file has blank lines between documents, a .jsonl file has one document per line.
+    Both may be compressed (.gz, .bz2, .xz). The default is the course's own texts, without any test film."""
     split: str = "train"
-    """Part to take of a hub data set, or of the course's texts (train or validation; of these a vocabulary is
-    always learned from train)."""
+    """Split to read of a hub data set, or of the course's texts (train or validation).
+    A vocabulary for the course's texts is always learned from train."""
     lines: bool = False
-    """Each line of a .txt is a document."""
+    """Treat each line of a .txt file as a document."""
     field: str = "text"
-    """Where a line of a .jsonl, or a row of a data set, has its text."""
+    """Field of a .jsonl line, or of a row of a data set, that contains the text."""

@@ -1,9 +1,9 @@
-"""A pretraining run: shards, model and training loop put together (chapter 4, and `bertlearn pretrain`).
+"""Pretraining: connects shards, model and training loop (chapter 4, and `bertlearn pretrain`).
 
-The defaults are the recipe of chapter 4, which leaves the plateau of the loss in minutes on two cores;
-`benchmarks/pretraining_ablation.py` measures what each of its choices is worth.
+The defaults are the recipe of chapter 4, which leaves the plateau of the loss within minutes on two cores;
+`benchmarks/pretraining_ablation.py` measures the effect of each of its choices.
 Source: Devlin et al. 2019, §3.1; short sequences before long ones: appendix A.2.
-Leaves out: anything that only a larger corpus would need, such as dynamic mixing of sources.
+Leaves out: what only a larger corpus would need, such as dynamic mixing of sources.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CHECKPOINTS = "checkpoints"  # folder in the output folder
 
 
 class Pretrained(NamedTuple):
-    """What `pretrain` gives back."""
+    """The result of `pretrain`."""
 
     model: PretrainingModel  # in evaluation mode
     tokenizer: WordPieceTokenizer
@@ -50,20 +50,20 @@ def pretrain(
     until: int | None = None,
     callback: Callback | None = None,
 ) -> Pretrained:
-    """Pretrain a BERT from nothing on shards made by `bertlearn data build`.
+    """Pretrain a BERT from scratch on shards that `bertlearn data build` has written.
 
     Args:
-        data: folder of shards to learn from.
-        options: model, objective, training.
-        output: folder for checkpoints, history.csv and, at the end, the model; None keeps nothing.
-        held_out: folder of shards that the model is measured on, of the same vocabulary.
-        resume: go on from the newest checkpoint in `output`.
-        device: the GPU if there is one, else the CPU.
-        until: stop after this step, with a checkpoint to go on from.
-        callback: sees each step's progress and may stop the run; see `train`.
+        data: folder of shards to train on.
+        options: model, objective and training.
+        output: folder for checkpoints, history.csv and, at the end, the model; None saves nothing.
+        held_out: folder of shards for evaluation, with the same vocabulary.
+        resume: continue from the newest checkpoint in `output`.
+        device: default: the GPU if there is one, else the CPU.
+        until: stop after this step, with a checkpoint from which the run can be resumed.
+        callback: called with the progress of each step; it may request a stop. See `train`.
 
     Raises:
-        ValueError: shards that do not fit each other or the options.
+        ValueError: the shards do not fit each other, or the options.
         TrainingError, CheckpointError, FileExistsError: see `train`.
     """
     shards = Shards.open(data)
@@ -79,7 +79,12 @@ def pretrain(
 
 
 def new_model(options: PretrainOptions, vocab_size: int) -> PretrainingModel:
-    """Draw the weights that training starts from; the same seed draws the same ones."""
+    """Return a model with a run's initial weights; the same options always give the same weights.
+
+    Args:
+        options: `training.seed` is the seed of the weights.
+        vocab_size: V, the number of tokens in the vocabulary.
+    """
     config = BertConfig.preset(
         options.preset,
         vocab_size=vocab_size,
@@ -93,22 +98,22 @@ def new_model(options: PretrainOptions, vocab_size: int) -> PretrainingModel:
         model = BertForPreTraining(config) if options.pairs else BertForMaskedLM(config)
     if options.positions == "sinusoidal":
         table = sinusoidal_positions(config.max_position_embeddings, config.hidden_size)
-        scale = config.initializer_range * 2**0.5  # sines have variance 1/2: as large as random ones
+        scale = config.initializer_range * 2**0.5  # makes sines (variance 1/2) as large as random weights
         model.bert.embeddings.position_embeddings.weight.data.copy_(scale * table)
     return model
 
 
 def pretraining_task(shards: Shards, options: PretrainOptions, held_out: Shards | None = None) -> Task:
-    """Return batches of masked sequences and what to count on them, for `train`."""
+    """Return the task for `train`: batches of masked sequences, scores and evaluation."""
     seed, tokenizer = options.training.seed, WordPieceTokenizer.from_pretrained(shards.folder)
     examples = Examples(shards, options.max_length, options.pairs, seed)
-    until = options.short_steps * options.training.batch_size
+    short_examples = options.short_steps * options.training.batch_size
 
     def batch(first: int, count: int) -> PretrainingBatch:
         generator = torch.Generator().manual_seed(derive_seed(seed, first))
         rows = examples.rows(first, count)
         masked = masked_batch(rows, tokenizer, generator, options.mask_probability, options.whole_words)
-        return chunk(masked, options.short_length) if first < until else masked
+        return chunk(masked, options.short_length) if first < short_examples else masked
 
     identity = {
         **{name: value for name, value in vars(options).items() if name != "training"},
@@ -121,7 +126,7 @@ def pretraining_task(shards: Shards, options: PretrainOptions, held_out: Shards 
 def held_out_batches(
     shards: Shards, tokenizer: WordPieceTokenizer, max_length: int, pairs: bool, count: int = 512
 ) -> list[PretrainingBatch]:
-    """Return the same `count` sequences of held-out text at every call, 15 % masked, in batches of 64."""
+    """Return `count` sequences of held-out text, 15 % masked, in batches of 64: the same in every call."""
     examples = Examples(shards, max_length, pairs, seed=0)
     generator = torch.Generator().manual_seed(0)
     return [
@@ -131,7 +136,7 @@ def held_out_batches(
 
 
 def evaluate(model: nn.Module, batches: list[PretrainingBatch]) -> Record:
-    """Return loss (nats) and accuracy of each objective on batches, under "valid_mlm_loss" and the like."""
+    """Return the loss (nats) and accuracy of each objective on the batches, as "valid_mlm_loss" and so on."""
     return metrics.evaluate(model, batches, pretraining_targets, pretraining_scores)
 
 
@@ -144,7 +149,7 @@ def _evaluation(
 
 
 def pretraining_targets(batch: PretrainingBatch) -> dict[str, int]:
-    """Count what is to be guessed: masked tokens ("mlm") and, if the batch has pairs, pairs ("nsp")."""
+    """Return the number of targets: masked tokens ("mlm") and, if the batch has pairs, pairs ("nsp")."""
     counts = {"mlm": int((batch.labels != IGNORE).sum())}
     if batch.next_sentence_label is not None:
         counts["nsp"] = int((batch.next_sentence_label != IGNORE).sum())
@@ -152,9 +157,9 @@ def pretraining_targets(batch: PretrainingBatch) -> dict[str, int]:
 
 
 def pretraining_scores(model: nn.Module, batch: PretrainingBatch) -> dict[str, Score]:
-    """Run the model on a batch; return for "mlm", and "nsp" if there are pairs, loss and hits as sums.
+    """Run the model on a batch; return the loss and correct predictions for "mlm" and, with pairs, "nsp".
 
-    Sums over targets, not means: only so do several small batches add up to what one large batch gives.
+    They are sums over targets, not means, so the scores of micro-batches add up to those of the full batch.
     """
     inputs = {name: value for name, value in batch._asdict().items() if value is not None}
     output = model(**inputs)
@@ -165,13 +170,13 @@ def pretraining_scores(model: nn.Module, batch: PretrainingBatch) -> dict[str, S
 
 
 def sinusoidal_positions(length: int, hidden_size: int) -> Tensor:
-    """Return the fixed sines and cosines of the first Transformer, one row for each position.
+    """Return the sinusoidal position embeddings of the original Transformer, one row per position.
 
-    BERT learns its positions; as a start for learning, these already say which positions are near each other.
+    BERT learns its position embeddings. As initial values, these already encode which positions are close.
 
     Args:
-        length: positions.
-        hidden_size: features, an even number.
+        length: number of positions.
+        hidden_size: number of features, an even number.
 
     Returns:
         floats (length, hidden_size) in [−1, 1]. Source: Vaswani et al. 2017, §3.5.

@@ -1,1 +1,1 @@
-"""From text to token ids and back, and learning a vocabulary (chapter 2)."""
+"""Tokenization: from text to token ids and back, and learning a vocabulary (chapter 2)."""

@@ -1,15 +1,16 @@
-"""Learning a vocabulary: from counted words to pieces, one merge at a time (chapter 2).
+"""Learning a vocabulary: from counted words to wordpieces, one merge at a time (chapter 2).
 
-Begin with single characters; again and again join the best pair of neighbors into a new piece. What "best"
-means is the criterion:
+Training begins with single characters, and repeatedly merges the best pair of neighbors into a new
+wordpiece. The criterion decides which pair is the best:
 
 likelihood  the pair that raises the likelihood of the text the most: WordPiece as published, Schuster &
-            Nakajima 2012. They leave the language model open; here each piece is drawn on its own.
+            Nakajima 2012. They leave the language model open; here it is a unigram model of wordpieces.
 ratio       count(a b) / (count(a) · count(b)), the formula often shown for WordPiece: how much likelier each
-            single occurrence becomes. It forgets how many there are, and joins the rarest characters first.
+            single occurrence becomes. It ignores the number of occurrences, so it merges the rarest
+            characters first.
 frequency   the most frequent pair: byte-pair encoding, Sennrich et al. 2016, §3.2.
 
-Leaves out: several processes, and words too long to be cut (more than 100 characters).
+Leaves out: several processes, and words that a tokenizer does not split (more than 100 characters).
 """
 
 from __future__ import annotations
@@ -26,44 +27,44 @@ from tqdm.auto import tqdm
 from bertlearn.tokenizer.vocab_files import MAX_WORD, SPECIAL_TOKENS
 from bertlearn.tokenizer.words import BasicTokenizer
 
-DECIMALS = 6  # scores nearer than this are ties, so that another processor's rounding changes nothing
+DECIMALS = 6  # scores are rounded, so that rounding errors, which vary between processors, decide no ties
 
 Numbers = NDArray[np.float64]
-Pair = tuple[int, int]  # the numbers of two neighboring pieces
+Pair = tuple[int, int]  # the numbers of two neighboring wordpieces
 
 
 class Merge(NamedTuple):
-    """One step of training: two pieces and what became of them."""
+    """One step of training: two wordpieces and the one they were merged into."""
 
     left: str
     right: str
     merged: str
-    score: float  # by the criterion: nats (likelihood), a share (ratio) or a count (frequency)
-    pair_count: int  # how often the two stood side by side
+    score: float  # of the criterion: nats (likelihood), a ratio of counts (ratio) or a count (frequency)
+    pair_count: int  # how often the two were neighbors
 
 
 class TrainedVocabulary(NamedTuple):
-    """The pieces (special tokens, then characters, then merged ones) and the merges, both in order."""
+    """The vocabulary (special tokens, characters, then merged wordpieces) and the merges, both in order."""
 
     vocab: list[str]
     merges: list[Merge]
 
 
 class PairCounts(NamedTuple):
-    """What a criterion may look at: arrays with one number for each pair."""
+    """The counts that a criterion scores: arrays with one number for each pair, and the total."""
 
-    pair: Numbers  # how often merging it would merge
-    left: Numbers  # how often its left piece occurs, anywhere
-    right: Numbers
-    same: NDArray[np.bool_]  # whether left and right are the same piece
-    total: float  # pieces in the whole text
+    pair: Numbers  # how often the pair can be merged: a a a has one pair a a, not two
+    left: Numbers  # how often the left wordpiece occurs anywhere in the text
+    right: Numbers  # the same for the right one
+    same: NDArray[np.bool_]  # whether both are the same wordpiece
+    total: float  # wordpieces in the whole text
 
 
 def likelihood(counts: PairCounts) -> Numbers:
-    """Return by how many nats merging each pair raises the log-likelihood of the text.
+    """Return by how many nats merging each pair would raise the log-likelihood of the text.
 
-    With N pieces in the text, of which c(x) are x, the log-likelihood is Σ c(x) · log(c(x) / N), which is
-    Σ c(x) log c(x) − N log N. A merge changes three of these terms and brings in one.
+    With N wordpieces in the text, of which c(x) are x, the log-likelihood is Σ c(x) · log(c(x) / N), which
+    equals Σ c(x) log c(x) − N log N. A merge changes three of these terms (left, right, N) and adds one.
     """
     pair, left, right, same, total = counts
     left_after = left - np.where(same, 2 * pair, pair)
@@ -74,7 +75,7 @@ def likelihood(counts: PairCounts) -> Numbers:
 
 
 def ratio(counts: PairCounts) -> Numbers:
-    """Return each pair's count, divided by the product of its pieces' counts."""
+    """Return each pair's count, divided by the product of its two wordpieces' counts."""
     return counts.pair / (counts.left * counts.right)
 
 
@@ -101,16 +102,17 @@ def learn_wordpieces(
 
     Args:
         word_counts: how often each word occurs.
-        vocab_size: pieces wanted, special tokens and single characters included. There may come out fewer:
-            training ends when no pair is left that is frequent enough and raises the score above 0.
+        vocab_size: size of the vocabulary, special tokens and single characters included. It may become
+            smaller: training ends when no pair that is frequent enough has a score above 0.
         criterion: "likelihood", "ratio" or "frequency"; see the module.
-        min_frequency: characters and pairs seen less often than this are passed over, and so are the words
-            with such characters. It keeps chance out of the vocabulary, above all with "ratio".
+        min_frequency: characters and pairs that occur less often are ignored, and so are the words with such
+            characters. This keeps accidental pairs out of the vocabulary, which matters most with "ratio".
         progress: show a progress bar.
 
     Returns:
-        The vocabulary, in the order of its ids, and the merges. Among pairs of equal score the more frequent
-        one comes first, then the alphabetically smaller: the same words always give the same vocabulary.
+        The vocabulary, in the order of its ids, and the merges. Of two pairs with the same score, the more
+        frequent one is merged first, then the alphabetically smaller one: the same words always give the
+        same vocabulary.
 
     Raises:
         ValueError: an unknown criterion, no words, or a vocabulary too small for the characters.
@@ -119,9 +121,9 @@ def learn_wordpieces(
     words, alphabet = _split_words(word_counts, min_frequency)
     _check_room(vocab_size, alphabet)
     corpus = _Corpus(words, CRITERIA[criterion], min_frequency)
-    vocab = dict.fromkeys([*SPECIAL_TOKENS, *alphabet])  # a set in order
+    vocab = dict.fromkeys([*SPECIAL_TOKENS, *alphabet])  # an ordered set
     merges = []
-    with tqdm(total=vocab_size, initial=len(vocab), desc="pieces", disable=not progress) as bar:
+    with tqdm(total=vocab_size, initial=len(vocab), desc="wordpieces", disable=not progress) as bar:
         while len(vocab) < vocab_size and (merge := corpus.merge_best()) is not None:
             bar.update(merge.merged not in vocab)
             vocab[merge.merged] = None
@@ -130,7 +132,7 @@ def learn_wordpieces(
 
 
 def merge_pair(word: list[int], left: int, right: int, merged: int) -> list[int]:
-    """Return the word with `left right` replaced by `merged`, from left to right."""
+    """Return the word with each pair `left`, `right` replaced by `merged`, from left to right."""
     result: list[int] = []
     for piece in word:
         if piece == right and result and result[-1] == left:
@@ -141,7 +143,7 @@ def merge_pair(word: list[int], left: int, right: int, merged: int) -> list[int]
 
 
 def pairs_in(word: list[int]) -> Iterable[Pair]:
-    """Give the pairs of neighbors, each as often as it can be merged: a a a has one pair a a, not two."""
+    """Yield the pairs of neighbors, each as often as it can be merged: a a a has one pair a a, not two."""
     previous = None
     for pair in pairwise(word):
         if pair == previous:
@@ -152,12 +154,13 @@ def pairs_in(word: list[int]) -> Iterable[Pair]:
 
 
 class _Corpus:
-    """Words cut into pieces, with every count kept up to date while pairs are merged.
+    """Words split into wordpieces, with all counts kept up to date while pairs are merged.
 
-    Counts change only in the words of a merge, so only those are counted anew. A score may rise when another
-    pair is merged, since its own pieces become rarer, so all pairs that share a piece with the merge are
-    scored anew. Only the total changes for all pairs; as it falls, so do their scores. A score that was kept
-    is then too high, never too low, and the best is computed once more before it is believed.
+    A merge changes counts only in the words that contain the pair, so only those are counted again. It makes
+    its two wordpieces rarer, which may raise the score of other pairs with them, so all pairs that share a
+    wordpiece with the merge are scored again. For all other pairs only the total changes: it falls, and
+    their scores fall with it. So an outdated score can be too high, never too low, and it is enough to
+    compute the highest score again before the pair is chosen.
     """
 
     def __init__(
@@ -172,17 +175,17 @@ class _Corpus:
         self.piece_counts = np.zeros(1024)
         self.pairs: list[Pair] = []
         self.pair_ids: dict[Pair, int] = {}
-        self.pair_words: defaultdict[Pair, set[int]] = defaultdict(set)  # where it is, or has been
+        self.pair_words: defaultdict[Pair, set[int]] = defaultdict(set)  # words that have, or had, the pair
         self.pair_pieces = np.zeros((2, 1024), dtype=np.int64)  # left, right
         self.pair_counts = np.zeros(1024)
         self.scores = np.zeros(1024)
-        self.pairs_of: list[list[int]] = []  # for each piece the pairs whose score hangs on its count
+        self.pairs_of: list[list[int]] = []  # for each wordpiece, the pairs whose score depends on its count
         self.words = [[self._piece(piece) for piece in word] for word in words]
         self.word_counts = list(words.values())
         self._count_all()
 
     def merge_best(self) -> Merge | None:
-        """Merge the best pair everywhere and say which it was; None if none is worth it."""
+        """Merge the best pair in all words and return the merge; None if no pair has a score above 0."""
         best = self._best()
         if best is None:
             return None
@@ -195,7 +198,7 @@ class _Corpus:
         return Merge(self.pieces[left], self.pieces[right], self.pieces[merged], score, count)
 
     def _merge(self, left: int, right: int, merged: int) -> None:
-        """Merge one pair in every word, and change the counts by what went and what came."""
+        """Merge one pair in all words, and update the counts of wordpieces and pairs."""
         changes: defaultdict[Pair, int] = defaultdict(int)
         merges = 0
         for number in sorted(self.pair_words.pop((left, right))):
@@ -213,7 +216,7 @@ class _Corpus:
         self._change_pairs(changes)
 
     def _count_all(self) -> None:
-        """Count pieces and pairs for the first time, and score the pairs."""
+        """Count all wordpieces and pairs for the first time, and score the pairs."""
         changes: defaultdict[Pair, int] = defaultdict(int)
         for number, (word, count) in enumerate(zip(self.words, self.word_counts, strict=True)):
             for piece in word:
@@ -227,11 +230,11 @@ class _Corpus:
     def _change_pairs(self, changes: Mapping[Pair, int]) -> None:
         for pair, change in changes.items():
             if change:
-                number = self._pair(pair)  # first: it may put a longer array in place
+                number = self._pair(pair)  # must come first: it may replace the array by a longer one
                 self.pair_counts[number] += change
 
     def _best(self) -> int | None:
-        """Return the pair to merge next, None if no score is above 0."""
+        """Return the number of the pair to merge next, None if no score is above 0."""
         scores = self.scores[: len(self.pairs)]
         while (highest := scores.max(initial=0.0)) > 0:
             top = np.flatnonzero(scores == highest)
@@ -241,12 +244,12 @@ class _Corpus:
         return None
 
     def _order(self, pair: int) -> tuple[float, str, str]:
-        """Return what breaks ties: the more frequent pair first, then the alphabet."""
+        """Return the sort key that breaks ties: the more frequent pair first, then alphabetically."""
         left, right = self.pairs[pair]
         return -self.pair_counts[pair], self.pieces[left], self.pieces[right]
 
     def _score(self, pairs: NDArray[np.int64]) -> None:
-        """Score these pairs by the present counts; those that are too rare get 0."""
+        """Score these pairs by the current counts; pairs that are too rare get 0."""
         self.scores[pairs] = 0
         pairs = pairs[self.pair_counts[pairs] >= self.min_frequency]
         left, right = self.pair_pieces[:, pairs]
@@ -260,30 +263,30 @@ class _Corpus:
         self.scores[pairs] = self.criterion(counts)
 
     def _piece(self, text: str) -> int:
-        """Return the number of a piece, a new one if need be."""
+        """Return the number of a wordpiece, a new one if the wordpiece is new."""
         if text not in self.piece_ids:
             self.piece_ids[text] = len(self.pieces)
             self.pieces.append(text)
             self.pairs_of.append([])
-            self.piece_counts = _long_enough(self.piece_counts, len(self.pieces))
+            self.piece_counts = _grown(self.piece_counts, len(self.pieces))
         return self.piece_ids[text]
 
     def _pair(self, pair: Pair) -> int:
-        """Return the number of a pair, a new one if need be."""
+        """Return the number of a pair, a new one if the pair is new."""
         if pair not in self.pair_ids:
             number = self.pair_ids[pair] = len(self.pairs)
             self.pairs.append(pair)
-            self.scores = _long_enough(self.scores, len(self.pairs))
-            self.pair_counts = _long_enough(self.pair_counts, len(self.pairs))
-            self.pair_pieces = _long_enough(self.pair_pieces, len(self.pairs))
+            self.scores = _grown(self.scores, len(self.pairs))
+            self.pair_counts = _grown(self.pair_counts, len(self.pairs))
+            self.pair_pieces = _grown(self.pair_pieces, len(self.pairs))
             self.pair_pieces[:, number] = pair
             for piece in set(pair):
                 self.pairs_of[piece].append(number)
         return self.pair_ids[pair]
 
 
-def _long_enough(array: NDArray, length: int) -> NDArray:
-    """Return the array, with as many zeros again behind it where it is too short."""
+def _grown(array: NDArray, length: int) -> NDArray:
+    """Return the array, doubled in length with zeros if it is shorter than `length`."""
     return array if length <= array.shape[-1] else np.concatenate([array, np.zeros_like(array)], axis=-1)
 
 
@@ -294,17 +297,22 @@ def _x_log_x(x: Numbers | float) -> Numbers:
 def _split_words(
     word_counts: Mapping[str, int], min_frequency: int
 ) -> tuple[dict[tuple[str, ...], int], list[str]]:
-    """Cut words into characters, ## before all but the first; return them and the frequent characters."""
+    """Split words into characters, with ## before all but the first.
+
+    Returns:
+        The split words with their counts, and the alphabet: the characters that occur `min_frequency` times.
+        Words with a rarer character are left out.
+    """
     words = {tuple([word[0], *("##" + c for c in word[1:])]): n for word, n in word_counts.items()}
     counts: Counter[str] = Counter()
-    for pieces, number in words.items():
+    for pieces, n in words.items():
         for piece in pieces:
-            counts[piece] += number
+            counts[piece] += n
     alphabet = sorted(
         (piece for piece, n in counts.items() if n >= min_frequency), key=lambda p: (p[:2] == "##", p)
     )
     known = set(alphabet)
-    return {pieces: number for pieces, number in words.items() if known.issuperset(pieces)}, alphabet
+    return {pieces: n for pieces, n in words.items() if known.issuperset(pieces)}, alphabet
 
 
 def _check_arguments(vocab_size: int, criterion: str, min_frequency: int) -> None:
@@ -317,12 +325,12 @@ def _check_arguments(vocab_size: int, criterion: str, min_frequency: int) -> Non
 
 def _check_room(vocab_size: int, alphabet: list[str]) -> None:
     if not alphabet:
-        raise ValueError("the texts hold no word whose characters reach min_frequency; give more text")
-    least = len(SPECIAL_TOKENS) + len(alphabet)
-    if vocab_size < least:
+        raise ValueError("the texts have no word whose characters reach min_frequency; give more text")
+    smallest = len(SPECIAL_TOKENS) + len(alphabet)
+    if vocab_size < smallest:
         raise ValueError(
             f"vocab_size={vocab_size} has no room for {len(SPECIAL_TOKENS)} special tokens and "
-            f"{len(alphabet)} characters; use at least {least}, or a higher min_frequency"
+            f"{len(alphabet)} characters; use at least {smallest}, or a higher min_frequency"
         )
 
 
@@ -334,23 +342,23 @@ def train_wordpiece(
     do_lower_case: bool = True,
     progress: bool = True,
 ) -> TrainedVocabulary:
-    """Learn a vocabulary of pieces from texts.
+    """Learn a vocabulary of wordpieces from texts.
 
     Args:
         texts: any number of texts.
-        vocab_size: pieces wanted: special tokens, single characters and merged ones.
+        vocab_size: size of the vocabulary: special tokens, single characters and merged wordpieces.
         criterion: "likelihood" (WordPiece as published), "ratio" or "frequency" (byte-pair encoding); see
             the top of this module.
-        min_frequency: characters and pairs seen less often are passed over.
+        min_frequency: characters and pairs that occur less often are ignored.
         do_lower_case: train for an uncased tokenizer.
         progress: show progress bars.
 
     Returns:
         `vocab`, for `WordPieceTokenizer(vocab, do_lower_case)`, and `merges`. The same texts always give
-        the same.
+        the same result.
 
     Raises:
-        ValueError: something else than texts, too small a vocabulary, an unknown criterion.
+        ValueError: not an iterable of texts, a vocabulary that is too small, or an unknown criterion.
     """
     if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
         raise ValueError(

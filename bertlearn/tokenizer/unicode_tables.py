@@ -1,6 +1,6 @@
 """Characters as the `tokenizers` library knows them; written by tools/make_unicode_tables.py.
 
-Used by `bertlearn.tokenization` (chapter 2), so that a text gives the same pieces under every Python.
+Used by `bertlearn.tokenizer.words` (chapter 2), so that a text gives the same tokens under every Python.
 Each table is a list of code points and ranges, in hexadecimal.
 """
 

@@ -1,4 +1,7 @@
-"""From words to wordpieces of a fixed vocabulary, and to the numbers that BERT reads (chapter 2).
+"""From text to the token ids that BERT reads: WordPiece with a fixed vocabulary (chapter 2).
+
+`longest_match` splits a word into wordpieces, the algorithm at the heart of this module.
+`WordPieceTokenizer` applies it to texts and adds special tokens, segments, truncation and padding.
 
 Source: Devlin et al. 2019, §3 (WordPiece, special tokens, segments); Schuster & Nakajima 2012. The results
 are those of transformers' `BertTokenizer` for every text, offsets included.
@@ -11,7 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import tokenizers
 import torch
@@ -19,13 +22,13 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 
 from bertlearn.files import VOCAB, find_folder, read_json
-from bertlearn.tokenizer.inputs import check_filled, check_ids, check_text, check_texts, is_count
+from bertlearn.tokenizer.inputs import check_filled, check_ids, check_text, check_texts
 from bertlearn.tokenizer.vocab_files import (
     MAX_WORD,
-    SETTINGS,
     SPECIAL_NAMES,
     SPECIAL_TOKENS,
-    WHOLE,
+    TOKENIZER_CONFIG,
+    TOKENIZER_JSON,
     check_settings,
     check_vocab,
     read_vocab,
@@ -35,10 +38,9 @@ from bertlearn.tokenizer.words import BasicTokenizer, split_on_punctuation
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS
 
+CACHE_SIZE = 1 << 16  # entries in a tokenizer's cache, which then takes about 50 MB
 
-CACHE_SIZE = 1 << 16  # words that a tokenizer remembers, about 50 MB
-
-Offsets = tuple[int, int]  # start and end, in characters (code points) of the text
+Offsets = tuple[int, int]  # start and end of a token, in characters (code points) of the text
 
 _SPECIAL = re.compile("(" + "|".join(map(re.escape, SPECIAL_TOKENS)) + ")")
 
@@ -46,16 +48,16 @@ _SPECIAL = re.compile("(" + "|".join(map(re.escape, SPECIAL_TOKENS)) + ")")
 def longest_match(
     word: str, vocab: dict[str, int], unk_token: str = UNK, max_input_chars_per_word: int = MAX_WORD
 ) -> list[str]:
-    """Cut a word into pieces, each the longest that the vocabulary has (greedy, from the left).
+    """Split a word into wordpieces, greedily from the left: each is the longest one in the vocabulary.
 
     Args:
         word: characters without spaces.
-        vocab: the pieces known; all but a word's first piece are spelled with ## in front.
-        unk_token: what becomes of a word that cannot be cut to its end, whatever matched before.
-        max_input_chars_per_word: longer words are unknown at once.
+        vocab: its keys are the wordpieces; those that continue a word begin with ##.
+        unk_token: returned alone if some part of the word matches no wordpiece.
+        max_input_chars_per_word: a longer word becomes `unk_token` without a search.
 
     Returns:
-        The pieces: "films" may become ["film", "##s"].
+        The wordpieces: "films" may become ["film", "##s"].
     """
     if len(word) > max_input_chars_per_word:
         return [unk_token]
@@ -75,15 +77,15 @@ def longest_match(
 
 
 def wordpiece_offsets(word: str, pieces: list[str], start: int) -> list[Offsets]:
-    """Tell where the pieces of a word stand in a text in which the word begins at `start`.
+    """Return the offsets of a word's wordpieces in a text in which the word begins at `start`.
 
     Args:
         word: the word.
-        pieces: what it was cut into; [UNK] alone covers all of it.
-        start: index of the word's first character.
+        pieces: its wordpieces; [UNK] alone covers the whole word.
+        start: index of the word's first character in the text.
 
     Returns:
-        For each piece the index of its first character and the one after its last.
+        For each wordpiece, the index of its first character and the index after its last one.
     """
     if pieces == [UNK]:
         return [(start, start + len(word))]
@@ -96,13 +98,13 @@ def wordpiece_offsets(word: str, pieces: list[str], start: int) -> list[Offsets]
 
 
 class Encoding(NamedTuple):
-    """One text or pair as lists of equal length S: what BERT reads, and what it stands for."""
+    """One text or pair as lists of equal length S: the model's inputs, and the tokens they stand for."""
 
     input_ids: list[int]
     token_type_ids: list[int]  # 0 for the first text with its [SEP], 1 for the second; 0 for padding
     attention_mask: list[int]  # 1 = token, 0 = padding
     tokens: list[str]
-    offsets: list[Offsets]  # in the text the token is from; (0, 0) for added special tokens and padding
+    offsets: list[Offsets]  # in the token's own text; (0, 0) for added special tokens and padding
 
 
 class Batch(NamedTuple):
@@ -113,34 +115,36 @@ class Batch(NamedTuple):
     token_type_ids: Tensor  # int64 (B, S)
 
 
-class _Wordpieces(NamedTuple):
-    """Pieces, and where each stands in the text: two lists of equal length."""
+class _Segment(NamedTuple):
+    """The tokens of one text, and their offsets in it: two lists of equal length."""
 
     tokens: list[str]
     offsets: list[Offsets]
 
-    def first(self, count: int) -> _Wordpieces:
-        return _Wordpieces(self.tokens[:count], self.offsets[:count])
+    def truncated(self, length: int) -> _Segment:
+        """Return the first `length` tokens."""
+        return _Segment(self.tokens[:length], self.offsets[:length])
 
-    def add(self, place: int, token: str) -> None:
-        """Put in a special token, which the text does not have."""
-        self.tokens.insert(place, token)
-        self.offsets.insert(place, (0, 0))
+    def insert_special(self, position: int, token: str) -> None:
+        """Insert a special token, which does not come from the text."""
+        self.tokens.insert(position, token)
+        self.offsets.insert(position, (0, 0))
 
 
-_Split = tuple[tuple[str, ...], tuple[Offsets, ...]]  # the same as tuples, for the cache
+_CacheEntry = tuple[tuple[str, ...], tuple[Offsets, ...]]  # tokens and offsets, immutable
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
-    """Tell how many pieces to keep of two texts: take from the longer one until both fit.
+    """Return how many tokens of two texts to keep: tokens are removed from the longer one until both fit.
 
     Args:
-        first: pieces of the first text.
-        second: pieces of the second text, 0 if there is none.
-        room: pieces there is room for.
+        first: number of tokens in the first text.
+        second: number of tokens in the second text, 0 if there is none.
+        room: maximum number of tokens in both together.
 
     Returns:
-        The two lengths. Where both are cut, a piece left over goes to the one that was longer, or the second.
+        The two numbers of tokens to keep. If both texts are truncated and `room` is odd, the one that was
+        longer keeps one token more; the second one if both were equally long.
     """
     if first + second <= room:
         return first, second
@@ -149,19 +153,19 @@ def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
 
 
 class WordPieceTokenizer:
-    """Text to the ids of pieces, with the special tokens BERT needs around them, and back.
+    """Convert texts to token ids, with the special tokens that BERT needs, and ids back to text.
 
     Args:
-        vocab: the pieces in the order of their ids, or each piece with its id; ids count from 0 without gaps.
+        vocab: the tokens in the order of their ids, or a dict from token to id; ids are 0, 1, 2, … .
         do_lower_case, strip_accents, tokenize_chinese_chars: see `BasicTokenizer`.
 
     Raises:
-        ValueError: a vocabulary without one of [PAD] [UNK] [CLS] [SEP] [MASK], with repeats or with gaps.
+        ValueError: the vocabulary lacks one of [PAD] [UNK] [CLS] [SEP] [MASK], or has repeats or gaps.
     """
 
     caches_words: bool = True
-    """Whether the wordpieces of a word are remembered. Set it to False while a step of the tokenizer is
-    replaced: every text is then split as a whole, and anew."""
+    """Whether the tokens of a word are cached. Set it to False while a step of the tokenizer is replaced by
+    another function: each text is then tokenized as a whole, without the cache and its shortcuts."""
 
     def __init__(
         self,
@@ -178,52 +182,53 @@ class WordPieceTokenizer:
         self.pad_token_id, self.unk_token_id = self.vocab[PAD], self.vocab[UNK]
         self.cls_token_id, self.sep_token_id = self.vocab[CLS], self.vocab[SEP]
         self.mask_token_id = self.vocab[MASK]
-        self._cache: dict[str, _Split] = {}  # what was split before
+        self._cache: dict[str, _CacheEntry] = {}  # from a stretch of text without spaces to its tokens
 
     @property
     def vocab_size(self) -> int:
-        """V, the number of pieces."""
+        """V, the number of tokens in the vocabulary."""
         return len(self.vocab)
 
     @classmethod
     def from_pretrained(cls, folder_or_name: str | Path) -> WordPieceTokenizer:
-        """Read a tokenizer in transformers' layout: vocab.txt (or tokenizer.json) and tokenizer_config.json.
+        """Load a tokenizer from transformers' files: vocab.txt or tokenizer.json, and tokenizer_config.json.
 
         Args:
             folder_or_name: a folder, or a hub name such as "google-bert/bert-base-uncased".
 
         Raises:
-            FileNotFoundError: no such folder, or no vocabulary in it.
+            FileNotFoundError: there is no such folder, or it has no vocabulary.
             ValueError: a damaged file, or a tokenizer that is not BERT's.
         """
         folder = find_folder(folder_or_name)
-        settings, whole = (
-            read_json(folder / name) if (folder / name).is_file() else {} for name in (SETTINGS, WHOLE)
+        config, tokenizer_json = (
+            read_json(folder / name) if (folder / name).is_file() else {}
+            for name in (TOKENIZER_CONFIG, TOKENIZER_JSON)
         )
-        check_settings(settings, whole, folder)
-        normalizer = whole.get("normalizer") or {}
+        check_settings(config, tokenizer_json, folder)
+        normalizer = tokenizer_json.get("normalizer") or {}
         return cls(
-            read_vocab(folder, whole),
-            settings.get("do_lower_case", normalizer.get("lowercase", True)),
-            settings.get("strip_accents", normalizer.get("strip_accents")),
-            settings.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)),
+            read_vocab(folder, tokenizer_json),
+            config.get("do_lower_case", normalizer.get("lowercase", True)),
+            config.get("strip_accents", normalizer.get("strip_accents")),
+            config.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)),
         )
 
     def save_pretrained(self, folder: str | Path, model_max_length: int | None = None) -> None:
         """Write vocab.txt and tokenizer_config.json; transformers' `BertTokenizer` reads them.
 
         Args:
-            folder: is made if it is not there.
-            model_max_length: the tokens to which transformers cuts a text when asked for `truncation=True`.
+            folder: created if it does not exist.
+            model_max_length: the number of tokens to which transformers truncates with `truncation=True`.
 
         Raises:
-            ValueError: a piece with a line break in it, which vocab.txt cannot hold.
-            OSError: disk full or not writable; what stood in the folder before still stands.
+            ValueError: a token contains a line break, so vocab.txt cannot hold it.
+            OSError: the disk is full or not writable; earlier files in the folder stay as they were.
         """
         broken = [token for token in self.ids_to_tokens if "\n" in token or "\r" in token]
         if broken:
-            raise ValueError(f"the piece {broken[0]!r} has a line break; {VOCAB} has one piece a line")
-        settings: dict[str, Any] = {
+            raise ValueError(f"the token {broken[0]!r} contains a line break; {VOCAB} has one token per line")
+        config: dict[str, Any] = {
             "tokenizer_class": "BertTokenizer",
             "do_lower_case": self.do_lower_case,
             "strip_accents": self.strip_accents,
@@ -231,20 +236,22 @@ class WordPieceTokenizer:
             **dict(zip(SPECIAL_NAMES, SPECIAL_TOKENS, strict=True)),
         }
         if model_max_length is not None:
-            settings["model_max_length"] = model_max_length
+            config["model_max_length"] = model_max_length
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{token}\n" for token in self.ids_to_tokens)
-        for name, text in ((VOCAB, lines), (SETTINGS, json.dumps(settings, indent=2) + "\n")):
+        for name, text in ((VOCAB, lines), (TOKENIZER_CONFIG, json.dumps(config, indent=2) + "\n")):
             write_text(folder / name, text)
 
     def tokenize(self, text: str) -> list[str]:
-        """Return the pieces of a text, without [CLS] and [SEP]; a [MASK] or other in the text stays whole.
+        """Return the tokens of a text, without adding [CLS] and [SEP].
+
+        A special token that the text spells out, such as [MASK], becomes that one token.
 
         Raises:
-            ValueError: not a text; see `encode`.
+            ValueError: not a valid text; see `encode`.
         """
-        return self._wordpieces(check_text(text)).tokens
+        return self._tokenize_with_offsets(check_text(text)).tokens
 
     def encode(
         self,
@@ -254,44 +261,45 @@ class WordPieceTokenizer:
         padding: bool | int = False,
         add_special_tokens: bool = True,
     ) -> Encoding:
-        """Make a text or a pair ready for BERT: [CLS] text [SEP], or [CLS] text [SEP] pair [SEP].
+        """Encode a text or a pair as BERT's input: [CLS] text [SEP], or [CLS] text [SEP] pair [SEP].
 
         Args:
             text: the text.
             pair: a second text.
-            max_length: tokens at most; from the longer text pieces are cut off at the end (`longest_first`).
-            padding: True for padding up to max_length, a number for padding up to that many tokens.
-            add_special_tokens: False leaves [CLS] and [SEP] out.
+            max_length: maximum number of tokens, special ones included. The texts are truncated at the end,
+                the longer one first (see `longest_first`).
+            padding: True pads to max_length, a number to that many tokens.
+            add_special_tokens: False leaves out [CLS] and [SEP].
 
         Raises:
-            ValueError: not a text, an empty one, one with lone surrogates; or a length without room.
+            ValueError: a text is not a string, is empty or has lone surrogates; or max_length is too small.
         """
-        parts = [self._wordpieces(check_filled(text, "text"))]
+        segments = [self._tokenize_with_offsets(check_filled(text, "text"))]
         if pair is not None:
-            parts.append(self._wordpieces(check_filled(pair, "pair")))
+            segments.append(self._tokenize_with_offsets(check_filled(pair, "pair")))
         if max_length is not None:
-            parts = _truncate(parts, max_length, len(parts) + 1 if add_special_tokens else 0)
+            segments = _truncate(segments, max_length, len(segments) + 1 if add_special_tokens else 0)
         if add_special_tokens:
-            for part in parts:
-                part.add(len(part.tokens), SEP)
-            parts[0].add(0, CLS)
-        return self._assemble(parts, _padded_length(padding, max_length))
+            for segment in segments:
+                segment.insert_special(len(segment.tokens), SEP)
+            segments[0].insert_special(0, CLS)
+        return self._assemble(segments, _padded_length(padding, max_length))
 
     def encode_batch(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, max_length: int | None = None
     ) -> Batch:
-        """Encode several texts, or pairs, and pad them to the longest.
+        """Encode several texts, or pairs, and pad them to the length of the longest.
 
         Args:
             texts: B texts.
-            pairs: as many second texts.
-            max_length: tokens at most in each.
+            pairs: B second texts.
+            max_length: maximum number of tokens in each encoding; see `encode`.
 
         Returns:
-            int64 tensors (B, S), S the longest of the B lengths.
+            int64 tensors (B, S), where S is the length of the longest encoding.
 
         Raises:
-            ValueError: no texts, not as many pairs, or what `encode` refuses.
+            ValueError: no texts, another number of pairs than of texts, or a text that `encode` rejects.
         """
         seconds = check_texts(texts, pairs)
         return self.pad(
@@ -299,7 +307,7 @@ class WordPieceTokenizer:
         )
 
     def pad(self, encodings: Sequence[Encoding]) -> Batch:
-        """Put B encodings into one batch, padded to the longest.
+        """Combine B encodings into one batch, padded to the length of the longest.
 
         Raises:
             ValueError: no encodings.
@@ -313,16 +321,16 @@ class WordPieceTokenizer:
         )
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """Turn ids into text again: pieces joined, spaces between words but not before punctuation.
+        """Convert ids to text: tokens joined to words, with spaces between words but not before punctuation.
 
-        Case, accents and spaces that normalization took away do not come back.
+        The case, accents and spaces that normalization removed do not come back.
 
         Args:
-            ids: whole numbers below vocab_size; a tensor (S,) will do.
+            ids: whole numbers below vocab_size, for example a tensor (S,).
             skip_special_tokens: leave out [PAD], [UNK], [CLS], [SEP], [MASK].
 
         Raises:
-            ValueError: an id out of the vocabulary.
+            ValueError: an id that is not in the vocabulary.
         """
         tokens = self.convert_ids_to_tokens(ids)
         if skip_special_tokens:
@@ -331,21 +339,25 @@ class WordPieceTokenizer:
         return _clean_up(tokens[0]) + text if tokens else ""
 
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
-        """Return the id of each piece; that of [UNK] for what is not in the vocabulary."""
+        """Return the id of each token, and that of [UNK] for a token that is not in the vocabulary.
+
+        Raises:
+            ValueError: a single string in place of a list.
+        """
         if isinstance(tokens, str):
-            raise ValueError(f"tokens={tokens!r} is one string, expected a list of pieces; use [{tokens!r}]")
+            raise ValueError(f"tokens={tokens!r} is one string, expected a list of tokens; use [{tokens!r}]")
         return [self.vocab.get(token, self.unk_token_id) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
-        """Return the piece of each id.
+        """Return the token of each id.
 
         Raises:
-            ValueError: an id out of the vocabulary, or not a whole number.
+            ValueError: an id that is not in the vocabulary, or not a whole number.
         """
         return [self.ids_to_tokens[number] for number in check_ids(ids, self.vocab_size)]
 
     def fast(self) -> tokenizers.Tokenizer:
-        """Return the same tokenizer as an object of the `tokenizers` library, for much text.
+        """Return an equivalent tokenizer of the `tokenizers` library, which is faster on large texts.
 
         `tokenizer.fast().encode(text)` has `ids`, `type_ids`, `attention_mask`, `tokens` and `offsets`;
         `encode_batch(texts)` uses every core.
@@ -369,40 +381,41 @@ class WordPieceTokenizer:
         fast.add_special_tokens(list(SPECIAL_TOKENS))
         return fast
 
-    def _wordpieces(self, text: str) -> _Wordpieces:
-        """Return the wordpieces of a text, each with its offsets.
+    def _tokenize_with_offsets(self, text: str) -> _Segment:
+        """Return the tokens of a text and their offsets.
 
-        No step looks beyond a space, so the text between two spaces can be split on its own, and only once
-        however often it occurs (`caches_words`).
+        No step of the tokenizer looks beyond a space. So each stretch of text between two spaces is tokenized
+        on its own, and its tokens are cached, since most of them occur again (see `caches_words`).
         """
         tokens: list[str] = []
         offsets: list[Offsets] = []
         begin = 0
         for part in _SPECIAL.split(text):
-            indivisible = part in SPECIAL_TOKENS or not self.caches_words
-            for chunk in [part] if indivisible else part.split(" "):
-                split = self._cache.get(chunk) if self.caches_words else None
-                split = split or self._split_new(chunk)
-                tokens += split[0]
-                for start, end in split[1]:
+            keep_whole = part in SPECIAL_TOKENS or not self.caches_words
+            for stretch in [part] if keep_whole else part.split(" "):
+                entry = self._cache.get(stretch) if self.caches_words else None
+                stretch_tokens, stretch_offsets = entry or self._tokenize_uncached(stretch)
+                tokens += stretch_tokens
+                for start, end in stretch_offsets:
                     offsets.append((begin + start, begin + end))
-                begin += len(chunk) + 1
-            begin -= 1  # no space follows the last chunk
-        return _Wordpieces(tokens, offsets)
+                begin += len(stretch) + 1
+            begin -= 1  # no space follows the last stretch
+        return _Segment(tokens, offsets)
 
-    def _split_new(self, text: str) -> _Split:
-        """Split a text, or a special token, that is not in the cache; add it if it is short."""
+    def _tokenize_uncached(self, text: str) -> _CacheEntry:
+        """Tokenize a stretch of text, or a special token; add the result to the cache if it is short."""
         if text in SPECIAL_TOKENS:
             return (text,), ((0, len(text)),)
         if not self.caches_words:
-            return self._split(text)
-        split = self._split_ascii(text) if text.isascii() and text.isprintable() else self._split(text)
+            return self._tokenize_any(text)
+        simple = text.isascii() and text.isprintable()
+        entry = self._tokenize_ascii(text) if simple else self._tokenize_any(text)
         if len(self._cache) < CACHE_SIZE and len(text) <= MAX_WORD:
-            self._cache[text] = split
-        return split
+            self._cache[text] = entry
+        return entry
 
-    def _split(self, text: str) -> _Split:
-        """Return the wordpieces of a text without special tokens, and their offsets."""
+    def _tokenize_any(self, text: str) -> _CacheEntry:
+        """Tokenize a text without special tokens: split it into words, and each word into wordpieces."""
         tokens: list[str] = []
         offsets: list[Offsets] = []
         for word in self.basic_tokenizer.tokenize_with_offsets(text):
@@ -413,8 +426,8 @@ class WordPieceTokenizer:
                 offsets.append((covered[0], covered[-1] + 1))
         return tuple(tokens), tuple(offsets)
 
-    def _split_ascii(self, text: str) -> _Split:
-        """Do the same for printable ASCII without spaces, where normalization can change only the case."""
+    def _tokenize_ascii(self, text: str) -> _CacheEntry:
+        """Tokenize printable ASCII without spaces, faster: normalization can change nothing but the case."""
         tokens: list[str] = []
         offsets: list[Offsets] = []
         begin = 0
@@ -425,57 +438,66 @@ class WordPieceTokenizer:
             begin += len(word)
         return tuple(tokens), tuple(offsets)
 
-    def _assemble(self, parts: list[_Wordpieces], length: int) -> Encoding:
-        """Put the parts, each a segment of its own, one after the other, and pad."""
-        tokens = [token for part in parts for token in part.tokens]
+    def _assemble(self, segments: list[_Segment], length: int) -> Encoding:
+        """Concatenate the segments, number them in `token_type_ids`, and pad to `length` tokens."""
+        tokens = [token for segment in segments for token in segment.tokens]
         padding = max(0, length - len(tokens))
         return Encoding(
             self.convert_tokens_to_ids(tokens) + [self.pad_token_id] * padding,
-            [segment for segment, part in enumerate(parts) for _ in part.tokens] + [0] * padding,
+            [number for number, segment in enumerate(segments) for _ in segment.tokens] + [0] * padding,
             [1] * len(tokens) + [0] * padding,
             tokens + [PAD] * padding,
-            [place for part in parts for place in part.offsets] + [(0, 0)] * padding,
+            [offsets for segment in segments for offsets in segment.offsets] + [(0, 0)] * padding,
         )
 
 
-def _truncate(parts: list[_Wordpieces], max_length: int, added: int) -> list[_Wordpieces]:
-    if not is_count(max_length) or max_length < added:
+def _truncate(segments: list[_Segment], max_length: int, num_special: int) -> list[_Segment]:
+    """Truncate the segments so that they and `num_special` special tokens fit into `max_length` tokens."""
+    if not _is_count(max_length) or max_length < num_special:
         raise ValueError(
-            f"max_length={max_length!r} has no room for {added} special tokens; use a whole number of at "
-            f"least {added}, or add_special_tokens=False"
+            f"max_length={max_length!r} has no room for {num_special} special tokens; use a whole number of "
+            f"at least {num_special}, or add_special_tokens=False"
         )
-    first, second = (*(len(part.tokens) for part in parts), 0)[:2]
-    kept = longest_first(first, second, max_length - added)
-    return [part.first(length) for part, length in zip(parts, kept, strict=False)]
+    first, second = (*(len(segment.tokens) for segment in segments), 0)[:2]
+    kept = longest_first(first, second, max_length - num_special)
+    return [segment.truncated(length) for segment, length in zip(segments, kept, strict=False)]
 
 
 def _padded_length(padding: bool | int, max_length: int | None) -> int:
+    """Return the number of tokens to pad to, 0 for no padding."""
     if padding is False:
         return 0
     length = max_length if padding is True else padding
-    if not is_count(length):
+    if not _is_count(length):
         raise ValueError(
-            f"padding={padding!r} with max_length={max_length!r} says no length; use padding=True and a "
-            "max_length, or a number of tokens"
+            f"padding={padding!r} with max_length={max_length!r} gives no length to pad to; use padding=True "
+            "and a max_length, or a number of tokens"
         )
     return length
 
 
+def _is_count(value: object) -> TypeGuard[int]:
+    """Return whether `value` is a whole number of at least 0."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def _stack(rows: list[list[int]], filler: int) -> Tensor:
-    """Return the rows as one tensor (B, S), the shorter ones filled up at the end."""
+    """Return the rows as one tensor (B, S), shorter rows padded at the end with `filler`."""
     length = max(map(len, rows))
     return torch.tensor([row + [filler] * (length - len(row)) for row in rows], dtype=torch.int64)
 
 
-# What `decode` does to spaces, one piece at a time and in this order; English only, as in transformers
+# Where `decode` removes spaces, token by token and in this order; for English only, as in transformers
 _CLEAN_UP = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " do not", " 's", " 've", " 're")
 
 
-def _clean_up(piece: str) -> str:
+def _clean_up(token: str) -> str:
+    """Remove the spaces before punctuation and contractions in a decoded token."""
     for spaced in _CLEAN_UP:
-        piece = piece.replace(spaced, " don't" if spaced == " do not" else spaced.strip())
-    return piece
+        token = token.replace(spaced, " don't" if spaced == " do not" else spaced.strip())
+    return token
 
 
 def _with_space(token: str) -> str:
+    """Return the token's text, after a space if it begins a word."""
     return token[2:] if token.startswith("##") else f" {token}"

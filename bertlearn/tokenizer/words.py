@@ -1,8 +1,8 @@
-"""From text to words: cleaned, normalized, split at spaces and punctuation (chapter 2).
+"""From text to words: clean the text, normalize it, split it at spaces and punctuation (chapter 2).
 
-Every step is a small function from text to text, to be read and replaced one by one.
-Source: the normalization is that of BERT's published code; the results are those of transformers'
-`BertTokenizer` for every text.
+Each step is a small function of its own, which can be read, and replaced, separately.
+Source: the normalization of BERT's published code. The words are those of transformers' `BertTokenizer` for
+every text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CONTROL = re.compile(f"[{character_class(unicode_tables.CONTROL)}]")
 _WHITE_SPACE, _NO_SPACE = re.compile(r"\s"), re.compile(r"\S+")
 
 _CHINESE = re.compile(
-    # Differs from BERT's first code, which has 2B820, because transformers has 2B920.
+    # Differs from BERT's published code, which has 2B820 in place of 2B920, because transformers has 2B920.
     "[\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\U0002a700-\U0002b73f\U0002b740-\U0002b81f"
     "\U0002b920-\U0002ceaf\uf900-\ufaff\U0002f800-\U0002fa1f]"
 )
@@ -41,48 +41,48 @@ _LOWERCASE = {**character_map(unicode_tables.LOWERCASE), ord("Σ"): "σ"}
 
 
 def clean_text(text: str) -> str:
-    """Drop characters that print nothing (control, format, private use); make all white space plain."""
+    """Remove control, format and private-use characters; replace each white-space character by a space."""
     return _WHITE_SPACE.sub(" ", _CONTROL.sub("", text))
 
 
 def separate_chinese(text: str) -> str:
-    """Put spaces around each Chinese character, so that every one becomes a word of its own."""
+    """Put spaces around each Chinese character, so that it becomes a word of its own."""
     return text if text.isascii() else _CHINESE.sub(r" \g<0> ", text)
 
 
 def strip_accents(text: str) -> str:
-    """Take each character apart into letter and marks, and drop the marks that take no room: é becomes e."""
+    """Decompose each character into its letter and marks, and remove the nonspacing marks: é becomes e."""
     return text if text.isascii() else _MARK.sub("", decompose(text))
 
 
 def lower_case(text: str) -> str:
-    """Make capitals small, each character on its own: Σ is always σ, even where Greek writes ς."""
+    """Lowercase each character independently of its neighbors: Σ always becomes σ, never ς."""
     return text.translate(_LOWERCASE).lower()
 
 
 def split_on_punctuation(word: str) -> list[str]:
-    """Cut a word before and after each punctuation mark: "isn't" becomes "isn", "'", "t"."""
+    """Split a word before and after each punctuation mark: "isn't" becomes "isn", "'", "t"."""
     return _PUNCTUATION_OR_REST.findall(word)
 
 
 def decompose(text: str) -> str:
-    """Take characters apart into letter and marks (Unicode's form NFD, of the version transformers has)."""
+    """Decompose characters into letter and marks: Unicode's form NFD, in the version transformers uses."""
     return _DECOMPOSABLE.sub(lambda run: unicodedata.normalize("NFD", run[0]), text)
 
 
 class Word(NamedTuple):
-    """A word, and for each of its characters the index in the text of the character it came from."""
+    """A word, and for each of its characters the index in the original text that it came from."""
 
     text: str
     starts: Sequence[int]
 
 
 class BasicTokenizer:
-    """Text to words: clean, normalize, split at spaces and punctuation.
+    """Split texts into words: clean, normalize, split at spaces and punctuation.
 
     Args:
-        do_lower_case: make capitals small, as in BERT's uncased models.
-        strip_accents: drop accents; None means: if do_lower_case is set.
+        do_lower_case: lowercase the text, as BERT's uncased models do.
+        strip_accents: remove accents; None means to do so if do_lower_case is set.
         tokenize_chinese_chars: make each Chinese character a word.
     """
 
@@ -97,7 +97,7 @@ class BasicTokenizer:
         self.tokenize_chinese_chars = tokenize_chinese_chars
 
     def normalize(self, text: str) -> str:
-        """Return the text as it is before it is split."""
+        """Return the text after all steps of normalization, ready to be split."""
         text = clean_text(text)
         if self.tokenize_chinese_chars:
             text = separate_chinese(text)
@@ -106,33 +106,34 @@ class BasicTokenizer:
         return lower_case(text) if self.do_lower_case else text
 
     def tokenize(self, text: str) -> list[str]:
-        """Return the words.
+        """Return the words of a text.
 
         Raises:
-            ValueError: not a text; see `WordPieceTokenizer.encode`.
+            ValueError: not a valid text; see `WordPieceTokenizer.encode`.
         """
         words = self.normalize(check_text(text)).split()
         return [part for word in words for part in split_on_punctuation(word)]
 
     def tokenize_with_offsets(self, text: str) -> list[Word]:
-        """Return the words and where each of their characters stands in the text as it was given."""
+        """Return the words of a text, each with the index of its characters in the original text."""
         normalized, starts = self._align(check_text(text))
         words = []
         for match in _NO_SPACE.finditer(normalized):
-            place = match.start()
+            position = match.start()
             for part in split_on_punctuation(match[0]):
-                words.append(Word(part, starts[place : place + len(part)]))
-                place += len(part)
+                words.append(Word(part, starts[position : position + len(part)]))
+                position += len(part)
         return words
 
     def _align(self, text: str) -> tuple[str, Sequence[int]]:
-        """Normalize, and tell for each character of the result which one of `text` it came from.
+        """Return the normalized text, and for each of its characters the index in `text` it came from.
 
-        Normalization looks at one character at a time. So it is enough to know what becomes of each, and one
-        call tells it for all of them, kept apart by a bar, which nothing else turns into.
+        Normalization treats each character independently, so it is enough to know what each distinct
+        character becomes. One call of `normalize` finds out for all of them: they are joined by "|", which
+        no other character normalizes to.
         """
         normalized = self.normalize(text)
-        if text.isascii() and len(normalized) == len(text):  # nothing was dropped, and ASCII never grows
+        if text.isascii() and len(normalized) == len(text):  # nothing was removed, and ASCII never grows
             return normalized, range(len(text))
         characters = list(enumerate(text))
         if self.strip_accents and _KEPT_MARK.search(text):
@@ -145,15 +146,16 @@ class BasicTokenizer:
 
 
 def _in_canonical_order(text: str) -> list[tuple[int, str]]:
-    """Give the parts of each character, marks in their canonical order, each with an index in `text`.
+    """Return the decomposed characters with their marks in canonical order, each with an index in `text`.
 
-    Needed only where marks stay and may change places. The indexes then keep theirs, as in transformers.
+    Only texts whose marks survive normalization need this: Unicode may reorder such marks. The indexes keep
+    their original order, as in transformers.
     """
     kept = [index for index, character in enumerate(text) if clean_text(character)]
-    parts = [(part, place == 0) for index in kept for place, part in enumerate(decompose(text[index]))]
+    parts = [(part, i == 0) for index in kept for i, part in enumerate(decompose(text[index]))]
     runs = groupby(parts, key=lambda part: _combining_class(part[0]) > 0)
     ordered = [part for _, run in runs for part in sorted(run, key=lambda part: _combining_class(part[0]))]
-    seen = accumulate(first for _, first in ordered)  # characters of the text begun so far
+    seen = accumulate(first for _, first in ordered)  # characters of the text that have begun so far
     return [(kept[count - 1], part) for count, (part, _) in zip(seen, ordered, strict=True)]
 
 

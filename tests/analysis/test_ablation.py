@@ -1,4 +1,4 @@
-"""Heads off against their columns struck from the output projection, edges against weights by hand."""
+"""Heads off against zeroed columns of the output projection, cut edges against weights by hand."""
 
 from __future__ import annotations
 
@@ -35,8 +35,10 @@ def classifier() -> BertForSequenceClassification:
     return model
 
 
-def struck(model: BertForSequenceClassification, heads: list[tuple[int, int]]) -> torch.nn.Module:
-    """Return a copy whose output projections take nothing from the heads: their columns are 0."""
+def with_zeroed_columns(
+    model: BertForSequenceClassification, heads: list[tuple[int, int]]
+) -> torch.nn.Module:
+    """Return a copy whose output projections ignore the heads: their columns are 0."""
     model = copy.deepcopy(model)
     for layer, head in heads:
         dense = model.bert.encoder.layer[layer].attention.output.dense
@@ -52,20 +54,20 @@ def hooks(model: torch.nn.Module) -> int:
 @pytest.mark.parametrize(
     "heads", [[], *([head] for head in HEADS), [(0, 1), (1, 0)], [(1, 0), (1, 1)], HEADS]
 )
-def test_a_head_is_off_as_if_nothing_were_taken_from_it(heads: list[tuple[int, int]]) -> None:
+def test_switching_a_head_off_equals_zeroing_its_columns(heads: list[tuple[int, int]]) -> None:
     model, batch = classifier(), random_batch(CONFIG)
     with torch.no_grad():
-        whole = model(**batch).logits
-        expected = struck(model, heads)(**batch).logits
+        full = model(**batch).logits
+        expected = with_zeroed_columns(model, heads)(**batch).logits
         for paths in ({}, {"output_attentions": True}):
             with without_heads(model, heads):
                 assert largest(model(**batch, **paths).logits, expected) < 1e-5
-        assert torch.equal(model(**batch).logits, whole)
+        assert torch.equal(model(**batch).logits, full)
     assert hooks(model) == 0
-    assert bool(heads) == (largest(expected, whole) > 1e-3)
+    assert bool(heads) == (largest(expected, full) > 1e-3)
 
 
-def test_all_is_put_back_after_an_error_too() -> None:
+def test_hooks_are_also_removed_after_an_error() -> None:
     model = classifier()
     with pytest.raises(ZeroDivisionError), without_heads(model, iter(HEADS)):
         assert hooks(model) == 2
@@ -73,10 +75,10 @@ def test_all_is_put_back_after_an_error_too() -> None:
     assert hooks(model) == 0
 
 
-def test_contexts_nest_and_a_bare_encoder_serves() -> None:
+def test_contexts_nest_and_accept_a_bare_encoder() -> None:
     model, batch = classifier(), random_batch(CONFIG)
     with torch.no_grad():
-        expected = struck(model, [(0, 0), (0, 1)]).bert(**batch).last_hidden_state
+        expected = with_zeroed_columns(model, [(0, 0), (0, 1)]).bert(**batch).last_hidden_state
         with without_heads(model, [(0, 0)]), without_heads(model.bert, [(0, 1), (0, 1)]):
             assert largest(model.bert(**batch).last_hidden_state, expected) < 1e-5
 
@@ -90,7 +92,7 @@ def test_gradients_do_not_pass_a_head_that_is_off() -> None:
 
 
 @pytest.mark.parametrize("head", [(2, 0), (0, 2), (-1, 0), (0, -1), (0.5, 0)])
-def test_a_head_that_is_not_there_is_named(head: Any) -> None:
+def test_a_head_that_does_not_exist_is_refused(head: Any) -> None:
     model = classifier()
     message = r"no head .*; it has layers 0 to 1 with heads 0 to 1"
     with pytest.raises(ValueError, match=message), without_heads(model, [(0, 0), head]):
@@ -98,7 +100,7 @@ def test_a_head_that_is_not_there_is_named(head: Any) -> None:
     assert hooks(model) == 0
 
 
-def test_what_is_no_encoder_is_named() -> None:
+def test_a_model_without_encoder_is_refused() -> None:
     message = "model is Linear, expected a BertModel or a model built on one"
     with pytest.raises(ValueError, match=message), without_heads(torch.nn.Linear(2, 2), []):
         pass
@@ -108,11 +110,11 @@ EDGES = [(0, 1, 2, 3), (0, 1, 2, 0), (0, 0, 0, 10), (1, 1, 4, 4)]
 
 
 def weights_by_hand(monkeypatch: pytest.MonkeyPatch, edges: list[tuple[int, int, int, int]]) -> None:
-    """Set the edges' weights to 0 after the softmax, and divide their rows by their sums."""
-    whole, calls = bert.scaled_dot_product_attention, list[None]()
+    """Set the weights of the edges to 0 after the softmax, and divide each row by its sum."""
+    original, calls = bert.scaled_dot_product_attention, list[None]()
 
     def cut(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float) -> AttentionOutput:
-        probs = whole(query, key, value, mask, dropout).probs
+        probs = original(query, key, value, mask, dropout).probs
         assert probs is not None
         for layer, head, q, k in edges:
             if layer == len(calls):
@@ -125,43 +127,45 @@ def weights_by_hand(monkeypatch: pytest.MonkeyPatch, edges: list[tuple[int, int,
 
 
 @pytest.mark.parametrize("edges", [[], EDGES[:1], EDGES], ids=["none", "one", "four"])
-@pytest.mark.parametrize("padded", [True, False], ids=["padded", "whole"])
-def test_a_cut_edge_has_no_weight_and_its_row_shares_it(
+@pytest.mark.parametrize("padded", [True, False], ids=["padded", "unpadded"])
+def test_a_cut_edge_has_no_weight_and_its_row_is_renormalized(
     monkeypatch: pytest.MonkeyPatch, edges: list[tuple[int, int, int, int]], padded: bool
 ) -> None:
     model, batch = classifier(), random_batch(CONFIG)
     if not padded:
         del batch["attention_mask"]
     with torch.no_grad():
-        whole = model(**batch).logits
+        full = model(**batch).logits
         with without_edges(model, edges):
-            fused, written = model(**batch), model(**batch, output_attentions=True)
-        assert torch.equal(model(**batch).logits, whole) and hooks(model) == 0
+            fused, explicit = model(**batch), model(**batch, output_attentions=True)
+        assert torch.equal(model(**batch).logits, full) and hooks(model) == 0
         weights_by_hand(monkeypatch, edges)
         expected = model(**batch, output_attentions=True)
     for layer, head, query, key in edges:
-        assert not written.attentions[layer][:, head, query, key].any()
-    for ours, theirs in zip(written.attentions, expected.attentions, strict=True):
+        assert not explicit.attentions[layer][:, head, query, key].any()
+    for ours, theirs in zip(explicit.attentions, expected.attentions, strict=True):
         assert largest(ours, theirs) < 1e-6
-    assert largest(written.logits, expected.logits) < 1e-5 > largest(fused.logits, expected.logits)
-    assert bool(edges) == (largest(expected.logits, whole) > 1e-3)
+    assert largest(explicit.logits, expected.logits) < 1e-5 > largest(fused.logits, expected.logits)
+    assert bool(edges) == (largest(expected.logits, full) > 1e-3)
 
 
-def test_edges_and_heads_nest_and_a_bare_encoder_serves() -> None:
+def test_edges_and_heads_nest_and_accept_a_bare_encoder() -> None:
     model, batch = classifier(), random_batch(CONFIG)
     with torch.no_grad():
         with without_edges(model, EDGES), without_heads(model, [(0, 0)]):
             expected = model.bert(**batch).last_hidden_state
         with without_edges(model, EDGES[:2]), without_edges(model.bert, EDGES[2:]):
-            assert largest(struck(model, [(0, 0)]).bert(**batch).last_hidden_state, expected) < 1e-5
+            assert (
+                largest(with_zeroed_columns(model, [(0, 0)]).bert(**batch).last_hidden_state, expected) < 1e-5
+            )
             assert largest(model.bert(**batch).last_hidden_state, expected) > 1e-3
 
 
-@pytest.mark.parametrize("place", [(0, 11), (11, 0), (-1, 0), (0, 0.5)])
-def test_a_place_that_is_not_there_is_named_and_all_is_put_back(place: Any) -> None:
+@pytest.mark.parametrize("edge", [(0, 11), (11, 0), (-1, 0), (0, 0.5)])
+def test_a_position_that_does_not_exist_is_refused_and_hooks_are_removed(edge: Any) -> None:
     model, batch = classifier(), random_batch(CONFIG)
     message = r"no edge from .* to .*; the text has tokens 0 to 10"
-    with pytest.raises(ValueError, match=message), without_edges(model, [(1, 0, *place)]):
+    with pytest.raises(ValueError, match=message), without_edges(model, [(1, 0, *edge)]):
         model(**batch)
     assert hooks(model) == 0
     with pytest.raises(ValueError, match=r"no head \(2, 0\)"), without_edges(model, [(2, 0, 0, 0)]):
@@ -169,26 +173,26 @@ def test_a_place_that_is_not_there_is_named_and_all_is_put_back(place: Any) -> N
 
 
 @pytest.mark.parametrize("kept", [0, 5], ids=["all cut", "padding left"])
-def test_a_token_must_have_something_to_look_at(kept: int) -> None:
+def test_a_token_must_keep_an_edge(kept: int) -> None:
     model, batch = classifier(), random_batch(CONFIG)
     batch["attention_mask"][:, 11 - kept :] = 0
-    every = [(1, 1, 3, key) for key in range(11 - kept)]
-    with without_edges(model, every[1:]):
+    all_edges = [(1, 1, 3, key) for key in range(11 - kept)]
+    with without_edges(model, all_edges[1:]):
         model(**batch)
-    message = "all edges of token 3 in head 1 are cut; leave one, or switch the head off"
-    with pytest.raises(ValueError, match=message), without_edges(model, every):
+    message = "all edges of token 3 in head 1 are cut; keep one, or switch the head off"
+    with pytest.raises(ValueError, match=message), without_edges(model, all_edges):
         model(**batch)
 
 
-def test_all_heads_at_once_are_each_head_by_itself() -> None:
+def test_one_batch_of_heads_equals_each_head_alone() -> None:
     model, ids = classifier().train(), random_batch(CONFIG)["input_ids"][:1]
-    found = logits_without_each_head(model, ids)
-    assert found.shape == (2, 2, 2) and model.training and hooks(model) == 0
+    logits = logits_without_each_head(model, ids)
+    assert logits.shape == (2, 2, 2) and model.training and hooks(model) == 0
     model.eval()
     for layer, head in HEADS:
         with torch.no_grad(), without_heads(model, [(layer, head)]):
-            assert largest(model(ids).logits[0], found[layer, head]) < 1e-5
-    assert len({round(value, 4) for value in found[..., 0].flatten().tolist()}) == 4
+            assert largest(model(ids).logits[0], logits[layer, head]) < 1e-5
+    assert len({round(value, 4) for value in logits[..., 0].flatten().tolist()}) == 4
 
 
 def some_features() -> Features:
@@ -197,7 +201,7 @@ def some_features() -> Features:
     return text_features(tokenizer, texts, [row % 3 % 2 for row in range(18)], max_length=12)
 
 
-def test_each_head_is_measured_by_itself() -> None:
+def test_each_head_is_measured_alone() -> None:
     model, features = classifier().train(), some_features()
     rows = head_importance(model, features, batch_size=5)
     assert model.training
@@ -206,13 +210,13 @@ def test_each_head_is_measured_by_itself() -> None:
     inputs = {name: getattr(batch, name) for name in ("input_ids", "attention_mask", "token_type_ids")}
     for row, heads in zip(rows, [[], *([head] for head in HEADS)], strict=True):
         with torch.no_grad():
-            logits = struck(model, heads).eval()(**inputs).logits
+            logits = with_zeroed_columns(model, heads).eval()(**inputs).logits
         assert row.loss == pytest.approx(cross_entropy(logits, labels).item(), abs=1e-5)
         assert row.accuracy == pytest.approx((logits.argmax(1) == labels).float().mean().item())
     assert len({round(row.loss, 4) for row in rows}) == 5
 
 
-def test_another_task_is_named() -> None:
+def test_features_of_another_task_are_refused() -> None:
     features = some_features()
     answers = Features(features.tokenizer, features.encodings, {"start_positions": [], "end_positions": []})
     with pytest.raises(
@@ -223,15 +227,15 @@ def test_another_task_is_named() -> None:
         head_importance(BertModel(CONFIG), features)
 
 
-def test_a_model_without_pooler_is_an_encoder_too() -> None:
+def test_a_model_without_pooler_is_accepted() -> None:
     torch.manual_seed(0)
     encoder, batch = BertModel(CONFIG, add_pooling_layer=False).eval(), random_batch(CONFIG)
     perturb(encoder, scale=0.2)
     with torch.no_grad():
-        whole = encoder(**batch).last_hidden_state
+        full = encoder(**batch).last_hidden_state
         with without_heads(encoder, [(1, 1)]):
             off = encoder(**batch).last_hidden_state
-        assert torch.equal(encoder(**batch).last_hidden_state, whole)
+        assert torch.equal(encoder(**batch).last_hidden_state, full)
         encoder.encoder.layer[1].attention.output.dense.weight[:, 16:] = 0  # D = 32 / 2
         assert largest(encoder(**batch).last_hidden_state, off) < 1e-5
-    assert largest(off, whole) > 1e-3
+    assert largest(off, full) > 1e-3

@@ -25,7 +25,7 @@ TEXT = "ba becobi du fe"
 
 
 def classifier(pooling: str = "cls", labels: int = 3, seed: int = 0) -> BertForSequenceClassification:
-    """Return a model so far from its beginning that its scores vary from text to text."""
+    """Return a model perturbed so strongly that its scores differ between texts."""
     torch.manual_seed(seed)
     names = {number: f"label {number}" for number in range(labels)}
     config = replace(CONFIG, id2label=names, classifier_pooling=pooling, hidden_dropout_prob=0.3)
@@ -35,8 +35,8 @@ def classifier(pooling: str = "cls", labels: int = 3, seed: int = 0) -> BertForS
 
 
 def some_texts(count: int, longest: int = 12) -> list[str]:
-    chance = random.Random(0)
-    return [" ".join(chance.choices(WORDS, k=chance.randint(1, longest))) for _ in range(count)]
+    rng = random.Random(0)
+    return [" ".join(rng.choices(WORDS, k=rng.randint(1, longest))) for _ in range(count)]
 
 
 def log_odds(logits: torch.Tensor, label: int) -> torch.Tensor:
@@ -45,10 +45,10 @@ def log_odds(logits: torch.Tensor, label: int) -> torch.Tensor:
 
 
 def from_vectors(model: BertForSequenceClassification, words: torch.Tensor) -> torch.Tensor:
-    """Return the logits (B, C) of word vectors (B, S, H): what comes after the look-up, step by step."""
+    """Return the logits (B, C) of word vectors (B, S, H), step by step from the lookup on."""
     embeddings = model.bert.embeddings
-    places = embeddings.position_embeddings.weight[: words.shape[1]]
-    summed = embeddings.LayerNorm(words + places + embeddings.token_type_embeddings.weight[0])
+    positions = embeddings.position_embeddings.weight[: words.shape[1]]
+    summed = embeddings.LayerNorm(words + positions + embeddings.token_type_embeddings.weight[0])
     states = model.bert.encoder(summed)[0][-1]
     if model.config.classifier_pooling == "cls":
         return model.classifier(model.bert.pooler(states))
@@ -58,9 +58,9 @@ def from_vectors(model: BertForSequenceClassification, words: torch.Tensor) -> t
 def midpoint_rule(
     model: BertForSequenceClassification, ids: list[int], baseline: list[int], label: int, steps: int
 ) -> torch.Tensor:
-    """Return the scores (S,) of the tokens, point after point."""
-    look_up = model.bert.embeddings.word_embeddings
-    end, start = (look_up(torch.tensor([row])).detach() for row in (ids, baseline))
+    """Return the scores (S,) of the tokens, computed point by point."""
+    lookup = model.bert.embeddings.word_embeddings
+    end, start = (lookup(torch.tensor([row])).detach() for row in (ids, baseline))
     total = torch.zeros_like(end)
     for step in range(steps):
         point = (start + (step + 0.5) / steps * (end - start)).requires_grad_()
@@ -93,23 +93,23 @@ def test_the_scores_are_complete(pooling: str) -> None:
     model = classifier(pooling)
     for text in some_texts(5):
         found = integrated_gradients(model, TOKENIZER, text, steps=64)
-        whole = found.log_odds - found.baseline_log_odds
-        assert abs(whole) > 0.01
-        assert found.scores.sum() == pytest.approx(whole, abs=2e-3)
-        assert found.gap == pytest.approx(found.scores.sum() - whole, abs=1e-6)
-        assert found.scores[0] == found.scores[-1] == 0  # [CLS] and [SEP] are in the baseline, too
+        difference = found.log_odds - found.baseline_log_odds
+        assert abs(difference) > 0.01
+        assert found.scores.sum() == pytest.approx(difference, abs=2e-3)
+        assert found.gap == pytest.approx(found.scores.sum() - difference, abs=1e-6)
+        assert found.scores[0] == found.scores[-1] == 0  # [CLS] and [SEP] are also in the baseline
         assert abs(integrated_gradients(model, TOKENIZER, text, steps=2).gap) > abs(found.gap)
 
 
-def test_a_long_way_is_gone_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same scores, but at no time more tokens than fit."""
-    model, seen = classifier("mean"), []
-    whole = integrated_gradients(model, TOKENIZER, TEXT, steps=10)
+def test_many_points_are_split_into_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scores are the same, and no batch has more tokens than allowed."""
+    model, batch_sizes = classifier("mean"), []
+    expected = integrated_gradients(model, TOKENIZER, TEXT, steps=10)
     monkeypatch.setattr(attribution, "TOKENS_AT_ONCE", 25)
-    model.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[0]))
-    parts = integrated_gradients(model, TOKENIZER, TEXT, steps=10)
-    assert parts.scores == pytest.approx(whole.scores, abs=1e-6)
-    assert max(seen) == 25 // 8 and sum(seen) >= 10
+    model.register_forward_pre_hook(lambda module, inputs: batch_sizes.append(inputs[0].shape[0]))
+    found = integrated_gradients(model, TOKENIZER, TEXT, steps=10)
+    assert found.scores == pytest.approx(expected.scores, abs=1e-6)
+    assert max(batch_sizes) == 25 // 8 and sum(batch_sizes) >= 10
 
 
 def test_a_label_may_be_any_whole_number() -> None:
@@ -120,16 +120,16 @@ def test_a_label_may_be_any_whole_number() -> None:
         assert found.label == 2 and found.scores == pytest.approx(expected)
 
 
-def test_without_a_label_the_predicted_one_is_explained() -> None:
+def test_by_default_the_predicted_label_is_explained() -> None:
     model = classifier("mean", labels=2, seed=1)
     seen = set()
     for text in some_texts(12):
         found = integrated_gradients(model, TOKENIZER, text, steps=4)
-        best = predict(model, TOKENIZER, [text])[0]
-        assert found.label == best.argmax()
-        assert found.log_odds == pytest.approx(best.logit()[found.label].item(), abs=1e-4)
+        probs = predict(model, TOKENIZER, [text])[0]
+        assert found.label == probs.argmax()
+        assert found.log_odds == pytest.approx(probs.logit()[found.label].item(), abs=1e-4)
         other = integrated_gradients(model, TOKENIZER, text, 1 - found.label, steps=4)
-        assert other.scores == pytest.approx(-found.scores, abs=1e-5)  # of two labels one is not the other
+        assert other.scores == pytest.approx(-found.scores, abs=1e-5)  # p(label 1) = 1 − p(label 0)
         seen.add(found.label)
     assert seen == {0, 1}
 
@@ -166,7 +166,7 @@ def test_odd_texts_are_scored(text: str) -> None:
 # Attention.
 
 
-def test_attention_is_averaged_over_heads_and_read_where_the_classifier_reads() -> None:
+def test_attention_is_averaged_over_heads_and_over_the_tokens_that_the_classifier_reads() -> None:
     ids = torch.tensor([TOKENIZER.encode(TEXT).input_ids])
     for pooling in ("cls", "mean"):
         model = classifier(pooling)
@@ -183,53 +183,53 @@ def test_attention_is_averaged_over_heads_and_read_where_the_classifier_reads() 
 # Deletion.
 
 
-def test_the_highest_tokens_are_replaced_and_no_others() -> None:
+def test_only_the_highest_scored_tokens_are_replaced() -> None:
     model = classifier()
     ids = torch.tensor(TOKENIZER.encode(TEXT).input_ids)
     scores = np.array([9.0, 0.5, -1.0, 0.7, 0.7, 0.1, 0.2, 8.0])  # [CLS] and [SEP] score highest
     with torch.no_grad():
         before = model(ids[None]).logits[0]
         label = int(before.argmax())
-        for count, places in ((0, []), (1, [3]), (2, [3, 4]), (4, [3, 4, 1, 6]), (99, [1, 2, 3, 4, 5, 6])):
-            cut = ids.clone()
-            cut[places] = TOKENIZER.mask_token_id
-            drop = log_odds(before, label) - log_odds(model(cut[None]).logits[0], label)
+        for count, positions in ((0, []), (1, [3]), (2, [3, 4]), (4, [3, 4, 1, 6]), (99, [1, 2, 3, 4, 5, 6])):
+            masked = ids.clone()
+            masked[positions] = TOKENIZER.mask_token_id
+            drop = log_odds(before, label) - log_odds(model(masked[None]).logits[0], label)
             found = deletion(model, TOKENIZER, [TEXT], [scores], count)
             assert found == pytest.approx([drop.item()], abs=1e-4)
-    whole = integrated_gradients(model, TOKENIZER, TEXT)
-    assert found[0] == pytest.approx(whole.log_odds - whole.baseline_log_odds, abs=1e-4)
+    explained = integrated_gradients(model, TOKENIZER, TEXT)
+    assert found[0] == pytest.approx(explained.log_odds - explained.baseline_log_odds, abs=1e-4)
 
 
-def test_texts_of_all_lengths_are_deleted_from_at_once() -> None:
+def test_deletion_in_batches_equals_each_text_alone() -> None:
     model, texts = classifier("mean"), some_texts(40)
     scores = [np.random.default_rng(row).random(len(text.split()) + 2) for row, text in enumerate(texts)]
-    alone = [deletion(model, TOKENIZER, [text], [own], 2)[0] for text, own in zip(texts, scores, strict=True)]
+    alone = [deletion(model, TOKENIZER, [text], [one], 2)[0] for text, one in zip(texts, scores, strict=True)]
     for size in (1, 7, 64):
         assert deletion(model, TOKENIZER, texts, scores, 2, batch_size=size) == pytest.approx(alone, abs=1e-4)
     assert np.std(alone) > 0.1
     assert deletion(model, TOKENIZER, [], [], 2).shape == (0,)
 
 
-def test_the_label_is_that_of_the_whole_text() -> None:
-    """Without its words a text may be called something else; the drop is that of the first label."""
+def test_the_label_is_the_one_predicted_for_the_full_text() -> None:
+    """Masking may change the predicted label; the drop is measured for the original one."""
     model, texts = classifier("mean", labels=2, seed=1), some_texts(12)
-    whole = [integrated_gradients(model, TOKENIZER, text, steps=2) for text in texts]
-    drops = deletion(model, TOKENIZER, texts, [own.scores for own in whole], 99)
-    assert drops == pytest.approx([own.log_odds - own.baseline_log_odds for own in whole], abs=1e-4)
-    assert min(own.log_odds for own in whole) > 0 > min(own.baseline_log_odds for own in whole)
+    attributions = [integrated_gradients(model, TOKENIZER, text, steps=2) for text in texts]
+    drops = deletion(model, TOKENIZER, texts, [one.scores for one in attributions], 99)
+    assert drops == pytest.approx([one.log_odds - one.baseline_log_odds for one in attributions], abs=1e-4)
+    assert min(one.log_odds for one in attributions) > 0 > min(one.baseline_log_odds for one in attributions)
 
 
-def test_integrated_gradients_find_what_counts() -> None:
+def test_integrated_gradients_find_the_tokens_that_matter() -> None:
     model, texts = classifier("mean", labels=2), some_texts(40)
     found = [integrated_gradients(model, TOKENIZER, text, steps=16).scores for text in texts]
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     drops = {
         "found": deletion(model, TOKENIZER, texts, found, 2).mean(),
-        "random": deletion(model, TOKENIZER, texts, [chance.random(len(own)) for own in found], 2).mean(),
-        "turned": deletion(model, TOKENIZER, texts, [-own for own in found], 2).mean(),
+        "random": deletion(model, TOKENIZER, texts, [rng.random(len(one)) for one in found], 2).mean(),
+        "negated": deletion(model, TOKENIZER, texts, [-one for one in found], 2).mean(),
     }
     assert drops["found"] > drops["random"] + 0.1
-    assert drops["random"] > drops["turned"] + 0.1
+    assert drops["random"] > drops["negated"] + 0.1
 
 
 # What callers may get wrong.
@@ -240,9 +240,9 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nothing but spaces": ({"text": " \n "}, r"text=' \\n ' has no token but \[CLS\] and \[SEP\]"),
     "nothing that prints": ({"text": "\u200b"}, "give a text with words"),
     "no text": ({"text": 7}, "text is int, expected str"),
-    "no label": ({"label": 3}, "label=3 is no number of a label; use 0 to 2"),
-    "a negative label": ({"label": -1}, "label=-1 is no number of a label"),
-    "a name": ({"label": "fresh"}, "label='fresh' is no number of a label"),
+    "no label": ({"label": 3}, "label=3 is not the number of a label; use 0 to 2"),
+    "a negative label": ({"label": -1}, "label=-1 is not the number of a label"),
+    "a name": ({"label": "fresh"}, "label='fresh' is not the number of a label"),
     "no steps": ({"steps": 1}, "steps=1 must be a whole number of at least 2"),
     "half a step": ({"steps": 0.5}, "steps=0.5 must be a whole number"),
     "another model": (
@@ -253,18 +253,18 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_explained_is_named(name: str) -> None:
+def test_invalid_arguments_are_refused(name: str) -> None:
     changes, message = BAD[name]
-    given = {"model": classifier(), "tokenizer": TOKENIZER, "text": TEXT} | changes
+    arguments = {"model": classifier(), "tokenizer": TOKENIZER, "text": TEXT} | changes
     with pytest.raises(ValueError, match=message):
-        integrated_gradients(**given)
-    if given.keys() == {"model", "tokenizer", "text"}:
+        integrated_gradients(**arguments)
+    if arguments.keys() == {"model", "tokenizer", "text"}:
         with pytest.raises(ValueError, match=message):
-            attention_scores(**given)
+            attention_scores(**arguments)
 
 
 @pytest.mark.parametrize("layer", [2, -3])
-def test_a_layer_that_is_not_there_is_named(layer: int) -> None:
+def test_a_layer_that_does_not_exist_is_refused(layer: int) -> None:
     with pytest.raises(ValueError, match=f"layer={layer}, but the model has 2; use 0 to 1"):
         attention_scores(classifier(), TOKENIZER, TEXT, layer)
 
@@ -280,11 +280,11 @@ def test_a_layer_that_is_not_there_is_named(layer: int) -> None:
         ([TEXT, " "], [np.ones(8), np.ones(2)], 1, "give a text with words"),
     ],
 )
-def test_what_cannot_be_deleted_is_named(texts: list, scores: list, count: int, message: str) -> None:
+def test_invalid_deletions_are_refused(texts: list, scores: list, count: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         deletion(classifier(), TOKENIZER, texts, scores, count)
 
 
-def test_an_attribution_is_a_plain_record() -> None:
+def test_an_attribution_holds_plain_numbers() -> None:
     found = integrated_gradients(classifier(), TOKENIZER, TEXT)
     assert Attribution(*found) is not None and isinstance(found.gap, float) and isinstance(found.label, int)

@@ -1,4 +1,4 @@
-"""What each change does to a text, which cases the tests are made of, and who passes them."""
+"""What each change does to a text, which cases the tests contain, and which predictions pass."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SENTENCES = [
 MINIMUM, INVARIANCE, DIRECTION = "minimum functionality", "invariance", "direction"
 
 
-def chance(seed: int = 0) -> random.Random:
+def make_rng(seed: int = 0) -> random.Random:
     return random.Random(seed)
 
 
@@ -50,11 +50,11 @@ def test_the_lists_hold_every_word_once() -> None:
 # Changes.
 
 
-def test_a_typo_exchanges_two_different_neighbors_within_a_word() -> None:
+def test_a_typo_swaps_two_different_neighbors_inside_a_word() -> None:
     text = "It's an All-Too uneasy, well-acted little film"
-    found = {misspell(text, chance(seed)) for seed in range(200)}
+    found = {misspell(text, make_rng(seed)) for seed in range(200)}
     for other in found:
-        first, second = (place for place in range(len(text)) if text[place] != other[place])
+        first, second = (i for i in range(len(text)) if text[i] != other[i])
         assert second == first + 1 and text[first] == other[second] and text[second] == other[first]
         assert re.fullmatch("[a-z]{4}", text[first - 1 : first + 3])
     assert {
@@ -64,13 +64,13 @@ def test_a_typo_exchanges_two_different_neighbors_within_a_word() -> None:
     assert text not in found
     assert len(found) == 9  # ne, ea, as; el; ct, te; it, tl, but not tt; il
     for bare in ("", "ABC", "odd", "aaaaaa", "Film", "f1lm"):
-        assert misspell(bare, chance()) == bare
+        assert misspell(bare, make_rng()) == bare
 
 
-def test_a_name_becomes_another_of_its_kind() -> None:
+def test_a_name_becomes_another_name_of_the_same_gender() -> None:
     text = "Hugh Grant's charm and Julia Roberts carry it; Hugh Grant is no Harry Potter. Anne of Green"
     for seed in range(50):
-        found = exchange_names(text, chance(seed))
+        found = exchange_names(text, make_rng(seed))
         parts = re.fullmatch(
             r"(\w+ \w+)'s charm and (\w+) \w+ carry it; (\w+ \w+) is no Harry Potter\. Anne of Green", found
         )
@@ -78,7 +78,7 @@ def test_a_name_becomes_another_of_its_kind() -> None:
         him, her, again = parts.groups()
         assert him == again and him.split()[0] in MEN and her in WOMEN
         assert him.split()[0] != "Hugh" and her != "Julia" and him.split()[1] in SURNAMES
-    assert exchange_names("Kate and Tom", chance()) == "Kate and Tom"
+    assert exchange_names("Kate and Tom", make_rng()) == "Kate and Tom"
 
 
 @pytest.mark.parametrize(
@@ -91,22 +91,22 @@ def test_a_name_becomes_another_of_its_kind() -> None:
         ("Daughter from Danang, MEN and the Man", None),  # titles
         ("He loves her", None),  # "him" or "his"?
         ("Her brother and his wife", None),
-        ("Hugh Grant and his wife", None),  # she would still be called Hugh
+        ("Hugh Grant and his wife", None),  # the name would still be a man's
         ("The theme is human history", None),
     ],
 )
 def test_he_becomes_she(before: str, after: str | None) -> None:
-    assert exchange_gender(before, chance()) == (before if after is None else after)
+    assert exchange_gender(before, make_rng()) == (before if after is None else after)
     if after is not None and "her" not in re.findall(r"\w+", after):
-        assert exchange_gender(after, chance()) == before
+        assert exchange_gender(after, make_rng()) == before
 
 
-def test_a_nationality_takes_its_article_along() -> None:
+def test_a_new_nationality_has_the_right_article() -> None:
     pattern = r"(An?) ([A-Z]\w+) con and (an?) ([A-Z]\w+)-born girl in a ([A-Z]\w+) film, a Russian Ark"
     articles = set()
     for seed in range(60):
         found = exchange_nationality(
-            "An Irish con and a French-born girl in a French film, a Russian Ark", chance(seed)
+            "An Irish con and a French-born girl in a French film, a Russian Ark", make_rng(seed)
         )
         parts = re.fullmatch(pattern, found) or re.fullmatch(pattern.replace("in a (", "in an ("), found)
         assert parts is not None, found
@@ -117,13 +117,13 @@ def test_a_nationality_takes_its_article_along() -> None:
         assert second == third != first and not {first, second} & {"Irish", "French"}
         assert {first, second} <= set(NATIONALITIES)
     assert articles == {"a", "an"}
-    assert exchange_nationality("The Frenchman", chance()) == "The Frenchman"
+    assert exchange_nationality("The Frenchman", make_rng()) == "The Frenchman"
 
 
 # The tests.
 
 
-def test_ten_tests_with_cases_enough() -> None:
+def test_ten_tests_with_enough_cases() -> None:
     tests = behavior_tests(SENTENCES)
     assert Counter(test.kind for test in tests) == {MINIMUM: 4, INVARIANCE: 4, DIRECTION: 2}
     assert len({test.name for test in tests}) == 10
@@ -137,13 +137,13 @@ def test_ten_tests_with_cases_enough() -> None:
 
 
 def opinion(text: str) -> int:
-    """Return the label of a sentence from a template: the last opinion counts, a negation turns it around."""
+    """Return the label of a sentence from a template: that of its last opinion, reversed by a negation."""
     negated = re.search(r"not|anything but|Nothing|hardly", text) is not None
     words = [word for word in re.findall(r"\w+", text) if word in GOOD + BAD]
     return int((words[-1] in GOOD) != negated)
 
 
-def test_the_labels_of_the_templates() -> None:
+def test_the_templates_have_the_correct_labels() -> None:
     for test in behavior_tests(SENTENCES):
         if test.kind == MINIMUM:
             assert [case.expected for case in test.cases] == [opinion(case.text) for case in test.cases]
@@ -161,7 +161,7 @@ def test_an_opinion_follows_a_full_stop() -> None:
         assert re.search(r"[.!?] [AI] .*\.$", str(case.changed)) and str(case.changed).startswith(case.text)
 
 
-def test_the_seed_alone_decides() -> None:
+def test_the_cases_depend_only_on_the_seed() -> None:
     random.seed(1)
     one = behavior_tests(SENTENCES, seed=3)
     random.seed(2)
@@ -172,12 +172,12 @@ def test_the_seed_alone_decides() -> None:
 
 
 @pytest.mark.parametrize("sentences", [[], ["Nothing here"], ["He laughs."]])
-def test_sentences_without_anything_to_change_are_named(sentences: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"the test '.*' finds nothing to change; give some hundred"):
+def test_sentences_without_anything_to_change_are_refused(sentences: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"the test '.*' finds nothing to change; give a few hundred"):
         behavior_tests(sentences)
 
 
-def test_a_text_is_no_list() -> None:
+def test_a_string_instead_of_a_list_is_refused() -> None:
     with pytest.raises(ValueError, match="sentences is str, expected a list"):
         behavior_tests("He laughs.")
 
@@ -199,9 +199,9 @@ def outcome_of(kind: Any, cases: list[Case], scores: dict[str, float], tolerance
         (MINIMUM, 0, 0.49, None, True),
         (MINIMUM, 0, 0.5, None, False),
         (INVARIANCE, 0, 0.7, 0.61, True),
-        (INVARIANCE, 0, 0.7, 0.59, False),  # the label stays, but it moves far
-        (INVARIANCE, 0, 0.7, 0.81, False),  # in either direction
-        (INVARIANCE, 0, 0.51, 0.49, False),  # hardly a move, but another label
+        (INVARIANCE, 0, 0.7, 0.59, False),  # same label, but the probability moves far
+        (INVARIANCE, 0, 0.7, 0.81, False),  # far in the other direction
+        (INVARIANCE, 0, 0.51, 0.49, False),  # a small move, but another label
         (DIRECTION, 1, 0.5, 0.41, True),
         (DIRECTION, 1, 0.5, 0.39, False),
         (DIRECTION, 1, 0.2, 0.9, True),
@@ -210,7 +210,7 @@ def outcome_of(kind: Any, cases: list[Case], scores: dict[str, float], tolerance
         (DIRECTION, -1, 0.9, 0.2, True),
     ],
 )
-def test_who_passes(kind: str, expected: int, before: float, after: float | None, passes: bool) -> None:
+def test_which_cases_pass(kind: str, expected: int, before: float, after: float | None, passes: bool) -> None:
     case = Case("a", None if after is None else "b", expected)
     found = outcome_of(kind, [case], {"a": before, "b": 0.0 if after is None else after})
     assert found.passed == passes
@@ -245,29 +245,31 @@ def test_share_interval_and_failures() -> None:
     assert found.low == binomtest(7, 10).proportion_ci(method="wilson").low
 
 
-def test_the_model_is_asked_once_for_each_text() -> None:
-    asked: list[list[str]] = []
+def test_the_model_scores_each_text_once() -> None:
+    calls: list[list[str]] = []
 
     def score(texts: list[str]) -> list[float]:
-        asked.append(texts)
+        calls.append(texts)
         return [
             float(opinion(text)) if set(GOOD + BAD) & set(re.findall(r"\w+", text)) else 1 for text in texts
         ]
 
     tests = behavior_tests(SENTENCES)
     found = run_tests(score, tests)
-    (texts,) = asked
+    (texts,) = calls
     assert len(set(texts)) == len(texts)
     assert [outcome.name for outcome in found] == [test.name for test in tests]
     assert all(outcome.rate == 1 for outcome in found if outcome.kind == MINIMUM)
 
 
-@pytest.mark.parametrize("given", [[0.5], [[0.5, 0.5]] * 2, [0.5, 1.2], [0.5, -0.1], [0.5, float("nan")]])
-def test_what_are_no_probabilities_is_named(given: list) -> None:
-    with pytest.raises(ValueError, match=r"score gave an array of shape .* for 2 texts, .* take \[:, 1\]"):
-        run_tests(lambda texts: given, [BehaviorTest("a test", INVARIANCE, [Case("a", "b", 0)])])
+@pytest.mark.parametrize("scores", [[0.5], [[0.5, 0.5]] * 2, [0.5, 1.2], [0.5, -0.1], [0.5, float("nan")]])
+def test_scores_that_are_not_probabilities_are_refused(scores: list) -> None:
+    with pytest.raises(
+        ValueError, match=r"score returned an array of shape .* for 2 texts, .* take \[:, 1\]"
+    ):
+        run_tests(lambda texts: scores, [BehaviorTest("a test", INVARIANCE, [Case("a", "b", 0)])])
 
 
-def test_a_test_without_cases_is_named() -> None:
+def test_a_test_without_cases_is_refused() -> None:
     with pytest.raises(ValueError, match="the test 'a test' has no cases"):
         run_tests(lambda texts: [], [BehaviorTest("a test", INVARIANCE, [])])

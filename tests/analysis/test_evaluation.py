@@ -1,4 +1,4 @@
-"""The interval of a difference against a resampling by hand; calibration and temperature on known cases."""
+"""The interval of a difference against resampling by hand; calibration and temperature on known cases."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from bertlearn.analysis.evaluation import (
 
 
 def two_models(count: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return who is right where; what is hard for one model is mostly hard for the other."""
-    chance = np.random.default_rng(seed)
-    a = chance.random(count) < 0.8
-    b = np.where(chance.random(count) < 0.1, ~a, a)
+    """Return where each model is correct; texts that are hard for one are mostly hard for the other."""
+    rng = np.random.default_rng(seed)
+    a = rng.random(count) < 0.8
+    b = np.where(rng.random(count) < 0.1, ~a, a)
     return a, b
 
 
 def by_hand(a: np.ndarray, b: np.ndarray, groups: np.ndarray, draws: int = 2000) -> np.ndarray:
-    """Return the 2.5th and 97.5th percentiles over draws of whole groups, text by text."""
-    chance = np.random.default_rng(1)
+    """Return the 2.5th and 97.5th percentiles over draws of whole groups, computed text by text."""
+    rng = np.random.default_rng(1)
     members = [np.flatnonzero(groups == name) for name in np.unique(groups)]
-    found = []
+    differences = []
     for _ in range(draws):
-        rows = np.concatenate([members[i] for i in chance.integers(len(members), size=len(members))])
-        found.append(a[rows].mean() - b[rows].mean())
-    return np.percentile(found, (2.5, 97.5))
+        rows = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
+        differences.append(a[rows].mean() - b[rows].mean())
+    return np.percentile(differences, (2.5, 97.5))
 
 
-def test_the_interval_is_that_of_a_resampling_by_hand() -> None:
+def test_the_interval_agrees_with_resampling_by_hand() -> None:
     a, b = two_models()
     found = paired_bootstrap(a, b, resamples=4000)
     assert found.difference == pytest.approx(a.mean() - b.mean())
@@ -46,19 +46,19 @@ def test_the_interval_is_that_of_a_resampling_by_hand() -> None:
 
 
 def test_whole_groups_of_any_size_are_drawn() -> None:
-    """Sentences of a film share their fate here, so the interval is far wider than without groups."""
-    chance = np.random.default_rng(5)
-    sizes = chance.integers(1, 40, size=40)
+    """All sentences of a film are correct or all wrong, so the interval is far wider than without groups."""
+    rng = np.random.default_rng(5)
+    sizes = rng.integers(1, 40, size=40)
     films = np.repeat(np.arange(40), sizes)
-    a = np.repeat(chance.random(40) < 0.8, sizes)
-    b = np.repeat(chance.random(40) < 0.7, sizes)
+    a = np.repeat(rng.random(40) < 0.8, sizes)
+    b = np.repeat(rng.random(40) < 0.7, sizes)
     names = [f"film {number}" for number in films]
     found = paired_bootstrap(a, b, names, 4000)
     assert found.difference == pytest.approx(a.mean() - b.mean())  # a mean over texts, not over films
     assert (found.low, found.high) == pytest.approx(by_hand(a, b, films), abs=0.02)
     alone = paired_bootstrap(a, b, resamples=1000)
     assert found.high - found.low > 3 * (alone.high - alone.low)
-    order = chance.permutation(len(a))
+    order = rng.permutation(len(a))
     mixed = paired_bootstrap(a[order], b[order], [names[row] for row in order], 4000)
     assert mixed == pytest.approx(found, abs=0.02)
 
@@ -68,7 +68,7 @@ def test_a_group_is_drawn_with_all_its_texts() -> None:
     assert paired_bootstrap([1] * 9, [0] * 9, list("abbbccccc"), 50) == pytest.approx((1, 1, 1))
 
 
-def test_what_both_get_wrong_widens_nothing() -> None:
+def test_shared_errors_do_not_widen_the_interval() -> None:
     a, b = two_models(1000)
     same = paired_bootstrap(a, a, resamples=10)
     assert same == (0, 0, 0)
@@ -77,7 +77,7 @@ def test_what_both_get_wrong_widens_nothing() -> None:
     assert (found.high - found.low) / 2 == pytest.approx(spread, rel=0.1)
 
 
-def test_the_seed_decides_and_the_models_may_change_places() -> None:
+def test_the_interval_depends_on_the_seed_and_changes_sign_with_the_models() -> None:
     a, b = two_models()
     found = paired_bootstrap(a, b, resamples=60, seed=3)
     assert found == paired_bootstrap(a.astype(int).tolist(), torch.from_numpy(b), resamples=60, seed=3)
@@ -86,7 +86,7 @@ def test_the_seed_decides_and_the_models_may_change_places() -> None:
     assert other == pytest.approx((-found.difference, -found.high, -found.low))
 
 
-BAD_RIGHTS: dict[str, tuple[tuple[Any, ...], str]] = {
+BAD_FLAGS: dict[str, tuple[tuple[Any, ...], str]] = {
     "lengths": (([1, 0, 1], [1, 0]), "right_a has 3 texts, right_b 2"),
     "guesses": (([2, 0], [1, 0]), "right_a must be a list of True and False"),
     "probabilities": (([1, 0], [0.5, 0.5]), "right_b must be a list of True and False"),
@@ -99,24 +99,24 @@ BAD_RIGHTS: dict[str, tuple[tuple[Any, ...], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_RIGHTS)
-def test_what_cannot_be_compared_is_named(name: str) -> None:
-    given, message = BAD_RIGHTS[name]
+@pytest.mark.parametrize("name", BAD_FLAGS)
+def test_invalid_comparisons_are_refused(name: str) -> None:
+    arguments, message = BAD_FLAGS[name]
     with pytest.raises(ValueError, match=message):
-        paired_bootstrap(*given)
+        paired_bootstrap(*arguments)
 
 
 # Calibration.
 
 
 def two_labels(*confidences: float, dtype: type = np.float64) -> np.ndarray:
-    """Return rows that guess label 1 with these probabilities."""
+    """Return rows that predict label 1 with these probabilities."""
     high = np.array(confidences, dtype=dtype)
     return np.stack([1 - high, high], axis=1)
 
 
 def test_bins_by_hand() -> None:
-    """On the edge 0.8 a text belongs to the lower bin; nobody is in (0.6, 0.7]."""
+    """A text on the edge 0.8 belongs to the lower bin; (0.6, 0.7] is empty."""
     probs = two_labels(0.55, 0.75, 0.8, 0.95, 1.0)
     found = reliability(probs, [1, 0, 1, 1, 1], bins=10)
     assert [(group.texts, group.accuracy) for group in found] == [(1, 1), (2, 0.5), (2, 1)]
@@ -142,29 +142,29 @@ def test_gaps_of_different_signs_do_not_cancel() -> None:
     assert calibration_error(probs, [1, 1, 0, 1], bins=1) == pytest.approx(0)
 
 
-def test_confidence_is_in_the_guess_whichever_label_it_is() -> None:
+def test_confidence_is_the_probability_of_the_predicted_label() -> None:
     probs = np.array([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7], [0.3, 0.4, 0.3]])
     assert calibration_error(probs, [0, 2, 1]) == pytest.approx((0.3 + 0.3 + 0.6) / 3)
     assert calibration_error(torch.from_numpy(probs), [0, 2, 1]) == calibration_error(probs, [0, 2, 1])
 
 
-def true_to_their_word(count: int = 20_000, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return logits of three labels, and labels drawn with just their probabilities."""
-    chance = np.random.default_rng(0)
-    logits = chance.normal(0, 2, (count, 3))
-    labels = (softmax(logits, axis=1).cumsum(axis=1) < chance.random((count, 1))).sum(axis=1)
+def calibrated_logits(count: int = 20_000, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return logits of three labels, and labels drawn with exactly those probabilities."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (count, 3))
+    labels = (softmax(logits, axis=1).cumsum(axis=1) < rng.random((count, 1))).sum(axis=1)
     return logits * scale, labels
 
 
-def test_a_model_true_to_its_word_has_hardly_an_error() -> None:
-    logits, labels = true_to_their_word()
+def test_a_calibrated_model_has_almost_no_calibration_error() -> None:
+    logits, labels = calibrated_logits()
     assert calibration_error(softmax(logits, axis=1), labels) < 0.01
     assert calibration_error(softmax(logits * 3, axis=1), labels) > 0.1
 
 
 @pytest.mark.parametrize("scale", [0.25, 1.0, 3.0])
-def test_the_temperature_undoes_what_made_the_logits_too_large(scale: float) -> None:
-    logits, labels = true_to_their_word(scale=scale)
+def test_the_temperature_undoes_a_scaling_of_the_logits(scale: float) -> None:
+    logits, labels = calibrated_logits(scale=scale)
     temperature = fit_temperature(logits, labels)
     assert temperature == pytest.approx(scale, rel=0.03)
     probs = scaled_probabilities(logits, temperature)
@@ -177,7 +177,7 @@ def test_the_temperature_undoes_what_made_the_logits_too_large(scale: float) -> 
     assert losses[0] == min(losses)
 
 
-def test_without_a_mistake_there_is_no_end_to_certainty() -> None:
+def test_without_errors_the_temperature_approaches_zero() -> None:
     assert fit_temperature([[5.0, 0.0], [0.0, 5.0]], [0, 1]) < 0.2
 
 
@@ -196,13 +196,13 @@ BAD_SCORES: dict[str, tuple[Any, Any, str]] = {
     "nothing": (np.zeros((0, 2)), [], r"shape \(0, 2\)"),
     "few labels": ([[0.5, 0.5]] * 2, [1], r"labels has shape \(1,\) .* expected 2 whole numbers"),
     "names": ([[0.5, 0.5]], ["fresh"], "expected 1 whole numbers"),
-    "a third label": ([[0.5, 0.5]], [2], "labels holds numbers outside 0 to 1"),
-    "−100": ([[0.5, 0.5]], [-100], "labels holds numbers outside 0 to 1"),
+    "a third label": ([[0.5, 0.5]], [2], "labels has numbers outside 0 to 1"),
+    "−100": ([[0.5, 0.5]], [-100], "labels has numbers outside 0 to 1"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_SCORES)
-def test_what_cannot_be_judged_is_named(name: str) -> None:
+def test_invalid_scores_are_refused(name: str) -> None:
     scores, labels, message = BAD_SCORES[name]
     with pytest.raises(ValueError, match=message):
         reliability(scores, labels)
@@ -212,7 +212,7 @@ def test_what_cannot_be_judged_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("bins", [0, -1, 2.5, "15"])
-def test_bad_bins_are_named(bins: Any) -> None:
+def test_invalid_bins_are_refused(bins: Any) -> None:
     with pytest.raises(ValueError, match="must be a whole number of at least 1"):
         calibration_error([[0.5, 0.5]], [1], bins)
 

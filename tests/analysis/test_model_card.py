@@ -1,4 +1,4 @@
-"""The card reads back with the measured numbers; whatever a text holds, the page shows it as text."""
+"""The card reads back with the measured values; whatever a text contains, the page shows it as text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OUTCOMES = [
     Outcome("praise negated", "minimum functionality", 40, 39, [Failure("Bad.", None, 0.6, None)]),
     Outcome("praise added", "direction", 9, 9, []),
 ]
-FACTS = CardMetadata(
+METADATA = CardMetadata(
     name="Small BERT for film reviews",
     description="Calls a sentence of a review fresh or rotten.",
     intended_use="For teaching; not for judging persons.",
@@ -52,22 +52,22 @@ def a_model(folder: Path, **changes: Any) -> Path:
 
 
 def page(folder: Path) -> str:
-    """Return the page as a browser would get it."""
+    """Return the page as HTML."""
     return str(SHOW(ModelCard.load(folder / "README.md").text))
 
 
 def words(html: str) -> str:
-    """Return what one reads on the page."""
+    """Return the visible text of the page."""
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
 
 
 def test_the_card_reads_back(tmp_path: Path) -> None:
-    card = write_model_card(a_model(tmp_path), FACTS)
+    card = write_model_card(a_model(tmp_path), METADATA)
     assert str(card) == str(ModelCard.load(tmp_path / "README.md"))
     data = card.data
-    assert (data.model_name, data.language, data.license) == (FACTS.name, "en", "apache-2.0")
+    assert (data.model_name, data.language, data.license) == (METADATA.name, "en", "apache-2.0")
     assert (data.pipeline_tag, data.library_name) == ("text-classification", "transformers")
-    assert (data.base_model, data.metrics) == (FACTS.base_model, ["accuracy", "f1", "parameters"])
+    assert (data.base_model, data.metrics) == (METADATA.base_model, ["accuracy", "f1", "parameters"])
     assert [(one.metric_type, one.metric_value) for one in data.eval_results] == [
         ("accuracy", 0.8125),
         ("f1", 0.80123456),
@@ -79,17 +79,25 @@ def test_the_card_reads_back(tmp_path: Path) -> None:
     assert BertForSequenceClassification.from_pretrained(tmp_path).config.id2label[1] == "fresh"
 
 
-def test_the_page_says_all_of_it(tmp_path: Path) -> None:
-    write_model_card(a_model(tmp_path), FACTS)
+def test_the_page_has_all_the_content(tmp_path: Path) -> None:
+    write_model_card(a_model(tmp_path), METADATA)
     html = page(tmp_path)
     assert re.findall(r"<h\d>(.*)</h\d>", html) == [
-        *(FACTS.name, "Intended use", "How to use it", "Results", "Behavioral tests", "Limits", "Provenance")
+        *(
+            METADATA.name,
+            "Intended use",
+            "How to use it",
+            "Results",
+            "Behavioral tests",
+            "Limits",
+            "Provenance",
+        )
     ]
     text = words(html)
     for part in (
-        FACTS.description,
-        FACTS.intended_use,
-        *FACTS.limits,
+        METADATA.description,
+        METADATA.intended_use,
+        *METADATA.limits,
         "Labels: rotten, fresh.",
         "accuracy 0.8125 f1 0.8012 parameters 22,713,216",
         "typo invariance 48 of 50 87% to 99%",
@@ -100,21 +108,21 @@ def test_the_page_says_all_of_it(tmp_path: Path) -> None:
         "torch 2.13.0 seed 0",
     ):
         assert part in text, part
-    assert "a third" not in text  # the two worst are enough
+    assert "a third" not in text  # only the two worst are shown
 
 
-def test_without_tests_and_provenance_there_are_no_empty_parts(tmp_path: Path) -> None:
-    write_model_card(a_model(tmp_path), replace(FACTS, outcomes=(), provenance={}, limits=()))
+def test_empty_sections_are_left_out(tmp_path: Path) -> None:
+    write_model_card(a_model(tmp_path), replace(METADATA, outcomes=(), provenance={}, limits=()))
     html = page(tmp_path)
     assert "Behavioral" not in html and "Provenance" not in html and "Limits" not in html
-    passing = [replace_failures for replace_failures in OUTCOMES if not replace_failures.failures]
-    write_model_card(tmp_path, replace(FACTS, outcomes=passing))
+    passing = [outcome for outcome in OUTCOMES if not outcome.failures]
+    write_model_card(tmp_path, replace(METADATA, outcomes=passing))
     assert "9 of 9" in page(tmp_path) and "Where it fails" not in page(tmp_path)
 
 
-def test_the_code_fits_the_pooling(tmp_path: Path) -> None:
-    write_model_card(a_model(tmp_path / "cls"), FACTS)
-    card = write_model_card(a_model(tmp_path / "mean", classifier_pooling="mean"), FACTS)
+def test_the_code_depends_on_the_pooling(tmp_path: Path) -> None:
+    write_model_card(a_model(tmp_path / "cls"), METADATA)
+    card = write_model_card(a_model(tmp_path / "mean", classifier_pooling="mean"), METADATA)
     assert "from transformers import pipeline" in page(tmp_path / "cls")
     assert "from bertlearn import" in page(tmp_path / "mean")
     assert "pipeline(" not in page(tmp_path / "mean") and card.data.library_name == "bertlearn"
@@ -146,14 +154,16 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_text_is_shown_as_it_is(text: str, tmp_path: Path) -> None:
-    """Wherever it stands; and the page has no tags but those of its own."""
+    """The text is shown wherever it is used, and adds no tags to the page."""
     outcome = Outcome(text, "invariance", 2, 1, [Failure(text, text, 0.5, 0.5)])
-    calm = replace(FACTS, limits=["x"], provenance={"x": "x"}, outcomes=[OUTCOMES[0]])
+    harmless = replace(METADATA, limits=["x"], provenance={"x": "x"}, outcomes=[OUTCOMES[0]])
     folder = a_model(tmp_path)
-    write_model_card(folder, replace(calm, outcomes=[Outcome(*outcome[:4], [Failure("x", "x", 0.5, 0.5)])]))
+    write_model_card(
+        folder, replace(harmless, outcomes=[Outcome(*outcome[:4], [Failure("x", "x", 0.5, 0.5)])])
+    )
     expected = re.sub(r">[^<]*", ">", page(folder))
-    facts = replace(
-        calm,
+    metadata = replace(
+        harmless,
         name=text,
         description=text,
         intended_use=text,
@@ -163,43 +173,47 @@ def test_a_text_is_shown_as_it_is(text: str, tmp_path: Path) -> None:
         provenance={text: text},
         outcomes=[outcome],
     )
-    card = write_model_card(folder, facts)
+    card = write_model_card(folder, metadata)
     html = page(folder)
     assert re.sub(r">[^<]*", ">", html) == expected
     assert words(html).count(" ".join(text.split())) >= 10
     assert card.data.model_name == card.data.eval_results[0].dataset_name == " ".join(text.split())
 
 
-def test_addresses_are_no_links_where_bare_ones_are(tmp_path: Path) -> None:
-    """GitHub's Markdown makes links of more than mistune does."""
-    write_model_card(a_model(tmp_path), replace(FACTS, limits=["see www.example.org, me@example.org"]))
+def test_bare_addresses_are_escaped(tmp_path: Path) -> None:
+    """GitHub's Markdown turns more addresses into links than mistune does."""
+    write_model_card(a_model(tmp_path), replace(METADATA, limits=["see www.example.org, me@example.org"]))
     assert r"see www\.example.org, me\@example.org" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
-def test_labels_are_texts_too(tmp_path: Path) -> None:
+def test_labels_are_also_escaped(tmp_path: Path) -> None:
     config = replace(CONFIG, id2label={0: "<b>bad</b>", 1: "| good |"})
     BertForSequenceClassification(config).save_pretrained(tmp_path)
-    write_model_card(tmp_path, FACTS)
+    write_model_card(tmp_path, METADATA)
     assert "Labels: <b>bad</b>, | good |." in words(page(tmp_path))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float64("nan")])
-def test_what_was_not_measured_is_refused_and_the_old_card_stands(value: float, tmp_path: Path) -> None:
-    write_model_card(a_model(tmp_path), FACTS)
+def test_values_that_are_not_finite_are_refused_and_the_old_card_is_kept(
+    value: float, tmp_path: Path
+) -> None:
+    write_model_card(a_model(tmp_path), METADATA)
     before = (tmp_path / "README.md").read_bytes()
-    with pytest.raises(ValueError, match=r"metrics\['f1'\] is (nan|inf); leave out what was not measured"):
-        write_model_card(tmp_path, replace(FACTS, metrics={"f1": value}))
+    with pytest.raises(
+        ValueError, match=r"metrics\['f1'\] is (nan|inf); leave out metrics that were not measured"
+    ):
+        write_model_card(tmp_path, replace(METADATA, metrics={"f1": value}))
     with pytest.raises(ValueError, match="metrics is empty"):
-        write_model_card(tmp_path, replace(FACTS, metrics={}))
+        write_model_card(tmp_path, replace(METADATA, metrics={}))
     assert (tmp_path / "README.md").read_bytes() == before
 
 
-def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"has no config.json; a model folder needs"):
-        write_model_card(tmp_path, FACTS)
+        write_model_card(tmp_path, METADATA)
     assert not list(tmp_path.iterdir())
 
 
 def test_numbers_stay_numbers_in_the_source(tmp_path: Path) -> None:
-    write_model_card(a_model(tmp_path), replace(FACTS, metrics={"accuracy": 0.8047}))
+    write_model_card(a_model(tmp_path), replace(METADATA, metrics={"accuracy": 0.8047}))
     assert "| accuracy | 0.8047 |" in (tmp_path / "README.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The fixtures of the tests in a browser, which `lab.py` tells; without a browser the folder is skipped."""
+"""Fixtures of the browser tests, described in `lab.py`; without a browser this folder is skipped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
-    """Leave a file out where there is no browser to run it in."""
+    """Skip a file if there is no browser to run it in."""
     try:
         find_browser()
     except LookupError as missing:
@@ -25,7 +25,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
         pytest.skip(str(missing), allow_module_level=True)
 
 
-@pytest.fixture(scope="package")  # ends with this folder: other tests in the process need asyncio's loop
+@pytest.fixture(scope="package")  # closed after this folder: other tests in the process need asyncio's loop
 def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
@@ -72,5 +72,5 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def lab(server: Server, watch: Watch, page: Page) -> Iterator[Lab]:
     yield Lab(server, watch, page)
     watch.settle()
-    page.close()  # first, as it would miss its kernel
+    page.close()  # first, as the page would complain about its missing kernel
     server.shut_down_kernels()

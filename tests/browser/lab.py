@@ -1,4 +1,4 @@
-"""JupyterLab on this machine, driven in a real browser: what the tests in this folder are written with.
+"""JupyterLab on this machine, driven in a real browser: the tools for the tests in this folder.
 
 A test asks for these fixtures (`conftest.py`); all but `browser` are fresh for each test, and the
 kernels that a test started end with it:
@@ -10,40 +10,40 @@ kernels that a test started end with it:
 `page`
     An empty page (Playwright's `Page`), the one in which `lab` opens its notebooks.
 `watch`
-    What went wrong in `page`, see below. `watch.allow("regex")` excuses what a test does on purpose.
+    Collects what goes wrong in `page`, see below. `watch.allow("regex")` allows what a test does on purpose.
 `alone`
     `page = alone(html)` opens a whole HTML page from a file, with the network off.
 `browser`
     Playwright's `Browser`, for everything else, such as `with watched(browser) as watch:`.
 
-A test fails, even if it passed by itself, when a page sent a request to another host, caused a JavaScript or
-console error, opened a dialog or got an HTTP status of 400 or more. A page of `alone` may send no request.
+A test fails, even if its own assertions pass, if a page sent a request to another host, caused a JavaScript
+or console error, opened a dialog or got an HTTP status of 400 or more. A page of `alone` may send no request.
 
 A `Notebook` has the Playwright `page` it is in, and
 
     run_all()                    runs every cell; returns the errors, ["cell 1: NameError: name 'y' …"]
-    value("x + 1")               evaluates it in the kernel; returns what JSON keeps of it, tensors as lists
-    expect("w.layer", 2)         evaluates it until it equals this: a widget's messages take a moment
-    cells()                      the sources, as they stand in the page
+    value("x + 1")               evaluates it in the kernel; returns the value through JSON, tensors as lists
+    expect("w.layer", 2)         evaluates it until it equals this value: a widget's messages take a moment
+    cells()                      the sources of the cells in the page
     set_theme("JupyterLab Dark") or "JupyterLab Light"
     save()
     shut_down()                  ends the kernel; the page stays as it is
-    reopen()                     loads the saved notebook anew; takes up its kernel, or starts one if it was
+    reopen()                     loads the saved notebook again, with its kernel, or a new one if that was
                                  shut down; `kernel=False` shuts it down and starts none; `trusted=False`
-                                 loads it as somebody else's
+                                 loads the notebook as untrusted
 
 Functions for widgets:
 
-    axe(page, ".bl")                     fails on serious or critical faults of accessibility in that element;
-                                         of plain outputs in JupyterLab it judges no contrast
-    show_in(page, "dark")                a page alone for readers who prefer that; fails if it does not follow
+    axe(page, ".bl")                     fails on serious or critical accessibility problems in that element;
+                                         in plain outputs of JupyterLab it does not check contrast
+    show_in(page, "dark")                sets the page's color scheme; fails if the widget does not follow
     shortcuts_unharmed(page, locator)    fails if keys pressed in that element reach JupyterLab's shortcuts
-    latency(page, action, "keydown")     median time in ms from this event to the picture it led to
+    latency(page, action, "keydown")     median time in ms from this event to the resulting picture
 
 A widget's test, then:
 
     def test_a_key_chooses_the_next_layer(lab: Lab) -> None:
-        notebook = lab.open(["from bertlearn.widgets import Heads", "w = Heads()", "w"])
+        notebook = lab.open(["from bertlearn.course.widgets import Heads", "w = Heads()", "w"])
         assert notebook.run_all() == []
         notebook.page.get_by_label("Layer").press("ArrowDown")
         notebook.expect("w.layer", 1)
@@ -54,7 +54,7 @@ A widget's test, then:
         expect(page.get_by_role("status")).to_have_text("layer 1")
         axe(page, ".bl")
 
-To look at it: `page.screenshot(path="x.png")`.
+To see a page: `page.screenshot(path="x.png")`.
 """
 
 from __future__ import annotations
@@ -97,10 +97,8 @@ REMEDY = (
 )
 
 PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-SLOW = (
-    r"\[anywidget\] Failed to initialize model"  # said after two busy seconds; the widget comes all the same
-)
-OWN_FAULTS = {  # what JupyterLab 4.6 and Notebook 7.6 themselves do wrong
+SLOW = r"\[anywidget\] Failed to initialize model"  # logged after two busy seconds; the widget still appears
+OWN_ERRORS = {  # errors of JupyterLab 4.6 and Notebook 7.6 themselves
     "lab": [
         SLOW,
         "Could not restore the debugger state",  # a kernel that is shut down
@@ -108,7 +106,7 @@ OWN_FAULTS = {  # what JupyterLab 4.6 and Notebook 7.6 themselves do wrong
     ],
     "notebook": [
         SLOW,
-        r"undefined \(reading 'schema'\).*notebook_core",  # settings that come late
+        r"undefined \(reading 'schema'\).*notebook_core",  # settings that load late
         "Command 'filebrowser:open-path' not registered",
     ],
 }
@@ -118,13 +116,13 @@ def find_browser() -> str:
     """Return the path of a browser.
 
     Raises:
-        LookupError: if there is none, or Playwright is missing; says how to get it.
+        LookupError: there is none, or Playwright is missing; the message says how to get it.
     """
     if importlib.util.find_spec("playwright") is None:
         raise LookupError("no Playwright to drive a browser: pip install -e '.[dev]'")
     if named := os.environ.get("BERTLEARN_BROWSER"):
         if shutil.which(named) is None:
-            raise LookupError(f"BERTLEARN_BROWSER={named} is no program: {REMEDY}")
+            raise LookupError(f"BERTLEARN_BROWSER={named} is not a program: {REMEDY}")
         return named
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(name):
@@ -139,53 +137,57 @@ def find_browser() -> str:
 
 
 class Watch:
-    """What the pages of a browser context do that no page of the course may do."""
+    """Collects what the pages of a browser context do that no page of the course may do."""
 
     def __init__(self, context: BrowserContext, hosts: Sequence[str] = (HERE,)) -> None:
         self.context = context
         self._hosts = hosts
-        self._found: list[str] = []
+        self._problems: list[str] = []
         self._allowed: list[str] = []
         context.on("request", lambda request: self._reach(request.url))
         context.on("page", lambda page: page.on("websocket", lambda socket: self._reach(socket.url)))
         context.on("weberror", self._error)
         context.on("dialog", self._dialog)
-        context.on("console", lambda m: m.type == "error" and self._found.append(f"console: {m.text}"))
-        context.on("response", lambda r: r.status >= 400 and self._found.append(f"HTTP {r.status}: {r.url}"))
+        context.on("console", lambda m: m.type == "error" and self._problems.append(f"console: {m.text}"))
+        context.on(
+            "response", lambda r: r.status >= 400 and self._problems.append(f"HTTP {r.status}: {r.url}")
+        )
 
     def _reach(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname not in self._hosts:
-            self._found.append(f"request: {url}")
+            self._problems.append(f"request: {url}")
 
     def _error(self, fault: WebError) -> None:
-        self._found.append(f"JavaScript error: {fault.error.stack or fault.error.message}")
+        self._problems.append(f"JavaScript error: {fault.error.stack or fault.error.message}")
 
     def _dialog(self, dialog: Dialog) -> None:
         if dialog.type == "beforeunload":  # JupyterLab asks whether to leave unsaved changes
             dialog.accept()
         else:
-            self._found.append(f"dialog: {dialog.message}")
+            self._problems.append(f"dialog: {dialog.message}")
             dialog.dismiss()
 
     def allow(self, pattern: str) -> None:
-        """Excuse every problem in which this regular expression is found; its dots match line ends."""
+        """Ignore every problem that this regular expression matches; its dots match line ends."""
         self._allowed.append(pattern)
 
     def settle(self) -> None:
-        """Let the pages tell what has happened in them."""
+        """Let the pages report pending events."""
         for page in self.context.pages:
             page.evaluate("new Promise(done => setTimeout(done))")
 
     def problems(self) -> list[str]:
-        """Return what was found so far and is not excused."""
+        """Return the problems so far that are not allowed."""
         self.settle()
-        return [text for text in self._found if not any(re.search(p, text, re.DOTALL) for p in self._allowed)]
+        return [
+            text for text in self._problems if not any(re.search(p, text, re.DOTALL) for p in self._allowed)
+        ]
 
 
 @contextmanager
 def watched(browser: Browser, hosts: Sequence[str] = (HERE,), offline: bool = False) -> Iterator[Watch]:
-    """Give a fresh context that may reach these hosts only; its end raises what went wrong in it."""
+    """Yield a fresh context that may reach only these hosts; fail at its end if something went wrong."""
     context = browser.new_context(
         viewport={"width": 1200, "height": 900}, service_workers="block", offline=offline
     )
@@ -199,7 +201,7 @@ def watched(browser: Browser, hosts: Sequence[str] = (HERE,), offline: bool = Fa
 
 
 class Server:
-    """A JupyterLab that also serves Notebook 7, with settings of its own; it runs until `stop`."""
+    """A JupyterLab with its own settings that also serves Notebook 7; it runs until `stop`."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "notebooks"
@@ -208,7 +210,7 @@ class Server:
         self._token = secrets.token_hex(16)
         self._log = folder / "log.txt"
         self.root.mkdir()
-        self.set("notebook-extension/tracker", windowingMode="none")  # cells out of sight are there too
+        self.set("notebook-extension/tracker", windowingMode="none")  # also render cells out of sight
         self.set("apputils-extension/notification", fetchNews="false", checkForUpdates=False)
         runtime = folder / "runtime"
         self._process = self._start(folder, runtime)
@@ -246,7 +248,7 @@ class Server:
             )
 
     def _wait_for_port(self, runtime: Path) -> int:
-        """Wait until the server has written down where it listens."""
+        """Wait until the server has written its port to a file, and return it."""
         written = runtime / f"jpserver-{self._process.pid}.json"
         end = time.monotonic() + 120
         while time.monotonic() < end:
@@ -275,7 +277,7 @@ class Server:
             urllib.request.urlopen(request, timeout=60).close()
 
     def stop(self) -> None:
-        """End the kernels and the server, which has nothing to tidy up and, asked to end, may take long."""
+        """End the kernels, and kill the server: it has nothing to clean up, and a shutdown can take long."""
         try:
             self.shut_down_kernels()
         finally:
@@ -310,7 +312,7 @@ class Lab:
 
 
 class Notebook:
-    """A notebook open in a page; its methods are told at the top of this file."""
+    """A notebook open in a page; its methods are described at the top of this file."""
 
     def __init__(self, server: Server, watch: Watch, page: Page, app: str) -> None:
         self._server = server
@@ -321,7 +323,7 @@ class Notebook:
 
     def load(self, kernel: bool = True) -> None:
         """Load the file in the page; with a kernel wait until it is idle."""
-        for pattern in OWN_FAULTS[self._app]:
+        for pattern in OWN_ERRORS[self._app]:
             self._watch.allow(pattern)
         if kernel:
             self._go(f"{'lab/tree' if self._app == 'lab' else 'notebooks'}/{self.file.name}?reset")
@@ -404,7 +406,7 @@ class Notebook:
         self.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown()")
 
     def reopen(self, kernel: bool = True, trusted: bool = True) -> None:
-        """Load the saved notebook anew, without a kernel or as somebody else's if so asked."""
+        """Load the saved notebook again, without a kernel or as untrusted on request."""
         if not kernel:
             self._server.shut_down_kernels()
         if not trusted:
@@ -415,7 +417,7 @@ class Notebook:
 
 
 def _state(page: Page) -> dict[str, Any]:
-    """Return what shortcuts would change: kinds and sources of the cells, which is active, and the mode."""
+    """Return what shortcuts could change: kinds and sources of the cells, the active cell, and the mode."""
     return page.evaluate(
         """() => {
             const notebook = jupyterapp.shell.currentWidget.content;
@@ -441,7 +443,7 @@ def shortcuts_unharmed(page: Page, locator: Locator) -> None:
 
 
 def axe(page: Page | Frame, selector: str) -> None:
-    """Fail on what axe-core finds serious or critical in the elements of a selector, in readable text."""
+    """Fail on serious or critical problems that axe-core finds in the elements of a selector."""
     from axe_playwright_python.base import AXE_SCRIPT
 
     page.evaluate(AXE_SCRIPT)
@@ -468,7 +470,7 @@ COLORS = """element => {
 
 
 def show_in(page: Page, scheme: Literal["light", "dark"]) -> None:
-    """Show a page's widget as a reader with this preference sees it; fail unless it follows."""
+    """Set the preferred color scheme; fail unless the page's widget follows."""
     page.emulate_media(color_scheme=scheme)
     widget = page.locator(f".bl[data-theme={scheme}]").first
     widget.wait_for()
@@ -497,11 +499,11 @@ def latency(
     count: int = 9,
     seconds: int = 10,
 ) -> float:
-    """Return the median time from an input event to the picture it led to.
+    """Return the median time from an input event to the resulting picture.
 
     Args:
         page: where both events happen; a `Frame` if that is an iframe
-        action: causes one reaction by Playwright; is given the reaction's number
+        action: causes one reaction by Playwright; called with the reaction's number
         event: the DOM event that the action begins with, such as "keydown", "pointermove", "input"
         drawn: the DOM event a widget dispatches on itself after drawing
         count: number of reactions

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 TOKENS = ["[CLS]", "<img src=x onerror=alert(1)>", "שלום", "🎬", "a\nb", "[SEP]"]
 CELLS = [
-    "import numpy as np\nfrom bertlearn.visualization import AttentionMaps\n"
-    "from bertlearn.widgets import AttentionExplorer\n"
+    "import numpy as np\nfrom bertlearn.course.figures import AttentionMaps\n"
+    "from bertlearn.course.widgets import AttentionExplorer\n"
     f"tokens = {TOKENS!r}\n"
     "probs = np.random.default_rng(0).dirichlet(np.ones(6), size=(3, 4, 6)).astype('float32')",
     "w = AttentionExplorer(AttentionMaps(tokens, probs), AttentionMaps(tokens, probs[:, ::-1]), token=2)\nw",
@@ -27,18 +27,18 @@ CELLS = [
 
 
 def clear_maps() -> AttentionMaps:
-    """Attention that can be told in words: in layer 1, head 2 every token looks at the one before it."""
+    """Return attention with an obvious pattern: in layer 1, head 2 every token looks at the one before it."""
     probs = np.full((2, 3, 4, 4), 0.25, dtype=np.float32)
     probs[1, 2] = np.eye(4, k=-1)
     probs[1, 2, 0, 0] = 1
     return AttentionMaps(["[CLS]", "<b>one</b>", "two", "[SEP]"], probs)
 
 
-def test_pointer_and_keyboard_move_what_the_kernel_knows(lab: Lab) -> None:
+def test_pointer_and_keyboard_change_the_kernels_state(lab: Lab) -> None:
     notebook = lab.open(CELLS)
     assert notebook.run_all() == []
     page, widget = notebook.page, notebook.page.locator(".bl")
-    assert widget.count() == 1 and not page.locator(".bl-still").is_visible(), "the still makes room"
+    assert widget.count() == 1 and not page.locator(".bl-still").is_visible(), "the still is hidden"
     widget.get_by_label("Layer").first.press("ArrowDown")
     notebook.expect("w.layer", 1)
     widget.get_by_role("gridcell", name="layer 1, head 0").first.click()
@@ -62,7 +62,7 @@ def test_pointer_and_keyboard_move_what_the_kernel_knows(lab: Lab) -> None:
     axe(page, ".bl")
 
 
-def test_a_page_of_its_own_needs_no_kernel(alone: Callable[[str], Page]) -> None:
+def test_a_stand_alone_page_needs_no_kernel(alone: Callable[[str], Page]) -> None:
     page = alone(AttentionExplorer(clear_maps()).to_html())
     page.get_by_role("gridcell", name="layer 1, head 2").click()
     page.get_by_role("option", name="two").click()
@@ -70,7 +70,7 @@ def test_a_page_of_its_own_needs_no_kernel(alone: Callable[[str], Page]) -> None
     assert said.inner_text() == "Layer 1, head 2. “two” (2) looks most at “<b>one</b>” (1) 1.000."
     page.locator(".ax-map").hover(position={"x": 5, "y": 5})
     assert said.inner_text() == "Layer 1, head 2. “two” (2) looks most at “<b>one</b>” (1) 1.000.", (
-        "it is held"
+        "the click pins it"
     )
     page.get_by_label("is looked at by").check()
     assert said.inner_text() == "Layer 1, head 2. “two” (2) is looked at most by “[SEP]” (3) 1.000."
@@ -90,11 +90,11 @@ def test_the_colors_follow_the_weights(alone: Callable[[str], Page]) -> None:
             return Array.from({length: canvas.width * canvas.height}, (_, i) => dots[4 * i]);
         }"""
     )
-    dark = {place for place, red in enumerate(shades) if red < 128}
+    dark = {index for index, red in enumerate(shades) if red < 128}
     assert dark == {0, 4, 9, 14} and len(shades) == 16
 
 
-def test_every_head_stands_in_the_overview(alone: Callable[[str], Page]) -> None:
+def test_every_head_is_in_the_overview(alone: Callable[[str], Page]) -> None:
     page = alone(AttentionExplorer(clear_maps()).to_html())
     names = [cell.get_attribute("aria-label") for cell in page.get_by_role("gridcell").all()]
     assert names == [f"layer {layer}, head {head}" for layer in range(2) for head in range(3)]

@@ -41,19 +41,19 @@ def inside(page: Page, number: int = 0) -> Frame:
 def test_a_view_draws_without_a_network(alone: Callable[[str], Page], view: Callable[..., View]) -> None:
     frame = inside(alone(view(maps())._repr_html_()))
     if view is model_view:
-        frame.locator("rect").last.click()  # the last head grows, and shows its tokens
+        frame.locator("rect").last.click()  # the last head is enlarged and shows its tokens
     shown = [text.strip() for text in frame.locator("#vis text").all_text_contents()]
     assert {"[CLS]", "<script>", '"', "\\", "⏎", "$x$", "[SEP]"} <= set(shown)
     assert frame.locator("i").count() == 0, "a token became HTML"
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_the_numbers_arrive(alone: Callable[[str], Page], view: Callable[..., View]) -> None:
+def test_the_numbers_reach_the_page(alone: Callable[[str], Page], view: Callable[..., View]) -> None:
     given = maps(second=4)
     frame = inside(alone(view(given)._repr_html_()))
     part = frame.evaluate("window.bertviz_params.attention.ba")
     np.testing.assert_allclose(part["attn"], given.probs[:, :, 4:, :4], atol=0.5 / 127 + 1e-4)
-    assert part["left_text"] == frame.evaluate("told.tokens.slice(4)")
+    assert part["left_text"] == frame.evaluate("payload.tokens.slice(4)")
     if view is neuron_view:
         for name, vectors in (("queries", given.queries[:, :, 4:]), ("keys", given.keys[:, :, :4])):
             np.testing.assert_allclose(part[name], vectors, atol=0.03)
@@ -77,7 +77,7 @@ def test_a_drawing_shrinks_with_the_window(alone: Callable[[str], Page]) -> None
     page = alone(neuron_view(maps())._repr_html_())
     frame = inside(page)
     page.set_viewport_size({"width": 400, "height": 900})
-    for _ in range(50):  # not wait_for_function: it compiles texts, which the view's page forbids
+    for _ in range(50):  # not wait_for_function, which evaluates strings: the view's page forbids that
         if frame.evaluate(f"innerWidth < 400 && {CUT} === 0"):
             return
         page.wait_for_timeout(100)
@@ -100,11 +100,11 @@ def test_menus_choose_layer_and_texts(alone: Callable[[str], Page]) -> None:
     assert frame.locator("#right text").count() == 4
 
 
-def test_a_notebook_shows_the_view_and_a_stranger_the_picture(lab: Lab) -> None:
+def test_a_notebook_shows_the_view_and_an_untrusted_one_the_picture(lab: Lab) -> None:
     notebook = lab.open(
         [
             "import numpy as np",
-            "from bertlearn.visualization import attention_maps, head_view",
+            "from bertlearn.course.figures import attention_maps, head_view",
             "head_view(attention_maps(np.full((2, 3, 4, 4), 0.25), list('abcd')))",
         ]
     )

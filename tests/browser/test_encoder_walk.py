@@ -1,4 +1,4 @@
-"""The encoder walk in a browser: by pointer, by keys, by typing, and as a page of its own."""
+"""The encoder walk in a browser: by pointer, by keyboard, by typing, and as a stand-alone page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BUILD = """
 import torch
 from bertlearn import BertConfig, BertModel, WordPieceTokenizer
-from bertlearn.widgets import EncoderWalk
+from bertlearn.course.widgets import EncoderWalk
 words = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat light on < > / b img x ! שלום".split()
 tokenizer = WordPieceTokenizer(words)
 torch.manual_seed(0)
@@ -30,9 +30,9 @@ w = EncoderWalk(model, tokenizer, "the cat sat on the light", "light on", word="
 
 
 def build() -> EncoderWalk:
-    names: dict[str, EncoderWalk] = {}
-    exec(BUILD, names)
-    return names["w"]
+    scope: dict[str, EncoderWalk] = {}
+    exec(BUILD, scope)
+    return scope["w"]
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_typing_asks_the_kernel(lab: Lab) -> None:
     shortcuts_unharmed(page, text)
 
 
-def test_by_keys_alone(alone: Callable[[str], Page], walk: EncoderWalk) -> None:
+def test_by_keyboard_only(alone: Callable[[str], Page], walk: EncoderWalk) -> None:
     page = alone(walk.to_html())
     for name in ("light", "light", "embeddings: word"):
         page.keyboard.press("Tab")
@@ -103,7 +103,7 @@ def test_by_keys_alone(alone: Callable[[str], Page], walk: EncoderWalk) -> None:
         assert details(page).startswith(walk.steps[step])
 
 
-def test_a_page_of_its_own_shows_the_models_numbers(alone: Callable[[str], Page], walk: EncoderWalk) -> None:
+def test_a_stand_alone_page_shows_the_models_numbers(alone: Callable[[str], Page], walk: EncoderWalk) -> None:
     page = alone(walk.to_html())
     assert (
         page.get_by_label("● Text").is_disabled()
@@ -134,17 +134,17 @@ def test_a_page_of_its_own_shows_the_models_numbers(alone: Callable[[str], Page]
 def test_the_steps_stay_where_they_are(alone: Callable[[str], Page], walk: EncoderWalk) -> None:
     page = alone(walk.to_html())
     options = page.get_by_role("listbox", name="steps").get_by_role("option")
-    places = set()
+    boxes = set()
     for t in range(12):
         options.nth(t).hover()
         box = options.nth(0).bounding_box()
         assert box is not None
-        places.add((box["x"], box["y"], box["width"]))
-    assert len(places) == 1
+        boxes.add((box["x"], box["y"], box["width"]))
+    assert len(boxes) == 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_can_be_read_by_all(
+def test_it_is_accessible(
     alone: Callable[[str], Page], walk: EncoderWalk, scheme: Literal["light", "dark"]
 ) -> None:
     page = alone(walk.to_html())

@@ -1,4 +1,4 @@
-"""What every widget must do in a browser: paint, keep text text, take keys, and leave a still behind."""
+"""What every widget must do in a browser: paint, keep text as text, take keys, and leave a still."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ CELLS = [
 FOCUSABLE = "button, input, select, textarea, [tabindex]"
 
 
-def test_the_list_is_whole() -> None:
+def test_the_list_is_complete() -> None:
     assert sorted(every_widget()) == NAMES
 
 
 @pytest.mark.parametrize("app", ["lab", "notebook"])
-def test_all_are_painted_and_their_stills_make_room(lab: Lab, app: str) -> None:
+def test_all_are_painted_and_their_stills_are_hidden(lab: Lab, app: str) -> None:
     notebook = lab.open(CELLS, app=app)
     assert notebook.run_all() == []
     page = notebook.page
@@ -42,7 +42,7 @@ def test_all_are_painted_and_their_stills_make_room(lab: Lab, app: str) -> None:
 
 
 def test_the_stills_page_does_not_run_behind_the_widget(lab: Lab) -> None:
-    notebook = lab.open(["from bertlearn.widgets import SoftLookup\n\nSoftLookup()"])
+    notebook = lab.open(["from bertlearn.course.widgets import SoftLookup\n\nSoftLookup()"])
     assert notebook.run_all() == []
     page = notebook.page
     page.locator(".bl[data-theme]").wait_for()
@@ -82,7 +82,7 @@ def test_reopened_without_a_kernel_they_can_still_be_explored(lab: Lab) -> None:
     assert not page.get_by_text("model not found").first.is_visible()
 
 
-def test_somebody_elses_notebook_shows_pictures_alone(lab: Lab) -> None:
+def test_an_untrusted_notebook_shows_only_pictures(lab: Lab) -> None:
     notebook = lab.open(CELLS)
     assert notebook.run_all() == []
     notebook.save()
@@ -109,7 +109,9 @@ def test_a_converted_notebook_stays_interactive(lab: Lab, alone: Callable[[str],
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_its_look_does_not_depend_on_others_in_the_page(alone: Callable[[str], Page], name: str) -> None:
+def test_its_layout_does_not_depend_on_other_widgets_in_the_page(
+    alone: Callable[[str], Page], name: str
+) -> None:
     page = alone(every_widget()[name].to_html())
     page.locator(".bl[data-theme]").wait_for()
     boxes = """() => [...document.querySelectorAll(".bl, .bl *")].map(element => {
@@ -123,7 +125,7 @@ def test_its_look_does_not_depend_on_others_in_the_page(alone: Callable[[str], P
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_page_of_its_own_works_without_kernel_and_network(alone: Callable[[str], Page], name: str) -> None:
+def test_a_stand_alone_page_works_without_kernel_and_network(alone: Callable[[str], Page], name: str) -> None:
     page = alone(every_widget()[name].to_html())
     show_in(page, "light")
     assert page.get_by_role("status").first.inner_text().strip()

@@ -1,4 +1,4 @@
-"""That each guard of `lab.py` catches its fault, and that a missing browser is told."""
+"""Each guard of `lab.py` catches its fault, and a missing browser is reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .lab import Server, Watch, axe, latency, watched
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-FAULTS = {  # what a page does: what is said about it
+FAULTS = {  # what a page does: the message about it
     "new Image().src = 'https://example.org/x.png'": r"request: https://example\.org/x\.png",
     "fetch('http://localhost:9/').catch(() => 0)": "request: http://localhost:9/",
     "new WebSocket('wss://example.org/socket')": r"request: wss://example\.org/socket",
@@ -49,7 +49,7 @@ def test_a_good_page_passes(page: Page, watch: Watch) -> None:
     assert watch.problems() == []
 
 
-def test_what_is_allowed_is_excused_alone(browser: Browser) -> None:
+def test_only_what_is_allowed_is_ignored(browser: Browser) -> None:
     with pytest.raises(AssertionError) as caught, watched(browser) as watch:
         watch.allow("console: o.e")
         watch.context.new_page().set_content("<script>console.error('one'); console.error('two')</script>")
@@ -69,7 +69,7 @@ def test_alone_is_offline(alone: Callable[[str], Page]) -> None:
     assert page.evaluate("navigator.onLine") is False
 
 
-def test_a_page_alone_may_not_ask_even_this_machine(browser: Browser, server: Server) -> None:
+def test_a_stand_alone_page_may_not_even_reach_this_machine(browser: Browser, server: Server) -> None:
     image = f"<img src='{server.url}/static/logo/logo.png'>"
     with (
         pytest.raises(AssertionError, match=r"request: .*/logo\.png"),
@@ -111,14 +111,16 @@ def test_latency(page: Page) -> None:
         latency(page, lambda _: select.select_option("a"), "input", count=1, seconds=1)
 
 
-def test_a_missing_browser_is_told(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def test_a_missing_browser_is_reported(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     collect = conftest.pytest_pycollect_makemodule
     folder = request.node.parent.parent
     assert collect(request.path, folder) is None
     monkeypatch.setenv("BERTLEARN_BROWSER", "/nowhere/chrome")
     monkeypatch.setenv("BERTLEARN_REQUIRE_BROWSER", "0")
     with pytest.raises(
-        pytest.skip.Exception, match="BERTLEARN_BROWSER=/nowhere/chrome is no program: install"
+        pytest.skip.Exception, match="BERTLEARN_BROWSER=/nowhere/chrome is not a program: install"
     ):
         collect(request.path, folder)
     monkeypatch.setenv("BERTLEARN_REQUIRE_BROWSER", "1")

@@ -26,7 +26,7 @@ IDLE = "document.querySelector('.bl').getAttribute('aria-busy') === 'false'"
 
 
 def small_surgery(text: str = "not a bad film") -> HeadSurgery:
-    """Return the widget of a model with weights drawn by chance, and labels that look like HTML."""
+    """Return the widget of a model with random weights, and labels that look like HTML."""
     tokenizer = WordPieceTokenizer([*SPECIAL_TOKENS, *WORDS])
     config = BertConfig.preset("tiny", vocab_size=tokenizer.vocab_size, id2label={0: "<i>bad</i>", 1: "good"})
     torch.manual_seed(0)
@@ -105,7 +105,7 @@ def test_heads_edges_and_sentences_by_keyboard(lab: Lab) -> None:
     assert page.locator(".hs-words tbody th").all_inner_texts() == notebook.value("w.tokens[1:-1]")
     field.fill("film " * 70)
     page.keyboard.press("Enter")
-    notebook.expect("w.answered['text'][1]", "the text has 72 tokens; shorten it to 64 at most")
+    notebook.expect("w.answered['text'][1]", "the text has 72 tokens; shorten it to at most 64")
     assert said(page).startswith("Cannot read it: the text has 72 tokens")
     notebook.value("setattr(w, 'text', 'bad')")
     page.wait_for_function("document.querySelector('.hs-words tbody').rows.length === 1")
@@ -125,15 +125,13 @@ def test_without_a_kernel_heads_can_be_explored_but_not_cut(alone: Callable[[str
         effect = widget.effects[layer, number]
         key = page.locator(".hs-key").inner_text()
         assert (
-            f"layer {layer}, head {number} alone {whole + effect:.2f} ({effect:+.2f})".replace("-", "−")
+            f"only layer {layer}, head {number} off {whole + effect:.2f} ({effect:+.2f})".replace("-", "−")
             in key
         )
     head(page, 0, 1).click()
     page.locator(".hs-cell").press("Enter")
     assert (
-        page.get_by_role("status")
-        .inner_text()
-        .endswith("Switching off and cutting needs a running notebook.")
+        page.get_by_role("status").inner_text().endswith("Switching off and cutting need a running notebook.")
     )
     assert page.locator(".hs-off, .hs-cut").count() == 0
     assert page.get_by_label("Sentence").is_disabled() and page.get_by_label("off", exact=True).is_disabled()
@@ -146,7 +144,7 @@ def test_parts_of_an_answer_may_come_in_any_order(alone: Callable[[str], Page], 
     call = "render({ model, el: document"
     html = small_surgery().to_html().replace(call, f"window.model = model; {call}")
     page, other = alone(html), small_surgery("good")
-    for key in ("ArrowDown", "ArrowDown", "ArrowDown"):  # to a token that the next text has not
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown"):  # to a token that the next text does not have
         page.locator(".hs-cell").press(key)
     other.cut = [[0, 0, 2, 1]]
     outcome = other.outcome | {"weights": list(other.outcome["weights"])}

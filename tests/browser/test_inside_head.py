@@ -1,4 +1,4 @@
-"""The inside of a head in a browser: its numbers are Python's, by mouse and keyboard, alone and in Lab."""
+"""Inside a head in a browser: its numbers match Python's, by mouse and keyboard, with a kernel or without."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def maps(tokens: list[str], layers: int = 2, heads: int = 3, size: int = 32) -> 
 
 
 def numbers_in(texts: list[str]) -> list[float]:
-    """What stands behind the last equals sign of each."""
+    """Return the number after the last equals sign of each text."""
     return [float(text.split("= ")[-1]) for text in texts]
 
 
@@ -46,7 +46,7 @@ def chosen_key(page: Page) -> Locator:
 
 
 def assert_shows(page: Page, widget: InsideHead) -> None:
-    """The page's numbers are Python's, to three decimals."""
+    """Check that the page's numbers are Python's, to three decimals."""
     rows = page.locator(".ih-keys li").evaluate_all(
         "rows => rows.map(row => [...row.children].map(part => part.textContent))"
     )
@@ -91,15 +91,15 @@ def test_the_pointer_chooses_key_and_feature(alone: Alone) -> None:
     assert page.locator(".ih-here").count() == 6
 
 
-def test_what_is_pressed_stays_until_it_is_let_go(alone: Alone) -> None:
+def test_a_clicked_key_stays_chosen_until_it_is_released(alone: Alone) -> None:
     page = alone(InsideHead(maps(TOKENS), query=3).to_html())
     rows = page.locator(".ih-keys li")
     chosen = page.locator(".ih-keys [aria-selected=true]")
-    for let_go in (lambda: page.keyboard.press("Escape"), rows.nth(5).click):
+    for release in (lambda: page.keyboard.press("Escape"), rows.nth(5).click):
         rows.nth(5).click()
         rows.nth(2).hover()
         assert chosen.get_attribute("data-i") == "5"
-        let_go()
+        release()
         rows.nth(6).hover()
         assert chosen.get_attribute("data-i") == "6"
 
@@ -142,10 +142,10 @@ def test_a_page_without_kernel_offers_the_layers_it_has(alone: Alone) -> None:
     assert [options.nth(i).is_disabled() for i in range(3)] == [True, False, True]
 
 
-def test_the_kernel_sends_layers_and_hears_choices(lab: Lab) -> None:
+def test_the_kernel_sends_layers_and_receives_choices(lab: Lab) -> None:
     cells = [
-        f"import numpy as np\nfrom bertlearn.visualization import AttentionMaps\n{inspect.getsource(maps)}",
-        "from bertlearn.widgets import InsideHead",
+        f"import numpy as np\nfrom bertlearn.course.figures import AttentionMaps\n{inspect.getsource(maps)}",
+        "from bertlearn.course.widgets import InsideHead",
         "w = InsideHead(maps([str(i) for i in range(40)], layers=3, heads=12, size=64), query=3)",
         "w",
     ]

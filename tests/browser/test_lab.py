@@ -1,4 +1,4 @@
-"""A small widget in JupyterLab and Notebook 7: what the other tests here rely on."""
+"""A small widget in JupyterLab and Notebook 7: the functions that the other tests rely on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ w = Counter()
 
 
 @pytest.mark.parametrize("app", ["lab", "notebook"])
-def test_the_kernel_hears_of_a_click(lab: Lab, app: str) -> None:
+def test_the_kernel_receives_a_click(lab: Lab, app: str) -> None:
     notebook = lab.open([WIDGET, "w"], app=app)
     assert notebook.run_all() == []
     assert notebook.value("w.count") == 0
@@ -59,7 +59,7 @@ def test_values_of_the_kernel(lab: Lab) -> None:
     assert notebook.value("torch.eye(2), {'a': None}, 'é\\'\"'") == [[[1, 0], [0, 1]], {"a": None}, "é'\""]
 
 
-def test_errors_of_cells_come_back(lab: Lab) -> None:
+def test_errors_of_cells_are_returned(lab: Lab) -> None:
     notebook = lab.open(["x = 1", "x + y", "x"])
     assert notebook.run_all() == ["cell 1: NameError: name 'y' is not defined"]
 
@@ -72,12 +72,12 @@ def test_shortcuts(lab: Lab) -> None:
         shortcuts_unharmed(notebook.page, notebook.page.get_by_role("button", name="count 5"))
 
 
-def test_latency_by_way_of_the_kernel(lab: Lab) -> None:
+def test_latency_through_the_kernel(lab: Lab) -> None:
     notebook = lab.open([WIDGET, "w"])
     assert notebook.run_all() == []
     button = notebook.page.get_by_role("button", name="count")
     assert latency(notebook.page, lambda _: button.click(), "click", count=3) > 0
-    notebook.expect("w.count", 3)  # the third may be on its way, behind the answer to the second
+    notebook.expect("w.count", 3)  # the third may still be on its way, after the answer to the second
 
 
 def test_themes(lab: Lab) -> None:
@@ -122,7 +122,7 @@ def test_reopened_without_a_kernel(lab: Lab) -> None:
     assert notebook.cells() == [WIDGET, FALLBACK]
 
 
-def test_a_file_comes_untrusted(lab: Lab, tmp_path: Path) -> None:
+def test_a_file_is_loaded_untrusted(lab: Lab, tmp_path: Path) -> None:
     output = nbformat.v4.new_output("display_data", {"text/html": SCRIPT})
     cell = nbformat.v4.new_code_cell("1", outputs=[output])
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=PYTHON), tmp_path / "some.ipynb")

@@ -1,4 +1,4 @@
-"""The soft lookup in a browser: its numbers are Python's, and mouse and keyboard reach everything."""
+"""The soft lookup in a browser: its numbers match Python's, and mouse and keyboard reach everything."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOSTILE = [
 
 
 def column(page: Page, table: str, number: int) -> list[str]:
-    """The texts of a table's column, without the heading."""
+    """Return the texts of a table's column, without the heading."""
     return page.locator(f"{table} tbody tr").evaluate_all(
         f"rows => rows.map(row => row.cells[{number}].textContent)"
     )
@@ -40,7 +40,7 @@ def press(page: Page, label: str, key: str, times: int = 1) -> None:
 
 
 def assert_shows(page: Page, widget: SoftLookup) -> None:
-    """The page's numbers are Python's, to four decimals."""
+    """Check that the page's numbers are Python's, to four decimals."""
     shown = [float(text) for text in column(page, ".sl-keys", 3)]
     assert shown == pytest.approx(widget.weights.tolist(), abs=5.1e-5)
     own = [float(text) for text in column(page, ".sl-measures", 1)]
@@ -76,9 +76,9 @@ def test_random_numbers_are_pythons_at_each_setting(alone: Alone) -> None:
     )
 
 
-def test_the_dot_stands_on_the_curve_at_the_present_place(alone: Alone) -> None:
+def test_the_dot_is_on_the_curve_at_the_current_value(alone: Alone) -> None:
     page = alone(SoftLookup(dimension=16).to_html())
-    places = []
+    dots = []
     for _ in range(2):
         for i in range(2):
             plot = page.locator(".sl-plot").nth(i)
@@ -86,10 +86,10 @@ def test_the_dot_stands_on_the_curve_at_the_present_place(alone: Alone) -> None:
             path = plot.locator(".sl-curve.sl-chosen").get_attribute("d") or ""
             points = [[float(number) for number in point.split(",")] for point in path[1:].split("L")]
             assert any(abs(x - a) < 0.1 and abs(y - b) < 0.1 for a, b in points)
-            places.append((x, y))
+            dots.append((x, y))
         press(page, "d", "End")
-    assert places[2][0] > places[0][0] and places[2][1] < places[0][1], "largest weight: right and up"
-    assert places[3][1] > places[1][1] + 20, "derivative: down"
+    assert dots[2][0] > dots[0][0] and dots[2][1] < dots[0][1], "largest weight: right and up"
+    assert dots[3][1] > dots[1][1] + 20, "derivative: down"
 
 
 def test_given_scores_and_values(alone: Alone) -> None:
@@ -122,7 +122,7 @@ def test_accessible_in_the_dark(alone: Alone) -> None:
         axe(page, ".bl")
 
 
-def test_keyboard_alone_reaches_everything(alone: Alone) -> None:
+def test_the_keyboard_reaches_everything(alone: Alone) -> None:
     page = alone(SoftLookup().to_html())
     reached = []
     for _ in range(5):
@@ -133,8 +133,8 @@ def test_keyboard_alone_reaches_everything(alone: Alone) -> None:
     assert reached == ["q · k", "d", "Temperature T", "Temperature T, exactly", "Query"]
 
 
-def test_state_goes_both_ways_in_jupyterlab(lab: Lab) -> None:
-    notebook = lab.open(["from bertlearn.widgets import SoftLookup\nw = SoftLookup()", "w"])
+def test_state_is_synchronized_both_ways_in_jupyterlab(lab: Lab) -> None:
+    notebook = lab.open(["from bertlearn.course.widgets import SoftLookup\nw = SoftLookup()", "w"])
     assert notebook.run_all() == []
     page = notebook.page
     press(page, "d", "ArrowRight", 2)

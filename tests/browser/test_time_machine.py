@@ -1,4 +1,4 @@
-"""The time machine in a browser: moved by mouse and keys, played, asked; alone and in JupyterLab."""
+"""The time machine in a browser: by mouse and keyboard, with and without a kernel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 TEXT = "the king sent his [MASK] into the [MASK]."
 CELL = (
-    f'from bertlearn.widgets import TimeMachine\nw = TimeMachine("{TEXT}", ["servants", "city"], head=1)\nw'
+    "from bertlearn.course.widgets import TimeMachine\n"
+    f'w = TimeMachine("{TEXT}", ["servants", "city"], head=1)\nw'
 )
 INK = """canvas => {
     const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
@@ -37,7 +38,7 @@ def status(page: Page) -> str:
 
 @contextmanager
 def stopped_time(page: Page) -> Iterator[None]:
-    """Let time pass only where the test says so."""
+    """Let time pass only when the test advances it."""
     page.clock.install(time=0)
     page.clock.pause_at(1000)
     try:
@@ -63,7 +64,7 @@ def test_alone_by_keyboard(alone: Callable[[str], Page], html: str) -> None:
     assert "In layer 0, head 0, it looks most at “.”" in status(page)
 
 
-def test_keys_alone_reach_every_control(alone: Callable[[str], Page], html: str) -> None:
+def test_the_keyboard_reaches_every_control(alone: Callable[[str], Page], html: str) -> None:
     page = alone(html)
     found = []
     for _ in range(6):
@@ -83,7 +84,7 @@ def test_alone_by_mouse(alone: Callable[[str], Page], html: str) -> None:
     page = alone(html)
     page.locator(".tm-track li").nth(4).click()
     assert "Step 1,000: held-out loss 5.39." in status(page)
-    page.locator(".tm-hit").nth(2).click()
+    page.locator(".tm-target").nth(2).click()
     assert "Step 500: held-out loss 6.03." in status(page)
     page.locator(".tm-chip").nth(1).click()
     assert "[MASK] 2 of 2" in status(page)
@@ -91,7 +92,9 @@ def test_alone_by_mouse(alone: Callable[[str], Page], html: str) -> None:
     assert guesses.count() == 9 and "city ✓" in (guesses.last.text_content() or "")
 
 
-def test_alone_the_kernel_is_not_asked_and_the_page_says_why(alone: Callable[[str], Page], html: str) -> None:
+def test_without_a_kernel_typing_is_disabled_and_the_page_says_why(
+    alone: Callable[[str], Page], html: str
+) -> None:
     page = alone(html)
     assert (
         page.get_by_label("Text with [MASK]").is_disabled() and page.get_by_label("Right word").is_disabled()
@@ -120,12 +123,12 @@ def test_play_goes_from_snapshot_to_snapshot_and_stops_at_the_last(
         page.clock.run_for(5000)
         assert page.get_by_role("slider").input_value() == "1"
         play.click()
-        page.get_by_role("slider").press("End")  # a hand on the slider ends it
+        page.get_by_role("slider").press("End")  # moving the slider ends it
         page.clock.run_for(5000)
         assert page.get_by_role("slider").input_value() == "7" and play.text_content() == "▶ Play"
 
 
-def test_with_little_motion_a_press_is_a_step(alone: Callable[[str], Page], html: str) -> None:
+def test_with_reduced_motion_each_press_is_one_step(alone: Callable[[str], Page], html: str) -> None:
     page = alone(html)
     page.emulate_media(reduced_motion="reduce")
     page.reload()
@@ -159,7 +162,7 @@ def test_a_late_answer_overwrites_nothing_newer(alone: Callable[[str], Page], ht
         page.evaluate("kernel.set('answered', {text: [2, 'no such word']})")
         assert status(page) == "no such word"
         assert page.locator(".bl-note").text_content() == "⚠ no such word. Below is what was read before."
-        page.evaluate("kernel.set('answered', {text: [2, '']})")  # the text before, typed again
+        page.evaluate("kernel.set('answered', {text: [2, '']})")  # the previous text, typed again
         assert status(page).startswith("Step 40,000")
 
 
@@ -185,7 +188,7 @@ def test_in_a_notebook(lab: Lab) -> None:
     text.fill("he said unto him")
     expect(page.locator(".bl-note")).to_contain_text("no [MASK] in 'he said unto him'")
     notebook.expect("w.text", TEXT)
-    assert page.locator(".tm-chip").count() == 2  # the last view
+    assert page.locator(".tm-chip").count() == 2  # the view before
     text.fill("")
     text.press_sequentially("he said unto [MASK],")
     page.get_by_label("Right word").press_sequentially("him")

@@ -1,4 +1,4 @@
-"""The tokenizer explorer in a browser: it shows what the tokenizer says, whatever is typed."""
+"""The tokenizer explorer in a browser: it shows the tokenizer's output for any typed text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SMALL = WordPieceTokenizer(VOCAB)
 CASED = WordPieceTokenizer([*VOCAB[::-1], "##ilm"], do_lower_case=False)
 HOSTILE = "<img src=x onerror=alert(1)>\n🎬 films 🎬🎬 שלום Ünfat\u200b [MASK] " + "a" * 101
 CELLS = [
-    "from bertlearn import WordPieceTokenizer\nfrom bertlearn.widgets import TokenizerExplorer\n"
+    "from bertlearn import WordPieceTokenizer\nfrom bertlearn.course.widgets import TokenizerExplorer\n"
     f"tokenizer = WordPieceTokenizer({VOCAB!r})",
     "w = TokenizerExplorer(tokenizer, text='the unfathomable film', word=1)\nw",
 ]
@@ -36,22 +36,22 @@ def texts(locator: Locator) -> list[str]:
 
 
 def pieces(page: Page | Locator, number: int = 0) -> list[list[str]]:
-    """Token, id and place of each piece of one tokenizer."""
-    found = page.get_by_role("listbox", name="pieces").nth(number).get_by_role("option")
+    """Return token, id and position of each wordpiece of one tokenizer."""
+    found = page.get_by_role("listbox", name="wordpieces").nth(number).get_by_role("option")
     return [text.split("\n") for text in found.all_inner_texts()]
 
 
 def expected(tokenizer: WordPieceTokenizer, text: str) -> list[list[str]]:
     encoding = tokenizer.encode(text)
-    places = ["added", *(f"{start}–{end}" for start, end in encoding.offsets[1:-1]), "added"]
-    return [list(row) for row in zip(encoding.tokens, map(str, encoding.input_ids), places, strict=True)]
+    positions = ["added", *(f"{start}–{end}" for start, end in encoding.offsets[1:-1]), "added"]
+    return [list(row) for row in zip(encoding.tokens, map(str, encoding.input_ids), positions, strict=True)]
 
 
 def marked(page: Page, part: str) -> list[str]:
     return texts(page.locator(f"{part} .tx-marked"))
 
 
-def test_the_page_shows_what_the_tokenizers_say(alone: Alone) -> None:
+def test_the_page_shows_the_output_of_the_tokenizers(alone: Alone) -> None:
     page = alone(TokenizerExplorer(SMALL, CASED, text=HOSTILE, titles=("small", "cased")).to_html())
     for number, tokenizer in enumerate((SMALL, CASED)):
         assert pieces(page, number) == expected(tokenizer, HOSTILE)
@@ -75,7 +75,7 @@ def test_the_page_shows_what_the_tokenizers_say(alone: Alone) -> None:
     axe(page, ".bl")
 
 
-def test_what_normalization_does_stands_under_the_characters(alone: Alone) -> None:
+def test_normalization_is_shown_below_the_characters(alone: Alone) -> None:
     page = alone(TokenizerExplorer(SMALL, text="Ün e\u0301\t\u200bx 한 [MASK]").to_html())
     changes = page.locator(".tx-typed ruby").evaluate_all(
         "all => all.map(e => [e.firstChild.data, e.lastChild.textContent, e.dataset.kinds])"
@@ -83,22 +83,22 @@ def test_what_normalization_does_stands_under_the_characters(alone: Alone) -> No
     assert changes == [
         ["Ü", "u", "accent case"],
         ["e\u0301", "e", "accent"],
-        ["⇥", "blank", "blank"],
+        ["⇥", "space", "blank"],
         ["␣", "gone", "dropped"],
         ["한", "\u1112\u1161\u11ab", "taken apart"],
     ]
     assert texts(page.get_by_role("list", name="changes").get_by_role("listitem")) == [
         "ab lower case: 1",
         "ab accent dropped: 2",
-        "ab taken apart: 1",
-        "ab plain blank: 1 (tab)",
+        "ab decomposed: 1",
+        "ab plain space: 1 (tab)",
         "ab gone: 1 (zero width space)",
     ]
 
 
 def test_pieces_and_characters_point_at_each_other(alone: Alone) -> None:
     page = alone(TokenizerExplorer(SMALL, text="🎬 films שלום").to_html())
-    option = page.get_by_role("listbox", name="pieces").get_by_role("option")
+    option = page.get_by_role("listbox", name="wordpieces").get_by_role("option")
     option.nth(3).hover()
     assert marked(page, ".tx-typed") == ["s"] and marked(page, ".tx-chips")[0] == "films"
     option.nth(4).hover()
@@ -115,7 +115,7 @@ def test_pieces_and_characters_point_at_each_other(alone: Alone) -> None:
 
 
 def listed(page: Page) -> list[tuple[str, str]]:
-    """The candidates that are listed, each with its verdict."""
+    """Return the candidates that are listed, each with its verdict."""
     rows = page.locator(".tx-rounds li").all()
     return [(row.locator("span").first.inner_text(), row.locator("span").last.inner_text()) for row in rows]
 
@@ -147,15 +147,15 @@ def test_the_search_goes_step_by_step_as_the_tokenizer_searches(alone: Alone) ->
     page.get_by_label("Looked up").press("End")
     tried = list(lookups("mess🎬", SMALL.vocab))
     assert [piece for piece, _ in listed(page)] == [each.piece for each in tried]
-    assert page.locator(".tx-word").inner_text() == "mess🎬 so all of it is [UNK]"
-    assert "the whole word is unknown, whatever was found before" in said.inner_text()
+    assert page.locator(".tx-word").inner_text() == "mess🎬 so the whole word is [UNK]"
+    assert "the whole word is unknown, even if its beginning was found" in said.inner_text()
     words.get_by_role("option").nth(2).click()
-    assert "101 letters; a word of more than 100 is [UNK] at once." in said.inner_text()
+    assert "101 characters; a word of more than 100 becomes [UNK] at once." in said.inner_text()
     words.get_by_role("option").nth(3).click()
-    assert "a special token, found before the text is cut" in said.inner_text()
+    assert "a special token, found before the text is split" in said.inner_text()
 
 
-def test_a_page_of_its_own_says_what_it_cannot_do(alone: Alone) -> None:
+def test_a_stand_alone_page_says_what_it_cannot_do(alone: Alone) -> None:
     page = alone(TokenizerExplorer(SMALL, text="film").to_html())
     box = page.get_by_label("Text", exact=True)
     assert box.is_disabled() and box.input_value() == "film"
@@ -166,17 +166,17 @@ def test_empty_and_long_texts(alone: Alone) -> None:
     for text in ("", " \n\t "):
         page = alone(TokenizerExplorer(SMALL, text=text).to_html())
         assert [row[0] for row in pieces(page)] == ["[CLS]", "[SEP]"]
-        assert page.locator(".bl-say").inner_text() == "No words: BERT would read [CLS] and [SEP] alone."
+        assert page.locator(".bl-say").inner_text() == "No words: BERT would read only [CLS] and [SEP]."
     page = alone(TokenizerExplorer(SMALL, text="films " * 600).to_html())
     assert page.locator(".tx-counts td").last.inner_text() == "1202: BERT reads 512"
     page.get_by_role("listbox", name="words").get_by_role("option").first.focus()
     page.keyboard.press("End")
     assert page.locator(".tx-chosen").inner_text() == "Word 600 of 600: films"
-    last = page.get_by_role("listbox", name="pieces").get_by_role("option").nth(1200)
+    last = page.get_by_role("listbox", name="wordpieces").get_by_role("option").nth(1200)
     assert last.evaluate(
         "e => { const [a, b] = [e, e.parentElement].map(x => x.getBoundingClientRect());"
         "return a.top >= b.top && a.bottom <= b.bottom + 1; }"
-    ), "the list has scrolled to the pieces of the chosen word"
+    ), "the list has scrolled to the wordpieces of the chosen word"
     page.keyboard.press("Home")
     page.get_by_label("Looked up").press("End")
     assert listed(page)[-1] == ("##s", f"✓ id {SMALL.vocab['##s']}")
@@ -209,7 +209,7 @@ def test_typing_asks_the_kernel(lab: Lab) -> None:
     axe(page, ".bl")
 
 
-def test_what_cannot_be_cut_stays_in_the_box(lab: Lab) -> None:
+def test_a_text_that_is_too_long_stays_in_the_box(lab: Lab) -> None:
     notebook = lab.open(CELLS)
     assert notebook.run_all() == []
     page, widget = notebook.page, notebook.page.locator(".bl")

@@ -1,4 +1,4 @@
-"""The training monitor in a browser: read by mouse and by keyboard, and a run that its button stops."""
+"""The training monitor in a browser: read by mouse and keyboard, and its button stops a run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def said(page: Page) -> str:
 
 @pytest.fixture
 def over(alone: Callable[[str], Page]) -> Page:
-    """Return the page of a run that is over."""
+    """Return the page of a finished run."""
     history = [record | {"seconds": 2 * record["step"], "tokens": 100 * record["step"]} for record in HISTORY]
     return alone(TrainingMonitor.of_history(history, BAND, {"guessing": 6.9}, "<b>Mine</b>").to_html())
 
@@ -42,7 +42,7 @@ def over(alone: Callable[[str], Page]) -> Page:
 def test_a_run_is_read_by_keyboard(over: Page) -> None:
     newest = (
         "Step 40: loss 3.100 (held-out text), 5.500 (training); learning rate 0.001. The held-out loss is "
-        "below the band, 9.0 standard deviations below its mean. 1 of 3 looks are inside."
+        "below the band, 9.0 standard deviations below its mean. 1 of 3 evaluations are inside."
     )
     assert said(over) == newest
     assert over.locator(".mo-badge").inner_text() == "▼ below the band"
@@ -53,7 +53,7 @@ def test_a_run_is_read_by_keyboard(over: Page) -> None:
     assert "Step 30: loss 4.900" in said(over)
     assert "above the band, 4.0 standard deviations above" in said(over)
     over.keyboard.press("Home")
-    assert said(over) == "Step 10: loss 7.500 (training); learning rate 0.001. 1 of 3 looks are inside."
+    assert said(over) == "Step 10: loss 7.500 (training); learning rate 0.001. 1 of 3 evaluations are inside."
     assert over.locator(".mo-badge").inner_text() == ""
     assert over.get_by_role("slider").get_attribute("aria-valuetext") == "step 10"
     over.keyboard.press("ArrowRight")
@@ -94,7 +94,9 @@ def test_the_curves_are_where_the_numbers_are(over: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_alone_it_is_accessible_and_has_nothing_to_stop(over: Page, scheme: Literal["light", "dark"]) -> None:
+def test_a_stand_alone_page_is_accessible_and_has_nothing_to_stop(
+    over: Page, scheme: Literal["light", "dark"]
+) -> None:
     show_in(over, scheme)
     assert over.get_by_text("<b>Mine</b>").is_visible()
     assert not over.get_by_role("button").is_visible()
@@ -113,7 +115,7 @@ STEPS = 5000
 RUN = [
     f"import sys; sys.path.insert(0, {str(TESTS)!r})",
     f"""from tiny_training import *
-from bertlearn.widgets import TrainingMonitor
+from bertlearn.course.widgets import TrainingMonitor
 import tempfile
 folder = tempfile.mkdtemp()
 monitor = TrainingMonitor()
@@ -132,7 +134,7 @@ def begin(lab: Lab) -> Notebook:
 
 
 def check_that_it_stopped(notebook: Notebook) -> None:
-    """See that the run ended early, was told of, and left a checkpoint of its last step."""
+    """Check that the run ended early, was reported, and left a checkpoint of its last step."""
     step = notebook.value("run.step")  # after the cell
     assert 0 < step < STEPS
     assert notebook.value("run.finished") is False
@@ -149,17 +151,17 @@ def test_the_button_stops_a_run_while_its_cell_is_running(lab: Lab) -> None:
     check_that_it_stopped(notebook)
     expect(page.get_by_role("slider")).to_be_focused()  # not lost with the button
     expect(page.locator(".mo-plot .mo-curve").first).to_be_visible()
-    assert not page.locator(".bl-still").is_visible()  # renewed, beneath the living widget
+    assert not page.locator(".bl-still").is_visible()  # updated, below the live widget
     page.get_by_label("learning rate").check()
     notebook.expect("monitor.quantity", "learning rate")
     notebook.save()
     notebook.reopen(kernel=False)
     still = page.frame_locator(".bl-still iframe")
-    expect(still.locator(".bl")).to_contain_text("stopped at step")  # the end, not the beginning
+    expect(still.locator(".bl")).to_contain_text("stopped at step")  # the end of the run, not its beginning
     expect(still.get_by_role("button", name="■ Stop")).not_to_be_visible()
 
 
-def test_a_kernel_that_does_not_hear_the_button_hears_the_notebooks_own(lab: Lab, server: Server) -> None:
+def test_a_kernel_that_misses_the_button_obeys_the_notebooks_own(lab: Lab, server: Server) -> None:
     setting = "apputils-extension/kernels-settings"
     server.set(setting, commsOverSubshells="disabled")
     try:

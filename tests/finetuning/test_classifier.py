@@ -1,4 +1,4 @@
-"""`bertlearn finetune`: from a user's own file to a folder that transformers reads with the same scores."""
+"""`bertlearn finetune`: from a user's file to a folder with which transformers computes the same scores."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def review(chance: random.Random, words: list[str]) -> str:
-    text = [*chance.choices(PLAIN, k=chance.randrange(2, 8)), chance.choice(words)]
-    chance.shuffle(text)
+def review(rng: random.Random, words: list[str]) -> str:
+    text = [*rng.choices(PLAIN, k=rng.randrange(2, 8)), rng.choice(words)]
+    rng.shuffle(text)
     return " ".join(text)
 
 
 def rows(count: int, seed: int = 0) -> list[tuple[str, str]]:
-    chance = random.Random(seed)
-    return [(review(chance, [BAD, GOOD][i % 2]), ["rotten", "fresh"][i % 2]) for i in range(count)]
+    rng = random.Random(seed)
+    return [(review(rng, [BAD, GOOD][i % 2]), ["rotten", "fresh"][i % 2]) for i in range(count)]
 
 
-def write_csv(path: Path, header: tuple[str, ...], found: list[tuple[str, ...]]) -> Path:
+def write_csv(path: Path, header: tuple[str, ...], records: list[tuple[str, ...]]) -> Path:
     with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([header, *found])
+        csv.writer(file).writerows([header, *records])
     return path
 
 
@@ -69,7 +69,7 @@ def mine(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run `bertlearn finetune` in this process; give its status, output and errors."""
+    """Run `bertlearn finetune` in this process; return its status, output and errors."""
 
     def command(*words: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["bertlearn", "finetune", *QUICK, *map(str, words)])
@@ -90,28 +90,28 @@ def ours(folder: Path, texts: list, max_length: int = 32) -> list[dict[str, floa
 
 def theirs(folder: Path, texts: list) -> list[dict[str, float]]:
     pipe = transformers.pipeline("text-classification", model=str(folder), truncation=True, top_k=None)
-    return [{found["label"]: found["score"] for found in pipe([text])[0]} for text in texts]
+    return [{one["label"]: one["score"] for one in pipe([text])[0]} for text in texts]
 
 
 def agree(one: list[dict[str, float]], other: list[dict[str, float]]) -> bool:
     return all(a == pytest.approx(b, abs=1e-5) for a, b in zip(one, other, strict=True))
 
 
-def test_a_file_becomes_a_folder_that_transformers_scores_alike(
+def test_a_file_becomes_a_folder_with_the_same_scores_in_transformers(
     run: Command, base: Path, mine: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    status, said, _ = run("--model", base, "--train", mine, "--output", out)
+    status, output, _ = run("--model", base, "--train", mine, "--output", out)
     assert status == 0
-    assert said.splitlines()[:3] == [
+    assert output.splitlines()[:3] == [
         "2 labels: 'rotten' 135, 'fresh' 135",
         "270 texts to train on, 30 to validate on",
         "203 steps of 8 texts, cut after 32 tokens",
     ]
-    assert "validation accuracy 1.000, macro-F1 1.000; always the commonest label: 0.500" in said
+    assert "validation accuracy 1.000, macro-F1 1.000; always predicting the commonest label: 0.500" in output
     texts = [text for text, _ in rows(20, seed=1)]
     scores = ours(out, texts)
-    assert [max(found, key=found.get) for found in scores] == [label for _, label in rows(20, seed=1)]
+    assert [max(one, key=one.get) for one in scores] == [label for _, label in rows(20, seed=1)]
     long = " ".join(["ba"] * 60 + ["lovely"])  # the model has 32 positions
     assert agree(ours(out, [*texts, long]), theirs(out, [*texts, long]))
     assert {path.name for path in out.iterdir()} == {
@@ -122,19 +122,19 @@ def test_a_file_becomes_a_folder_that_transformers_scores_alike(
     }
 
 
-def test_the_line_of_python_that_is_shown_runs(
+def test_the_line_of_python_in_the_output_runs(
     run: Command, capsys: pytest.CaptureFixture[str], base: Path, mine: Path, tmp_path: Path
 ) -> None:
     for pooling, shown in (("cls", "from transformers import pipeline"), ("mean", "from bertlearn import")):
         out = tmp_path / f"it's {pooling}"
         words = ("--model", base, "--train", mine, "--output", out, "--pooling", pooling)
-        said = run(*words)[1].splitlines()
-        assert said[-1].startswith(shown) and said[-2] == f"{out} is written; to use it:"
-        exec(said[-1], {})
+        output = run(*words)[1].splitlines()
+        assert output[-1].startswith(shown) and output[-2] == f"the model is in {out}; to use it:"
+        exec(output[-1], {})
         printed = capsys.readouterr().out
         expected = max(ours(out, ["a text"])[0].values())
         assert f"{expected:.6f}"[:5] in printed
-        assert ("transformers will load the model but give other scores" in said[3]) == (pooling == "mean")
+        assert ("transformers loads the model but gives different scores" in output[3]) == (pooling == "mean")
         assert agree(ours(out, ["ba fine"]), theirs(out, ["ba fine"])) == (pooling == "cls")
 
 
@@ -149,34 +149,40 @@ def test_pairs_from_json_lines_with_a_file_to_validate_on(run: Command, base: Pa
     files = ("--train", tmp_path / "train.jsonl", "--validation", tmp_path / "valid.jsonl")
     columns = ("--text-column", "said", "meant", "--label-column", "same")
     out = tmp_path / "out"
-    status, said, _ = run("--model", base, "--output", out, *files, *columns)
+    status, output, _ = run("--model", base, "--output", out, *files, *columns)
     assert status == 0
-    assert "2 labels: 'true' 40, 'false' 40\n80 texts to train on, 30 to validate on" in said
+    assert "2 labels: 'true' 40, 'false' 40\n80 texts to train on, 30 to validate on" in output
     pairs = [("ba be fine", "dull"), ("dull bi", "dull")]
     dictionaries = [{"text": one, "text_pair": other} for one, other in pairs]
     assert agree(ours(out, pairs), theirs(out, dictionaries))
-    assert '{"text": "a text", "text_pair": "its partner"}' in said
+    assert '{"text": "a text", "text_pair": "its partner"}' in output
 
 
-def test_bad_rows_are_told_and_the_others_used(run: Command, base: Path, tmp_path: Path) -> None:
-    found = [*rows(60), ("alone",), ("", "fresh"), *rows(60, seed=1)]
-    path = write_csv(tmp_path / "mine.csv", ("text", "label"), found)
-    status, said, told = run("--model", base, "--train", path, "--output", tmp_path / "out")
-    assert status == 0 and "108 texts to train on" in said
-    assert f"{path}:62: not 2 fields, as the header has\n{path}:63: empty text in the column 'text'" in told
+def test_bad_rows_are_reported_and_the_others_used(run: Command, base: Path, tmp_path: Path) -> None:
+    records = [*rows(60), ("alone",), ("", "fresh"), *rows(60, seed=1)]
+    path = write_csv(tmp_path / "mine.csv", ("text", "label"), records)
+    status, output, errors = run("--model", base, "--train", path, "--output", tmp_path / "out")
+    assert status == 0 and "108 texts to train on" in output
+    assert (
+        f"{path}:62: does not have 2 fields like the header\n{path}:63: empty text in the column 'text'"
+        in errors
+    )
 
 
 WRONG = {
-    "no such file": (("--train", "none.csv"), "none.csv is not there"),
+    "no such file": (("--train", "none.csv"), "none.csv does not exist"),
     "no such column": (("--label-column", "stars"), "has no column 'stars'; its columns are 'text', 'label'"),
     "the text for the label": (
         ("--label-column", "text", "--text-column", "label"),
         "300 different labels in 300",
     ),
-    "the same column": (("--label-column", "text"), "one text column, or two for pairs, and another one"),
-    "three columns": (("--text-column", "a", "b", "c"), "one text column, or two for pairs"),
-    "no such model": (("--model", "no-such-folder-or-model"), "'no-such-folder-or-model' is no folder here"),
-    "unknown labels": (("--validation", "other.csv"), "other.csv has the label 'boring', which is not among"),
+    "the same column": (("--label-column", "text"), "use one text column, or two for pairs of texts"),
+    "three columns": (("--text-column", "a", "b", "c"), "use one text column, or two for pairs of texts"),
+    "no such model": (("--model", "no-such-folder-or-model"), "'no-such-folder-or-model' is not a folder"),
+    "unknown labels": (
+        ("--validation", "other.csv"),
+        "other.csv has the label 'boring', which no training text has",
+    ),
     "no share": (("--validation-share", "0"), "validation_share=0.0 must lie in"),
     "no epochs": (("--epochs", "0"), "epochs=0 must be a whole number"),
     "many layers": (("--trainable-layers", "9"), "trainable_layers=9, but the model has 2"),
@@ -185,7 +191,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_is_said_in_one_line_and_nothing_written(
+def test_an_error_is_reported_in_one_line_and_nothing_is_written(
     name: str, run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
 ) -> None:
     words, message = WRONG[name]
@@ -194,9 +200,10 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_written(
     before = sorted(tmp_path.iterdir())
     usual = {"--model": base, "--train": mine, "--output": "out"}
     usual.pop(words[0], None)
-    status, said, told = run(*(word for pair in usual.items() for word in pair), *words)
+    status, output, errors = run(*(word for pair in usual.items() for word in pair), *words)
     assert status in (1, 2)
-    assert message in " ".join((said + told).replace("│", " ").split())  # of the frame that tyro draws
+    text = (output + errors).replace("│", " ")  # tyro frames its messages with "│"
+    assert message in " ".join(text.split())
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -210,11 +217,13 @@ def test_an_error_is_one_line_and_status_1(tmp_path: Path) -> None:
         check=False,
     )
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.startswith(f"bertlearn finetune: {tmp_path / 'none.csv'} is not there (seen from ")
+    assert result.stderr.startswith(
+        f"bertlearn finetune: {tmp_path / 'none.csv'} does not exist (working directory: "
+    )
     assert result.stderr.count("\n") == 1
 
 
-def test_a_folder_with_something_in_it_is_refused_before_anything_is_read(
+def test_a_folder_that_is_not_empty_is_refused_before_anything_is_read(
     run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -222,10 +231,10 @@ def test_a_folder_with_something_in_it_is_refused_before_anything_is_read(
     monkeypatch.setattr(classifier, "read_tables", pytest.fail)
     for name in ("out", "out/thesis.txt"):
         words = ("--model", "none", "--train", "none.csv", "--output", tmp_path / name)
-        status, _, told = run(*words)
+        status, _, errors = run(*words)
         assert status == 1
-        reason = f"{tmp_path / name} is there and not empty; choose another folder, or empty it"
-        assert told == f"bertlearn finetune: {reason}\n"
+        reason = f"{tmp_path / name} already exists and is not empty; choose another folder, or empty it"
+        assert errors == f"bertlearn finetune: {reason}\n"
 
 
 def test_an_empty_folder_is_filled(run: Command, base: Path, mine: Path, tmp_path: Path) -> None:
@@ -238,14 +247,14 @@ def test_an_empty_folder_is_filled(run: Command, base: Path, mine: Path, tmp_pat
 def test_a_full_disk_leaves_nothing_behind(
     run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
 ) -> None:
-    def full(*given: object) -> None:
+    def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(WordPieceTokenizer, "save_pretrained", full)  # the model is written by then
     before = sorted(tmp_path.iterdir())
     words = ("--model", base, "--train", mine, "--output", tmp_path / "out")
-    status, _, told = run(*words)
-    assert status == 1 and "bertlearn finetune: [Errno 28] No space left" in told
+    status, _, errors = run(*words)
+    assert status == 1 and "bertlearn finetune: [Errno 28] No space left" in errors
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -253,10 +262,10 @@ def test_a_stopped_run_writes_nothing(
     run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
 ) -> None:
     stopped = Finetuned(None, Run([], 5, False, "stopped"), 5, {})
-    monkeypatch.setattr(classifier, "train_setup", lambda *given: stopped)
+    monkeypatch.setattr(classifier, "train_setup", lambda *args: stopped)
     words = ("--model", base, "--train", mine, "--output", tmp_path / "out")
-    status, said, _ = run(*words)
-    assert status == 3 and f"stopped at step 5; {tmp_path / 'out'} was not written" in said
+    status, output, _ = run(*words)
+    assert status == 3 and f"stopped at step 5; {tmp_path / 'out'} was not written" in output
     assert not (tmp_path / "out").exists()
 
 

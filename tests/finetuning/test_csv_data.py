@@ -1,4 +1,4 @@
-"""A user's own tables: what is read, which rows are left out and why, which files are refused, splits."""
+"""A user's tables: reading, skipped rows and the reasons, refused files, splits."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def written(folder: Path, name: str, content: bytes | str) -> Path:
 
 
 def read(path: Path, texts: tuple[str, ...] = ("text",), label: str = "label") -> LabeledTexts:
-    problems = SkippedRows()
-    rows = read_table(path, texts, label, problems)
-    assert not problems.counts
+    skipped = SkippedRows()
+    rows = read_table(path, texts, label, skipped)
+    assert not skipped.counts
     return rows
 
 
-# Rows that are left out.
+# Skipped rows.
 
 BAD_ROWS = {
-    "a field too few": ("csv", b"alone", "not 2 fields, as the header has", "3"),
-    "a field too many": ("csv", b"a,pos,more", "not 2 fields, as the header has", "3"),
+    "a field too few": ("csv", b"alone", "does not have 2 fields like the header", "3"),
+    "a field too many": ("csv", b"a,pos,more", "does not have 2 fields like the header", "3"),
     "no text": ("csv", b",pos", "empty text in the column 'text'", "3"),
     "blanks for a text": ("csv", b'" \t ",pos', "empty text in the column 'text'", "3"),
     "no label": ("csv", b"fine, ", "no label in the column 'label'", "3"),
@@ -60,10 +60,10 @@ BAD_ROWS = {
         "not valid CSV (field larger than field limit (131072))",
         "3",
     ),
-    "commas for tabs": ("tsv", b"a,pos", "not 2 fields, as the header has", "3"),
+    "commas for tabs": ("tsv", b"a,pos", "does not have 2 fields like the header", "3"),
     "half an object": ("jsonl", b'{"text": "a", "label":', "not valid JSON", "2"),
-    "a list": ("jsonl", b'["a", "pos"]', "no JSON object", "2"),
-    "a word": ("jsonl", b'"a"', "no JSON object", "2"),
+    "a list": ("jsonl", b'["a", "pos"]', "not a JSON object", "2"),
+    "a word": ("jsonl", b'"a"', "not a JSON object", "2"),
     "a deep nest": ("jsonl", b"[" * 100_000, "not valid JSON", "2"),
     "an empty object": ("jsonl", b"{}", "no text in the column 'text'", "2"),
     "no text field": ("jsonl", b'{"label": "pos"}', "no text in the column 'text'", "2"),
@@ -83,16 +83,16 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize("name", BAD_ROWS)
-def test_a_bad_row_is_told_with_its_line_and_left_out(
+def test_a_bad_row_is_reported_with_its_line_and_skipped(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ending, bad, kind, lines = BAD_ROWS[name]
     begin, end = GOOD[ending]
     path = written(tmp_path, f"mine.{ending}", begin + bad + end)
-    problems = SkippedRows()
-    rows = read_table(path, ("text",), "label", problems)
+    skipped = SkippedRows()
+    rows = read_table(path, ("text",), "label", skipped)
     assert rows == LabeledTexts(["first", "last"], ["pos", "neg"])
-    assert problems.counts == {kind: 1}
+    assert skipped.counts == {kind: 1}
     assert capsys.readouterr().err == f"{path}:{lines}: {kind}\n"
 
 
@@ -100,19 +100,19 @@ def test_the_first_few_of_each_kind_are_shown_and_all_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = written(tmp_path, "mine.csv", "text,label\n" + ",pos\n" * 50 + "fine,\n" * 2 + "a,b\n")
-    problems = SkippedRows()
-    read_table(path, ("text",), "label", problems)
-    assert list(problems.counts.values()) == [50, 2]
+    skipped = SkippedRows()
+    read_table(path, ("text",), "label", skipped)
+    assert list(skipped.counts.values()) == [50, 2]
     shown = capsys.readouterr().err.splitlines()
     assert len(shown) == 3 + 2
-    assert shown[2].startswith(f"{path}:4: ") and shown[2].endswith("(more of these are only counted)")
+    assert shown[2].startswith(f"{path}:4: ") and shown[2].endswith("only counted)")
 
 
-def test_a_quote_that_is_never_closed_names_the_lines_it_costs(tmp_path: Path) -> None:
+def test_an_unclosed_quote_is_reported_and_skips_the_rest(tmp_path: Path) -> None:
     path = written(tmp_path, "mine.csv", 'text,label\nfirst,pos\n"open,pos\nlost,neg\n')
-    problems = SkippedRows()
-    assert read_table(path, ("text",), "label", problems).texts == ["first"]
-    assert list(problems.counts) == ["not valid CSV (unexpected end of data)"]
+    skipped = SkippedRows()
+    assert read_table(path, ("text",), "label", skipped).texts == ["first"]
+    assert list(skipped.counts) == ["not valid CSV (unexpected end of data)"]
 
 
 # Files that are refused.
@@ -121,24 +121,24 @@ REFUSED = {
     "a spreadsheet": (
         "mine.xlsx",
         b"PK",
-        r"ends with '\.xlsx', expected \.csv, \.tsv or \.jsonl.*save or rename",
+        r"has the extension '\.xlsx', expected \.csv, \.tsv or \.jsonl.*save or rename",
     ),
-    "no ending": ("mine", b"text,label\n", "ends with 'nothing'"),
-    "one JSON value": ("mine.json", b"[]", r"ends with '\.json'"),
+    "no ending": ("mine", b"text,label\n", "has the extension '', expected"),
+    "one JSON value": ("mine.json", b"[]", r"has the extension '\.json'"),
     "nothing": ("mine.csv", b"", "is empty, expected a header and rows"),
     "blank lines": ("mine.csv", b"\n\n , \n"[:2], "is empty, expected a header and rows"),
-    "no object": ("mine.jsonl", b"", "is empty, expected an object a line"),
-    "a header alone": ("mine.csv", b"text,label\n", "has no row that can be used; left out: nothing"),
+    "no object": ("mine.jsonl", b"", "is empty, expected one object per line"),
+    "a header alone": ("mine.csv", b"text,label\n", "has no usable row; skipped: nothing"),
     "bad rows alone": (
         "mine.csv",
         b"text,label\n,pos\n",
-        "no row that can be used; left out: 1 × empty text",
+        "no usable row; skipped: 1 × empty text",
     ),
-    "broken JSON alone": ("mine.jsonl", b"{\n{\n", "no row that can be used; left out: 2 × not valid JSON"),
+    "broken JSON alone": ("mine.jsonl", b"{\n{\n", "no usable row; skipped: 2 × not valid JSON"),
     "no header": (
         "mine.csv",
         b"a film,pos\nmore,neg\n",
-        "no column 'text'; its columns are 'a film', 'pos': name one.*write a header above",
+        "no column 'text'; its columns are 'a film', 'pos'; use one.*add a header line above",
     ),
     "no label column": (
         "mine.csv",
@@ -153,12 +153,12 @@ REFUSED = {
     "semicolons": (
         "mine.csv",
         b"text;label\na;pos\n",
-        "begins with 'text;label', which is one column; save it with commas",
+        "begins with 'text;label', which is a single column; save it with commas",
     ),
     "tabs": (
         "mine.csv",
         b"text\tlabel\na\tpos\n",
-        r"begins with 'text\\tlabel', which is one column.*as \.tsv",
+        r"begins with 'text\\tlabel', which is a single column.*as \.tsv",
     ),
     "a column twice": ("mine.csv", b"text,label,text\na,pos,b\n", "has 2 columns 'text'; rename all but one"),
     "UTF-16": (
@@ -166,7 +166,7 @@ REFUSED = {
         "text,label\na,pos\n".encode("utf-16"),
         "is UTF-16, expected UTF-8; save it as UTF-8",
     ),
-    "no gzip": ("mine.csv.gz", b"text,label\n", "cannot be read to its end .*make or fetch it again"),
+    "no gzip": ("mine.csv.gz", b"text,label\n", "cannot be read to its end .*create or download it again"),
     "half a gzip": (
         "mine.csv.gz",
         gzip.compress(b"text,label\na,pos\n" * 99)[:-9],
@@ -179,7 +179,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_file_that_cannot_be_meant_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_right_is_refused(name: str, tmp_path: Path) -> None:
     file, content, message = REFUSED[name]
     path = written(tmp_path, file, content)
     with pytest.raises(ValueError, match=message) as error:
@@ -187,20 +187,22 @@ def test_a_file_that_cannot_be_meant_is_refused(name: str, tmp_path: Path) -> No
     assert str(error.value).startswith(str(path))
 
 
-def test_no_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"none\.csv is not there \(seen from .*check the spelling"):
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"none\.csv does not exist \(working directory: .*check the spelling"
+    ):
         read(tmp_path / "none.csv")
     with pytest.raises(FileNotFoundError, match="is a folder, expected a file"):
         read(tmp_path)
 
 
-# What is read.
+# Reading.
 
 
 def test_what_csv_writes_is_read_back(tmp_path: Path) -> None:
-    chance = random.Random(0)
+    rng = random.Random(0)
     letters = "ab ,;\"'\n\r\t<>&é中😀\x00\x1b=@"
-    texts = ["x" + "".join(chance.choices(letters, k=chance.randrange(30))) for _ in range(1000)]
+    texts = ["x" + "".join(rng.choices(letters, k=rng.randrange(30))) for _ in range(1000)]
     for ending, separator in ((".csv", ","), (".tsv", "\t")):
         stream = io.StringIO()
         writer = csv.writer(stream, delimiter=separator)
@@ -214,7 +216,7 @@ def test_what_csv_writes_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", [".csv", ".CSV", ".csv.gz"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_marks_line_ends_and_packing_change_nothing(
+def test_byte_order_marks_line_ends_and_compression_change_nothing(
     tmp_path: Path, mark: str, line_end: str, ending: str
 ) -> None:
     content = (mark + line_end.join(["text , label", "", "one, pos ", ",", "two,neg", ""])).encode("utf-8")
@@ -222,7 +224,7 @@ def test_marks_line_ends_and_packing_change_nothing(
     assert read(path) == LabeledTexts(["one", "two"], ["pos", "neg"])
 
 
-def test_json_labels_are_what_stands_there(tmp_path: Path) -> None:
+def test_json_labels_are_kept_as_written(tmp_path: Path) -> None:
     values = ("true", "false", "1", "0", "2.5", '" spam "')
     lines = "".join(f'{{"text": "a", "label": {value}}}\n\n' for value in values)
     assert read(written(tmp_path, "mine.jsonl", lines)).labels == ["true", "false", "1", "0", "2.5", "spam"]
@@ -235,7 +237,7 @@ def test_pairs_come_from_two_columns(tmp_path: Path) -> None:
         read(path, ("a", "c"), "kind")
 
 
-# What cannot be learned from.
+# Checks before training.
 
 
 def table(**counts: int) -> LabeledTexts:
@@ -246,8 +248,8 @@ def table(**counts: int) -> LabeledTexts:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (table(a=10, b=9), "mine.csv has 19 rows that can be used, expected at least 20; label more"),
-        (table(a=30), "one label only, 'a', expected two or more"),
+        (table(a=10, b=9), "mine.csv has 19 usable rows, expected at least 20; label more"),
+        (table(a=30), "only one label, 'a', expected two or more"),
         (
             table(**{f"l{i}": 1 for i in range(30)}),
             "30 different labels in 30 rows, .*'l9', and 20 more; 'y' is",
@@ -259,19 +261,19 @@ def table(**counts: int) -> LabeledTexts:
         ),
     ],
 )
-def test_what_cannot_be_learned_from_is_refused(rows: LabeledTexts, message: str) -> None:
+def test_tables_without_enough_to_learn_are_refused(rows: LabeledTexts, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_classes(rows, "mine.csv", "y")
 
 
-def test_what_can_be_learned_from_passes() -> None:
+def test_a_learnable_table_passes() -> None:
     check_classes(table(a=18, b=2), "mine.csv", "y")
     check_known(table(a=1), ["a", "b"], "mine.csv")
 
 
-def test_labels_that_were_not_learned_are_refused() -> None:
+def test_labels_that_no_training_text_has_are_refused() -> None:
     with pytest.raises(
-        ValueError, match="the label 'c', 'd', which is not among those to train on, 'a', 'b'"
+        ValueError, match="the label 'c', 'd', which no training text has; the training labels are 'a', 'b'"
     ):
         check_known(table(a=1, d=1, c=1), ["a", "b"], "mine.csv")
 
@@ -302,7 +304,7 @@ def test_a_text_that_repeats_is_in_one_part_only() -> None:
     assert len(train.texts) + len(validation.texts) == 200
 
 
-def test_labels_are_shown_as_data() -> None:
+def test_labels_are_shown_quoted_and_shortened() -> None:
     line = describe_labels(["a"] * 1500 + ["\x1b[31mred"] * 2 + ["<b>" + "x" * 99])
     assert line == f"3 labels: 'a' 1,500, '\\x1b[31mred' 2, '<b>{'x' * 37}' 1"
     assert describe_labels([str(i) for i in range(50)]).endswith("'9' 1, and 40 more")

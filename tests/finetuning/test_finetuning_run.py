@@ -75,16 +75,16 @@ def new_model(task: str, seed: int = 0, dropout: float | None = 0.0) -> torch.nn
 
 
 def sentences(count: int, seed: int = 0) -> list[list[str]]:
-    """Words of one piece; one of them, at a place that chance chooses, is "zora"."""
-    chance = random.Random(seed)
-    texts = [chance.choices(WORDS[:50], k=chance.randrange(2, 12)) for _ in range(count)]
+    """Return texts whose words are single tokens; one word, at a random index, is "zora"."""
+    rng = random.Random(seed)
+    texts = [rng.choices(WORDS[:50], k=rng.randrange(2, 12)) for _ in range(count)]
     for words in texts:
-        words[chance.randrange(len(words))] = "zora"
+        words[rng.randrange(len(words))] = "zora"
     return texts
 
 
 def features(task: str, count: int = 24, seed: int = 0) -> Features:
-    """Labels to learn: the last word's vowel; the second text's consonant; the name; where the name is."""
+    """Return features whose labels depend on the last vowel, the second consonant, or the name's position."""
     texts = sentences(count, seed)
     joined = [" ".join(words) for words in texts]
     if task == "sequence":
@@ -93,11 +93,11 @@ def features(task: str, count: int = 24, seed: int = 0) -> Features:
     if task == "pair":
         pairs = [(text, WORDS[number % 10]) for number, text in enumerate(joined)]
         return text_features(TOKENIZER, pairs, [number % 10 // 5 for number in range(count)], 20)
-    places = [text.index("zora") for text in joined]
+    starts = [text.index("zora") for text in joined]
     if task == "token":
-        spans = [[Span(place, place + 4, "NAME")] for place in places]
+        spans = [[Span(start, start + 4, "NAME")] for start in starts]
         return token_features(TOKENIZER, joined, spans, {tag: i for i, tag in enumerate(TAGS)}, 16)
-    answers = [(place, place + 4) for place in places]
+    answers = [(start, start + 4) for start in starts]
     return answer_features(TOKENIZER, ["ba be"] * count, joined, answers, 24)
 
 
@@ -113,8 +113,8 @@ def same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> b
 
 
 def test_a_batch_of_texts_by_hand() -> None:
-    made = text_features(TOKENIZER, ["ba", "ba be bi", "bo"], [1, 0, 1], max_length=4)
-    batch = made.batch([1, 0])
+    examples = text_features(TOKENIZER, ["ba", "ba be bi", "bo"], [1, 0, 1], max_length=4)
+    batch = examples.batch([1, 0])
     ids = TOKENIZER.convert_tokens_to_ids(["[CLS]", "ba", "be", "[SEP]", "[CLS]", "ba", "[SEP]", "[PAD]"])
     assert batch.input_ids.flatten().tolist() == ids
     assert batch.attention_mask.tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
@@ -128,7 +128,7 @@ def test_a_batch_of_pairs_has_segments() -> None:
 
 
 def test_labels_of_tokens_by_hand() -> None:
-    """Names of two pieces; the label stands at the first piece, and padding has none."""
+    """A name of two tokens has its label at the first token, and padding has none."""
     label2id = {tag: i for i, tag in enumerate(TAGS)}
     texts = ["ba zorab be", "zora"]
     made = token_features(TOKENIZER, texts, [[Span(3, 8, "NAME")], [Span(0, 4, "NAME")]], label2id, 16)
@@ -139,7 +139,7 @@ def test_labels_of_tokens_by_hand() -> None:
 
 
 def test_positions_of_answers_by_hand() -> None:
-    """[CLS] ba [SEP] be zora ##b bi [SEP]: an answer, none, and one that is cut off."""
+    """[CLS] ba [SEP] be zora ##b bi [SEP]: an answer, no answer, and a truncated answer."""
     context = "be zorab bi"
     made = answer_features(TOKENIZER, ["ba"] * 2, [context] * 2, [(3, 8), None], 16)
     batch = made.batch([0, 1])
@@ -150,7 +150,7 @@ def test_positions_of_answers_by_hand() -> None:
 
 
 def test_columns_of_different_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 texts, 1 labels; give as many of each"):
+    with pytest.raises(ValueError, match="2 texts, 1 labels; give the same number of each"):
         text_features(TOKENIZER, ["ba", "be"], [1], 8)
     with pytest.raises(ValueError, match="1 questions, 1 contexts, 2 answers"):
         answer_features(TOKENIZER, ["ba"], ["be"], [None, None], 8)
@@ -159,22 +159,22 @@ def test_columns_of_different_lengths_are_refused() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_logits_of_each_text_do_not_depend_on_its_company(task: str) -> None:
+def test_logits_of_a_text_do_not_depend_on_its_batch(task: str) -> None:
     model, made = new_model(task, dropout=0.5).train(), features(task, 9)
-    found = predict_logits(model, made, batch_size=4)
+    batched = predict_logits(model, made, batch_size=4)
     assert model.training
     model.eval()
-    for row, own in enumerate(found):
+    for row, logits in enumerate(batched):
         with torch.no_grad():
             output = model(*made.batch([row])[:3])
-        ends = task == "question"
-        alone = torch.stack([output.start_logits, output.end_logits], -1) if ends else output.logits
-        assert own.shape == alone[0].shape
-        assert largest(own, alone[0]) < 1e-5
+        is_answering = task == "question"
+        alone = torch.stack([output.start_logits, output.end_logits], -1) if is_answering else output.logits
+        assert logits.shape == alone[0].shape
+        assert largest(logits, alone[0]) < 1e-5
     if task == "sequence":
         texts = [" ".join(words) for words in sentences(9)]
         probs = predict(model, TOKENIZER, texts, max_length=16)
-        assert largest(torch.stack(found).softmax(-1), probs) < 1e-6
+        assert largest(torch.stack(batched).softmax(-1), probs) < 1e-6
 
 
 # 2. The order of the examples.
@@ -182,34 +182,34 @@ def test_logits_of_each_text_do_not_depend_on_its_company(task: str) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 8, 32])
 @pytest.mark.parametrize("size", [1, 7, 31, 33, 100, 2000])
-def test_each_epoch_has_each_example_once_however_it_is_cut(size: int, batch_size: int) -> None:
+def test_each_epoch_has_each_example_once_however_it_is_read(size: int, batch_size: int) -> None:
     lengths = np.random.default_rng(0).integers(3, 60, size)
     rows = endless_rows(lengths.tolist(), batch_size, seed=5)
-    whole = rows(0, 4 * size)
+    at_once = rows(0, 4 * size)
     for epoch in range(4):
-        assert sorted(whole[epoch * size : (epoch + 1) * size]) == list(range(size))
+        assert sorted(at_once[epoch * size : (epoch + 1) * size]) == list(range(size))
     again = endless_rows(lengths.tolist(), batch_size, seed=5)
-    assert [row for first in range(0, 4 * size, 3) for row in again(first, 3)][: 4 * size] == whole
+    assert [row for first in range(0, 4 * size, 3) for row in again(first, 3)][: 4 * size] == at_once
     assert again(3 * size, 2) == rows(3 * size, 2)
 
 
 def padding(lengths: np.ndarray, rows: list[int], batch_size: int) -> float:
-    """Return the share of the tokens that is padding, in all batches that lie within."""
+    """Return the share of padding among the tokens of the batches that the rows make up."""
     batches = lengths[np.array(rows)].reshape(-1, batch_size)
     return 1 - batches.sum() / (batches.max(axis=1) * batch_size).sum()
 
 
 @pytest.mark.parametrize("size", [3200, 3217])
-def test_examples_of_the_same_length_share_a_batch_in_every_epoch(size: int) -> None:
+def test_examples_of_similar_length_share_a_batch_in_every_epoch(size: int) -> None:
     lengths = np.random.default_rng(0).integers(3, 60, size)
     rows = endless_rows(lengths.tolist(), 32, seed=0)
     steps = size // 32
     assert padding(lengths, np.random.default_rng(1).permutation(size)[: steps * 32].tolist(), 32) > 0.4
-    for begin in (0, steps, 2 * steps + 5):  # the epochs end within batches where 32 does not divide
+    for begin in (0, steps, 2 * steps + 5):  # with 3217 examples, epochs end inside a batch
         assert padding(lengths, rows(begin * 32, steps * 32), 32) < 0.04
 
 
-def test_the_order_is_drawn_by_seed_and_epoch_and_not_by_length() -> None:
+def test_the_order_depends_on_seed_and_epoch_but_not_on_length() -> None:
     lengths = np.random.default_rng(0).integers(3, 60, 3200)
     orders = [epoch_order(lengths, 32, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
     assert len({order.tobytes() for order in orders}) == 4
@@ -218,17 +218,17 @@ def test_the_order_is_drawn_by_seed_and_epoch_and_not_by_length() -> None:
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3
 
 
-def test_a_batch_is_not_always_the_same_company() -> None:
+def test_batches_differ_between_epochs() -> None:
     lengths = np.full(320, 10)
     first, second = (epoch_order(lengths, 32, 0, epoch).reshape(-1, 32) for epoch in (0, 1))
     assert max(len(set(a) & set(b)) for a in first.tolist() for b in second.tolist()) < 16
 
 
-# 3. Learning rates and frozen layers.
+# 3. Learning-rate multipliers and frozen layers.
 
 
-def rate_of(name: str) -> float:
-    """CONFIG has two layers; 0.5 once for every layer above."""
+def multiplier_of(name: str) -> float:
+    """Return 0.5 to the power of the number of layers above; CONFIG has two layers."""
     if "embeddings" in name:
         return 0.25
     return 0.5 if "layer.0." in name else 1.0
@@ -237,7 +237,7 @@ def rate_of(name: str) -> float:
 def test_layer_multipliers_by_hand() -> None:
     model = new_model("sequence")
     names = [name for name, _ in model.named_parameters()]
-    assert layer_multipliers(model, 0.5) == {name: rate_of(name) for name in names}
+    assert layer_multipliers(model, 0.5) == {name: multiplier_of(name) for name in names}
     assert {"bert.pooler.dense.weight", "classifier.bias", "bert.encoder.layer.1.output.dense.bias"} < set(
         names
     )
@@ -249,22 +249,24 @@ def test_layer_multipliers_by_hand() -> None:
         for p in g["params"]
     }
     decays = {name: 0.01 if parameter.dim() > 1 else 0.0 for name, parameter in model.named_parameters()}
-    assert found == {name: (rate_of(name), decays[name]) for name in names}
+    assert found == {name: (multiplier_of(name), decays[name]) for name in names}
 
 
-def test_the_first_step_moves_each_layer_by_its_own_rate() -> None:
-    """Adam's first step is the learning rate wherever the gradient is far above epsilon."""
+def test_the_first_step_moves_each_layer_by_its_own_learning_rate() -> None:
+    """Adam's first step equals the learning rate wherever the gradient is far above epsilon."""
     model = new_model("sequence")
     before = copies(model)
     options = replace(OPTIONS, layer_decay=0.5, warmup=0.0, weight_decay=0.0, learning_rate=1e-2)
-    training = replace(options.training(24), steps=1)  # of one step the only one is at half the rate
+    training = replace(options.training(24), steps=1)  # the only step of a run is at half the peak
     train(model, finetuning_task(model, features("sequence"), options), training)
     for name, parameter in model.named_parameters():
-        if not name.endswith("key.bias"):  # has no gradient but rounding
-            assert largest(parameter.detach(), before[name]) == pytest.approx(0.005 * rate_of(name), rel=0.1)
+        if not name.endswith("key.bias"):  # its gradient is only rounding error
+            assert largest(parameter.detach(), before[name]) == pytest.approx(
+                0.005 * multiplier_of(name), rel=0.1
+            )
 
 
-def test_rates_of_one_change_no_bit() -> None:
+def test_multipliers_of_one_change_no_bit() -> None:
     trained = []
     for multipliers in ({}, dict.fromkeys(copies(new_model("token")), 1.0)):
         model = new_model("token", dropout=0.1)
@@ -274,7 +276,7 @@ def test_rates_of_one_change_no_bit() -> None:
     assert same_bits(*trained)
 
 
-def test_rates_of_unknown_parameters_are_refused() -> None:
+def test_multipliers_of_unknown_parameters_are_refused() -> None:
     with pytest.raises(ValueError, match=r"multipliers name 'classifier\.wieght', which is not a parameter"):
         make_optimizer(new_model("sequence"), OPTIONS.training(24), {"classifier.wieght": 0.5})
 
@@ -286,7 +288,7 @@ def test_frozen_layers_keep_every_bit_and_the_others_move(task: str, trainable: 
     before = copies(model)
     options = replace(OPTIONS, trainable_layers=trainable, layer_decay=0.9)
     result = finetune(model, features(task), features(task, 8, seed=1), options)
-    still = {
+    unchanged = {
         name for name, parameter in result.model.named_parameters() if torch.equal(parameter, before[name])
     }
     below = {
@@ -296,11 +298,11 @@ def test_frozen_layers_keep_every_bit_and_the_others_move(task: str, trainable: 
         2: ("embeddings",),
     }
     expected = {name for name in before if any(part in name for part in below[trainable])}
-    assert {name for name in still ^ expected if not name.endswith("key.bias")} == set()
+    assert {name for name in unchanged ^ expected if not name.endswith("key.bias")} == set()
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_what_the_caller_froze_stays_frozen() -> None:
+def test_parameters_that_the_caller_froze_stay_frozen() -> None:
     model = new_model("sequence")
     model.bert.encoder.layer[1].requires_grad_(False)
     before = copies(model)
@@ -312,7 +314,7 @@ def test_what_the_caller_froze_stays_frozen() -> None:
     assert model.bert.encoder.layer[0].output.dense.weight.requires_grad
 
 
-def test_more_layers_than_there_are_cannot_be_trained() -> None:
+def test_too_many_trainable_layers_are_refused() -> None:
     with pytest.raises(ValueError, match="trainable_layers=3, but the model has 2; use 0 to 2, or None"):
         finetune(new_model("pair"), features("pair"), features("pair"), replace(OPTIONS, trainable_layers=3))
 
@@ -332,7 +334,7 @@ def test_a_few_examples_are_learned_by_heart(task: str) -> None:
 
 
 def scripted(values: list[float], seen: list[dict[str, torch.Tensor]]) -> Callable[[torch.nn.Module], float]:
-    """Return a score that gives these values and keeps the weights at each look."""
+    """Return a score function that returns these values in turn and keeps the weights of each evaluation."""
 
     def score(model: torch.nn.Module) -> float:
         assert not model.training and not torch.is_grad_enabled()
@@ -343,7 +345,7 @@ def scripted(values: list[float], seen: list[dict[str, torch.Tensor]]) -> Callab
 
 
 @pytest.mark.parametrize(("values", "best"), [([1, 3, 2, 3], 1), ([4, 3, 2, 1], 0), ([0, 0, 0, 1], 3)])
-def test_the_weights_of_the_best_look_come_back(values: list[float], best: int) -> None:
+def test_the_weights_of_the_best_evaluation_are_returned(values: list[float], best: int) -> None:
     seen: list[dict[str, torch.Tensor]] = []
     options = replace(OPTIONS, evaluations=2)
     made = features("token", 32)
@@ -355,59 +357,59 @@ def test_the_weights_of_the_best_look_come_back(values: list[float], best: int) 
     assert not result.model.training
 
 
-def test_without_a_score_the_accuracy_chooses() -> None:
-    """A model that knows the answers is taught the opposite."""
+def test_without_a_score_the_accuracy_decides() -> None:
+    """A model that predicts the labels correctly is trained on the opposite labels."""
     made = features("sequence", 32)
     options = replace(OPTIONS, epochs=30, learning_rate=3e-3)
     model = finetune(new_model("sequence"), made, made, options).model
     opposite = replace(made, targets={"labels": [1 - label for label in made.targets["labels"]]})
     result = finetune(model, opposite, made, options)
-    looks = [r["valid_label_accuracy"] for r in result.run.history if "valid_label_accuracy" in r]
-    assert looks[-1] < 0.2 < 0.8 < max(looks) == result.scores["valid_label_accuracy"]
-    guesses = torch.stack(predict_logits(result.model, made)).argmax(-1)
-    right = torch.tensor(made.targets["labels"])
-    assert (guesses == right).float().mean().item() == pytest.approx(max(looks))
+    accuracies = [r["valid_label_accuracy"] for r in result.run.history if "valid_label_accuracy" in r]
+    assert accuracies[-1] < 0.2 < 0.8 < max(accuracies) == result.scores["valid_label_accuracy"]
+    predicted = torch.stack(predict_logits(result.model, made)).argmax(-1)
+    labels = torch.tensor(made.targets["labels"])
+    assert (predicted == labels).float().mean().item() == pytest.approx(max(accuracies))
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_scores_are_without_dropout_and_counted_by_hand(task: str) -> None:
-    """70 examples, so two batches: the mean is over what is to be said, not over batches."""
+def test_scores_are_computed_without_dropout_over_all_targets(task: str) -> None:
+    """70 examples make two batches: the mean is over targets, not over batches."""
     valid = features(task, 70, seed=1)
     result = finetune(new_model(task, dropout=0.4), features(task), valid, replace(OPTIONS, epochs=1))
-    losses, hits = [], []
+    losses, correct = [], []
     for rows in buckets(valid.encodings, 64):
         batch = valid.batch(rows)
         with torch.no_grad():
             output = result.model(*batch[:3])
         if task == "question":
             pairs = [(output.start_logits, batch.start_positions), (output.end_logits, batch.end_positions)]
-            each = [cross_entropy(logits, right, reduction="none") for logits, right in pairs]
+            each = [cross_entropy(logits, positions, reduction="none") for logits, positions in pairs]
             losses += ((each[0] + each[1]) / 2).tolist()
-            right = [logits.argmax(-1) == right for logits, right in pairs]
-            hits += (right[0] & right[1]).tolist()
+            ends = [logits.argmax(-1) == positions for logits, positions in pairs]
+            correct += (ends[0] & ends[1]).tolist()
         else:
             logits, labels = output.logits.flatten(0, -2), batch.labels.flatten()
             kept = labels != IGNORE
             losses += cross_entropy(logits[kept], labels[kept], reduction="none").tolist()
-            hits += (logits[kept].argmax(-1) == labels[kept]).tolist()
+            correct += (logits[kept].argmax(-1) == labels[kept]).tolist()
     name = "answer" if task == "question" else "label"
     assert result.scores == pytest.approx(
-        {f"valid_{name}_loss": statistics.mean(losses), f"valid_{name}_accuracy": statistics.mean(hits)},
+        {f"valid_{name}_loss": statistics.mean(losses), f"valid_{name}_accuracy": statistics.mean(correct)},
         abs=1e-4,
     )
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_sums_of_a_batch_are_the_models_own_loss(task: str) -> None:
+def test_summed_loss_of_a_batch_agrees_with_the_models_loss(task: str) -> None:
     model, batch = new_model(task).eval(), features(task).batch(range(8))
-    given = {name: value for name, value in batch._asdict().items() if value is not None}
+    inputs = {name: value for name, value in batch._asdict().items() if value is not None}
     with torch.no_grad():
         (score,) = finetuning_scores(model, batch).values()
         count = 8 if batch.labels is None else int((batch.labels != IGNORE).sum())
-        assert score.loss.item() / count == pytest.approx(model(**given).loss.item(), rel=1e-5)
+        assert score.loss.item() / count == pytest.approx(model(**inputs).loss.item(), rel=1e-5)
 
 
-def test_small_parts_add_up_to_the_same_step() -> None:
+def test_micro_batches_add_up_to_the_same_step() -> None:
     ends = []
     for size in (0, 2):
         result = finetune(
@@ -420,7 +422,7 @@ def test_small_parts_add_up_to_the_same_step() -> None:
 
 
 def interrupted(task: object, at: int) -> object:
-    """Return the task; its batch number `at` is drawn while somebody presses Ctrl-C."""
+    """Return the task, in which Ctrl-C is pressed while batch number `at` is drawn."""
 
     def batch(first: int, count: int) -> object:
         if first == at * OPTIONS.batch_size:
@@ -431,7 +433,7 @@ def interrupted(task: object, at: int) -> object:
 
 
 @pytest.mark.parametrize("changes", [{"layer_decay": 0.5}, {"trainable_layers": 1, "layer_decay": 0.5}])
-def test_a_stopped_run_goes_on_to_the_same_bits(changes: dict, tmp_path: Path) -> None:
+def test_a_stopped_and_resumed_run_ends_with_the_same_bits(changes: dict, tmp_path: Path) -> None:
     options = replace(OPTIONS, **changes)
     ends = []
     for stops in (False, True):
@@ -453,13 +455,13 @@ def test_a_stopped_run_goes_on_to_the_same_bits(changes: dict, tmp_path: Path) -
         train(model, other, OPTIONS.training(24), tmp_path, resume=True)
 
 
-def test_a_run_stopped_before_the_first_look_gives_the_model_as_it_is(
+def test_a_run_stopped_before_the_first_evaluation_returns_the_model_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from bertlearn.finetuning import run as module
 
     real = finetuning_task
-    monkeypatch.setattr(module, "finetuning_task", lambda *given: interrupted(real(*given), 1))
+    monkeypatch.setattr(module, "finetuning_task", lambda *args: interrupted(real(*args), 1))
     model = new_model("sequence")
     result = finetune(model, features("sequence"), features("sequence"), OPTIONS)
     assert (result.run.finished, result.scores, result.model) == (False, {}, model)
@@ -478,11 +480,11 @@ def test_wrong_features_are_refused() -> None:
     texts = features("sequence")
     with pytest.raises(ValueError, match="train is list, expected Features; use text_features"):
         finetune(new_model("sequence"), ["ba"], texts)
-    with pytest.raises(ValueError, match="validation has labels, which are not for BertForQuestionAnswering"):
-        finetune(new_model("question"), features("question"), texts)
     with pytest.raises(
-        ValueError, match="train has start_positions, end_positions, which are not for BertForT"
+        ValueError, match="validation has labels, which BertForQuestionAnswering does not learn"
     ):
+        finetune(new_model("question"), features("question"), texts)
+    with pytest.raises(ValueError, match="train has start_positions, end_positions, which BertForTokenClass"):
         finetune(new_model("token"), features("question"), texts)
     with pytest.raises(ValueError, match=r"labels has shape \(8,\), expected \(8, "):
         finetune(new_model("token"), texts, texts, OPTIONS)
@@ -494,16 +496,16 @@ def test_wrong_features_are_refused() -> None:
 # 5. Several seeds.
 
 
-def test_several_seeds_give_mean_and_standard_deviation() -> None:
-    asked = []
+def test_several_seeds_have_mean_and_standard_deviation() -> None:
+    requested = []
 
     def model_of(seed: int) -> torch.nn.Module:
-        asked.append(seed)
+        requested.append(seed)
         return new_model("sequence", seed, dropout=0.1)
 
     made, valid = features("sequence"), features("sequence", 30, seed=1)
     found = finetune_seeds(model_of, made, valid, OPTIONS, seeds=(3, 4, 5))
-    assert asked == [3, 4, 5]
+    assert requested == [3, 4, 5]
     for name in ("valid_label_loss", "valid_label_accuracy"):
         a, b, c = (result.scores[name] for result in found.results)
         mean = (a + b + c) / 3
@@ -552,7 +554,7 @@ def test_options_of_the_loop_by_hand() -> None:
         ("batch_size", 0, "batch_size=0"),
         ("evaluations", 0, "evaluations=0"),
         ("trainable_layers", -1, "trainable_layers=-1 must be a whole number of at least 0"),
-        ("layer_decay", 0.0, r"layer_decay=0.0 must lie in \(0, 1\]; 1 for none"),
+        ("layer_decay", 0.0, r"layer_decay=0.0 must lie in \(0, 1\]; 1 means no decay"),
         ("layer_decay", 1.1, "layer_decay=1.1"),
         ("learning_rate", -1.0, "learning_rate=-1.0"),
         ("warmup", 1.0, "warmup=1.0"),
@@ -560,7 +562,7 @@ def test_options_of_the_loop_by_hand() -> None:
         ("precision", "fp16", "precision='fp16' is unknown"),
     ],
 )
-def test_options_that_cannot_be_meant_are_refused(name: str, value: object, message: str) -> None:
+def test_invalid_options_are_refused(name: str, value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(OPTIONS, **{name: value})
 
@@ -569,8 +571,8 @@ def test_options_that_cannot_be_meant_are_refused(name: str, value: object, mess
 
 
 @pytest.mark.parametrize("task", ["sequence", "token", "question"])
-def test_dropout_is_chosen_with_the_head(task: str) -> None:
-    own, none, other = (new_model(task, dropout=value).config for value in (None, 0.0, 0.3))
-    for config, expected in ((own, 0.1), (none, 0.0), (other, 0.3)):
+def test_dropout_is_set_with_the_head(task: str) -> None:
+    default, none, other = (new_model(task, dropout=value).config for value in (None, 0.0, 0.3))
+    for config, expected in ((default, 0.1), (none, 0.0), (other, 0.3)):
         assert config.hidden_dropout_prob == config.attention_probs_dropout_prob == expected
         assert config.classifier_dropout is None

@@ -1,4 +1,4 @@
-"""Characters to pieces and back on every kind of text, BIO labels both ways, answers against brute force."""
+"""Characters to tokens and back on many kinds of text, BIO labels both ways, answers against brute force."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ POOL = [
     *"xyzXYZж",
 ]
 KNOWN = "abcde123σéåañnǖuộo\u0301\u0323\u0308電影ᄒ한ᅡᆫ국でi̇<ﬁ½İABCDE.,!?-#'[]$"
-PIECES = [*dict.fromkeys(KNOWN), *(f"##{c}" for c in dict.fromkeys(KNOWN)), "ab", "##cd", "##bc", "[", "]"]
+VOCAB = [*dict.fromkeys(KNOWN), *(f"##{c}" for c in dict.fromkeys(KNOWN)), "ab", "##cd", "##bc", "[", "]"]
 KINDS = ["PER", "LOC"]
 LABELS = bio_labels(KINDS)
 LABEL2ID = {label: number for number, label in enumerate(LABELS)}
@@ -54,66 +54,66 @@ ID2LABEL = dict(enumerate(LABELS))
 
 
 def make_tokenizer(**settings: bool) -> WordPieceTokenizer:
-    return WordPieceTokenizer(list(dict.fromkeys([*SPECIAL_TOKENS, *PIECES])), **settings)
+    return WordPieceTokenizer(list(dict.fromkeys([*SPECIAL_TOKENS, *VOCAB])), **settings)
 
 
 TOKENIZERS = {"uncased": make_tokenizer(), "cased": make_tokenizer(do_lower_case=False)}
 
 
-def random_text(chance: random.Random) -> str:
-    """Some characters of the pool, now and then any character at all, or a special token."""
-    parts = chance.choices(POOL, k=chance.randint(1, 25))
-    if chance.random() < 0.3:
-        parts[chance.randrange(len(parts))] = chr(
-            chance.choice([chance.randrange(0xD800), chance.randrange(0xE000, 0x110000)])
+def random_text(rng: random.Random) -> str:
+    """Return some characters of the pool, sometimes with an arbitrary character or a special token."""
+    parts = rng.choices(POOL, k=rng.randint(1, 25))
+    if rng.random() < 0.3:
+        parts[rng.randrange(len(parts))] = chr(
+            rng.choice([rng.randrange(0xD800), rng.randrange(0xE000, 0x110000)])
         )
-    if chance.random() < 0.1:
-        parts[chance.randrange(len(parts))] = chance.choice(SPECIAL_TOKENS)
+    if rng.random() < 0.1:
+        parts[rng.randrange(len(parts))] = rng.choice(SPECIAL_TOKENS)
     return "".join(parts)
 
 
-def random_encoding(tokenizer: WordPieceTokenizer, chance: random.Random) -> tuple[str, Encoding, int]:
-    """Encode a random text alone, or as the second of a pair; maybe cut, maybe padded."""
-    text, segment = random_text(chance), chance.randrange(2)
-    texts = (random_text(chance), text) if segment else (text, None)
-    max_length = chance.choice([None, None, 12])
-    encoding = tokenizer.encode(*texts, max_length=max_length, padding=chance.choice([False, 40]))
+def random_encoding(tokenizer: WordPieceTokenizer, rng: random.Random) -> tuple[str, Encoding, int]:
+    """Encode a random text alone, or as the second of a pair; sometimes truncated, sometimes padded."""
+    text, segment = random_text(rng), rng.randrange(2)
+    texts = (random_text(rng), text) if segment else (text, None)
+    max_length = rng.choice([None, None, 12])
+    encoding = tokenizer.encode(*texts, max_length=max_length, padding=rng.choice([False, 40]))
     return text, encoding, segment
 
 
-def random_stretch(length: int, chance: random.Random) -> tuple[int, int]:
-    start = chance.randrange(length)
-    return start, chance.randint(start + 1, min(length, start + 9))
+def random_span(length: int, rng: random.Random) -> tuple[int, int]:
+    start = rng.randrange(length)
+    return start, rng.randint(start + 1, min(length, start + 9))
 
 
-# Characters and pieces.
+# Characters and tokens.
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_from_characters_to_pieces_and_back(name: str) -> None:
-    """5,000 texts with each tokenizer, against a table of which character each piece has."""
-    chance, found_some, found_none = random.Random(0), 0, 0
+def test_characters_to_tokens_and_back(name: str) -> None:
+    """5,000 texts per tokenizer, against a table of the characters of each token."""
+    rng, found_some, found_none = random.Random(0), 0, 0
     for _ in range(5000):
-        text, encoding, segment = random_encoding(TOKENIZERS[name], chance)
-        start, end = random_stretch(len(text), chance)
-        pieces = chars_to_tokens(encoding, start, end, segment)
-        owned = {
-            place: set(range(*offsets))
-            for place, (offsets, token, kind) in enumerate(
+        text, encoding, segment = random_encoding(TOKENIZERS[name], rng)
+        start, end = random_span(len(text), rng)
+        span = chars_to_tokens(encoding, start, end, segment)
+        chars_of = {
+            position: set(range(*offsets))
+            for position, (offsets, token, type_id) in enumerate(
                 zip(encoding.offsets, encoding.tokens, encoding.token_type_ids, strict=True)
             )
-            if kind == segment and offsets != (0, 0)
+            if type_id == segment and offsets != (0, 0)
         }
-        expected = [place for place, own in owned.items() if own & set(range(start, end))]
-        if pieces is None:
+        expected = [position for position, chars in chars_of.items() if chars & set(range(start, end))]
+        if span is None:
             assert expected == []
             found_none += 1
             continue
-        assert list(range(pieces.first, pieces.last + 1)) == expected
-        back = tokens_to_chars(encoding, *pieces)
-        everything = set().union(*(owned[place] for place in expected))
-        assert back == (min(everything), max(everything) + 1)
-        assert everything >= set(range(start, end)) & set().union(*owned.values())
+        assert list(range(span.first, span.last + 1)) == expected
+        back = tokens_to_chars(encoding, *span)
+        covered = set().union(*(chars_of[position] for position in expected))
+        assert back == (min(covered), max(covered) + 1)
+        assert covered >= set(range(start, end)) & set().union(*chars_of.values())
         again = chars_to_tokens(encoding, *back, segment)
         assert tokens_to_chars(encoding, *again) == back
         found_some += 1
@@ -121,26 +121,26 @@ def test_from_characters_to_pieces_and_back(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_the_characters_of_whole_words_give_the_same_pieces_alone(name: str) -> None:
-    """What is cut out of the text by offsets becomes the same pieces: 5,000 texts with each tokenizer."""
-    chance, tried, shared = random.Random(1), 0, 0
+def test_the_characters_of_whole_words_give_the_same_tokens_alone(name: str) -> None:
+    """The characters at the offsets, tokenized alone, give the same tokens: 5,000 texts per tokenizer."""
+    rng, tried, shared = random.Random(1), 0, 0
     for _ in range(5000):
-        text = random_text(chance)
+        text = random_text(rng)
         encoding = TOKENIZERS[name].encode(text)
         words = split_words(encoding)
         if not words:
             continue
-        first = chance.randrange(len(words))
-        last = chance.randrange(first, min(len(words), first + 3))
-        pieces = TokenSpan(words[first].first, words[last].last)
-        start, end = tokens_to_chars(encoding, *pieces)
-        found = chars_to_tokens(encoding, start, end)
-        if found != pieces:  # two words are of one character: ≮ is < and a stroke, where marks are kept
+        first = rng.randrange(len(words))
+        last = rng.randrange(first, min(len(words), first + 3))
+        span = TokenSpan(words[first].first, words[last].last)
+        start, end = tokens_to_chars(encoding, *span)
+        # If accents are kept, two words can share one character: ≮ becomes < and a stroke.
+        if chars_to_tokens(encoding, start, end) != span:
             assert name == "cased"
             shared += 1
             continue
         tried += 1
-        assert TOKENIZERS[name].tokenize(text[start:end]) == encoding.tokens[pieces.first : pieces.last + 1]
+        assert TOKENIZERS[name].tokenize(text[start:end]) == encoding.tokens[span.first : span.last + 1]
     assert tried > 4000 and shared < 100
 
 
@@ -164,18 +164,18 @@ def test_by_hand() -> None:
 @pytest.mark.parametrize(
     ("first", "last"), [(0, 2), (2, 1), (6, 7), (6, 8), (1, 11), (-1, 2), (1, 99), (7, 7), (10, 11)]
 )
-def test_places_of_no_stretch_are_refused(first: int, last: int) -> None:
+def test_positions_that_are_not_a_span_are_refused(first: int, last: int) -> None:
     encoding = TOKENIZERS["uncased"].encode("abcd. Adé", "ab", padding=12)
-    with pytest.raises(ValueError, match=f"the places {first} to {last} are no stretch of one text"):
+    with pytest.raises(ValueError, match=f"first={first}, last={last} is not a span of one text"):
         tokens_to_chars(encoding, first, last)
 
 
 @pytest.mark.parametrize(("start", "end"), [(3, 3), (4, 2), (-1, 2)])
-def test_a_stretch_without_characters_is_refused(start: int, end: int) -> None:
+def test_an_empty_span_is_refused(start: int, end: int) -> None:
     encoding = TOKENIZERS["uncased"].encode("abcd")
-    with pytest.raises(ValueError, match=f"start={start}, end={end} is no stretch of a text"):
+    with pytest.raises(ValueError, match=f"start={start}, end={end} is not a span of a text"):
         chars_to_tokens(encoding, start, end)
-    with pytest.raises(ValueError, match=f"start={start}, end={end} is no stretch of a text"):
+    with pytest.raises(ValueError, match=f"start={start}, end={end} is not a span of a text"):
         token_labels(encoding, [Span(start, end, "PER")], LABEL2ID)
 
 
@@ -185,8 +185,8 @@ def test_a_stretch_without_characters_is_refused(start: int, end: int) -> None:
 def test_labels_by_hand() -> None:
     text = "Abcd Ade bb, a-c. ab"
     encoding = TOKENIZERS["uncased"].encode(text, padding=20)
-    pieces = ["[CLS]", "ab", "##cd", "a", "##d", "##e", "b", "##b", ",", "a", "-", "c", ".", "ab", "[SEP]"]
-    assert encoding.tokens[:15] == pieces
+    tokens = ["[CLS]", "ab", "##cd", "a", "##d", "##e", "b", "##b", ",", "a", "-", "c", ".", "ab", "[SEP]"]
+    assert encoding.tokens[:15] == tokens
     spans = [Span(0, 8, "PER"), Span(9, 11, "PER"), Span(13, 16, "LOC")]
     no = IGNORE
     labels = token_labels(encoding, spans, LABEL2ID)
@@ -198,39 +198,41 @@ def test_labels_by_hand() -> None:
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_spans_to_labels_and_back(name: str) -> None:
-    """Spans of whole words, often one right after the other, in 2,500 texts with each tokenizer."""
-    chance, count, neighbors = random.Random(2), 0, 0
+    """Spans of whole words, often adjacent ones, in 2,500 texts per tokenizer."""
+    rng, count, neighbors = random.Random(2), 0, 0
     for _ in range(2500):
-        encoding = TOKENIZERS[name].encode(random_text(chance), padding=30)
+        encoding = TOKENIZERS[name].encode(random_text(rng), padding=30)
         spans: list[Span] = []
-        words, place = split_words(encoding), 0
-        while place < len(words):
-            last = min(len(words) - 1, place + chance.choice([0, 0, 1, 2]))
-            start, end = tokens_to_chars(encoding, words[place].first, words[last].last)
-            if chance.random() < 0.5 and (not spans or start >= spans[-1].end):
+        words, index = split_words(encoding), 0
+        while index < len(words):
+            last = min(len(words) - 1, index + rng.choice([0, 0, 1, 2]))
+            start, end = tokens_to_chars(encoding, words[index].first, words[last].last)
+            if rng.random() < 0.5 and (not spans or start >= spans[-1].end):
                 neighbors += (
-                    bool(spans) and words[place - 1].last == chars_to_tokens(encoding, *spans[-1][:2]).last
+                    bool(spans) and words[index - 1].last == chars_to_tokens(encoding, *spans[-1][:2]).last
                 )
-                spans.append(Span(start, end, chance.choice(KINDS)))
-            place = last + 1
+                spans.append(Span(start, end, rng.choice(KINDS)))
+            index = last + 1
         try:
-            labels = token_labels(encoding, chance.sample(spans, len(spans)), LABEL2ID)
-        except ValueError as error:  # two words of one character, see above
+            labels = token_labels(encoding, rng.sample(spans, len(spans)), LABEL2ID)
+        except ValueError as error:  # two words share one character, see above
             assert name == "cased" and "share a word" in str(error)
             continue
         assert decode_bio(encoding, labels, ID2LABEL) == spans
         firsts = {word.first for word in words}
         assert all((label == IGNORE) == (i not in firsts) for i, label in enumerate(labels))
         assert sum(label in (1, 3) for label in labels) == len(spans)
-        noisy = [label if label != IGNORE else chance.randrange(5) for label in labels]
-        assert decode_bio(encoding, torch.tensor(noisy), ID2LABEL) == spans  # as a model's answers are
+        noisy = [label if label != IGNORE else rng.randrange(5) for label in labels]
+        assert (
+            decode_bio(encoding, torch.tensor(noisy), ID2LABEL) == spans
+        )  # labels at the other tokens are ignored
         count += len(spans)
     assert count > 3000 and neighbors > 800
 
 
-def test_a_word_met_in_part_belongs_to_the_span_and_what_was_cut_off_is_lost() -> None:
-    whole = TOKENIZERS["uncased"].encode("abcd Ade bb")
-    found = decode_bio(whole, token_labels(whole, [Span(3, 6, "LOC")], LABEL2ID), ID2LABEL)
+def test_a_partly_covered_word_belongs_to_the_span_and_truncated_words_are_lost() -> None:
+    full = TOKENIZERS["uncased"].encode("abcd Ade bb")
+    found = decode_bio(full, token_labels(full, [Span(3, 6, "LOC")], LABEL2ID), ID2LABEL)
     assert found == [Span(0, 8, "LOC")]
     cut = TOKENIZERS["uncased"].encode("abcd Ade bb", max_length=5)  # [CLS] ab ##cd a [SEP]
     spans = [Span(0, 8, "PER"), Span(9, 11, "LOC")]
@@ -262,16 +264,16 @@ def test_only_the_first_text_of_a_pair_is_labeled() -> None:
         (["O", "O", "O", "O"], []),
     ],
 )
-def test_labels_that_do_not_fit_each_other(tags: list[str], expected: list[tuple]) -> None:
+def test_inconsistent_labels_are_decoded_as_in_conlleval(tags: list[str], expected: list[tuple]) -> None:
     encoding = TOKENIZERS["uncased"].encode("a b c d")
     labels = [0, *(LABEL2ID[tag] for tag in tags), 0]
     assert decode_bio(encoding, labels, ID2LABEL) == expected
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_transformers_pipeline_finds_the_same_spans(seed: int, tmp_path: Path) -> None:
-    """Its aggregation "first" reads each word's first piece, too."""
-    tokenizer, chance = TOKENIZERS["uncased"], random.Random(seed)
+def test_the_transformers_pipeline_finds_the_same_spans(seed: int, tmp_path: Path) -> None:
+    """Its aggregation "first" also reads the first token of each word."""
+    tokenizer, rng = TOKENIZERS["uncased"], random.Random(seed)
     config = BertConfig(
         vocab_size=tokenizer.vocab_size,
         hidden_size=32,
@@ -290,7 +292,7 @@ def test_transformers_pipeline_finds_the_same_spans(seed: int, tmp_path: Path) -
     tag = transformers.pipeline("token-classification", model=str(tmp_path), aggregation_strategy="first")
     count = 0
     for _ in range(60):
-        text = " ".join("".join(chance.choices("abcde", k=chance.randint(1, 6))) for _ in range(8))
+        text = " ".join("".join(rng.choices("abcde", k=rng.randint(1, 6))) for _ in range(8))
         encoding = tokenizer.encode(text)
         with torch.no_grad():
             labels = model(torch.tensor([encoding.input_ids])).logits[0].argmax(-1)
@@ -302,20 +304,20 @@ def test_transformers_pipeline_finds_the_same_spans(seed: int, tmp_path: Path) -
 
 def test_bio_labels_are_numbered_as_written() -> None:
     assert bio_labels(["PER", "LOC"]) == ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
-    with pytest.raises(ValueError, match=r"kinds='PER' is one text, expected a list; use \['PER'\]"):
+    with pytest.raises(ValueError, match=r"kinds='PER' is a string, expected a list; use \['PER'\]"):
         bio_labels("PER")
 
 
 BAD_SPANS = {
     "twice": ([Span(0, 2, "PER"), Span(0, 2, "PER")], "share a word"),
     "overlapping": ([Span(0, 4, "PER"), Span(3, 4, "LOC")], "share a word"),
-    "two in a word": ([Span(0, 1, "PER"), Span(1, 2, "LOC")], "share a word; join them"),
+    "two in a word": ([Span(0, 1, "PER"), Span(1, 2, "LOC")], "share a word; merge them"),
     "unknown": ([Span(0, 2, "ORG")], "the label 'B-ORG' has no number; label2id has O, B-PER"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_SPANS)
-def test_bad_spans_are_named(name: str) -> None:
+def test_bad_spans_are_refused(name: str) -> None:
     spans, message = BAD_SPANS[name]
     with pytest.raises(ValueError, match=message):
         token_labels(TOKENIZERS["uncased"].encode("ab a"), spans, LABEL2ID)
@@ -324,7 +326,7 @@ def test_bad_spans_are_named(name: str) -> None:
 @pytest.mark.parametrize(
     ("labels", "id2label", "message"),
     [
-        ([0, 0, 0], ID2LABEL, "labels has length 3, the encoding 4 tokens; cut away what a batch padded"),
+        ([0, 0, 0], ID2LABEL, "labels has length 3, but the encoding has 4 tokens; remove the padding"),
         ([0, 9, 0, 0], ID2LABEL, "the number 9 stands for None, expected O, or B-"),
         ([0, 1, 0, 0], {0: "LABEL_0", 1: "LABEL_1"}, "stands for 'LABEL_1', expected O, or B-"),
         ([0, IGNORE, 0, 0], ID2LABEL, "the number -100 stands for None"),
@@ -332,7 +334,7 @@ def test_bad_spans_are_named(name: str) -> None:
         ([0, 1, 0, 0], {0: "O", 1: "O-PER"}, "stands for 'O-PER'"),
     ],
 )
-def test_bad_labels_are_named(labels: list[int], id2label: dict[int, str], message: str) -> None:
+def test_bad_labels_are_refused(labels: list[int], id2label: dict[int, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         decode_bio(TOKENIZERS["uncased"].encode("ab a"), labels, id2label)
 
@@ -350,39 +352,39 @@ def allowed_answers(
     max_answer_length: int,
     threshold: float | None,
 ) -> list[tuple[float, int, int]]:
-    """All of them by the paper's definition, the best first; no answer first among equals."""
-    found = []
+    """Return all answers allowed by the paper's definition, best first; among equals "no answer" first."""
+    answers = []
     for i, j in ((i, j) for i in range(len(starts)) for j in range(len(ends))):
         inside = all(
             encoding.token_type_ids[k] == 1 and encoding.attention_mask[k] and encoding.offsets[k] != (0, 0)
             for k in (i, j)
         )
         if inside and i <= j < i + max_answer_length:
-            found.append((starts[i] + ends[j], i, j))
+            answers.append((starts[i] + ends[j], i, j))
     if threshold is not None:
-        found.append((starts[0] + ends[0] + threshold, 0, 0))
-    return sorted(found, key=lambda answer: (-answer[0], answer[1], answer[2]))
+        answers.append((starts[0] + ends[0] + threshold, 0, 0))
+    return sorted(answers, key=lambda answer: (-answer[0], answer[1], answer[2]))
 
 
 @pytest.mark.parametrize("threshold", [None, 0.0, 1.5, -2.0])
 def test_answers_against_brute_force(threshold: float | None) -> None:
-    chance, generator, none_there, several = random.Random(4), torch.Generator().manual_seed(4), 0, 0
+    rng, generator, no_answer, several = random.Random(4), torch.Generator().manual_seed(4), 0, 0
     for _ in range(150):
-        context = random_text(chance)
+        context = random_text(rng)
         encoding = TOKENIZERS["uncased"].encode(
-            random_text(chance),
+            random_text(rng),
             context,
-            max_length=chance.choice([None, 20]),
-            padding=chance.choice([False, 24]),
+            max_length=rng.choice([None, 20]),
+            padding=rng.choice([False, 24]),
         )
-        # Quarters add up without rounding, so that equal scores are equal, and there are some.
+        # Quarters add up without rounding, so equal scores are exactly equal, and some do occur.
         starts, ends = (torch.randn(2, len(encoding.tokens), generator=generator) * 8).round() / 4
-        longest = chance.choice([1, 3, 30])
+        longest = rng.choice([1, 3, 30])
         expected = allowed_answers(encoding, starts.tolist(), ends.tolist(), longest, threshold)
         scores = span_scores(encoding, starts, ends, longest, threshold)
         assert int((scores > -math.inf).sum()) == len(expected)
         if not expected:
-            with pytest.raises(ValueError, match="no piece of the context is left"):
+            with pytest.raises(ValueError, match="no token of the context is left"):
                 best_answers(encoding, context, scores)
             continue
         found = best_answers(encoding, context, scores, n_best=7)
@@ -392,10 +394,10 @@ def test_answers_against_brute_force(threshold: float | None) -> None:
             start, end = (0, 0) if j == 0 else (encoding.offsets[i][0], encoding.offsets[j][1])
             assert answer[:4] == (context[start:end], start, end, score)
             assert answer.probability == pytest.approx(math.exp(score) / total, rel=1e-4)
-        none_there += found[0].text == ""
+        no_answer += found[0].text == ""
         several += len(found) == 7
     assert several > 50
-    assert (none_there > 0) == (threshold is not None)
+    assert (no_answer > 0) == (threshold is not None)
 
 
 def test_answers_by_hand() -> None:
@@ -408,7 +410,7 @@ def test_answers_by_hand() -> None:
     starts[6], ends[8] = math.log(6), math.log(4)  # "Adé" weighs 24
     starts[1] = ends[13] = ends[2] = 50.0  # question and [SEP] cannot answer
     scores = span_scores(encoding, starts, ends, max_answer_length=3)
-    # Spans of up to 3 of 9 pieces: 9 + 8 + 7 = 24; three begin at 6, three end at 8, one is both.
+    # Spans of up to 3 of 9 tokens: 9 + 8 + 7 = 24; three begin at 6, three end at 8, one is both.
     total = 24 + 2 * 6 + 2 * 4 + 19
     first, second = best_answers(encoding, CONTEXT, scores, n_best=2)
     assert first[:3] == ("Adé", 3, 6)
@@ -423,16 +425,16 @@ def test_answers_by_hand() -> None:
     assert null == Answer("", 0, 0, pytest.approx(math.log(24)), pytest.approx(24 / (total + 24)))
 
 
-def test_the_positions_of_an_answer_lead_back_to_it() -> None:
-    """The right start and end, scored highest, give the words the answer meets."""
-    chance, count = random.Random(5), 0
+def test_the_positions_of_an_answer_decode_to_it() -> None:
+    """If the correct start and end score highest, the result is the words that the answer overlaps."""
+    rng, count = random.Random(5), 0
     tokenizer = TOKENIZERS["uncased"]
     for _ in range(1000):
-        context = random_text(chance)
-        start, end = random_stretch(len(context), chance)
+        context = random_text(rng)
+        start, end = random_span(len(context), rng)
         encoding = tokenizer.encode("ab?", context)
         if not tokenizer.tokenize(context[start:end]):
-            with pytest.raises(ValueError, match="is no word of the context"):
+            with pytest.raises(ValueError, match="is not in the context or has no words"):
                 answer_positions(tokenizer, encoding, context, start, end)
             continue
         first, last = answer_positions(tokenizer, encoding, context, start, end)
@@ -452,15 +454,15 @@ def test_the_positions_of_an_answer_lead_back_to_it() -> None:
     [
         (None, 3, 6, (6, 8)),
         (None, 2, 7, (6, 9)),  # with the space before it and the comma
-        (10, 3, 6, (6, 8)),  # [CLS] ab ? [SEP] b ##b a ##d ##e [SEP]: just whole
-        (10, 3, 7, NO_ANSWER),  # the comma is lost
-        (9, 3, 6, NO_ANSWER),  # a piece of it is lost
+        (10, 3, 6, (6, 8)),  # [CLS] ab ? [SEP] b ##b a ##d ##e [SEP]: the answer just fits
+        (10, 3, 7, NO_ANSWER),  # the comma is truncated
+        (9, 3, 6, NO_ANSWER),  # a token of it is truncated
         (8, 3, 6, NO_ANSWER),
-        (7, 3, 6, NO_ANSWER),  # all of it is lost
-        (7, 0, 3, (4, 5)),  # the space behind it is no loss
+        (7, 3, 6, NO_ANSWER),  # all of it is truncated
+        (7, 0, 3, (4, 5)),  # the space after it has no token
     ],
 )
-def test_an_answer_that_was_cut_off_is_none(
+def test_a_truncated_answer_is_no_answer(
     max_length: int | None, start: int, end: int, expected: TokenSpan
 ) -> None:
     tokenizer = TOKENIZERS["uncased"]
@@ -468,45 +470,48 @@ def test_an_answer_that_was_cut_off_is_none(
     assert answer_positions(tokenizer, encoding, CONTEXT, start, end) == expected
 
 
-def test_a_mark_that_normalization_drops_is_no_loss() -> None:
+def test_an_accent_that_normalization_drops_does_not_truncate_the_answer() -> None:
     tokenizer, context = TOKENIZERS["uncased"], "ab ade\u0301"
     encoding = tokenizer.encode("ab", context)
     assert answer_positions(tokenizer, encoding, context, 3, 7) == (4, 6)
 
 
 BAD_ANSWERS = {
-    "white space": (CONTEXT, 2, 3, "the answer from 2 to 3, ' ', is no word of the context"),
-    "beyond the end": (CONTEXT, 7, 12, "is no word of the context, which has 11 characters"),
-    "behind the end": (CONTEXT, 40, 42, "'', is no word of the context"),
-    "backwards": (CONTEXT, 6, 3, "start=6, end=3 is no stretch"),
+    "white space": (CONTEXT, 2, 3, "the answer from 2 to 3, ' ', is not in the context or has no words"),
+    "beyond the end": (CONTEXT, 7, 12, "characters of the context, which has 11"),
+    "behind the end": (CONTEXT, 40, 42, "'', is not in the context or has no words"),
+    "backwards": (CONTEXT, 6, 3, "start=6, end=3 is not a span"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_ANSWERS)
-def test_bad_answers_are_named(name: str) -> None:
+def test_bad_answers_are_refused(name: str) -> None:
     context, start, end, message = BAD_ANSWERS[name]
     tokenizer = TOKENIZERS["uncased"]
     with pytest.raises(ValueError, match=message):
         answer_positions(tokenizer, tokenizer.encode(QUESTION, context), context, start, end)
 
 
-def test_bad_scores_are_named() -> None:
+def test_bad_scores_are_refused() -> None:
     tokenizer = TOKENIZERS["uncased"]
     encoding, alone = tokenizer.encode(QUESTION, CONTEXT), tokenizer.encode(CONTEXT)
     row = torch.zeros(14)
-    for given, message in (
+    for arguments, message in (
         ((alone, row, row), r"no second text; use tokenizer\.encode\(question, context\)"),
-        ((encoding, row[:-1], row), "start_logits has length 13, the encoding 14 tokens"),
-        ((encoding, row, torch.zeros(20)), "end_logits has length 20, the encoding 14 tokens; cut away"),
+        ((encoding, row[:-1], row), "start_logits has length 13, but the encoding has 14 tokens"),
+        (
+            (encoding, row, torch.zeros(20)),
+            "end_logits has length 20, but the encoding has 14 tokens; remove",
+        ),
         ((encoding, row[None], row), r"start_logits has shape \(1, 14\), expected \(S,\); take one row"),
-        ((encoding, row, row, 0), "max_answer_length=0 leaves no answer"),
+        ((encoding, row, row, 0), "max_answer_length=0 allows no answer"),
     ):
         with pytest.raises(ValueError, match=message):
-            span_scores(*given)
+            span_scores(*arguments)
     with pytest.raises(ValueError, match="no second text"):
         answer_positions(tokenizer, alone, CONTEXT, 0, 2)
     with pytest.raises(ValueError, match="n_best=0 asks for no answer"):
         best_answers(encoding, CONTEXT, span_scores(encoding, row, row), n_best=0)
     cut = tokenizer.encode(QUESTION, "a", max_length=4)
-    with pytest.raises(ValueError, match="no piece of the context is left; make max_length larger"):
+    with pytest.raises(ValueError, match="no token of the context is left; make max_length larger"):
         best_answers(cut, "a", span_scores(cut, torch.zeros(4), torch.zeros(4)))

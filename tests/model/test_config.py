@@ -47,9 +47,12 @@ def test_preset_takes_changes_and_names_the_choices() -> None:
         ({"vocab_size": 0}, "vocab_size=0 must be a whole number of at least 1"),
         ({"num_hidden_layers": 2.0}, "num_hidden_layers=2.0 must be a whole number"),
         ({"num_attention_heads": True}, "num_attention_heads=True must be a whole number"),
-        ({"hidden_dropout_prob": 1.0}, r"hidden_dropout_prob=1.0 is a probability: use a value in \[0, 1\)"),
+        (
+            {"hidden_dropout_prob": 1.0},
+            r"hidden_dropout_prob=1.0 is not a probability; use a value in \[0, 1\)",
+        ),
         ({"hidden_act": "relu"}, "hidden_act='relu' is not supported"),
-        ({"classifier_dropout": -0.1}, "classifier_dropout=-0.1 is a probability"),
+        ({"classifier_dropout": -0.1}, "classifier_dropout=-0.1 is not a probability"),
         ({"classifier_pooling": "max"}, "classifier_pooling='max' is neither 'cls' nor 'mean'"),
         (
             {"id2label": ["a", "b"]},
@@ -63,9 +66,9 @@ def test_preset_takes_changes_and_names_the_choices() -> None:
         ({"id2label": {}}, "id2label numbers the labels"),
         (
             {"id2label": {0: "a", 1: "a"}},
-            r"id2label names the labels \['a', 'a'\], expected texts, each once",
+            r"id2label names the labels \['a', 'a'\], expected distinct texts",
         ),
-        ({"id2label": {0: 0, 1: 1}}, "expected texts, each once; rename them"),
+        ({"id2label": {0: 0, 1: 1}}, "expected distinct texts; rename them"),
     ],
 )
 def test_impossible_sizes_are_refused(fields: dict, message: str) -> None:

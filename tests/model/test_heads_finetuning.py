@@ -354,13 +354,13 @@ def test_an_encoders_folder_asks_for_a_new_head(tmp_path: Path) -> None:
     [
         (
             (BertForMaskedLM(CONFIG), LABELS),
-            r"encoder is BertForMaskedLM, expected BertModel; .* take \.bert",
+            r"encoder is BertForMaskedLM, expected BertModel; .* pass \.bert",
         ),
-        ((BertModel(CONFIG), "good"), "labels='good' are no names of classes"),
-        ((BertModel(CONFIG), 2), "labels=2 are no names of classes"),
-        ((BertModel(CONFIG), ["good"]), "leaves nothing to choose"),
-        ((BertModel(CONFIG), ["good", "good"]), "expected texts, each once"),
-        ((BertModel(CONFIG), [0, 1]), "expected texts, each once"),
+        ((BertModel(CONFIG), "good"), "labels='good' are not names of classes"),
+        ((BertModel(CONFIG), 2), "labels=2 are not names of classes"),
+        ((BertModel(CONFIG), ["good"]), "has fewer than two labels"),
+        ((BertModel(CONFIG), ["good", "good"]), "expected distinct texts"),
+        ((BertModel(CONFIG), [0, 1]), "expected distinct texts"),
         ((BertModel(CONFIG), []), "id2label numbers the labels"),
     ],
 )

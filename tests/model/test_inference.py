@@ -176,7 +176,7 @@ def test_bad_texts_are_named(
 
 @pytest.mark.parametrize("size", [0, -1, 2.5])
 def test_a_bad_batch_size_is_named(tokenizer: WordPieceTokenizer, size: float) -> None:
-    with pytest.raises(ValueError, match=f"batch_size={size} is no number of texts"):
+    with pytest.raises(ValueError, match=f"batch_size={size} is not a number of texts"):
         predict(twins("sequence")[0], tokenizer, ["ba"], batch_size=size)
 
 
@@ -271,5 +271,5 @@ def test_fill_mask_without_mask_is_refused(
 def test_fill_mask_with_an_impossible_k_is_refused(
     guesser: tuple[BertForMaskedLM, WordPieceTokenizer], k: int
 ) -> None:
-    with pytest.raises(ValueError, match=f"k={k} guesses cannot be made; use 1 to 101"):
+    with pytest.raises(ValueError, match=f"k={k} is not a possible number of guesses; use 1 to 101"):
         fill_mask(*guesser, "w1 [MASK]", k)

@@ -1,4 +1,4 @@
-"""Packed weights give the same numbers, only where nothing is learned, and leave no trace."""
+"""Prepacked weights give the same numbers, only where nothing is learned, and leave no trace."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from bertlearn import BertConfig, BertModel, WordPieceTokenizer, prepacked_weights, sentence_vectors
-from bertlearn.model.inference import WORTH_PACKING
+from bertlearn.model import prepacking
+from bertlearn.model.inference import WORTH_PREPACKING
 
 ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 0.05}
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
@@ -23,7 +24,7 @@ def new_model(dtype: torch.dtype = torch.float32) -> BertModel:
     return model.to(dtype).eval()
 
 
-def is_packed(model: nn.Module) -> bool:
+def is_prepacked(model: nn.Module) -> bool:
     linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
     return all("forward" in vars(linear) for linear in linears)
 
@@ -32,15 +33,15 @@ def is_packed(model: nn.Module) -> bool:
 @pytest.mark.parametrize("seed", range(8))
 @torch.no_grad()
 def test_the_same_numbers(dtype: torch.dtype, seed: int) -> None:
-    model, chance = new_model(dtype), torch.Generator().manual_seed(seed)
-    rows, length = torch.randint(1, 20, (2,), generator=chance).tolist()
-    ids = torch.randint(0, 60, (rows, length), generator=chance)
-    lengths = torch.randint(1, length + 1, (rows, 1), generator=chance)
+    model, generator = new_model(dtype), torch.Generator().manual_seed(seed)
+    rows, length = torch.randint(1, 20, (2,), generator=generator).tolist()
+    ids = torch.randint(0, 60, (rows, length), generator=generator)
+    lengths = torch.randint(1, length + 1, (rows, 1), generator=generator)
     mask = (torch.arange(length) < lengths).long()
     plain = model(ids, mask)
     with prepacked_weights(model):
-        packed = model(ids, mask)
-    for mine, right in zip(packed[:2], plain[:2], strict=True):
+        prepacked = model(ids, mask)
+    for mine, right in zip(prepacked[:2], plain[:2], strict=True):
         torch.testing.assert_close(mine, right, rtol=0, atol=ROUNDING[dtype])
 
 
@@ -48,10 +49,10 @@ def test_the_same_numbers(dtype: torch.dtype, seed: int) -> None:
 def test_nothing_is_left_of_it_even_after_an_error() -> None:
     model = new_model()
     with pytest.raises(ZeroDivisionError), prepacked_weights(model):
-        assert is_packed(model)
+        assert is_prepacked(model)
         with prepacked_weights(model):
-            assert is_packed(model)
-        assert is_packed(model)  # the inner one had nothing to do
+            assert is_prepacked(model)
+        assert is_prepacked(model)  # the inner one had nothing to do
         _ = 1 / 0
     assert not any("forward" in vars(module) for module in model.modules())
 
@@ -94,11 +95,34 @@ def test_many_texts_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     words = [chr(ord("a") + number) for number in range(26)]
     tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])
     model, seen = new_model(), set()
-    model.register_forward_pre_hook(lambda *_: seen.add(is_packed(model)))
-    texts = [" ".join(words[: 1 + number % 26]) for number in range(WORTH_PACKING)]
+    model.register_forward_pre_hook(lambda *_: seen.add(is_prepacked(model)))
+    texts = [" ".join(words[: 1 + number % 26]) for number in range(WORTH_PREPACKING)]
     many = sentence_vectors(model, tokenizer, texts)
     assert seen == {True}
     seen.clear()
     few = sentence_vectors(model, tokenizer, texts[1:])
     assert seen == {False}
     torch.testing.assert_close(many[1:], few, rtol=0, atol=1e-5)
+
+
+@needs_onednn
+def test_torch_still_has_the_private_operators_that_prepacking_calls() -> None:
+    """They are not part of torch's public interface, and a new version may drop them."""
+    for name in (prepacking.PREPACK, prepacking.PRODUCT):
+        assert hasattr(torch.ops.mkldnn, name), (
+            f"torch {torch.__version__} has no torch.ops.mkldnn.{name}: prepacked_weights no longer speeds "
+            "anything up; find the operator's successor, or remove bertlearn/model/prepacking.py"
+        )
+
+
+@pytest.mark.parametrize("operator", ["PREPACK", "PRODUCT"])
+def test_without_a_private_operator_inference_works_as_usual(
+    operator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepacking, operator, "an operator that a new torch dropped")
+    model, ids = new_model(), torch.arange(12).view(2, 6)
+    with torch.no_grad():
+        expected = model(ids).last_hidden_state
+        with prepacked_weights(model):
+            assert not is_prepacked(model)
+            assert torch.equal(model(ids).last_hidden_state, expected)

@@ -95,7 +95,7 @@ def test_the_oldest_names_are_read(saved: tuple[BertModel, Path], small_config: 
         assert largest(again(**batch).pooler_output, ours(**batch).pooler_output) == 0
 
 
-def test_missing_unexpected_and_misshapen_tensors_are_all_named(saved: tuple[BertModel, Path]) -> None:
+def test_missing_unexpected_and_wrongly_shaped_tensors_are_all_named(saved: tuple[BertModel, Path]) -> None:
     _, folder = saved
     edit_tensors(
         folder,
@@ -110,7 +110,7 @@ def test_missing_unexpected_and_misshapen_tensors_are_all_named(saved: tuple[Ber
     text = str(error.value)
     assert "missing: encoder.layer.0.output.dense.bias (128,)" in text
     assert "unexpected: encoder.layer.7.output.dense.bias (3,)" in text
-    assert "misshapen: pooler.dense.bias is (5,), the config asks for (128,)" in text
+    assert "wrong shape: pooler.dense.bias is (5,), the config asks for (128,)" in text
 
 
 @pytest.mark.parametrize(
@@ -154,14 +154,14 @@ def test_a_pickle_is_refused_and_not_opened(saved: tuple[BertModel, Path], tmp_p
 def test_truncated_weights_are_refused(saved: tuple[BertModel, Path]) -> None:
     path = saved[1] / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="is not a whole safetensors file"):
+    with pytest.raises(ValueError, match="is not a complete safetensors file"):
         BertModel.from_pretrained(saved[1])
 
 
 def test_a_pickle_named_safetensors_is_refused(saved: tuple[BertModel, Path], tmp_path: Path) -> None:
     trace = tmp_path / "was_unpickled"
     (saved[1] / "model.safetensors").write_bytes(pickle.dumps(Explosive(trace)))
-    with pytest.raises(ValueError, match="is not a whole safetensors file"):
+    with pytest.raises(ValueError, match="is not a complete safetensors file"):
         BertModel.from_pretrained(saved[1])
     assert not trace.exists()
 

@@ -1,4 +1,4 @@
-"""bertlearn.shards: reading text, building shards, and the examples drawn from them."""
+"""Corpora: reading text, building shards, and the examples drawn from them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from bertlearn.pretraining.corpus import (
 )
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 
-WORDS = 40_000  # no word occurs twice, so that an id says where in the corpus it stands
+WORDS = 40_000  # each word occurs once, so its id tells its position in the corpus
 FIRST = len(SPECIAL_TOKENS)
 CLS, SEP = SPECIAL_TOKENS.index("[CLS]"), SPECIAL_TOKENS.index("[SEP]")
 FILMS = [
@@ -45,9 +45,9 @@ FILMS = [
 
 
 def numbered_documents(seed: int = 0) -> list[Document]:
-    """Return documents whose words count on from x0, in sentences of 3 to 30 words."""
+    """Return documents with the words x0, x1, x2, … in sentences of 3 to 30 words."""
     generator = np.random.default_rng(seed)
-    found, word = [], 0
+    documents, word = [], 0
     while word < WORDS - 400:
         end = word + int(generator.choice([3, 20, 60, 150, 400]))
         sentences = []
@@ -55,8 +55,8 @@ def numbered_documents(seed: int = 0) -> list[Document]:
             stop = min(end, word + int(generator.integers(3, 31)))
             sentences.append(" ".join(f"x{number}" for number in range(word, stop)))
             word = stop
-        found.append(Document("late" if word > WORDS // 2 else "early", "\n".join(sentences)))
-    return found
+        documents.append(Document("late" if word > WORDS // 2 else "early", "\n".join(sentences)))
+    return documents
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ class TestSentences:
             (" \n ", []),
         ],
     )
-    def test_cuts(self, text: str, expected: list[str]) -> None:
+    def test_splits(self, text: str, expected: list[str]) -> None:
         assert split_sentences(text) == expected
 
     def test_no_text_is_lost_and_no_sentence_is_endless(self) -> None:
@@ -113,19 +113,19 @@ class TestSentences:
 
 class TestReading:
     def read(self, *inputs: Path | str, **options: object) -> tuple[list[Document], SkippedRows]:
-        problems = SkippedRows()
-        found = list(read_documents([str(given) for given in inputs], problems, **options))  # type: ignore[arg-type]
-        return found, problems
+        skipped = SkippedRows()
+        found = list(read_documents([str(name) for name in inputs], skipped, **options))  # type: ignore[arg-type]
+        return found, skipped
 
     def test_blank_lines_or_lines_separate_documents(self, tmp_path: Path) -> None:
         path = tmp_path / "a.txt"
         path.write_bytes("\ufeffone\r\ntwo\r\n\r\n \n\nthree".encode())
-        found, problems = self.read(path)
+        found, skipped = self.read(path)
         assert found == [(str(path), "one\ntwo", f"{path}:1"), (str(path), "three", f"{path}:6")]
-        assert not problems.counts
-        found, problems = self.read(path, one_document_a_line=True)
+        assert not skipped.counts
+        found, skipped = self.read(path, one_document_a_line=True)
         assert [document.text for document in found] == ["one", "two", "three"]
-        assert problems.counts == {"empty document": 3}
+        assert skipped.counts == {"empty document": 3}
 
     def test_patterns_are_read_in_order_and_each_file_once(self, tmp_path: Path) -> None:
         (tmp_path / "deep").mkdir()
@@ -146,23 +146,23 @@ class TestReading:
                 file.write(text)
         found, _ = self.read(f"{tmp_path}/*")
         assert [document.text for document in found] == ["a", "b", "c"]
-        whole = gzip.compress(b"first line\n\n" + bytes(range(32, 120)) * 3000)
-        (tmp_path / "a.txt.gz").write_bytes(whole[: len(whole) // 2])
-        found, problems = self.read(f"{tmp_path}/*")
+        content = gzip.compress(b"first line\n\n" + bytes(range(32, 120)) * 3000)
+        (tmp_path / "a.txt.gz").write_bytes(content[: len(content) // 2])
+        found, skipped = self.read(f"{tmp_path}/*")
         assert [document.text for document in found][-2:] == ["b", "c"]
-        assert problems.counts == {"cannot be read to its end (EOFError)": 1}
+        assert skipped.counts == {"cannot be read to the end (EOFError)": 1}
 
     def test_json_lines(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = tmp_path / "a.jsonl"
         rows = ['{"text": "good"}', "[1]", "{", "", '{"title": "x"}', '{"text": 5}', '{"text": " "}']
         path.write_text("\n".join([*rows, r'{"text": "\ud800"}', '{"text": "last"}']), encoding="utf-8")
-        found, problems = self.read(path)
-        assert [(document.text, document.place) for document in found] == [
+        found, skipped = self.read(path)
+        assert [(document.text, document.location) for document in found] == [
             ("good", f"{path}:1"),
             ("last", f"{path}:9"),
         ]
-        assert problems.counts == {
-            "no JSON object": 1,
+        assert skipped.counts == {
+            "not a JSON object": 1,
             "not valid JSON": 1,
             "empty line": 1,
             "no text in the field 'text'": 2,
@@ -173,38 +173,38 @@ class TestReading:
         found, _ = self.read(path, field="title")
         assert [document.text for document in found] == ["x"]
 
-    def test_bad_bytes_and_empty_files_are_told_and_counted(
+    def test_bad_bytes_and_empty_files_are_reported_and_counted(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (tmp_path / "a.txt").write_bytes(b"good\nbad \xff byte\n" + b"\xe9\n" * 4 + b"good again\n")
         (tmp_path / "b.txt").touch()
-        found, problems = self.read(f"{tmp_path}/*.txt")
+        found, skipped = self.read(f"{tmp_path}/*.txt")
         assert [document.text for document in found] == ["good\ngood again"]
-        assert problems.counts == {"line is not UTF-8": 5, "empty file": 1}
-        told = capsys.readouterr().err.splitlines()
-        assert told == [
+        assert skipped.counts == {"line is not UTF-8": 5, "empty file": 1}
+        reported = capsys.readouterr().err.splitlines()
+        assert reported == [
             f"{tmp_path / 'a.txt'}:2: line is not UTF-8",
             f"{tmp_path / 'a.txt'}:3: line is not UTF-8",
-            f"{tmp_path / 'a.txt'}:4: line is not UTF-8 (more of these are only counted)",
+            f"{tmp_path / 'a.txt'}:4: line is not UTF-8 (further cases are only counted)",
             f"{tmp_path / 'b.txt'}: empty file",
         ]
-        assert str(problems) == "5 × line is not UTF-8, 1 × empty file"
+        assert str(skipped) == "5 × line is not UTF-8, 1 × empty file"
 
     @pytest.mark.parametrize("by_line", [True, False])
-    def test_an_endless_line_comes_in_bounded_parts(
+    def test_a_very_long_line_is_split_into_bounded_parts(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_line: bool
     ) -> None:
         monkeypatch.setattr(texts, "MAX_DOCUMENT", 100)
         monkeypatch.setattr(texts._lines, "__defaults__", (99, True))
         path = tmp_path / "a.txt"
         path.write_text("é" * 333 + " word" * 100 + "\nend", encoding="utf-8")
-        found, problems = self.read(path, one_document_a_line=by_line)
+        found, skipped = self.read(path, one_document_a_line=by_line)
         assert max(len(document.text) for document in found) <= 100
         joined = "".join(document.text for document in found).replace("\n", "")
         assert joined == "é" * 333 + " word" * 100 + "end"
-        assert not any("UTF-8" in kind for kind in problems.counts)
+        assert not any("UTF-8" in kind for kind in skipped.counts)
 
-    def test_lines_without_a_blank_one_are_not_gathered_without_end(
+    def test_lines_without_a_blank_one_are_split_into_bounded_documents(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(texts, "MAX_DOCUMENT", 100)
@@ -213,13 +213,13 @@ class TestReading:
         found = [text for text, _ in texts._file_texts(path, SkippedRows(shown=0), False, "text")]
         assert [len(text) for text in found] == [99] * 5
 
-    def test_an_endless_json_line_is_left_out(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_very_long_json_line_is_skipped(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(texts, "MAX_JSON_LINE", 100)
         path = tmp_path / "a.jsonl"
         path.write_text('{"text": "' + "x" * 500 + '"}\n{"text": "short"}\n', encoding="utf-8")
-        found, problems = self.read(path)
-        assert [(document.text, document.place) for document in found] == [("short", f"{path}:2")]
-        assert problems.counts == {"line of more than 100 bytes": 1}
+        found, skipped = self.read(path)
+        assert [(document.text, document.location) for document in found] == [("short", f"{path}:2")]
+        assert skipped.counts == {"line of more than 100 bytes": 1}
 
     @pytest.mark.parametrize(
         ("name", "message"),
@@ -229,7 +229,7 @@ class TestReading:
             ("a.pdf", r"a\.pdf is neither \.txt nor \.jsonl"),
         ],
     )
-    def test_what_cannot_be_input_is_refused_before_reading(
+    def test_invalid_inputs_are_rejected_before_reading(
         self, tmp_path: Path, name: str, message: str
     ) -> None:
         (tmp_path / "a.pdf").touch()
@@ -239,18 +239,18 @@ class TestReading:
     def test_a_hub_data_set_is_streamed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import datasets
 
-        asked = []
+        calls = []
         rows = [{"body": "one"}, {"body": None}, {"body": "two"}]
-        monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: asked.append((a, k)) or rows)
-        found, problems = self.read("hub:owner/name@small", field="body", split="test")
-        assert asked == [(("owner/name", "small"), {"split": "test", "streaming": True})]
+        monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: calls.append((a, k)) or rows)
+        found, skipped = self.read("hub:owner/name@small", field="body", split="test")
+        assert calls == [(("owner/name", "small"), {"split": "test", "streaming": True})]
         assert found == [
             ("hub:owner/name@small", "one", "hub:owner/name row 0"),
             ("hub:owner/name@small", "two", "hub:owner/name row 2"),
         ]
-        assert problems.counts == {"no text in the field 'body' (there are body)": 1}
+        assert skipped.counts == {"no text in the field 'body' (the fields are body)": 1}
 
-    def test_a_hub_that_gives_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_hub_data_set_that_cannot_be_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import datasets
 
         def fail(*_args: object, **_options: object) -> None:
@@ -258,14 +258,14 @@ class TestReading:
 
         monkeypatch.setattr(datasets, "load_dataset", fail)
         with pytest.raises(
-            DataError, match=r"hub:a/b, split 'train', could not be read .*no network\); check"
+            DataError, match=r"hub:a/b, split 'train', could not be read .*no network\); check the"
         ):
             self.read("hub:a/b")
         monkeypatch.setitem(sys.modules, "datasets", None)
         with pytest.raises(DataError, match=r"pip install 'bertlearn\[hub\]'"):
             self.read("hub:a/b")
 
-    def test_a_sample_is_bounded_and_from_all_over(self) -> None:
+    def test_a_sample_is_bounded_and_evenly_spread(self) -> None:
         documents = [Document("s", f"{number:010}") for number in range(1000)]
         assert len(sample_texts(documents, 10_000)) == 1000
         sample = [int(text) for text in sample_texts(iter(documents), 1000)]
@@ -290,7 +290,9 @@ class TestBuilding:
         assert shard.documents[-1, 1] == len(shard.tokens) == films.tokens
         assert (shard.tokens.dtype, films.documents, films.sources) == (np.dtype("<u2"), 4, ("films",))
 
-    def test_a_sentence_without_pieces_is_none(self, tokenizer: WordPieceTokenizer, tmp_path: Path) -> None:
+    def test_sentences_without_tokens_are_dropped(
+        self, tokenizer: WordPieceTokenizer, tmp_path: Path
+    ) -> None:
         shards = build_shards([Document("s", "one\n\u200b\ntwo")], tmp_path, tokenizer, progress=False)
         one = len(tokenizer.tokenize("one"))
         assert shards.shards[0].sentences.tolist() == [0, one]
@@ -301,12 +303,12 @@ class TestBuilding:
         assert (ids == tokenizer.sep_token_id).tolist() == [False] * (len(ids) - 1) + [True]
         assert not np.isin(ids, [tokenizer.mask_token_id, tokenizer.pad_token_id]).any()
 
-    def test_large_vocabularies_take_four_bytes(self, tmp_path: Path) -> None:
+    def test_large_vocabularies_use_four_bytes(self, tmp_path: Path) -> None:
         tokenizer = WordPieceTokenizer([*SPECIAL_TOKENS, *(f"x{number}" for number in range(1 << 16))])
         shards = build_shards([Document("s", "x65535 x0")], tmp_path, tokenizer, progress=False)
         assert shards.shards[0].tokens.tolist() == [65540, 5, SEP]
 
-    def test_files_do_not_depend_on_the_number_of_processes(
+    def test_files_do_not_depend_on_the_number_of_workers(
         self, tokenizer: WordPieceTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         documents = [Document(f"s{number // 40}", FILMS[number % 4] * (number % 7)) for number in range(80)]
@@ -315,7 +317,7 @@ class TestBuilding:
         build_shards(iter(documents), tmp_path / "2", tokenizer, workers=2, shard_tokens=900, progress=False)
         assert len(one.shards) > 4
         assert contents(tmp_path / "1") == contents(tmp_path / "2")
-        assert one.problems == {"document of fewer than 2 pieces": 12}
+        assert one.skipped == {"document of fewer than 2 tokens": 12}
 
     def test_a_shard_has_one_source_and_two_documents(
         self, tokenizer: WordPieceTokenizer, tmp_path: Path
@@ -342,7 +344,7 @@ class TestBuilding:
         self, films: Shards, tokenizer: WordPieceTokenizer
     ) -> None:
         before = contents(films.folder)
-        with pytest.raises(ValueError, match=r"holds finished shards; .*--overwrite"):
+        with pytest.raises(ValueError, match=r"has finished shards; .*--overwrite"):
             build_shards([Document("s", "A new one.")], films.folder, tokenizer, progress=False)
         assert contents(films.folder) == before
         (films.folder / "notes.txt").write_text("mine", encoding="utf-8")
@@ -354,7 +356,7 @@ class TestBuilding:
         assert (films.folder / "notes.txt").exists() and not (films.folder / "00007.tokens.npy").exists()
 
     @pytest.mark.parametrize("workers", [1, 2])
-    def test_stopped_midway_nothing_is_left(
+    def test_an_interrupted_build_leaves_nothing(
         self,
         tokenizer: WordPieceTokenizer,
         tmp_path: Path,
@@ -363,19 +365,19 @@ class TestBuilding:
     ) -> None:
         monkeypatch.setattr(build, "_BLOCK", 300)
 
-        def stopped() -> object:
+        def interrupted() -> object:
             yield from [Document("s", FILMS[0])] * 50
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            build_shards(stopped(), tmp_path, tokenizer, workers=workers, progress=False)  # type: ignore[arg-type]
+            build_shards(interrupted(), tmp_path, tokenizer, workers=workers, progress=False)  # type: ignore[arg-type]
         assert not list(tmp_path.glob("*.npy"))
         with pytest.raises(
             ValueError, match=r"has no meta\.json: .*interrupted; run `bertlearn data build` again"
         ):
             Shards.open(tmp_path)
 
-    def test_killed_midway_the_folder_is_refused_and_can_be_filled_again(
+    def test_a_killed_build_leaves_a_folder_that_is_rejected_and_can_be_filled_again(
         self, tokenizer: WordPieceTokenizer, tmp_path: Path
     ) -> None:
         tokenizer.save_pretrained(tmp_path / "vocab")
@@ -383,7 +385,7 @@ class TestBuilding:
             "import os, psutil, sys\n"
             "from bertlearn import WordPieceTokenizer\n"
             "from bertlearn.data import Document\n"
-            "from bertlearn.shards import build, build_shards\n"
+            "from bertlearn.pretraining.corpus import build, build_shards\n"
             "build._BLOCK = 20_000\n"
             "def documents():\n"
             "    for _ in range(3000): yield Document('s', 'Two friends talk and talk and talk.')\n"
@@ -398,7 +400,7 @@ class TestBuilding:
         assert result.returncode == -9
         children = [pid for pid in map(int, result.stdout.split()) if psutil.pid_exists(pid)]
         assert len(result.stdout.split()) >= 2
-        assert not psutil.wait_procs(map(psutil.Process, children), timeout=20)[1], "processes without parent"
+        assert not psutil.wait_procs(map(psutil.Process, children), timeout=20)[1], "orphaned processes"
         assert (folder / "00001.tokens.npy").is_file()
         with pytest.raises(ValueError, match=r"killed has no meta\.json"):
             Shards.open(folder)
@@ -412,22 +414,24 @@ class TestBuilding:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(build._ArrayFile, "append", fail)
-        with pytest.raises(DataError, match=r"the disk is full; make room .*Nothing half-written is left"):
+        with pytest.raises(
+            DataError, match=r"the disk is full; free some space .*No incomplete files are left"
+        ):
             build_shards([Document("s", FILMS[0])], tmp_path, tokenizer, progress=False)
         assert not list(tmp_path.glob("*.npy"))
 
-    def test_a_process_that_dies_is_told(
+    def test_a_worker_that_dies_is_reported(
         self, tokenizer: WordPieceTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(build, "_work", sys.exit)  # found by its name in the other process: it just ends
-        with pytest.raises(DataError, match=r"ended before its time .*fewer workers"):
+        monkeypatch.setattr(build, "_work", sys.exit)  # pickled by name, so that the worker just exits
+        with pytest.raises(DataError, match=r"a worker process died, .*fewer workers"):
             build_shards([Document("s", FILMS[0])], tmp_path, tokenizer, workers=2, progress=False)
 
     def test_nothing_to_build_from(self, tokenizer: WordPieceTokenizer, tmp_path: Path) -> None:
-        problems = SkippedRows(shown=0)
-        with pytest.raises(ValueError, match="not one document of at least 2 pieces"):
-            build_shards([Document("s", "")], tmp_path, tokenizer, problems=problems, progress=False)
-        assert problems.counts == {"document of fewer than 2 pieces": 1}
+        skipped = SkippedRows(shown=0)
+        with pytest.raises(ValueError, match="no document of at least 2 tokens"):
+            build_shards([Document("s", "")], tmp_path, tokenizer, skipped=skipped, progress=False)
+        assert skipped.counts == {"document of fewer than 2 tokens": 1}
         with pytest.raises(ValueError, match="workers=0 must be a whole number of at least 1"):
             build_shards([], tmp_path, tokenizer, workers=0)
 
@@ -443,20 +447,20 @@ class TestBuilding:
         code = (
             "import psutil, sys\n"
             "from bertlearn import WordPieceTokenizer\n"
-            "from bertlearn.shards import SkippedRows, build_shards, read_documents\n"
-            "from bertlearn.wordpiece_training import SPECIAL_TOKENS\n"
+            "from bertlearn.pretraining.corpus import SkippedRows, build_shards, read_documents\n"
+            "from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS\n"
             "words = ['verylongword' * 6 + str(number) for number in range(100)]\n"
             "line = ' '.join(words) + '.\\n'\n"
             "with open('text.txt', 'w') as file:\n"
             "    for number in range(10_000_000 // len(line)):\n"
             "        file.write(line + '\\n' * (number % 9 == 0))\n"
-            "def watched():\n"
+            "def measured():\n"
             "    for number, document in enumerate(read_documents(['text.txt'], SkippedRows())):\n"
             "        if number % 10 == 0: memory.append(psutil.Process().memory_info().rss)\n"
             "        yield document\n"
             "memory = []\n"
             "tokenizer = WordPieceTokenizer([*SPECIAL_TOKENS, '.', *words])\n"
-            "build_shards(watched(), 'shards', tokenizer, shard_tokens=100_000, progress=False)\n"
+            "build_shards(measured(), 'shards', tokenizer, shard_tokens=100_000, progress=False)\n"
             "print(max(memory[:len(memory) // 10]), max(memory))\n"
         )
         command = [sys.executable, "-c", code]
@@ -465,7 +469,7 @@ class TestBuilding:
         assert after_10_mb < 1.2 * after_1_mb
         assert after_10_mb - after_1_mb < 4_000_000  # the text alone would be 9 million
 
-    def test_few_blocks_are_under_way(self, tokenizer: WordPieceTokenizer) -> None:
+    def test_each_worker_has_at_most_one_block(self, tokenizer: WordPieceTokenizer) -> None:
         taken = []
 
         def blocks() -> Iterator[list[Document]]:
@@ -489,23 +493,23 @@ class TestOpening:
 
     def test_no_folder(self, tmp_path: Path) -> None:
         with pytest.raises(
-            FileNotFoundError, match=r"no folder .*nowhere; make one with `bertlearn data build"
+            FileNotFoundError, match=r"no folder .*nowhere; create one with `bertlearn data build"
         ):
             Shards.open(tmp_path / "nowhere")
 
     @pytest.mark.parametrize("name", ["tokens", "sentences", "documents"])
-    def test_an_array_cut_short_is_named(self, films: Shards, name: str) -> None:
+    def test_a_truncated_array_is_named_in_the_error(self, films: Shards, name: str) -> None:
         path = films.folder / f"00000.{name}.npy"
-        whole = path.read_bytes()
-        for content in (whole[:-8], whole[:60], b"", whole + bytes(8)):
+        complete = path.read_bytes()
+        for content in (complete[:-8], complete[:60], b"", complete + bytes(8)):
             path.write_bytes(content)
             with pytest.raises(ValueError, match=rf"00000\.{name}\.npy .*build the shards again"):
                 Shards.open(films.folder)
         path.unlink()
-        with pytest.raises(FileNotFoundError, match=rf"00000\.{name}\.npy is missing"):
+        with pytest.raises(FileNotFoundError, match=rf"00000\.{name}\.npy, listed in meta\.json, is missing"):
             Shards.open(films.folder)
 
-    def test_an_array_of_another_build_is_refused(self, films: Shards) -> None:
+    def test_an_array_of_another_build_is_rejected(self, films: Shards) -> None:
         path = films.folder / "00000.sentences.npy"
         np.save(path, np.load(path)[:-1])
         with pytest.raises(
@@ -515,14 +519,14 @@ class TestOpening:
 
     def test_a_pickled_array_is_never_opened(self, films: Shards) -> None:
         np.save(films.folder / "00000.tokens.npy", np.array([{}], dtype=object), allow_pickle=True)
-        with pytest.raises(ValueError, match=r"00000\.tokens\.npy is cut short or no array"):
+        with pytest.raises(ValueError, match=r"00000\.tokens\.npy is truncated or not an array"):
             Shards.open(films.folder)
 
     def test_another_version_and_a_broken_header(self, films: Shards) -> None:
         path = films.folder / "meta.json"
         meta = json.loads(path.read_text(encoding="utf-8"))
         for text, message in (
-            (json.dumps({**meta, "version": 2}), r"meta\.json has version 2, this bertlearn reads version 1"),
+            (json.dumps({**meta, "version": 2}), r"meta\.json has version 2, but .* reads version 1"),
             ("[]", r"meta\.json has version None"),
             (json.dumps({"version": 1}), r"meta\.json is not what bertlearn writes \(KeyError: 'vocabulary'"),
             ("{", r"meta\.json is not valid JSON"),
@@ -531,7 +535,7 @@ class TestOpening:
             with pytest.raises(ValueError, match=message):
                 Shards.open(films.folder)
 
-    def test_another_vocabulary_is_refused(self, films: Shards, tokenizer: WordPieceTokenizer) -> None:
+    def test_another_vocabulary_is_rejected(self, films: Shards, tokenizer: WordPieceTokenizer) -> None:
         films.check_vocabulary(tokenizer)
         films.check_vocabulary(WordPieceTokenizer.from_pretrained(films.folder))
         swapped = [*tokenizer.ids_to_tokens]
@@ -546,10 +550,10 @@ class TestOpening:
         with pytest.raises(ValueError, match=rf"vocab\.txt has the sha256 {hashes[1]}…, .*{hashes[0]}…"):
             Shards.open(films.folder)
         (films.folder / "vocab.txt").unlink()
-        with pytest.raises(FileNotFoundError, match=r"has no vocab\.txt"):
+        with pytest.raises(FileNotFoundError, match=r"lacks the vocab\.txt"):
             Shards.open(films.folder)
 
-    def test_the_fingerprint_is_that_of_the_contents(
+    def test_the_fingerprint_depends_on_the_contents_alone(
         self, films: Shards, tokenizer: WordPieceTokenizer, tmp_path: Path
     ) -> None:
         documents = [Document("elsewhere", text) for text in FILMS]
@@ -566,7 +570,7 @@ class TestOpening:
         ids = reader.rows(0, reader.examples_per_epoch).input_ids
         words = [document.text.split() for document in numbered_documents() if document.source == "late"]
         assert ids[ids > SEP].min() == FIRST + int(words[0][0].removeprefix("x"))
-        with pytest.raises(ValueError, match="all from 'never'; sources: \\('early', 'late'\\)"):
+        with pytest.raises(ValueError, match="only from 'never'; sources: \\('early', 'late'\\)"):
             numbered.of_source("never")
 
 
@@ -582,7 +586,7 @@ def examples_hash(tokenizer: WordPieceTokenizer) -> str:
 
 class TestShuffle:
     @pytest.mark.parametrize("size", [1, 2, 3, 17, 1000, 4097])
-    def test_every_number_once_in_an_order_of_the_keys(self, size: int) -> None:
+    def test_every_number_occurs_once_in_an_order_given_by_the_keys(self, size: int) -> None:
         keys = np.random.default_rng(size).integers(2**64, size=4, dtype=np.uint64)
         whole = examples.shuffled(0, size, size, keys)
         assert sorted(whole.tolist()) == list(range(size))
@@ -609,7 +613,7 @@ class TestAnyExamples:
         other = Examples(numbered, 32, pairs, seed=8).rows(start, 40)
         assert (other.input_ids != whole.input_ids).any(axis=1).mean() > 0.9
 
-    def test_epochs_differ_in_order_and_cuts(self, numbered: Shards, pairs: bool) -> None:
+    def test_epochs_differ_in_order_and_in_where_rows_begin(self, numbered: Shards, pairs: bool) -> None:
         reader = Examples(numbered, 64, pairs, seed=0)
         count = reader.examples_per_epoch
         one, two = (reader.rows(epoch * count, count).input_ids for epoch in (0, 1))
@@ -627,9 +631,9 @@ class TestAnyExamples:
         mean = used.mean()
         assert 0.95 < mean < 1.25
         assert used.min() > 0.1 * mean and used.max() < 2.5 * mean
-        places = place_in_document(numbered)[: len(used)]
+        parts = part_of_document(numbered)[: len(used)]
         for part in ("first ten", "last ten", "between", "all of a short one"):
-            assert 0.9 < used[places == part].mean() / mean < 1.1, part
+            assert 0.9 < used[parts == part].mean() / mean < 1.1, part
 
     def test_shapes_and_special_tokens(self, numbered: Shards, pairs: bool) -> None:
         rows = Examples(numbered, 32, pairs, seed=0).rows(5, 9)
@@ -645,25 +649,25 @@ class TestAnyExamples:
             Examples(numbered, 7, pairs, 0)
         with pytest.raises(ValueError, match=r"seed=-1 must be a whole number from 0 to 2\*\*64"):
             Examples(numbered, 32, pairs, -1)
-        with pytest.raises(ValueError, match="first=-1 and count=2"):
+        with pytest.raises(ValueError, match="first=-1 must be at least 0"):
             Examples(numbered, 32, pairs, 0).rows(-1, 2)
 
 
-def place_in_document(shards: Shards) -> np.ndarray:
+def part_of_document(shards: Shards) -> np.ndarray:
     """Return for each word whether it is among the first or last ten of a document of more than 100."""
-    places = np.full(WORDS, "all of a short one", dtype=object)
+    parts = np.full(WORDS, "all of a short one", dtype=object)
     start = 0
     for document in numbered_documents():
         end = start + len(document.text.split())
         if end - start > 100:
-            places[start:end] = "between"
-            places[start : start + 10], places[end - 10 : end] = "first ten", "last ten"
+            parts[start:end] = "between"
+            parts[start : start + 10], parts[end - 10 : end] = "first ten", "last ten"
         start = end
-    return places
+    return parts
 
 
 class TestWindows:
-    def test_a_window_is_a_stretch_of_the_text(self, numbered: Shards) -> None:
+    def test_a_window_is_a_contiguous_part_of_the_text(self, numbered: Shards) -> None:
         reader = Examples(numbered, 50, False, seed=3)
         streams = [np.concatenate([shard.tokens] * 2) for shard in numbered.shards]
         lengths = [len(shard.tokens) for shard in numbered.shards]
@@ -675,7 +679,7 @@ class TestWindows:
 
     def test_too_little_text(self, films: Shards) -> None:
         with pytest.raises(
-            ValueError, match=r"max_length=500 is longer than every shard .* use a smaller one"
+            ValueError, match=r"max_length=500 is longer than every shard .* use a smaller max_length"
         ):
             Examples(films, 500, False, 0)
 
@@ -683,8 +687,8 @@ class TestWindows:
 class TestPairs:
     @pytest.fixture(scope="class")
     def rows(self, numbered: Shards) -> list[tuple[np.ndarray, np.ndarray, int]]:
-        """Return A, B and label of 24,000 rows: all of several epochs under several seeds."""
-        found = []
+        """Return A, B and label of 24,000 rows from several epochs with several seeds."""
+        rows = []
         for seed in range(4):
             batch = Examples(numbered, 64, True, seed).rows(0, 6000)
             assert batch.attention_mask is not None and batch.next_sentence_label is not None
@@ -693,8 +697,8 @@ class TestPairs:
                 middle = length - types.sum()
                 assert mask[:length].all() and types[middle:length].all() and not types[:middle].any()
                 assert ids[0] == CLS and ids[middle - 1] == ids[length - 1] == SEP and not ids[length:].any()
-                found.append((ids[1 : middle - 1] - FIRST, ids[middle : length - 1] - FIRST, int(label)))
-        return found
+                rows.append((ids[1 : middle - 1] - FIRST, ids[middle : length - 1] - FIRST, int(label)))
+        return rows
 
     def test_half_of_the_labels_are_1(self, rows: list[tuple[np.ndarray, np.ndarray, int]]) -> None:
         labels = np.array([label for _, _, label in rows])
@@ -714,7 +718,7 @@ class TestPairs:
             else:
                 assert document[a[0]] != document[b[0]]
 
-    def test_b_begins_and_ends_alike_under_both_labels(
+    def test_b_begins_and_ends_alike_with_both_labels(
         self, numbered: Shards, rows: list[tuple[np.ndarray, np.ndarray, int]]
     ) -> None:
         starts = np.concatenate([shard.tokens[shard.sentences] for shard in numbered.shards]) - FIRST
@@ -740,7 +744,7 @@ class TestPairs:
             largest < 1.95 * (sum(map(len, lengths)) / np.prod([float(len(part)) for part in lengths])) ** 0.5
         )
 
-    def test_rows_are_filled(self, rows: list[tuple[np.ndarray, np.ndarray, int]]) -> None:
+    def test_rows_are_nearly_full(self, rows: list[tuple[np.ndarray, np.ndarray, int]]) -> None:
         assert max(len(a) + len(b) for a, b, _ in rows) == 61
         short = {
             number for number, document in enumerate(numbered_documents()) if len(document.text.split()) < 61
@@ -749,7 +753,7 @@ class TestPairs:
         long = [len(a) + len(b) for a, b, label in rows if label == 0 and document[a[0]] not in short]
         assert np.mean(long) > 57
 
-    def test_no_sentence_is_cut_within_a_word(self, tmp_path: Path) -> None:
+    def test_no_sentence_is_split_within_a_word(self, tmp_path: Path) -> None:
         tokenizer = WordPieceTokenizer([*SPECIAL_TOKENS, "x", "##y", "##z"])
         documents = [Document("s", "xyz " * 200), Document("s", "xyz " * 150)]
         shards = build_shards(documents, tmp_path, tokenizer, progress=False)
@@ -759,7 +763,7 @@ class TestPairs:
         assert (tokens == tokenizer.vocab["x"]).all()
         assert len(set(first_of_b.tolist())) > 5
 
-    def test_a_single_document_is_refused(self, tokenizer: WordPieceTokenizer, tmp_path: Path) -> None:
+    def test_a_single_document_is_rejected(self, tokenizer: WordPieceTokenizer, tmp_path: Path) -> None:
         shards = build_shards([Document("book", FILMS[0])], tmp_path, tokenizer, progress=False)
         with pytest.raises(
             ValueError, match=r"shard 00000 of .* \(book\) is a single document, .*pairs=False"

@@ -12,18 +12,16 @@ from bertlearn.pretraining.masking import mask_tokens
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
-# Masking.
-
 
 @pytest.fixture(scope="module")
 def tokenizer() -> WordPieceTokenizer:
-    """A vocabulary in which about every third piece continues a word."""
-    pieces = [f"##p{i}" if i % 3 == 0 else f"w{i}" for i in range(295)]
-    return WordPieceTokenizer([*SPECIAL_TOKENS, *pieces])
+    """Return a tokenizer in whose vocabulary about every third token continues a word."""
+    tokens = [f"##p{i}" if i % 3 == 0 else f"w{i}" for i in range(295)]
+    return WordPieceTokenizer([*SPECIAL_TOKENS, *tokens])
 
 
 def masking_text(tokenizer: WordPieceTokenizer, rows: int, seed: int) -> torch.Tensor:
-    """[CLS] pieces [SEP] pieces [SEP], an [UNK] here and there, and padding of different lengths."""
+    """Return rows [CLS] tokens [SEP] tokens [SEP] with some [UNK], and padding of different lengths."""
     generator = torch.Generator().manual_seed(1000 + seed)
     ids = torch.randint(5, tokenizer.vocab_size, (rows, 128), generator=generator)
     ids[torch.rand(ids.shape, generator=generator) < 0.02] = tokenizer.unk_token_id
@@ -36,10 +34,10 @@ def masking_text(tokenizer: WordPieceTokenizer, rows: int, seed: int) -> torch.T
     return torch.where(torch.arange(128) < lengths, ids, tokenizer.pad_token_id)
 
 
-def check_share(hits: int, draws: int, share: float) -> None:
-    """Five standard deviations: a right one fails once in two million."""
-    z = (hits - draws * share) / math.sqrt(draws * share * (1 - share))
-    assert abs(z) < 5, f"{hits} of {draws} is {z:.1f} standard deviations from {share}"
+def check_share(count: int, draws: int, share: float) -> None:
+    """Allow five standard deviations: a correct implementation fails once in two million."""
+    z = (count - draws * share) / math.sqrt(draws * share * (1 - share))
+    assert abs(z) < 5, f"{count} of {draws} is {z:.1f} standard deviations from {share}"
 
 
 @pytest.mark.parametrize("whole_words", [False, True])
@@ -57,29 +55,29 @@ def test_the_shares_of_masking(tokenizer: WordPieceTokenizer, seed: int, whole_w
     became_mask = masked[chosen] == tokenizer.mask_token_id
     kept = masked[chosen] == ids[chosen]
     count = int(chosen.sum())
-    if not whole_words:  # pieces of one word are chosen together: their count spreads wider
+    if not whole_words:  # tokens of a word are chosen together, so their count varies more
         check_share(count, ordinary, 0.15)
     check_share(int(became_mask.sum()), count, 0.8)
-    check_share(int(kept.sum()), count, 0.1 + 0.1 / 295)  # a random piece may be the same by chance
+    check_share(int(kept.sum()), count, 0.1 + 0.1 / 295)  # a random token may be the same
     replaced = masked[chosen][~became_mask & ~kept]
     check_share(len(replaced), count, 0.1 - 0.1 / 295)
     assert replaced.min() >= 5
-    assert len(replaced.unique()) > 290  # all pieces, not a few
+    assert len(replaced.unique()) > 290  # all tokens, not a few
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_words_are_chosen_whole_or_not_at_all(tokenizer: WordPieceTokenizer, seed: int) -> None:
+def test_words_are_chosen_with_all_tokens_or_not_at_all(tokenizer: WordPieceTokenizer, seed: int) -> None:
     ids = masking_text(tokenizer, 1500, seed)
     generator = torch.Generator().manual_seed(seed)
     _, labels = mask_tokens(ids, tokenizer, generator, 0.15, whole_words=True)
     chosen = labels != IGNORE
     continues = torch.tensor([token.startswith("##") for token in tokenizer.ids_to_tokens])[ids]
-    inside = continues[:, 1:] & (ids[:, :-1] >= 5)  # a piece after another piece of its word
+    inside = continues[:, 1:] & (ids[:, :-1] >= 5)  # a token after another token of its word
     assert torch.equal(chosen[:, 1:][inside], chosen[:, :-1][inside])
     starts = (ids >= 5) & ~torch.nn.functional.pad(inside, (1, 0))
     check_share(int((chosen & starts).sum()), int(starts.sum()), 0.15)
-    apart = mask_tokens(ids, tokenizer, torch.Generator().manual_seed(seed), 0.15)[1] != IGNORE
-    assert not torch.equal(apart[:, 1:][inside], apart[:, :-1][inside])
+    single = mask_tokens(ids, tokenizer, torch.Generator().manual_seed(seed), 0.15)[1] != IGNORE
+    assert not torch.equal(single[:, 1:][inside], single[:, :-1][inside])
 
 
 def test_a_sequence_that_begins_within_a_word(tokenizer: WordPieceTokenizer) -> None:
@@ -108,7 +106,7 @@ def test_the_same_state_gives_the_same_masks(tokenizer: WordPieceTokenizer) -> N
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0, -0.1, 15.0, math.nan])
-def test_a_share_that_is_none_is_refused(tokenizer: WordPieceTokenizer, probability: float) -> None:
+def test_an_invalid_probability_is_rejected(tokenizer: WordPieceTokenizer, probability: float) -> None:
     ids = masking_text(tokenizer, 1, 0)
-    with pytest.raises(ValueError, match=r"must lie between 0 and 1, as 0\.15 does"):
+    with pytest.raises(ValueError, match=r"must lie between 0 and 1, for example 0\.15"):
         mask_tokens(ids, tokenizer, torch.Generator(), probability)

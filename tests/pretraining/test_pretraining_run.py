@@ -1,4 +1,4 @@
-"""Runs put together: options reach the model and the data, runs repeat, stop and go on, and help is there."""
+"""Pretraining runs: options reach model and data; runs are repeatable, stop and resume; `--help` works."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def test_sinusoidal_positions_are_those_of_the_transformer() -> None:
     assert table[7, 7].item() == pytest.approx(angle.cos().item() * 0.05 * 2**0.5, rel=1e-5)
     random = new_model(OPTIONS, 90).bert.embeddings.position_embeddings.weight
     rms = [x.square().mean().sqrt().item() for x in (random, table)]
-    assert rms[0] == pytest.approx(rms[1], rel=0.05)  # as large, at the start
+    assert rms[0] == pytest.approx(rms[1], rel=0.05)  # as large as random weights
 
 
-def test_drawing_a_model_leaves_the_callers_chance_alone() -> None:
+def test_a_new_model_leaves_the_callers_random_state_unchanged() -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
@@ -88,43 +88,43 @@ def test_drawing_a_model_leaves_the_callers_chance_alone() -> None:
     assert not torch.equal(weights(one), weights(new_model(other, 90)))
 
 
-def test_the_first_steps_read_the_same_sequences_cut_into_pieces(folder: Path) -> None:
-    whole = pretraining_task(Shards.open(folder), replace(OPTIONS, short_share=0.0))
+def test_the_first_steps_read_the_same_sequences_split_into_chunks(folder: Path) -> None:
+    full = pretraining_task(Shards.open(folder), replace(OPTIONS, short_share=0.0))
     task = pretraining_task(Shards.open(folder), replace(OPTIONS, short_share=0.5))
     assert task.batch(5 * 4, 4).input_ids.shape == (16, 8)
     assert task.batch(6 * 4, 4).input_ids.shape == (4, 32)
-    pieces, expected = task.batch(0, 4), whole.batch(0, 4)
-    assert torch.equal(pieces.input_ids.view(4, 32), expected.input_ids)
-    assert torch.equal(pieces.labels.view(4, 32), expected.labels)
-    assert pieces.position_ids[5].tolist() == [8, 9, 10, 11, 12, 13, 14, 15]
+    chunks, expected = task.batch(0, 4), full.batch(0, 4)
+    assert torch.equal(chunks.input_ids.view(4, 32), expected.input_ids)
+    assert torch.equal(chunks.labels.view(4, 32), expected.labels)
+    assert chunks.position_ids[5].tolist() == [8, 9, 10, 11, 12, 13, 14, 15]
 
 
-def test_a_piece_gives_what_attention_within_the_piece_gives(folder: Path) -> None:
+def test_a_chunk_gives_the_output_of_attention_within_the_chunk(folder: Path) -> None:
     batch = pretraining_task(Shards.open(folder), replace(OPTIONS, short_share=0.0)).batch(0, 3)
     ours, theirs = twins(new_model(OPTIONS, 90).config)
     blocks = torch.block_diag(*[torch.ones(8, 8)] * 4).expand(3, 1, 32, 32)
     expected = theirs(batch.input_ids, (1 - blocks) * torch.finfo(torch.float32).min).last_hidden_state
-    pieces = chunk(batch, 8)
-    found = ours(pieces.input_ids, position_ids=pieces.position_ids).last_hidden_state
+    chunks = chunk(batch, 8)
+    found = ours(chunks.input_ids, position_ids=chunks.position_ids).last_hidden_state
     assert largest(found.view(3, 32, -1), expected) < 1e-5
 
 
-def test_pieces_of_padding_are_dropped_and_a_pairs_label_stays_with_cls(folder: Path) -> None:
+def test_chunks_of_padding_are_dropped_and_a_pairs_label_stays_with_cls(folder: Path) -> None:
     options = replace(OPTIONS, short_share=0.0, pairs=True)
     batch = pretraining_task(Shards.open(folder), options).batch(0, 64)
-    pieces = chunk(batch, 8)
-    assert 64 < len(pieces.input_ids) < 64 * 4
-    assert pieces.attention_mask.any(dim=1).all()
-    assert pieces.attention_mask.sum() == batch.attention_mask.sum()
-    assert (pieces.labels != -100).sum() == (batch.labels != -100).sum()
-    starts = pieces.position_ids[:, 0] == 0
-    assert torch.equal(pieces.next_sentence_label[starts], batch.next_sentence_label)
-    assert (pieces.next_sentence_label[~starts] == -100).all()
-    assert pretraining_targets(pieces) == pretraining_targets(batch)
+    chunks = chunk(batch, 8)
+    assert 64 < len(chunks.input_ids) < 64 * 4
+    assert chunks.attention_mask.any(dim=1).all()
+    assert chunks.attention_mask.sum() == batch.attention_mask.sum()
+    assert (chunks.labels != -100).sum() == (batch.labels != -100).sum()
+    starts = chunks.position_ids[:, 0] == 0
+    assert torch.equal(chunks.next_sentence_label[starts], batch.next_sentence_label)
+    assert (chunks.next_sentence_label[~starts] == -100).all()
+    assert pretraining_targets(chunks) == pretraining_targets(batch)
 
 
-def test_lengths_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(ValueError, match="max_length=60 cannot be cut into pieces of short_length=8"):
+def test_lengths_that_do_not_divide_are_rejected() -> None:
+    with pytest.raises(ValueError, match="max_length=60 cannot be split into chunks of short_length=8"):
         PretrainOptions(max_length=60)
     with pytest.raises(ValueError, match="short_share=1"):
         PretrainOptions(short_share=1.0)
@@ -140,13 +140,15 @@ def test_lengths_that_do_not_divide_are_refused() -> None:
         ("warmup", 1.0, "warmup=1.0"),
     ],
 )
-def test_options_that_cannot_be_meant_are_refused(name: str, value: object, message: str) -> None:
+def test_invalid_options_are_rejected(name: str, value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(TRAINING, **{name: value})
 
 
 @pytest.mark.parametrize("pairs", [False, True])
-def test_a_run_learns_repeats_and_is_read_by_transformers(folder: Path, tmp_path: Path, pairs: bool) -> None:
+def test_runs_learn_are_repeatable_and_load_in_transformers(
+    folder: Path, tmp_path: Path, pairs: bool
+) -> None:
     options = replace(OPTIONS, pairs=pairs, training=replace(TRAINING, steps=60, learning_rate=5e-3))
     one = pretrain(folder, options, tmp_path / "run", held_out=folder)
     again = pretrain(folder, options)
@@ -162,13 +164,13 @@ def test_a_run_learns_repeats_and_is_read_by_transformers(folder: Path, tmp_path
     assert fill_mask(one.model, one.tokenizer, "the cat [MASK] on the mat.")[0]
 
 
-def test_a_run_goes_on_where_until_stopped_it(folder: Path, tmp_path: Path) -> None:
-    whole = pretrain(folder, OPTIONS, tmp_path / "whole")
+def test_a_run_resumes_where_until_stopped_it(folder: Path, tmp_path: Path) -> None:
+    uninterrupted = pretrain(folder, OPTIONS, tmp_path / "uninterrupted")
     part = pretrain(folder, OPTIONS, tmp_path / "part", until=5)
     assert (part.run.step, part.run.finished) == (5, False)
     assert not (tmp_path / "part" / "model.safetensors").exists()
     rest = pretrain(folder, OPTIONS, tmp_path / "part", resume=True)
-    assert torch.equal(weights(whole.model), weights(rest.model))
+    assert torch.equal(weights(uninterrupted.model), weights(rest.model))
 
 
 def test_a_run_stops_at_its_callbacks_request(folder: Path) -> None:
@@ -185,26 +187,26 @@ def test_held_out_batches_are_always_the_same_and_masked_at_15_percent(folder: P
     assert chosen / (100 * 30) == pytest.approx(0.15, abs=0.025)
 
 
-def test_evaluation_counts_by_hand(folder: Path) -> None:
+def test_evaluation_equals_counting_by_hand(folder: Path) -> None:
     shards, tokenizer = Shards.open(folder), WordPieceTokenizer.from_pretrained(folder)
     model = new_model(replace(OPTIONS, pairs=True), tokenizer.vocab_size).eval()
     batches = held_out_batches(shards, tokenizer, 32, True, count=70)
     found = evaluate(model, batches)
-    losses, hits, pairs_right = [], [], []
+    losses, correct, pairs_correct = [], [], []
     for batch in batches:
         logits = model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
         for row, labels in zip(logits.prediction_logits, batch.labels, strict=True):
             for scores, label in zip(row, labels, strict=True):
                 if label != -100:
                     losses.append(-scores.log_softmax(-1)[label].item())
-                    hits.append(scores.argmax().item() == label.item())
-        pairs_right += (logits.seq_relationship_logits.argmax(-1) == batch.next_sentence_label).tolist()
+                    correct.append(scores.argmax().item() == label.item())
+        pairs_correct += (logits.seq_relationship_logits.argmax(-1) == batch.next_sentence_label).tolist()
     assert found["valid_mlm_loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-4)
-    assert found["valid_mlm_accuracy"] == pytest.approx(sum(hits) / len(hits))
-    assert found["valid_nsp_accuracy"] == pytest.approx(sum(pairs_right) / 70)
+    assert found["valid_mlm_accuracy"] == pytest.approx(sum(correct) / len(correct))
+    assert found["valid_nsp_accuracy"] == pytest.approx(sum(pairs_correct) / 70)
 
 
-def test_held_out_text_of_another_vocabulary_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_held_out_text_of_another_vocabulary_is_rejected(folder: Path, tmp_path: Path) -> None:
     tokenizer = WordPieceTokenizer(train_wordpiece(list(SENTENCES), 60).vocab)
     build_shards([Document("tales", text) for text in SENTENCES], tmp_path, tokenizer, progress=False)
     with pytest.raises(ValueError, match="vocabulary"):

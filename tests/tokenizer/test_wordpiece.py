@@ -1,4 +1,4 @@
-"""Tokenization against transformers' own on every kind of text, and training against plain references."""
+"""Tokenization compared with transformers on all kinds of text; training compared with plain references."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def uncased() -> WordPieceTokenizer:
 
 @pytest.fixture(scope="session")
 def cased() -> WordPieceTokenizer:
-    """A cased vocabulary: the one of the reviews, with capitals and accents."""
+    """Return a tokenizer with a cased vocabulary, learned from reviews, with capitals and accents."""
     texts = [*load_reviews().sentences[:3000], *2 * ["Ünïcödé Ça Éé Ωσς İı ﬁ ½ ß ά 電影 ですか한국"]]
     vocab = train_wordpiece(texts, 1500, do_lower_case=False, progress=False).vocab
     return WordPieceTokenizer(vocab, do_lower_case=False)
@@ -63,7 +63,7 @@ def theirs(tokenizer: WordPieceTokenizer) -> transformers.BertTokenizer:
 def their_encodings(
     tokenizer: WordPieceTokenizer, texts: list[str], pairs: list[str] | None = None, **options: object
 ) -> Iterator[Encoding]:
-    """Encode by transformers, as our `Encoding`s."""
+    """Yield transformers' encodings of the texts as our `Encoding`s."""
     batch = theirs(tokenizer)(texts, pairs, return_offsets_mapping=True, **options)
     for i, ids in enumerate(batch["input_ids"]):
         yield Encoding(
@@ -76,7 +76,7 @@ def their_encodings(
 
 
 def their_words(basic: BasicTokenizer) -> Callable[[str], list[tuple[str, tuple[int, int]]]]:
-    """Return what cuts a text into words, with offsets, by the `tokenizers` library."""
+    """Return a function that splits a text into words, with offsets, by the `tokenizers` library."""
     normalizer = BertNormalizer(True, basic.tokenize_chinese_chars, basic.strip_accents, basic.do_lower_case)
     splitter = BertPreTokenizer()
 
@@ -84,7 +84,7 @@ def their_words(basic: BasicTokenizer) -> Callable[[str], list[tuple[str, tuple[
         parts = PreTokenizedString(text)
         parts.normalize(normalizer.normalize)
         splitter.pre_tokenize(parts)
-        return [(word, place) for word, place, _ in parts.get_splits("original", "char")]
+        return [(word, offsets) for word, offsets, _ in parts.get_splits("original", "char")]
 
     return words
 
@@ -95,8 +95,8 @@ def our_words(basic: BasicTokenizer, text: str) -> list[tuple[str, tuple[int, in
 
 def assert_same_encodings(tokenizer: WordPieceTokenizer, texts: list[str]) -> None:
     for begin in range(0, len(texts), 1000):
-        some = texts[begin : begin + 1000]
-        for text, expected in zip(some, their_encodings(tokenizer, some), strict=True):
+        batch = texts[begin : begin + 1000]
+        for text, expected in zip(batch, their_encodings(tokenizer, batch), strict=True):
             assert tokenizer.encode(text) == expected, repr(text)
 
 
@@ -106,7 +106,7 @@ SETTINGS = [(True, None, True), (False, None, True), (True, False, False), (Fals
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=["uncased", "cased", "accents kept", "cased, stripped"])
-def test_every_code_point_is_cut_as_by_the_library(settings: tuple) -> None:
+def test_every_code_point_is_split_as_by_the_library(settings: tuple) -> None:
     basic = BasicTokenizer(*settings)
     words = their_words(basic)
     points = [
@@ -122,16 +122,16 @@ def test_every_code_point_is_cut_as_by_the_library(settings: tuple) -> None:
         assert basic.tokenize(text) == [word for word, _ in our_words(basic, text)]
 
 
-def test_marks_that_change_places_keep_the_offsets_of_the_library() -> None:
-    """Marks of several classes, with what drops out between them and marks newer than the library."""
+def test_reordered_marks_have_the_offsets_of_the_library() -> None:
+    """Marks of several classes, with removed characters between them and marks newer than the library."""
     letters = "ab|é\x00\u200b\u0301\u0323\u0334\u302e\u1baa\u1dfb\U0001d15e\U0001d165\U0001d16d\u0f73"
     letters += "\u1abf\u1abf\U00011938\U00011938"
-    chance = random.Random(3)
+    rng = random.Random(3)
     for settings in SETTINGS:
         basic = BasicTokenizer(*settings)
         words = their_words(basic)
         for _ in range(4000):
-            text = "".join(chance.choices(letters, k=7))
+            text = "".join(rng.choices(letters, k=7))
             assert our_words(basic, text) == words(text), ascii(text)
 
 
@@ -156,7 +156,7 @@ ALPHABETS = {
     "unassigned": "\u0378\u0984\u2fe0\U0001fbff\U0003ffff\U000e0fff\U0010fffe",
     "newest capitals": "\u1c89\ua7cb\ua7dc\U00010d50",
 }
-PIECES = [
+FRAGMENTS = [
     *SPECIALS,
     "[mask]",
     "[MASK",
@@ -172,28 +172,28 @@ PIECES = [
 ]
 
 
-def random_text(chance: random.Random) -> str:
-    """Return up to twelve parts: words of one script, any character at all, special tokens, long words."""
+def random_text(rng: random.Random) -> str:
+    """Return up to twelve parts: words of one script, arbitrary characters, special tokens, long words."""
     parts = []
-    for _ in range(chance.randint(1, 12)):
-        kind = chance.random()
+    for _ in range(rng.randint(1, 12)):
+        kind = rng.random()
         if kind < 0.75:
-            alphabet = ALPHABETS[chance.choice(list(ALPHABETS))]
-            parts.append("".join(chance.choices(alphabet, k=chance.randint(1, 6))))
+            alphabet = ALPHABETS[rng.choice(list(ALPHABETS))]
+            parts.append("".join(rng.choices(alphabet, k=rng.randint(1, 6))))
         elif kind < 0.85:
-            parts.append(chr(chance.choice((chance.randint(1, 0xD7FF), chance.randint(0xE000, 0x1FFFF)))))
+            parts.append(chr(rng.choice((rng.randint(1, 0xD7FF), rng.randint(0xE000, 0x1FFFF)))))
         elif kind < 0.995:
-            parts.append(chance.choice(PIECES))
+            parts.append(rng.choice(FRAGMENTS))
         else:
-            parts.append(chance.choice("aé影") * chance.randint(98, 102))
-        parts.append(chance.choice(("", "", " ", " ", "  ", "\t", "\u3000")))
+            parts.append(rng.choice("aé影") * rng.randint(98, 102))
+        parts.append(rng.choice(("", "", " ", " ", "  ", "\t", "\u3000")))
     return "".join(parts)
 
 
 @pytest.fixture(scope="session")
 def random_texts() -> list[str]:
-    chance = random.Random(0)
-    return [random_text(chance) for _ in range(100_000)]
+    rng = random.Random(0)
+    return [random_text(rng) for _ in range(100_000)]
 
 
 @pytest.mark.parametrize("name", ["uncased", "cased"])
@@ -222,7 +222,7 @@ def test_all_packaged_text_is_encoded_as_by_transformers(name: str, request: pyt
     assert_same_encodings(request.getfixturevalue(name), texts)
 
 
-def test_tokenize_gives_the_pieces_of_encode(
+def test_tokenize_gives_the_tokens_of_encode(
     uncased: WordPieceTokenizer, cased: WordPieceTokenizer, random_texts: list[str]
 ) -> None:
     for tokenizer in (uncased, cased):
@@ -233,8 +233,8 @@ def test_tokenize_gives_the_pieces_of_encode(
 def test_fast_gives_the_same_encodings(
     uncased: WordPieceTokenizer, cased: WordPieceTokenizer, random_texts: list[str]
 ) -> None:
-    peculiar = WordPieceTokenizer(cased.vocab, True, False, False)
-    for tokenizer in (uncased, cased, peculiar):
+    unusual = WordPieceTokenizer(cased.vocab, True, False, False)
+    for tokenizer in (uncased, cased, unusual):
         fast = tokenizer.fast()
         assert isinstance(fast, tokenizers.Tokenizer)
         for text in random_texts[:1000]:
@@ -243,7 +243,7 @@ def test_fast_gives_the_same_encodings(
             assert tokenizer.decode(ours.input_ids) == fast.decode(one.ids, skip_special_tokens=False)
 
 
-# Hand-made cases, to be read
+# Cases written by hand
 
 
 def test_an_encoding_by_hand(toy: WordPieceTokenizer) -> None:
@@ -281,7 +281,7 @@ def test_each_step_of_normalization_by_hand() -> None:
     assert words.split_on_punctuation("a--b$") == ["a", "-", "-", "b", "$"]
 
 
-def test_longest_match_takes_the_longest_piece_and_gives_up_a_word_that_cannot_be_finished() -> None:
+def test_longest_match_takes_the_longest_wordpiece_and_returns_unk_if_one_is_missing() -> None:
     vocab = {piece: index for index, piece in enumerate(TOY)}
     assert wordpiece.longest_match("unfilms", vocab) == ["un", "##film", "##s"]
     assert wordpiece.longest_match("unfilmx", vocab) == ["[UNK]"]
@@ -294,12 +294,12 @@ def test_longest_match_takes_the_longest_piece_and_gives_up_a_word_that_cannot_b
 
 
 def test_pairs_are_encoded_and_truncated_as_by_transformers(uncased: WordPieceTokenizer) -> None:
-    chance = random.Random(1)
+    rng = random.Random(1)
     words = ["a", "film", "about", "unwatchable", "Küche", "[MASK]", "电影", ",", "and"]
     for _ in range(60):
-        max_length = chance.randint(3, 14)
+        max_length = rng.randint(3, 14)
         texts, pairs = (
-            [" ".join(chance.choices(words, k=chance.randint(1, 9))) for _ in range(40)] for _ in range(2)
+            [" ".join(rng.choices(words, k=rng.randint(1, 9))) for _ in range(40)] for _ in range(2)
         )
         expected = their_encodings(uncased, texts, pairs, truncation=True, max_length=max_length)
         for text, pair, theirs in zip(texts, pairs, expected, strict=True):
@@ -344,12 +344,12 @@ def test_a_batch_is_what_transformers_gives_the_model(uncased: WordPieceTokenize
 
 
 def test_decode_gives_what_transformers_gives(uncased: WordPieceTokenizer) -> None:
-    chance = random.Random(2)
+    rng = random.Random(2)
     reference = theirs(uncased)
-    telling = uncased.tokenize("don't we've they're I'm it's do not n ' s . , ! ? ##s [MASK]")
-    telling = uncased.convert_tokens_to_ids([*telling, "##.", "##'", "##n", "do", "not", *SPECIALS])
+    interesting = uncased.tokenize("don't we've they're I'm it's do not n ' s . , ! ? ##s [MASK]")
+    interesting = uncased.convert_tokens_to_ids([*interesting, "##.", "##'", "##n", "do", "not", *SPECIALS])
     for _ in range(3000):
-        ids = [chance.choice(telling) if chance.random() < 0.6 else chance.randrange(30522) for _ in range(8)]
+        ids = [rng.choice(interesting) if rng.random() < 0.6 else rng.randrange(30522) for _ in range(8)]
         for skip in (False, True):
             assert uncased.decode(ids, skip) == reference.decode(ids, skip_special_tokens=skip)
     spaced = WordPieceTokenizer([*SPECIALS, "a do not b", "a ' b", "##x . y", "n't", "##'s"])
@@ -360,7 +360,7 @@ def test_decode_gives_what_transformers_gives(uncased: WordPieceTokenizer) -> No
     assert uncased.decode(torch.tensor([101, 2023, 2143, 1012])) == "[CLS] this film."
 
 
-def test_ids_and_tokens_are_turned_into_each_other(toy: WordPieceTokenizer) -> None:
+def test_ids_and_tokens_are_converted_into_each_other(toy: WordPieceTokenizer) -> None:
     assert toy.convert_tokens_to_ids(["film", "##s", "nowhere"]) == [6, 8, 1]
     assert toy.convert_ids_to_tokens([6, 8, 1]) == ["film", "##s", "[UNK]"]
     assert toy.vocab_size == len(TOY)
@@ -368,7 +368,7 @@ def test_ids_and_tokens_are_turned_into_each_other(toy: WordPieceTokenizer) -> N
     assert ids == (0, 1, 2, 3, 4)
 
 
-# The learner's own functions
+# Functions replaced by the learner's
 
 
 def test_swapped_functions_take_effect_and_leave_no_trace(toy: WordPieceTokenizer) -> None:
@@ -385,24 +385,24 @@ def test_swapped_functions_take_effect_and_leave_no_trace(toy: WordPieceTokenize
     assert toy.encode("Films é") == before
 
 
-def test_words_are_remembered_but_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wordpiece, "MOST_KNOWN", 3)
+def test_words_are_cached_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wordpiece, "CACHE_SIZE", 3)
     tokenizer, text = WordPieceTokenizer(TOY), "Films é watch watch filmé s Film " + "x" * 101
     for _ in range(2):
         assert tokenizer.encode(text) == WordPieceTokenizer(TOY).encode(text)
-    assert list(tokenizer._known) == ["Films", "é", "watch"]
-    monkeypatch.setattr(wordpiece, "MOST_KNOWN", 99)
+    assert list(tokenizer._cache) == ["Films", "é", "watch"]
+    monkeypatch.setattr(wordpiece, "CACHE_SIZE", 99)
     tokenizer.encode(text)
-    assert "Film" in tokenizer._known and "x" * 101 not in tokenizer._known
+    assert "Film" in tokenizer._cache and "x" * 101 not in tokenizer._cache
     with use(longest_match=lambda word, vocab: ["watch"]):
         tokenizer.encode("new")
-    assert "new" not in tokenizer._known
+    assert "new" not in tokenizer._cache
 
 
 # Files
 
 
-def test_what_we_save_transformers_loads_and_the_other_way_round(
+def test_we_and_transformers_load_what_the_other_saved(
     uncased: WordPieceTokenizer, cased: WordPieceTokenizer, tmp_path: Path
 ) -> None:
     text = "Ünïcode Films, [MASK] 電影 isn't İt"
@@ -421,7 +421,7 @@ def test_what_we_save_transformers_loads_and_the_other_way_round(
 
 
 def write(folder: Path, **files: object) -> Path:
-    """Make a folder of a vocab (a text) and of JSON files named without their ending."""
+    """Write vocab.txt (a string) and JSON files, each named without its suffix, and return the folder."""
     folder.mkdir(exist_ok=True)
     for name, content in files.items():
         path = folder / (f"{name}.txt" if isinstance(content, str) else f"{name}.json")
@@ -444,7 +444,7 @@ def test_settings_come_from_the_config_then_from_tokenizer_json(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("files", "error", "message"),
     [
-        ({}, FileNotFoundError, "no vocab.txt"),
+        ({}, FileNotFoundError, r"neither a vocab\.txt nor a tokenizer\.json"),
         ({"vocab": "a\nb\n"}, ValueError, r"\[PAD\]"),
         ({"vocab": "\n".join([*TOY, "a"])}, ValueError, "'a' more than once"),
         ({"tokenizer": {"model": {"type": "BPE"}}}, ValueError, "BPE"),
@@ -460,20 +460,20 @@ def test_settings_come_from_the_config_then_from_tokenizer_json(tmp_path: Path) 
         ),
     ],
 )
-def test_folders_that_hold_no_tokenizer_of_bert_are_refused(
+def test_folders_without_a_bert_tokenizer_are_rejected(
     files: dict, error: type[Exception], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
         WordPieceTokenizer.from_pretrained(write(tmp_path, **files))
 
 
-def test_a_vocabulary_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+def test_a_vocabulary_that_is_not_utf8_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"vocab\.txt is not UTF-8"):
         WordPieceTokenizer.from_pretrained(tmp_path)
 
 
-def test_a_piece_with_a_line_break_is_not_saved(tmp_path: Path) -> None:
+def test_a_token_with_a_line_break_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="line break"):
         WordPieceTokenizer([*TOY, "a\nb"]).save_pretrained(tmp_path)
     assert not list(tmp_path.iterdir())
@@ -493,7 +493,7 @@ def test_a_piece_with_a_line_break_is_not_saved(tmp_path: Path) -> None:
         ("a\ud800b", "index 1"),
     ],
 )
-def test_what_is_no_text_is_refused(text: object, message: str, toy: WordPieceTokenizer) -> None:
+def test_invalid_texts_are_rejected(text: object, message: str, toy: WordPieceTokenizer) -> None:
     with pytest.raises(ValueError, match=message):
         toy.encode(text)
     with pytest.raises(ValueError, match=message.replace("text", "pair") if text == "" else message):
@@ -514,7 +514,7 @@ def test_what_is_no_text_is_refused(text: object, message: str, toy: WordPieceTo
         (lambda t: t.encode("a", padding=-1), "padding=-1"),
         (lambda t: t.encode_batch("a film"), "texts is str"),
         (lambda t: t.encode_batch(None), "texts is NoneType"),
-        (lambda t: t.encode_batch([]), "no text"),
+        (lambda t: t.encode_batch([]), r"texts=\[\] is empty"),
         (lambda t: t.pad([]), "encodings is empty, expected at least one"),
         (lambda t: t.encode_batch(["a"], "b"), "pairs is str"),
         (lambda t: t.encode_batch(["a"], ["b", "c"]), "2 pairs"),
@@ -526,7 +526,7 @@ def test_what_is_no_text_is_refused(text: object, message: str, toy: WordPieceTo
         (lambda t: t.convert_tokens_to_ids("film"), "one string"),
     ],
 )
-def test_calls_that_make_no_sense_are_refused(call: Callable, message: str, toy: WordPieceTokenizer) -> None:
+def test_invalid_arguments_are_rejected(call: Callable, message: str, toy: WordPieceTokenizer) -> None:
     with pytest.raises(ValueError, match=message):
         call(toy)
 
@@ -539,12 +539,12 @@ def test_calls_that_make_no_sense_are_refused(call: Callable, message: str, toy:
         ([], r"no \[PAD\]"),
         (SPECIALS[:4], r"no \[MASK\]"),
         ([*TOY, "film"], "'film' more than once"),
-        ([*TOY, 7], "no str"),
+        ([*TOY, 7], "not a str"),
         ({token: number + 1 for number, token in enumerate(TOY)}, "gaps"),
         ({token: 0 for token in TOY}, "gaps"),
     ],
 )
-def test_vocabularies_that_cannot_serve_are_refused(vocab: object, message: str) -> None:
+def test_invalid_vocabularies_are_rejected(vocab: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         WordPieceTokenizer(vocab)
 
@@ -574,7 +574,7 @@ def counted(words: list[tuple[tuple[str, ...], int]]) -> Counter[str]:
 
 
 def log_likelihood(words: list[tuple[tuple[str, ...], int]]) -> float:
-    """Return Σ log p(piece) over the text, each piece with its relative frequency."""
+    """Return Σ log p(wordpiece) over the text, where p is the relative frequency of the wordpiece."""
     counts = counted(words)
     total = sum(counts.values())
     return math.fsum(n * math.log(n / total) for n in counts.values())
@@ -583,7 +583,7 @@ def log_likelihood(words: list[tuple[tuple[str, ...], int]]) -> float:
 def naive_training(
     word_counts: dict[str, int], vocab_size: int, criterion: str, min_frequency: int
 ) -> list[Merge]:
-    """Train by counting everything anew for each candidate of each merge."""
+    """Train by counting everything again for each candidate of each merge."""
     words = [((w[0], *("##" + c for c in w[1:])), n) for w, n in word_counts.items()]
     characters = counted(words)
     rare = {piece for piece, n in characters.items() if n < min_frequency}
@@ -612,12 +612,12 @@ def naive_training(
 
 
 def random_words(seed: int) -> dict[str, int]:
-    """Return words of a few stems; of few letters, so that pairs overlap: aaa."""
-    chance = random.Random(seed)
+    """Return words made of a few stems, with so few letters that pairs overlap, as in aaa."""
+    rng = random.Random(seed)
     letters = "abc" if seed % 2 else "abcde"
-    stems = ["".join(chance.choices(letters, k=chance.randint(2, 6))) for _ in range(8)]
-    words = ("".join(chance.choices(stems, k=chance.randint(1, 3))) for _ in range(30))
-    return {word: chance.choice((1, 1, 2, 3, 10)) for word in words}
+    stems = ["".join(rng.choices(letters, k=rng.randint(2, 6))) for _ in range(8)]
+    words = ("".join(rng.choices(stems, k=rng.randint(1, 3))) for _ in range(30))
+    return {word: rng.choice((1, 1, 2, 3, 10)) for word in words}
 
 
 @pytest.mark.parametrize("criterion", ["likelihood", "ratio", "frequency"])
@@ -651,14 +651,14 @@ def test_the_criteria_prefer_different_pairs() -> None:
 
 
 def test_the_likelihood_of_a_merge_by_hand() -> None:
-    """Twice a ##b ##c ##c: eight pieces. With a ##b merged there are six, a third of them ab."""
+    """Twice a ##b ##c ##c: eight wordpieces. With a ##b merged there are six, a third of them ab."""
     merge = learn_wordpieces({"abcc": 2}, 9, "likelihood", progress=False).merges[0]
     before = 2 * math.log(2 / 8) + 2 * math.log(2 / 8) + 4 * math.log(4 / 8)
     after = 2 * math.log(2 / 6) + 4 * math.log(4 / 6)
     assert merge == Merge("a", "##b", "ab", pytest.approx(after - before, abs=1e-6), 2)
 
 
-def test_a_trained_vocabulary_has_its_layout_and_covers_its_text() -> None:
+def test_a_learned_vocabulary_has_its_layout_and_covers_its_text() -> None:
     texts = load_reviews().sentences[:1500]
     vocab, merges = train_wordpiece(texts, 1000, progress=False)
     assert len(vocab) == len(set(vocab)) == 1000
@@ -682,7 +682,7 @@ def test_training_is_deterministic_and_takes_any_iterable() -> None:
     )
 
 
-def test_words_that_cannot_be_cut_and_rare_characters_are_passed_over() -> None:
+def test_very_long_words_and_rare_characters_are_ignored() -> None:
     learned = train_wordpiece(["ab ab ab é" + " " + "c" * 101] * 1 + ["ab x"], 40, progress=False)
     assert learned.vocab == [*SPECIALS, "a", "##b", "ab"]
 
@@ -701,6 +701,6 @@ def test_words_that_cannot_be_cut_and_rare_characters_are_passed_over() -> None:
         (["a film a film"], {"criterion": "best"}, "'best'"),
     ],
 )
-def test_training_refuses_what_it_cannot_use(texts: object, options: dict, message: str) -> None:
+def test_training_rejects_invalid_arguments(texts: object, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         train_wordpiece(texts, **{"vocab_size": 50, "progress": False, **options})

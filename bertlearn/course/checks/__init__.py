@@ -1,6 +1,6 @@
 """What exercises are checked with: one module a chapter, and the means to swap your own functions in.
 
-`from bertlearn.checks import attention as check`, then `check.softmax(softmax)`.
+`from bertlearn.course.checks import attention as check`, then `check.softmax(softmax)`.
 """
 
 from bertlearn.course.exercise import Exercise, Result, Wrong

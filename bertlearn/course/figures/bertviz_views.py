@@ -1,9 +1,9 @@
-"""bertviz's three views of attention, without its network and its holes (chapters 1 and 3).
+"""bertviz's three views of attention, offline and without its security holes (chapters 1 and 3).
 
-bertviz (Vig 2019) draws in the browser. Its own Python side fetches d3 and jQuery from the network, writes
-tokens into scripts as they are, and names each output anew. Here its drawing code gets its numbers from us,
-d3 and jQuery come from installed packages, tokens stay text, and a view lives in an iframe that reaches
-neither the notebook nor the network. Where no script may run, a picture takes its place.
+bertviz (Vig 2019) draws in the browser. Its own Python code fetches d3 and jQuery from the network, writes
+tokens into scripts unescaped, and gives each output a new name. Here we pass the numbers to its drawing code,
+d3 and jQuery come from installed packages, tokens stay text, and a view is in an iframe that can access
+neither the notebook nor the network. Where scripts may not run, a picture is shown instead.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ from bertlearn.course.figures.figures import Picture, plot_attention, plot_heads
 from bertlearn.course.figures.maps import AttentionMaps, Floats
 from bertlearn.course.figures.view import View
 
-MAX_HEIGHT = 2400  # pixels; a higher view scrolls
+MAX_HEIGHT = 2400  # pixels; a taller view scrolls
 MAX_LINES = 400_000  # of the model view, which draws every weight of every head
-LABEL = {"head": 18, "model": 11, "neuron": 18}  # letters of a token; 18 has the longest word of BERT's list
+LABEL = {
+    "head": 18,
+    "model": 11,
+    "neuron": 18,
+}  # characters of a token; 18 fit the longest word of BERT's vocabulary
 
 _FILTERS = {
     "all": "both texts",
@@ -33,32 +37,32 @@ _FILTERS = {
     "ba": "second → first",
     "bb": "second → second",
 }
-# bertviz calls require.config(…), then requirejs(["jquery", "d3"], draw): no more of require.js is needed.
+# bertviz calls require.config(…), then requirejs(["jquery", "d3"], draw). Nothing else of it is needed.
 _REQUIRE = (
     "window.require = {config() {}}; window.requirejs = (names, draw) =>"
     " draw(...names.map(name => ({jquery: window.jQuery, d3: window.d3})[name]));"
 )
-# Turns the packed numbers into bertviz's parameters, runs its code, and makes a wide drawing fit.
+# Unpacks the numbers into bertviz's parameters, runs its code, and scales a wide drawing to fit.
 _DRAW = """
-const bytes = new Int8Array(Uint8Array.from(atob(told.numbers), c => c.charCodeAt(0)).buffer);
-let at = 0;
-const unpacked = ({scales, width}) => scales.map(layer => layer.map(scale => told.tokens.map(
-    () => Array.from(bytes.subarray(at, at += width), number => number * scale))));
-const [attn, queries, keys] = told.arrays.map(unpacked);
+const bytes = new Int8Array(Uint8Array.from(atob(payload.numbers), c => c.charCodeAt(0)).buffer);
+let offset = 0;
+const unpacked = ({scales, width}) => scales.map(layer => layer.map(scale => payload.tokens.map(
+    () => Array.from(bytes.subarray(offset, offset += width), number => number * scale))));
+const [attn, queries, keys] = payload.arrays.map(unpacked);
 const rowsOf = (array, span) => array && array.map(layer => layer.map(head => head.slice(...span)));
 const part = ([rows, columns]) => ({
-    left_text: told.tokens.slice(...rows), right_text: told.tokens.slice(...columns),
+    left_text: payload.tokens.slice(...rows), right_text: payload.tokens.slice(...columns),
     attn: rowsOf(attn, rows).map(layer => layer.map(head => head.map(row => row.slice(...columns)))),
     queries: rowsOf(queries, rows), keys: rowsOf(keys, columns),
 });
-const parts = Object.entries(told.parts).map(([name, spans]) => [name, part(spans)]);
-window.bertviz_params = {...told.options, attention: Object.fromEntries(parts)};
-for (const code of told.scripts) {
+const parts = Object.entries(payload.parts).map(([name, spans]) => [name, part(spans)]);
+window.bertviz_params = {...payload.options, attention: Object.fromEntries(parts)};
+for (const code of payload.scripts) {
     const script = document.createElement("script");
     script.textContent = code;
     document.head.append(script);
 }
-const fit = () => { document.body.style.zoom = Math.min(1, innerWidth / told.width); };
+const fit = () => { document.body.style.zoom = Math.min(1, innerWidth / payload.width); };
 addEventListener("resize", fit);
 fit();
 """
@@ -71,7 +75,7 @@ _PAGE = (
     " #vis {padding-left: %dpx} #vis text {font-size: 13px} svg > text, #placeholder {fill: %s}"
     "</style></head>"
     '<body><div id="view">%s<div id="vis"></div></div>'
-    '<script>"use strict"; const told = %s;%s</script></body></html>'
+    '<script>"use strict"; const payload = %s;%s</script></body></html>'
 )
 
 
@@ -80,11 +84,11 @@ def head_view(maps: AttentionMaps, layer: int = 0, heads: list[int] | None = Non
 
     Args:
         maps: from `read_attention` or `attention_maps`.
-        layer: the one chosen at first, from 0.
-        heads: those chosen at first, from 0; all if None.
+        layer: the layer shown at first, counted from 0.
+        heads: the heads shown at first, counted from 0; all if None.
 
     Raises:
-        ValueError: a layer or a head that the model does not have, or no head.
+        ValueError: the model has no such layer or head, or `heads` is empty.
     """
     chosen = list(range(maps.probs.shape[1])) if heads is None else list(heads)
     _check_choice(maps, layer, chosen)
@@ -100,16 +104,16 @@ def model_view(maps: AttentionMaps, dark: bool = False) -> View:
 
     Args:
         maps: from `read_attention` or `attention_maps`.
-        dark: on black instead of white.
+        dark: whether to draw on black instead of white.
 
     Raises:
-        ValueError: more lines than a browser can draw.
+        ValueError: the view has more lines than a browser can draw.
     """
     layers, heads, tokens = maps.probs.shape[:3]
     if maps.probs.size > MAX_LINES:
         raise ValueError(
             f"{layers} layers × {heads} heads × {tokens} × {tokens} tokens are {maps.probs.size:,} lines; "
-            f"a browser draws {MAX_LINES:,} at most: shorten the text, or call plot_heads(maps.probs)"
+            f"a browser can draw {MAX_LINES:,} at most: shorten the text, or call plot_heads(maps.probs)"
         )
     options = {
         "display_mode": "dark" if dark else "light",
@@ -126,13 +130,13 @@ def neuron_view(maps: AttentionMaps, layer: int = 0, head: int = 0, dark: bool =
 
     Args:
         maps: from `read_attention`, which keeps queries and keys.
-        layer: the one chosen at first, from 0.
-        head: the one chosen at first, from 0.
-        dark: on black instead of white.
+        layer: the layer shown at first, counted from 0.
+        head: the head shown at first, counted from 0.
+        dark: whether to draw on black instead of white.
 
     Raises:
-        ValueError: maps without queries and keys, from `attention_maps`; a layer or a head that the model
-            does not have.
+        ValueError: the maps have no queries and keys, as those from `attention_maps`; or the model has no
+            such layer or head.
     """
     if maps.queries is None or maps.keys is None:
         raise ValueError(
@@ -153,10 +157,10 @@ def neuron_view(maps: AttentionMaps, layer: int = 0, head: int = 0, dark: bool =
 def _view(
     kind: str, maps: AttentionMaps, options: dict[str, Any], picture: Picture, size: tuple[int, float]
 ) -> View:
-    """Make the page in which bertviz's code draws; `size` is its width and height in pixels."""
+    """Return a page in which bertviz's code draws; `size` is its width and height in pixels."""
     shown = [maps.probs, maps.queries, maps.keys] if kind == "neuron" else [maps.probs]
     packed = [_packed(array) for array in shown if array is not None]
-    told = {
+    payload = {
         "tokens": [shortened(token, LABEL[kind]) for token in maps.tokens],
         "parts": _parts(maps),
         "numbers": b64encode(b"".join(numbers for numbers, _ in packed)).decode(),
@@ -169,14 +173,14 @@ def _view(
     words = shortened(" ".join(maps.tokens), 80)
     title = f"{kind.capitalize()} view: {layers} layers, {heads} heads, {words}"
     colors = ("black", "#ccc") if options.get("display_mode") == "dark" else ("white", "black")
-    text = json.dumps(told).replace("<", "\\u003c")  # it stands in strings alone, and none may end the script
-    margin = 0 if kind == "model" else 40  # of a token longer than bertviz's boxes
+    text = json.dumps(payload).replace("<", "\\u003c")  # "<" occurs in strings only; none may end the script
+    margin = 0 if kind == "model" else 40  # room for tokens longer than bertviz's boxes
     page = _PAGE % (html.escape(title), *colors, margin, colors[1], _choices(kind, maps), text, _DRAW)
     return View(page, title, round(min(size[1], MAX_HEIGHT)), picture.png(), size[0])
 
 
 def _packed(array: Floats) -> tuple[bytes, dict[str, Any]]:
-    """Round (L, A, S, N) to bytes, −127 to 127 times a scale for each head: enough for shades."""
+    """Round (L, A, S, N) to bytes, −127 to 127 times a scale per head, which is precise enough for colors."""
     scales = np.abs(array).max(axis=(2, 3), keepdims=True) / 127 + np.finfo(np.float32).tiny
     numbers = np.round(array / scales).astype(np.int8).tobytes()
     digits = [[float(f"{scale:.4g}") for scale in layer] for layer in scales[:, :, 0, 0]]
@@ -184,7 +188,7 @@ def _packed(array: Floats) -> tuple[bytes, dict[str, Any]]:
 
 
 def _parts(maps: AttentionMaps) -> dict[str, Any]:
-    """Return the rows and columns, from and to, of every filter that the view offers."""
+    """Return the rows and columns (start, end) of every filter that the view offers."""
     end = len(maps.tokens)
     if maps.second is None:
         return {"all": [[0, end], [0, end]]}
@@ -207,19 +211,19 @@ def _choices(kind: str, maps: AttentionMaps) -> str:
 def _check_choice(maps: AttentionMaps, layer: int, heads: list[int]) -> None:
     layers, count = maps.probs.shape[:2]
     if layer not in range(layers):
-        raise ValueError(f"layer={layer} is none of the model's; expected 0 to {layers - 1}")
+        raise ValueError(f"layer={layer} does not exist; expected 0 to {layers - 1}")
     if not heads:
-        raise ValueError("heads is empty; name one at least, or none for all of them")
+        raise ValueError("heads is empty; give at least one head, or None for all of them")
     for head in heads:
         if head not in range(count):
-            raise ValueError(f"head {head} is none of the model's; expected 0 to {count - 1}")
+            raise ValueError(f"head {head} does not exist; expected 0 to {count - 1}")
 
 
 def _drawing(kind: str) -> str:
     """Return bertviz's code for one of its views, which takes its numbers from `window.bertviz_params`."""
     code = _text("bertviz", f"{kind}_view.js").replace("PYTHON_PARAMS", "window.bertviz_params")
     if "params = window.bertviz_params" not in code or "requirejs(['jquery', 'd3']" not in code:
-        raise RuntimeError(f"bertviz {version('bertviz')} draws in another way; install bertviz 1.4.1")
+        raise RuntimeError(f"bertviz {version('bertviz')} is not supported; install bertviz 1.4.1")
     return code
 
 
@@ -229,5 +233,5 @@ def _libraries() -> list[str]:
 
 @cache
 def _text(package: str, path: str) -> str:
-    """Return a script that an installed package brings."""
+    """Return a script that comes with an installed package."""
     return files(package).joinpath(path).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A drawing of a BERT's steps with the shapes between them, made from its config (chapters 1 and 3).
+"""A diagram of a BERT's steps and the tensor shapes between them, made from its config (chapters 1 and 3).
 
 Leaves out: dropout, the masks, and the heads of chapter 5.
 """
@@ -15,16 +15,16 @@ _ARROW = {"arrowstyle": "-|>", "color": "#555555", "shrinkA": 0, "shrinkB": 0}
 
 
 def plot_layers(config: BertConfig, title: str = "From token ids to vectors") -> Picture:
-    """Draw the steps of a model as boxes, from top to bottom, with the shapes that go from one to the next.
+    """Draw the steps of a model as boxes, from top to bottom, with the tensor shapes between them.
 
     Args:
-        config: the model's; all numbers are its own. B texts of S tokens go through.
-        title: which model it is.
+        config: the model's config, from which all numbers come. The input is B texts of S tokens.
+        title: the name of the model.
     """
     hidden, wide = f"{config.hidden_size:,}", f"{config.intermediate_size:,}"
     states, heads = f"(B, S, {hidden})", f"(B, {config.num_attention_heads}, S, {config.head_size})"
-    tables = f"{config.vocab_size:,} words, {config.max_position_embeddings} positions"
-    steps = [  # what the box says, its color, the shape that leaves it
+    tables = f"{config.vocab_size:,} tokens, {config.max_position_embeddings} positions"
+    steps = [  # the text of the box, its color, its output shape
         ("token ids and segment ids", "white", "(B, S) each"),
         (f"embeddings: {tables}, {config.type_vocab_size} segments\nadd, LayerNorm", PALETTE[4], states),
         (f"queries, keys, values: each dense {hidden} → {hidden}", PALETTE[5], f"{heads} each"),
@@ -48,29 +48,29 @@ def plot_layers(config: BertConfig, title: str = "From token ids to vectors") ->
         _residual(axes, rows[first] - 0.45, rows[last])
     axes.set(xlim=(-4.2, 4.2), ylim=(rows[-1] + 0.4, -0.4), title=title)
     axes.axis("off")
-    told = "; ".join(f"{text} gives {shape}" for text, _, shape in steps[:-1]).replace("\n", ", ")
+    chain = "; ".join(f"{text} gives {shape}" for text, _, shape in steps[:-1]).replace("\n", ", ")
     layers = f"From the queries on, this is repeated for {config.num_hidden_layers} layers"
     return Picture(
-        figure, f"Diagram. {title}: {told}. {layers}; each add & norm also takes its part's input."
+        figure, f"Diagram. {title}: {chain}. {layers}; each add & norm also adds the input of its block."
     )
 
 
 def _box(axes: Axes, row: float, text: str, color: str) -> None:
     style = BoxStyle("round", pad=0, rounding_size=0.12)
-    place = ((-2.6, row - 0.3), 5.2, 0.6)
-    axes.add_patch(FancyBboxPatch(*place, boxstyle=style, facecolor=(color, 0.3), edgecolor="#555555"))
+    bounds = ((-2.6, row - 0.3), 5.2, 0.6)
+    axes.add_patch(FancyBboxPatch(*bounds, boxstyle=style, facecolor=(color, 0.3), edgecolor="#555555"))
     axes.text(0, row, text, ha="center", va="center", fontsize=9.5)
 
 
 def _frame(axes: Axes, top: float, bottom: float, text: str) -> None:
-    """Draw what is repeated on a gray ground."""
+    """Draw a gray frame behind the steps that are repeated."""
     style = BoxStyle("round", pad=0, rounding_size=0.2)
-    place = ((-3.5, top), 7.0, bottom - top)
-    axes.add_patch(FancyBboxPatch(*place, boxstyle=style, facecolor="#f3f3f3", edgecolor="#bbbbbb"))
+    bounds = ((-3.5, top), 7.0, bottom - top)
+    axes.add_patch(FancyBboxPatch(*bounds, boxstyle=style, facecolor="#f3f3f3", edgecolor="#bbbbbb"))
     axes.text(3.75, (top + bottom) / 2, text, rotation=270, ha="center", va="center", fontsize=11)
 
 
 def _residual(axes: Axes, start: float, end: float) -> None:
-    """Draw the way around a part: what comes in at `start` is added at `end`."""
+    """Draw a residual connection: the input at `start` is added at `end`."""
     axes.plot([0, -3.05, -3.05], [start, start, end], color="#555555", linewidth=1)
     axes.annotate("", (-2.6, end), (-3.06, end), arrowprops=_ARROW)

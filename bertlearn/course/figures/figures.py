@@ -1,7 +1,7 @@
-"""The course's static figures: one look, labeled axes, a palette safe for color-blind readers, alt text.
+"""The course's static figures: one style, labeled axes, a palette safe for color-blind readers, alt text.
 
-Every function returns a `Picture`, which a notebook shows when it ends a cell. Its text form is its alt text,
-so a figure still says what it shows in a terminal, to a screen reader and in a comparison of outputs.
+Every function returns a `Picture`, which a notebook shows if it is the last value of a cell. Its text form is
+its alt text, so a figure says what it shows in a terminal, to a screen reader and in a comparison of outputs.
 The palette is Okabe and Ito's (2008). Leaves out: interactive views.
 """
 
@@ -25,7 +25,7 @@ from torch import Tensor
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DPI = 110
-ATTENTION_GAMMA = 0.5  # most weights are near 0; the root spreads them over the palette
+ATTENTION_GAMMA = 0.5  # most weights are near 0; the square root spreads them over the palette
 _STYLE: dict[str, Any] = {
     "figure.facecolor": "white",
     "font.size": 10,
@@ -34,7 +34,7 @@ _STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.prop_cycle": cycler(color=PALETTE),
 }
-# Where a text may stand beside its point, in points of 1/72 inch, the best first.
+# Offsets of a text from its point, in units of 1/72 inch, the preferred ones first.
 _SIDES = np.array(
     [
         (5, 0),
@@ -73,7 +73,7 @@ class Picture:
         """Return the picture as PNG bytes."""
         buffer = io.BytesIO()
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph")  # a sign that the font lacks becomes a box
+            warnings.filterwarnings("ignore", "Glyph")  # a character that the font lacks becomes a box
             self.figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
         return buffer.getvalue()
 
@@ -85,9 +85,9 @@ class Picture:
 def new_figure(
     width: float = 7.0, height: float = 3.6, rows: int = 1, columns: int = 1, share: str = ""
 ) -> tuple[Figure, Any]:
-    """Return an empty figure (inches) in the course's look and its axes; `share="xy"` shares both.
+    """Return an empty figure (size in inches) in the course's style, and its axes; `share="xy"` shares both.
 
-    Made without pyplot, so it is shown only where a cell ends in `Picture(figure, alt)`.
+    The figure is made without pyplot, so it is shown only if a cell ends in `Picture(figure, alt)`.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -143,12 +143,12 @@ def plot_matrix(
 def plot_attention(
     probs: Array, tokens: Sequence[str], title: str = "Attention", numbers: bool = False
 ) -> Picture:
-    """Draw one head's attention: each row is a token that looks, each column one that is looked at.
+    """Draw one head's attention: each row is a token that looks, each column a token that is looked at.
 
     Args:
         probs: floats (S, S), each row sums to 1.
         tokens: S tokens.
-        title: which head it is.
+        title: the name of the head.
         numbers: also print each probability.
     """
     labels = ("looked at (key)", "looks (query)")
@@ -202,7 +202,7 @@ def plot_curves(
     log: str = "",
     alt: str | None = None,
 ) -> Picture:
-    """Draw curves over a common x; one of shape (runs, points) becomes mean and min-to-max band.
+    """Draw curves over a common x; a curve (runs, points) is drawn as its mean and a min-to-max band.
 
     Args:
         x: P numbers.
@@ -235,7 +235,7 @@ def plot_curves(
         _plain_log_ticks(axes.xaxis, across)
     if "y" in log:
         axes.set_yscale("log")
-    if len(curves) > 3:  # so many names would cover a curve
+    if len(curves) > 3:  # so many names would cover the curves
         figure.legend(frameon=False, loc="outside right upper")
     elif len(curves) > 1:
         axes.legend(frameon=False)
@@ -256,7 +256,7 @@ def plot_bars(
     Args:
         values: a number for each name.
         title: what is shown.
-        xlabel: quantity and unit; with a spread, also what that is.
+        xlabel: quantity and unit; with a spread, also what the spread is.
         alt: alt text; made from the values if None.
         spread: for each name the half length of an error bar, in the values' unit.
     """
@@ -286,33 +286,33 @@ def plot_bars(
 def plot_points(
     points: Array, groups: Sequence[str], title: str, texts: Sequence[str] = (), alt: str | None = None
 ) -> Picture:
-    """Scatter points of two dimensions, colored and shaped by group.
+    """Draw a scatter plot of points in two dimensions, with a color and a marker for each group.
 
     Args:
         points: floats (N, 2).
         groups: N group names.
         title: what is shown, and how the two dimensions were found.
-        texts: N short labels written beside the points, or none; moved apart, up to about 40.
+        texts: N short labels written beside the points, or none; up to about 40 do not overlap.
         alt: alt text; made from the groups if None.
     """
-    where = _array(points, 2, "points")
-    if where.shape[1] != 2 or len(groups) != len(where):
+    positions = _array(points, 2, "points")
+    if positions.shape[1] != 2 or len(groups) != len(positions):
         raise ValueError(
-            f"points {where.shape} and {len(groups)} groups do not fit; expected (N, 2) and N groups"
+            f"points {positions.shape} and {len(groups)} groups do not fit; expected (N, 2) and N groups"
         )
-    if len(texts) not in (0, len(where)):
-        raise ValueError(f"{len(texts)} texts for {len(where)} points; give one for each, or none")
+    if len(texts) not in (0, len(positions)):
+        raise ValueError(f"{len(texts)} texts for {len(positions)} points; give one for each, or none")
     figure, axes = new_figure(height=5.0)
     names = list(dict.fromkeys(groups))
     for index, name in enumerate(names):
-        chosen = where[[group == name for group in groups]]
+        chosen = positions[[group == name for group in groups]]
         axes.scatter(*chosen.T, s=22, marker="os^Dv*X"[index % 7], color=PALETTE[index % 7], label=name)
     axes.set(title=title, xlabel="first dimension", ylabel="second dimension")
     if len(names) > 1:
         figure.legend(frameon=False, loc="outside right upper")
-    _write_beside(figure, axes, texts, where)
+    _write_beside(figure, axes, texts, positions)
     return Picture(
-        figure, alt or f"Scatter plot of {len(where)} points in groups {', '.join(names)}. {title}."
+        figure, alt or f"Scatter plot of {len(positions)} points in groups {', '.join(names)}. {title}."
     )
 
 
@@ -325,7 +325,7 @@ def _array(values: Any, dimensions: int | None, name: str) -> np.ndarray:
             f"{name} has shape {array.shape}, expected {dimensions} axes; index or squeeze the others away"
         )
     if array.size == 0:
-        raise ValueError(f"{name} is empty; attentions come only with output_attentions=True")
+        raise ValueError(f"{name} is empty; a model returns attentions only with output_attentions=True")
     return array
 
 
@@ -362,12 +362,12 @@ def _write_numbers(axes: Axes, values: np.ndarray, image: Any) -> None:
         )
 
 
-def _write_beside(figure: Figure, axes: Axes, texts: Sequence[str], where: np.ndarray) -> None:
-    """Write each text on that side of its point where it covers least, of points, texts and the frame."""
-    figure.draw_without_rendering()  # from here on the axes stay where they are
-    pixels = axes.transData.transform(where)
+def _write_beside(figure: Figure, axes: Axes, texts: Sequence[str], positions: np.ndarray) -> None:
+    """Write each text on the side of its point where it covers the least: of points, texts and the frame."""
+    figure.draw_without_rendering()  # from here on the axes do not move
+    pixels = axes.transData.transform(positions)
     taken = np.hstack([pixels - 5, pixels + 5])  # left, bottom, right, top
-    for text, point, pixel in zip(texts, where, pixels, strict=False):
+    for text, point, pixel in zip(texts, positions, pixels, strict=False):
         note = axes.annotate(_label(text, 40), point, (0, 0), textcoords="offset points", fontsize=8)
         note.set_in_layout(False)
         size = np.array(note.get_window_extent().size)
@@ -389,9 +389,9 @@ def _shared(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _plain_log_ticks(axis: Axis, values: np.ndarray) -> None:
-    """Put the ticks of a logarithmic axis where the points are, as plain numbers, if they are few.
+    """Put the ticks of a logarithmic axis at the points, as plain numbers, if there are only a few points.
 
-    A point less than a twelfth of the axis from the last tick gets none: the numbers would overlap.
+    A point less than a twelfth of the axis from the last tick gets none, as the numbers would overlap.
     """
     if len(values) <= 10:
         ticks = [values[0]]
@@ -404,11 +404,11 @@ def _plain_log_ticks(axis: Axis, values: np.ndarray) -> None:
 
 
 def shortened(text: str, limit: int = 18) -> str:
-    """Return a text as one short line of `limit` letters at most."""
+    """Return a text as one line of at most `limit` characters."""
     text = str(text).translate(_SIGNS)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _label(text: str, limit: int = 18) -> str:
-    """Make a token one short line that matplotlib does not read as mathematics, as it would $x$."""
+    """Return a token as one short line in which matplotlib finds no mathematics, as it would in $x$."""
     return shortened(text, limit).replace("$", r"\$")

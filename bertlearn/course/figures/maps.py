@@ -1,6 +1,6 @@
-"""One text's attention as all views take it: its tokens, the probabilities, and what they were made from.
+"""One text's attention as all views take it: tokens, probabilities, and the vectors they were made from.
 
-Leaves out: batches; encoder-decoder models, whose queries and keys are of different texts.
+Leaves out: batches; encoder-decoder models, whose queries and keys come from different texts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 MAX_TOKENS = 256  # more would be too small to see, and too large to save
-PROJECTIONS = ("query", "key", "value")  # the modules' names, in ours and in transformers
+PROJECTIONS = ("query", "key", "value")  # module names, in this package and in transformers
 
 Floats = NDArray[np.float32]
 
@@ -30,29 +30,29 @@ class AttentionMaps:
 
     tokens: list[str]
     probs: Floats  # (L, A, S, S), each row sums to 1
-    second: int | None = None  # number of the second text's first token, if there are two texts
-    queries: Floats | None = None  # (L, A, S, D), as the scores take them
+    second: int | None = None  # index of the second text's first token, if there are two texts
+    queries: Floats | None = None  # (L, A, S, D), as they enter the scores
     keys: Floats | None = None  # (L, A, S, D)
     values: Floats | None = None  # (L, A, S, D); probs @ values is the context
 
     def __post_init__(self) -> None:
-        """Refuse what no view could show."""
+        """Check that the views can show these arrays."""
         self._check_probs()
         if self.second is not None and not 0 < self.second < len(self.tokens):
             raise ValueError(
-                f"second={self.second} begins no second text; expected 1 to {len(self.tokens) - 1}"
+                f"second={self.second} does not start a second text; expected 1 to {len(self.tokens) - 1}"
             )
         for name in ("queries", "keys", "values"):
             vectors = getattr(self, name)
             if vectors is not None and (vectors.ndim != 4 or vectors.shape[:3] != self.probs.shape[:3]):
                 raise ValueError(
                     f"{name} have shape {vectors.shape}, expected {(*self.probs.shape[:3], 'size')}, "
-                    "as the attentions have those layers, heads and tokens"
+                    "with the layers, heads and tokens of the attentions"
                 )
 
     def _check_probs(self) -> None:
         if self.probs.size == 0:
-            raise ValueError(f"attentions of shape {self.probs.shape} are empty; expected one token at least")
+            raise ValueError(f"attentions of shape {self.probs.shape} are empty; expected at least one token")
         if self.probs.ndim != 4 or self.probs.shape[2] != self.probs.shape[3]:
             raise ValueError(
                 f"attentions have shape {self.probs.shape}, expected (layers, heads, tokens, tokens)"
@@ -60,14 +60,14 @@ class AttentionMaps:
         if self.probs.shape[-1] != len(self.tokens):
             raise ValueError(
                 f"attentions are of {self.probs.shape[-1]} tokens, but {len(self.tokens)} tokens were given; "
-                "give those of the same encoding, [CLS] and [SEP] among them, without padding"
+                "give those of the same encoding, with [CLS] and [SEP] and without padding"
             )
         if len(self.tokens) > MAX_TOKENS:
             raise ValueError(
-                f"{len(self.tokens)} tokens are too many to see; shorten the text to {MAX_TOKENS} at most"
+                f"{len(self.tokens)} tokens are too many to show; shorten the text to at most {MAX_TOKENS}"
             )
         if not np.isfinite(self.probs).all():
-            raise ValueError("attentions hold NaN or infinity; look for a row that is masked as a whole")
+            raise ValueError("attentions contain NaN or infinity; look for a row that is fully masked")
         if self.probs.min() < 0:
             raise ValueError("attentions are negative: these are scores; take their softmax over the keys")
 
@@ -80,20 +80,20 @@ class AttentionMaps:
 def attention_maps(
     attentions: Sequence[Tensor] | Tensor | NDArray[Any], tokens: Sequence[str], second: int | None = None
 ) -> AttentionMaps:
-    """Take attentions that you have: a model's tuple, or one array.
+    """Return maps of given attentions: a model's tuple, or one array.
 
     Args:
         attentions: L tensors (1, A, S, S) or (A, S, S); or one tensor or array (L, A, S, S).
         tokens: S tokens.
-        second: number of the second text's first token, if there are two texts.
+        second: index of the second text's first token, if there are two texts.
 
     Raises:
-        ValueError: nothing in it, a batch of several texts, or sizes that do not fit.
+        ValueError: the attentions are empty or of several texts, or sizes do not fit.
     """
     if attentions is None or len(attentions) == 0 or any(layer is None for layer in attentions):
         raise ValueError(
-            "attentions are empty: call the model with output_attentions=True, and load a model of "
-            'transformers with attn_implementation="eager", as its fast paths return none'
+            "attentions are empty: call the model with output_attentions=True, and load a transformers "
+            'model with attn_implementation="eager", as its fast paths return none'
         )
     layers = [_array(layer) for layer in attentions]
     shapes = {layer.shape for layer in layers}
@@ -112,16 +112,17 @@ def attention_maps(
 
 @torch.no_grad()
 def read_attention(model: nn.Module, tokenizer: Any, text: str, pair: str | None = None) -> AttentionMaps:
-    """Run a model over a text, or two, and keep every head's attention, queries, keys and values.
+    """Run a model on one or two texts, and return every head's attention, queries, keys and values.
 
     Args:
-        model: ours or one of transformers with BERT's layers, with any head; dropout is off during the call.
-        tokenizer: the model's own, ours or transformers'.
-        text: what to read.
+        model: one of this package, or of transformers with BERT's layers; it may have any head. Dropout is
+            off during the call.
+        tokenizer: the model's own, of this package or of transformers.
+        text: the text to read.
         pair: a second text, after the first [SEP].
 
     Raises:
-        ValueError: an empty text, no layers such as BERT's, or what `AttentionMaps` refuses.
+        ValueError: a text is empty, the model has no layers like BERT's, or `AttentionMaps` refuses a value.
     """
     if not text.strip() or (pair is not None and not pair.strip()):
         raise ValueError("the text is empty; give some words to look at")
@@ -157,24 +158,24 @@ def _encode(tokenizer: Any, text: str, pair: str | None) -> tuple[Tensor, Tensor
 
 def _first_of_second(segments: Tensor) -> int | None:
     """Return where the second text begins, None if there is none."""
-    places = segments[0].nonzero()
-    return int(places[0]) if len(places) else None
+    positions = segments[0].nonzero()
+    return int(positions[0]) if len(positions) else None
 
 
 def _self_attentions(model: nn.Module) -> list[nn.Module]:
     """Return the modules with `query`, `key` and `value`, layer by layer."""
-    found = [m for m in model.modules() if all(hasattr(m, name) for name in PROJECTIONS)]
-    if not found:
+    modules = [m for m in model.modules() if all(hasattr(m, name) for name in PROJECTIONS)]
+    if not modules:
         raise ValueError(
             f"{type(model).__name__} has no layers with query, key and value; "
-            "expected a BERT, ours or transformers'"
+            "expected a BERT of this package or of transformers"
         )
-    return found
+    return modules
 
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch dropout off, and back as it was."""
+    """Switch dropout off, and restore the mode afterwards."""
     training = model.training
     model.eval()
     try:
@@ -185,7 +186,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _eager(model: Any) -> Iterator[None]:
-    """Let a model of transformers return its attentions, which its fast paths do not."""
+    """Let a transformers model return its attentions, which its fast paths do not."""
     before = getattr(model.config, "_attn_implementation", None)
     if before in (None, "eager"):
         yield
@@ -199,17 +200,17 @@ def _eager(model: Any) -> Iterator[None]:
 
 @contextmanager
 def _recorded(layers: list[nn.Module]) -> Iterator[dict[str, list[Tensor]]]:
-    """Keep what every layer's projections give, (S, H) each, by the projection's name."""
-    found: dict[str, list[Tensor]] = {name: [] for name in PROJECTIONS}
+    """Record the output of every layer's projections, (S, H) each, by the projection's name."""
+    recorded: dict[str, list[Tensor]] = {name: [] for name in PROJECTIONS}
     with ExitStack() as hooks:
-        for layer, (name, kept) in product(layers, found.items()):
+        for layer, (name, kept) in product(layers, recorded.items()):
             hook = layer.get_submodule(name).register_forward_hook(
                 lambda _, __, output, kept=kept: kept.append(output[0])
             )
             hooks.callback(hook.remove)
-        yield found
+        yield recorded
 
 
 def _split(x: Tensor, heads: int) -> Floats:
-    """(S, H) → (A, S, D), heads as the model cuts them."""
+    """Split (S, H) into heads as the model does: (A, S, D)."""
     return _array(x.unflatten(-1, (heads, -1)).transpose(0, 1))

@@ -1,4 +1,4 @@
-"""A page inside a notebook: sandboxed, offline, packed, and over a picture for where no script may run."""
+"""A page inside a notebook: sandboxed, offline, compressed, over a picture for where no script may run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import gzip
 import html
 from base64 import b64encode
 
-# A page is packed, to a third, and unpacked once it can be seen: a hidden iframe gets no animation frame.
-# The page keeps this script's global names, so there are none.
+# A page is compressed to a third and unpacked once it is visible: a hidden iframe gets no animation frame.
+# The page would keep this script's global names, so the script defines none.
 _UNPACK = (
     '<!doctype html><meta charset="utf-8"><script>'
     "setTimeout(() => requestAnimationFrame(() => {"
@@ -21,38 +21,38 @@ class View:
     """A page that a notebook shows in a sandboxed iframe, over a picture for where no script may run."""
 
     def __init__(
-        self, page: str, title: str, height: int, picture: bytes, width: int = 0, patience: int = 0
+        self, page: str, title: str, height: int, picture: bytes, width: int = 0, delay: int = 0
     ) -> None:
-        """Take a page and a PNG.
+        """Keep a page and a picture of it.
 
         Args:
-            page: HTML with a background that needs nothing from elsewhere.
-            title: what it shows; the picture's alt text.
-            height: of the page in pixels.
+            page: self-contained HTML with a background.
+            title: what the page shows; the picture's alt text.
+            height: height of the page in pixels.
             picture: PNG bytes.
-            width: of the page in pixels, if it shrinks as a whole where there is less room; 0 if it does not.
-            patience: milliseconds before the page covers the picture.
+            width: width of the page in pixels if it is scaled down where there is less room; otherwise 0.
+            delay: milliseconds before the page covers the picture.
         """
         self.page, self.title, self.height, self.picture = page, title, height, picture
-        self.width, self.patience = width, patience
+        self.width, self.delay = width, delay
 
     def __repr__(self) -> str:
-        """Return what it shows; the same at each run."""
+        """Return what the view shows, the same text at each run."""
         return f"[view] {self.title}"
 
     def _repr_html_(self) -> str:
-        """Return the iframe, which covers the picture: whoever takes out the iframe leaves the picture."""
+        """Return the iframe over the picture; a reader that removes the iframe still shows the picture."""
         title = html.escape(self.title)
         picture = f"data:image/png;base64,{b64encode(self.picture).decode()}"
         packed = b64encode(gzip.compress(self.page.encode(), mtime=0)).decode()
-        frame = html.escape(_UNPACK % (packed, self.patience))
+        frame = html.escape(_UNPACK % (packed, self.delay))
         size = f"height:{self.height}px"
         if self.width:
             size = f"max-width:{self.width}px;aspect-ratio:{self.width}/{self.height};min-height:0"
         return (
             f'<div class="bl-view" style="position:relative;{size}">'
             f'<img alt="{title}" src="{picture}" style="max-width:100%;max-height:calc(100% - 2em)">'
-            '<p style="margin:0">A picture of it. Run the cell, and it lives.</p>'
+            '<p style="margin:0">A picture. Run the cell to make it interactive.</p>'
             f'<iframe sandbox="allow-scripts" title="{title}" srcdoc="{frame}" style="position:absolute;'
             f'top:0;left:0;width:100%;height:100%;border:0"></iframe></div>'
         )

@@ -1,8 +1,8 @@
-"""Results of runs too long for a chapter's evening: many seeds, many sizes (chapters 5 and 6).
+"""Results of runs that take too long for an evening: many seeds, many sizes (chapters 5 and 6).
 
-`tools/make_results.py` (`make results`) computes them; here they are read. Each file has what was measured, a
-row a run, and its provenance: by what command, with which settings, from which data, on what machine.
-Leaves out: the fine-tuned models themselves, which a chapter trains anew in minutes.
+`tools/make_results.py` (`make results`) computes them; this module reads them. Each file contains the
+measurements, one row per run, and their provenance: the command, its settings, the data and the machine.
+Leaves out: the fine-tuned models themselves, which a chapter trains again in minutes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RESULTS = Path(__file__).parent
 
 Row = dict[str, Any]
 
-# What each file's rows hold. A column that may be missing is None there: a baseline has no seed.
+# The columns of each file's rows. A value that a row lacks is None: a baseline has no seed.
 COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
     "models": {
         "model": (str,),
@@ -25,10 +25,10 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
         "accuracy": (float,),  # on the test part
         "macro_f1": (float,),
         "validation_accuracy": (float,),
-        "core_minutes": (float,),  # to learn, of one core: what else the machine does changes it little
+        "core_minutes": (float,),  # training time on one core, which other load on the machine changes little
         "parameters": (int,),
         "sentences_per_core_second": (float, type(None)),
-        "validation_log_odds": (list, type(None)),  # log of p(fresh) / p(rotten), a sentence each
+        "validation_log_odds": (list, type(None)),  # log of p(fresh) / p(rotten), one per sentence
         "test_log_odds": (list, type(None)),
     },
     "learning_curve": {
@@ -49,7 +49,7 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
         "head": (int, type(None)),
         "order": (str, type(None)),
         "off": (int,),
-        "sharpness": (float, type(None)),  # a token's greatest attention weight, the mean over tokens
+        "sharpness": (float, type(None)),  # a token's largest attention weight, mean over the tokens
         "loss": (float,),  # nats, on sentences of the validation part
         "accuracy": (float,),
     },
@@ -57,8 +57,8 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
         "method": (str,),
         "removed": (int,),  # tokens replaced by [MASK]
         "sentences": (int,),
-        "drop": (float,),  # mean fall of the guessed label's log-odds
-        "flipped": (float,),  # share of sentences whose guess changed
+        "drop": (float,),  # mean decrease of the predicted label's log-odds
+        "flipped": (float,),  # share of sentences whose prediction changed
     },
     "behavior": {
         "model": (str,),
@@ -95,10 +95,10 @@ class Results(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What several seeds gave."""
+    """Statistics of several runs."""
 
     mean: float
-    std: float  # with N − 1; 0 where there is one value
+    std: float  # sample standard deviation, with N − 1; 0 for a single run
     runs: int
 
 
@@ -109,26 +109,26 @@ def load_results(name: str) -> Results:
         name: one of `COLUMNS`.
 
     Raises:
-        ValueError: another name, or a file that is not as `COLUMNS` says.
+        ValueError: there is no such file, or its rows do not match `COLUMNS`.
     """
     if name not in COLUMNS:
-        raise ValueError(f"name={name!r} is no file of results; choose among {', '.join(COLUMNS)}")
-    found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    check_rows(name, found["rows"])
-    return Results(name, found["provenance"], found["rows"])
+        raise ValueError(f"name={name!r} is not a results file; choose among {', '.join(COLUMNS)}")
+    content = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    check_rows(name, content["rows"])
+    return Results(name, content["provenance"], content["rows"])
 
 
 def check_rows(name: str, rows: list[Row]) -> None:
-    """Refuse rows that are not as `COLUMNS` says.
+    """Check that rows match `COLUMNS`.
 
     Raises:
-        ValueError: a row lacks a column, has one too many, or a value of another type.
+        ValueError: a row lacks a column, has an unknown one, or has a value of another type.
     """
     columns = COLUMNS[name]
     for number, row in enumerate(rows):
         if row.keys() != columns.keys():
             odd = ", ".join(sorted(row.keys() ^ columns.keys()))
-            raise ValueError(f"{name}.json, row {number}: {odd} is missing or too much; run `make results`")
+            raise ValueError(f"{name}.json, row {number}: {odd} is missing or unknown; run `make results`")
         for column, types in columns.items():
             if type(row[column]) not in types:
                 raise ValueError(
@@ -146,12 +146,15 @@ def summarize(rows: list[Row], value: str, *by: str) -> dict[Any, Summary]:
         by: the columns whose values make the groups, one or more.
 
     Returns:
-        In the order of the rows; the keys are values of `by`, tuples of them where there are several.
+        A summary per group, in the order of the rows. A key is the value of `by`, or a tuple if there are
+        several columns.
     """
     groups: dict[Any, list[float]] = defaultdict(list)
     for row in rows:
         groups[row[by[0]] if len(by) == 1 else tuple(row[name] for name in by)].append(row[value])
     return {
-        key: Summary(statistics.mean(found), statistics.stdev(found) if len(found) > 1 else 0.0, len(found))
-        for key, found in groups.items()
+        key: Summary(
+            statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values)
+        )
+        for key, values in groups.items()
     }

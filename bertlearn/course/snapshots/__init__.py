@@ -1,8 +1,8 @@
-"""Snapshots of one long pretraining run: its weights at eight steps, so that a class can join anywhere.
+"""Snapshots of one long pretraining run: its weights at eight steps, so that a class can start from any.
 
-Chapter 4 walks through them; chapters 5 and 6 start from the last. `tools/make_snapshots.py` made them
-(`make snapshots`), and provenance.json beside this file says from what data, how and in what time.
-Weights are stored in fp16; those of step 0 are not stored but drawn again from the seed.
+Chapter 4 goes through them; chapters 5 and 6 start from the last one. `tools/make_snapshots.py` made them
+(`make snapshots`), and provenance.json next to this file records the data, the settings and the time. The
+weights are stored in fp16. Those of step 0 are not stored; they are drawn again from the seed.
 Leaves out: AdamW's moments, which would triple the size.
 """
 
@@ -33,11 +33,11 @@ OPTIONS = PretrainOptions(
 )
 SCRATCH = PretrainOptions(short_share=0.0, training=TrainingOptions(evaluate_every=100))  # to see the plateau
 SCRATCH_UNTIL = 800
-BEFORE, THROUGH = 750, 1400  # the steps between which the loss falls
+BEFORE, THROUGH = 750, 1400  # the loss falls between these steps
 
 
 class Band(NamedTuple):
-    """What is normal: a loss curve's mean and standard deviation over several seeds, by step."""
+    """The normal range of a loss curve: mean and standard deviation over several seeds, by step."""
 
     steps: list[int]
     mean: list[float]  # nats
@@ -45,20 +45,21 @@ class Band(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The model as it was after `step` updates."""
+    """The model after `step` updates."""
 
     step: int
     model: BertForMaskedLM  # fp32, in evaluation mode
     tokenizer: WordPieceTokenizer
 
     def write_checkpoint(self, folder: str | Path, options: PretrainOptions = OPTIONS) -> Path:
-        """Write a state from which `pretrain(course_shards("train"), options, folder, resume=True)` goes on.
+        """Write a checkpoint for `pretrain(course_shards("train"), options, folder, resume=True)`.
+
+        AdamW's averages are not stored. It starts again from zero, which costs a few steps, or a few hundred
+        on the plateau.
 
         Args:
             folder: the run's output folder.
-            options: the snapshots' own, or the same with another seed.
-
-        AdamW's averages are not kept: it begins anew, which costs some steps, on the plateau some hundred.
+            options: those of the snapshots, or the same with another seed.
         """
         task = pretraining_task(Shards.open(course_shards("train")), options)
         return write_start(self.model, task, options.training, self.step, Path(folder) / CHECKPOINTS)
@@ -68,10 +69,10 @@ def load_snapshot(step: int) -> Snapshot:
     """Return the model of one of the `STEPS`.
 
     Raises:
-        ValueError: a step that was not kept.
+        ValueError: there is no snapshot of this step.
     """
     if step not in STEPS:
-        raise ValueError(f"step={step} was not kept; the snapshots are of {', '.join(map(str, STEPS))}")
+        raise ValueError(f"step={step} has no snapshot; choose among {', '.join(map(str, STEPS))}")
     tokenizer = WordPieceTokenizer.from_pretrained(SNAPSHOTS)
     model = new_model(OPTIONS, tokenizer.vocab_size)
     assert isinstance(model, BertForMaskedLM)
@@ -87,7 +88,7 @@ def snapshot_path(step: int) -> Path:
 
 
 def provenance() -> dict[str, Any]:
-    """Return from what the snapshots were made, how, on what and how long, and what each snapshot reaches."""
+    """Return how the snapshots were made (data, settings, machine, time) and the scores of each one."""
     return json.loads((SNAPSHOTS / "provenance.json").read_text(encoding="utf-8"))
 
 
@@ -100,16 +101,18 @@ def band(name: str) -> Band:
     """Return the band of normal loss curves.
 
     Args:
-        name: "scratch" (`SCRATCH`, whole sequences from nothing) or "breakthrough" (from the
-            snapshot `BEFORE` to the step `THROUGH`); both are losses on held-out text.
+        name: "scratch" (`SCRATCH`, full-length sequences from the first step on) or "breakthrough" (from
+            the snapshot `BEFORE` to the step `THROUGH`); both are losses on held-out text.
 
     Raises:
-        ValueError: another name.
+        ValueError: there is no band of this name.
     """
     table = _table("bands.csv")
     rows = [row for row in table if row["name"] == name]
     if not rows:
-        raise ValueError(f"name={name!r} is no band; choose among {sorted({row['name'] for row in table})}")
+        raise ValueError(
+            f"name={name!r} is not a band; choose among {sorted({row['name'] for row in table})}"
+        )
     return Band(
         [int(row["step"]) for row in rows],
         [float(row["mean"]) for row in rows],
@@ -118,10 +121,10 @@ def band(name: str) -> Band:
 
 
 def ablation() -> list[dict[str, str]]:
-    """Return the held-out loss and accuracy of the recipe and its variants, a row a seed and step.
+    """Return the held-out loss and accuracy of the recipe and its variants, one row per seed and step.
 
     Made by `benchmarks/pretraining_ablation.py`; the columns are variant, seed, step, seconds, loss (nats),
-    accuracy, and nsp_accuracy where pairs were learned.
+    accuracy, and nsp_accuracy for variants trained on pairs.
     """
     return _table("ablation.csv")
 

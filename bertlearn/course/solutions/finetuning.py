@@ -19,7 +19,7 @@ def predict_labels(model, batch):
     model.eval()  # no dropout: the same text always gets the same answer
     with torch.no_grad():  # nothing is kept for a backward pass that never comes
         logits = model(**batch._asdict()).logits  # (B, C)
-    model.train()
+    model.train(training)
     return logits.argmax(dim=-1)
 
 

@@ -1,7 +1,7 @@
 
-// ── a page of its own: the state is in the page, and no kernel answers ──
+// ── a stand-alone page: the state is in the page, and no kernel answers ──
 
-/** Base64 as bytes; a callback for each of a million characters would take a tenth of a second. */
+/** Decode base64 to bytes; a callback for each of a million characters would take a tenth of a second. */
 function decoded(base64) {
   const text = atob(base64), bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
@@ -15,18 +15,18 @@ function revive(value) {
   return Object.fromEntries(Object.entries(value).map(([name, x]) => [name, revive(x)]));
 }
 
-function start(found) {
-  const state = revive(found), heard = {};
+function start(saved) {
+  const state = revive(saved), listeners = {};
   const model = {
     alone: true,
     get: name => state[name],
     set(name, value) {
       if (state[name] === value) return;
       state[name] = value;
-      for (const f of heard[`change:${name}`] ?? []) f();
+      for (const f of listeners[`change:${name}`] ?? []) f();
     },
     save_changes() {},
-    on: (event, f) => (heard[event] ??= []).push(f),
+    on: (event, f) => (listeners[event] ??= []).push(f),
     off() {},
   };
   render({ model, el: document.getElementById("widget") });

@@ -1,7 +1,7 @@
-// Attention explorer. Weights lie here, two bytes each: nothing but a new choice goes to the kernel.
+// Attention explorer. The page holds the weights, two bytes each: only a new choice goes to the kernel.
 
 const STEPS = 65535;
-const ROOTS = Float32Array.from({ length: STEPS + 1 }, (_, weight) => Math.sqrt(weight)); // half a million are asked for at once
+const ROOTS = Float32Array.from({ length: STEPS + 1 }, (_, weight) => Math.sqrt(weight)); // half a million of them are needed at once
 
 /** The overview: all heads as small maps, and a grid of buttons over them. */
 function overview(view, panel) {
@@ -34,14 +34,14 @@ function overview(view, panel) {
   return h("div", { class: "ax-overview", style: `--heads: ${heads}` }, h("div", { class: "bl-quiet ax-caption" }, "layers ↓ heads →"), columns, names, grid);
 }
 
-/** A panel's numbers: the weights, which tokens are shown, and the largest weights among those. */
-function readPanel(view, found) {
-  const weights = numbers(found.weights, Uint16Array), S = found.tokens.length;
+/** A panel's numbers: the weights, the tokens that are shown, and the largest weights among those. */
+function readPanel(view, panel) {
+  const weights = numbers(panel.weights, Uint16Array), S = panel.tokens.length;
   const [layers, heads] = view.get("shape");
-  const special = new Set(found.special);
+  const special = new Set(panel.special);
   const at = (q, k) => weights[((view.get("layer") * heads + view.get("head")) * S + q) * S + k] / STEPS;
   return {
-    ...found, weights, at,
+    ...panel, weights, at,
     open: () => new Set(range(S).filter(i => view.get("special") || !special.has(i))),
     maxima(open) {
       return range(layers * heads).map(head => {
@@ -60,7 +60,7 @@ function readPanel(view, found) {
   };
 }
 
-/** One head, large: rows look, columns are looked at; beside each token its weight for the chosen one. */
+/** One head, large: rows look, columns are looked at; next to each token is its weight for the chosen one. */
 function largeHead(view, panel) {
   const S = panel.tokens.length;
   const pick = i => view.set({ token: i });
@@ -73,8 +73,8 @@ function largeHead(view, panel) {
   const legend = h("span", { class: "bl-number" });
   const follow = event => {
     const box = canvas.getBoundingClientRect(), open = [...panel.open()], n = open.length;
-    const place = view.get("direction") === "to" ? (event.clientY - box.top) / box.height : (event.clientX - box.left) / box.width;
-    const i = open[clamp(Math.floor(place * n), 0, n - 1)];
+    const share = view.get("direction") === "to" ? (event.clientY - box.top) / box.height : (event.clientX - box.left) / box.width;
+    const i = open[clamp(Math.floor(share * n), 0, n - 1)];
     rows[event.type === "click" ? "press" : "point"](i);
   };
   for (const event of ["pointermove", "click"]) canvas.addEventListener(event, follow);
@@ -95,10 +95,10 @@ function largeHead(view, panel) {
       item.style.setProperty("--w", (100 * weights[j] / max).toFixed(1) + "%");
       item.lastChild.textContent = fixed(weights[j]);
     });
-    const place = open.indexOf(i);
-    cursor.hidden = place < 0;
+    const index = open.indexOf(i);
+    cursor.hidden = index < 0;
     cursor.className = `ax-cursor ${to ? "ax-across" : "ax-down"}`;
-    cursor.style.setProperty("--place", place);
+    cursor.style.setProperty("--index", index);
     panel.sentence = tell(panel.tokens, i, to, open.map(j => [weights[j], j]));
   };
   view.watch(["layer", "head", "special", "theme"], map);
@@ -112,8 +112,9 @@ function largeHead(view, panel) {
     rows.list, plot, h("ul", { class: "bl-tokens ax-bars", "aria-label": "weights" }, bars), key);
 }
 
-function tell(tokens, i, to, found) {
-  const best = found.sort((a, b) => b[0] - a[0]).filter(([weight], rank) => weight >= (rank ? 0.01 : 0.0005)).slice(0, 3);
+/** Return a sentence on the largest weights of a token; `weighted` lists pairs of a weight and an index. */
+function tell(tokens, i, to, weighted) {
+  const best = weighted.sort((a, b) => b[0] - a[0]).filter(([weight], rank) => weight >= (rank ? 0.01 : 0.0005)).slice(0, 3);
   const names = best.map(([weight, j]) => `“${shown(tokens[j])}” (${j}) ${fixed(weight)}`).join(", ");
   const verb = to ? "looks" : "is looked at";
   const rest = names ? `most ${to ? "at" : "by"} ${names}` : `${to ? "at" : "by"} none of these tokens`;
@@ -122,7 +123,7 @@ function tell(tokens, i, to, found) {
 
 function draw(view) {
   const [layers, heads] = view.get("shape");
-  const panels = view.get("panels").map(found => readPanel(view, found));
+  const panels = view.get("panels").map(panel => readPanel(view, panel));
   view.root.append(h("div", { class: "bl-bar" },
     select(view, "Layer", "layer", range(layers)), select(view, "Head", "head", range(heads)),
     choice(view, "Follow", "direction", { to: "looks at", from: "is looked at by" }),

@@ -1,4 +1,4 @@
-"""Attention explorer: every head at a glance, one head large, a token followed both ways (chapters 1, 3)."""
+"""Attention explorer: all heads small, one head large, a token followed both ways (chapters 1, 3)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from bertlearn.course.figures import AttentionMaps, Picture, plot_attention
 from bertlearn.course.widgets.base import Widget, check_choice
 
 SPECIAL = ("[CLS]", "[SEP]", "[PAD]")
-STEPS = 65535  # a weight travels as a whole number of two bytes
+STEPS = 65535  # a weight is sent as an integer of two bytes
 
 
 class AttentionExplorer(Widget):
     """Explore the attention of one text, or of two texts or models side by side.
 
-    `layer`, `head` and `token` can be read and set; `direction` is "to" (whom the token looks at) or "from"
-    (who looks at it); `special` shows or hides [CLS], [SEP] and [PAD].
+    `layer`, `head` and `token` can be read and set; `direction` is "to" (tokens that the token looks at) or
+    "from" (tokens that look at it); `special` shows or hides [CLS], [SEP] and [PAD].
     """
 
     files = "attention_explorer"
 
-    panels: Any = traitlets.List().tag(sync=True)  # title, tokens, second, special places, weights as bytes
+    panels: Any = traitlets.List().tag(
+        sync=True
+    )  # title, tokens, second, special (positions), weights as bytes
     shape = traitlets.List(traitlets.Int()).tag(sync=True)  # layers, heads
     layer = traitlets.Int().tag(sync=True)
     head = traitlets.Int().tag(sync=True)
@@ -43,12 +45,13 @@ class AttentionExplorer(Widget):
         """Show one or two maps, from `read_attention` or `attention_maps`.
 
         Args:
-            maps: with the same number of layers and heads.
-            titles: what each map is of; "first" and "second" by default where there are two.
+            maps: one or two maps with the same number of layers and heads.
+            titles: a name for each map; "first" and "second" by default if there are two.
             layer, head, token: what is chosen at first, counted from 0.
 
         Raises:
-            ValueError: no map or more than two, sizes or titles that do not fit, a choice that is none.
+            ValueError: there is no map, or more than two; sizes or titles do not fit; or a choice does not
+                exist.
         """
         _check_maps(maps, titles)
         self.maps = maps
@@ -88,7 +91,7 @@ def _check_maps(maps: Sequence[AttentionMaps], titles: Sequence[str]) -> None:
         raise ValueError(f"{len(titles)} titles for {len(maps)} maps; give one for each")
     sizes = [each.probs.shape[:2] for each in maps]
     if len(set(sizes)) > 1:
-        raise ValueError(f"maps of {sizes[0]} and {sizes[1]} layers and heads cannot be laid side by side")
+        raise ValueError(f"maps of {sizes[0]} and {sizes[1]} layers and heads cannot be shown side by side")
 
 
 def _panel(maps: AttentionMaps, title: str) -> dict[str, Any]:
@@ -97,7 +100,7 @@ def _panel(maps: AttentionMaps, title: str) -> dict[str, Any]:
         "title": title,
         "tokens": maps.tokens,
         "second": maps.second,
-        "special": [place for place, token in enumerate(maps.tokens) if token in SPECIAL],
+        "special": [position for position, token in enumerate(maps.tokens) if token in SPECIAL],
         "weights": weights.tobytes(),
     }
 

@@ -1,9 +1,9 @@
-"""What the widgets share: how one is put together, shown, exported and named.
+"""What the widgets share: how a widget is assembled, shown, exported and described.
 
-A widget is one .py file with its state and one .js file that draws it. The parts that all of them need lie in
-shared.js and shared.css; Python joins the texts, so there is no build step, and nothing is fetched.
-A notebook shows a widget twice: first a still, which any reader can show (GitHub, an untrusted notebook,
-nbconvert, a notebook reopened without a kernel), then the widget itself, which hides the still.
+A widget is one .py file with its state and one .js file that draws it. Code that all of them need is in
+shared.js and shared.css. Python joins the files, so there is no build step, and nothing is fetched.
+A notebook shows a widget twice: first a still, which can be shown everywhere (GitHub, an untrusted notebook,
+nbconvert, a notebook reopened without a kernel), then the live widget, which hides the still.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from bertlearn.course.figures import Picture, View
 
 _FOLDER = Path(__file__).parent
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-# Reopened without its kernel, JupyterLab says "model not found" where the widget was: not below a still. A
-# still that was renewed beside a living widget stays hidden.
+# In a notebook reopened without its kernel, JupyterLab shows "model not found" in place of the live widget;
+# the first rule hides that below a still. The second hides a still that is updated next to a live widget.
 _CHILD = ".jp-OutputArea-child"
 _STILL = (
     f'<div class="bl-still"><style>{_CHILD}:has(.bl-still:not([hidden])) + {_CHILD}:not(:has(.bl)), '
     f"{_CHILD}:has(.bl-still):has(+ {_CHILD} .bl) {{display: none}}</style>%s</div>"
 )
-_PATIENCE = 500  # milliseconds for the living widget to come and hide the still, whose page then never runs
-_EXPORT = "\nexport default { render };\n"  # the end of every module; a page of its own needs none
+_PATIENCE = 500  # milliseconds in which the live widget can hide the still, whose page then never runs
+_EXPORT = "\nexport default { render };\n"  # the end of every module; a stand-alone page needs none
 _PAGE = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>%s</title>'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -46,29 +46,29 @@ class Widget(anywidget.AnyWidget):
     files: ClassVar[str]  # the name of the .js file beside the module, and of the .css file
     height: int = 480  # pixels of the exported page inside a notebook
 
-    description = traitlets.Unicode().tag(sync=True)  # one sentence; its name for screen readers
+    description = traitlets.Unicode().tag(sync=True)  # one sentence; the widget's name for screen readers
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Join the shared parts and the class's own script."""
+        """Join the shared code and the class's own."""
         if "files" in cls.__dict__:
             kind = f'const KIND = "bl-{cls.files}";\n'
             cls._esm = _text("shared.js") + kind + _text(f"{cls.files}.js") + _EXPORT
-            # Many widgets live in one page, each with the shared rules: its own rules are for itself alone.
+            # A page can have many widgets, each with the shared rules; its own rules apply to itself only.
             cls._css = _text("shared.css") + f".bl-{cls.files} {{\n{_text(f'{cls.files}.css')}}}\n"
         super().__init_subclass__(**kwargs)
 
     def picture(self) -> Picture:
-        """Return what the widget shows now as a static figure."""
+        """Return a static figure of what the widget shows now."""
         raise NotImplementedError(f"{type(self).__name__} has no picture")
 
     def to_html(self) -> str:
-        """Return a page that stays interactive without kernel and network, as far as no kernel is needed."""
-        shown = {name: value for name, value in self.get_state().items() if _is_own(name)}
-        code = self._esm.removesuffix(_EXPORT) + _text("alone.js") + f"start({_json(shown)});"
+        """Return a stand-alone page, interactive without network and, where possible, without a kernel."""
+        state = {name: value for name, value in self.get_state().items() if _is_own(name)}
+        code = self._esm.removesuffix(_EXPORT) + _text("alone.js") + f"start({_json(state)});"
         return _PAGE % (_escaped(self.description), self._css, code)
 
     def __repr__(self) -> str:
-        """Return what it shows; the same at each run."""
+        """Return what the widget shows, the same text at each run."""
         return f"[widget] {self.description}"
 
     def _ipython_display_(self) -> None:
@@ -77,16 +77,16 @@ class Widget(anywidget.AnyWidget):
         publish_display_data({_WIDGET_VIEW: reference})
 
     def _publish_still(self, update: bool = False) -> None:
-        """Show what a notebook keeps, or put it in the place of the one that was shown before."""
-        still = View(self.to_html(), self.description, self.height, self.picture().png(), patience=_PATIENCE)
+        """Publish the still that a notebook keeps, or replace the one that was published before."""
+        still = View(self.to_html(), self.description, self.height, self.picture().png(), delay=_PATIENCE)
         data = {"text/plain": repr(self), "text/html": _STILL % still._repr_html_()}
         publish_display_data(data, transient={"display_id": self.model_id}, update=update)
 
 
 class AskedWidget(Widget):
-    """A widget whose page has text fields: what is typed there are questions, answered by setting traits.
+    """A widget whose page has text fields: a typed text is a question, answered by setting traits.
 
-    A question is answered once, in one message with all that follows from it. What cannot be read changes
+    A question is answered once, in one message with everything that follows from it. An invalid text changes
     nothing, and the answer says why.
     """
 
@@ -101,13 +101,13 @@ class AskedWidget(Widget):
                     problem = self._take(values)
                     self.answered = {**self.answered, field: [number, problem]}
 
-    def _forgive(self, field: str) -> None:
-        """Say no more what was wrong with a text that no longer stands in the field."""
+    def _clear_problem(self, field: str) -> None:
+        """Drop the problem of a text that is no longer in the field."""
         if field in self.answered:
             self.answered = {**self.answered, field: [self.answered[field][0], ""]}
 
     def _take(self, values: dict[str, Any]) -> str:
-        """Set traits, and return what is wrong with one of them."""
+        """Set traits; return the problem with one of them, or "" if there is none."""
         try:
             for name, value in values.items():
                 setattr(self, name, value)
@@ -120,7 +120,7 @@ def check_choice(name: str, value: int, count: int) -> int:
     """Return the value if it is one of 0 to count − 1.
 
     Raises:
-        ValueError: it is not; the message has the range.
+        ValueError: it is not; the message states the range.
     """
     if not 0 <= value < count:
         raise ValueError(f"{name}={value} does not exist; expected 0 to {count - 1}")
@@ -137,7 +137,7 @@ def _is_own(name: str) -> bool:
 
 
 def _json(state: dict[str, Any]) -> str:
-    """Write plain values and bytes so that nothing in them can end a script."""
+    """Return plain values and bytes as JSON in which nothing can end a script."""
     return json.dumps(state, default=_bytes).replace("<", "\\u003c")
 
 

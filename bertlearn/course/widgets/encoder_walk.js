@@ -1,42 +1,42 @@
-// Encoder walk. The numbers of every step and token lie here; the kernel is asked only to read a typed text.
+// Encoder walk. The page holds the numbers of every step and token; only a typed text goes to the kernel.
 
 const COSINE = 32767, GROUP = 4, WIDTH = 108, EDGE = 8; // GROUP steps have a heading; WIDTH and EDGE of a chart in pixels
 const MARKS = ["●", "■"], TEXTS = ["text", "other"], TOKENS = ["token", "other_token"];
 const ALL = ["walks", "between", "step", ...TOKENS];
 const FORMULAS = {
-  word: "the row of the word table, the same wherever the word stands",
-  "+ position": "word + position: a second table has a row for each place",
-  "+ segment": "word + position + segment: here always that of the first text",
-  "+ attention": "stream + attention(stream): what the token heard from all tokens is added to it",
-  "+ feed-forward": "stream + feed-forward(stream): what the token recalls by itself is added to it",
+  word: "the row of the word table, the same at every position",
+  "+ position": "word + position: a second table has a row for each position",
+  "+ segment": "word + position + segment: here always the segment of the first text",
+  "+ attention": "stream + attention(stream): adds what the token received from all tokens",
+  "+ feed-forward": "stream + feed-forward(stream): adds what the token computes by itself",
   LayerNorm: "LayerNorm(sum): mean 0 and variance 1, then the learned scale and shift",
 };
 
-// ── what is known ──
+// ── the numbers ──
 
-/** A text's numbers: functions of a step t and a token's place i. */
-function readWalk(found, steps) {
-  const S = found.tokens.length;
+/** A text's numbers: functions of a step t and a token's position i. */
+function readWalk(sent, steps) {
+  const S = sent.tokens.length;
   const table = (name, Type, unit) => {
-    const values = numbers(found[name], Type);
+    const values = numbers(sent[name], Type);
     return (t, i) => values[t * S + i] / unit;
   };
   const [length, update] = ["length", "update"].map(name => table(name, Float32Array, 1));
   const [start, before, along] = ["start", "before", "along"].map(name => table(name, Int16Array, COSINE));
-  const near = numbers(found.near, Uint16Array), nearness = numbers(found.nearness, Int16Array), K = near.length / steps.length / S;
-  const nearest = (t, i) => range(K).map(k => (t * S + i) * K + k).map(p => [found.words[near[p]], nearness[p] / COSINE]);
+  const near = numbers(sent.near, Uint16Array), nearness = numbers(sent.nearness, Int16Array), K = near.length / steps.length / S;
+  const nearest = (t, i) => range(K).map(k => (t * S + i) * K + k).map(p => [sent.words[near[p]], nearness[p] / COSINE]);
   const share = (t, i) => (steps[t].includes("+") ? update(t, i) / length(t - 1, i) : NaN);
-  return { tokens: found.tokens, length, update, start, before, along, share, nearest };
+  return { tokens: sent.tokens, length, update, start, before, along, share, nearest };
 }
 
 /** What is shown now: the walks with their chosen tokens, and the cosine between the two. */
 function readState(view) {
   const steps = view.get("steps");
-  let found, walks, between;
+  let sent, walks, between;
   return () => {
-    if (found !== view.get("walks")) {
-      found = view.get("walks");
-      walks = found.map(each => readWalk(each, steps));
+    if (sent !== view.get("walks")) {
+      sent = view.get("walks");
+      walks = sent.map(each => readWalk(each, steps));
       between = walks.length > 1 ? numbers(view.get("between"), Int16Array) : null;
     }
     const chosen = walks.map((walk, n) => ({ ...walk, i: clamp(view.get(TOKENS[n]), 0, walk.tokens.length - 1) }));
@@ -50,12 +50,12 @@ const named = walk => `“${shown(walk.tokens[walk.i])}” (${walk.i})`;
 
 // ── the texts ──
 
-/** A line to type a text in, and its tokens to choose from. */
+/** A field for a text, and the text's tokens to choose from. */
 function sentence(view, state, n) {
   const input = h("input", { type: "text", spellcheck: "false", dir: "auto", placeholder: n ? "type a second text to compare" : "" });
   const name = TEXTS[n], { note, waits } = question(view, name, [input], text => ({ [name]: text }));
   view.watch([name], () => { if (!waits()) input.value = view.get(name); });
-  const place = h("div", { class: "ew-tokens" });
+  const box = h("div", { class: "ew-tokens" });
   const label = n ? "token of the second text" : "token to follow";
   let drawn, tokens;
   view.watch(["walks", TOKENS[n]], () => {
@@ -63,16 +63,16 @@ function sentence(view, state, n) {
     if (drawn !== walk?.tokens) {
       drawn = walk?.tokens;
       tokens = walk && tokenList(drawn, label, i => view.set({ [TOKENS[n]]: i }), { horizontal: true, hover: false });
-      place.replaceChildren(...(tokens ? [tokens.list] : []));
+      box.replaceChildren(...(tokens ? [tokens.list] : []));
     }
     tokens?.choose(walk.i);
   });
-  return h("div", { class: `ew-sentence ew-series${n}` }, labeled(`${MARKS[n]} ${n ? "Second text" : "Text"}`, input), note, place);
+  return h("div", { class: `ew-sentence ew-series${n}` }, labeled(`${MARKS[n]} ${n ? "Second text" : "Text"}`, input), note, box);
 }
 
-// ── the way ──
+// ── the steps ──
 
-/** A step's part of the diagram: the stream goes down, and each sum has its update come from the right. */
+/** A step's part of the diagram: the stream goes down, and updates join it from the right. */
 function drawStep(name, row, first, last) {
   const x = 10, y = row / 2;
   const parts = [svg("path", { d: `M${x} ${first ? y : 0}V${last ? y : row}` })];
@@ -99,7 +99,7 @@ function track(view, steps, row) {
   return list.list;
 }
 
-/** The smallest of 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15 … that is not below x. */
+/** Return the smallest of 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15 … that is not below x. */
 function roundUp(x) {
   const power = 10 ** Math.floor(Math.log10(x));
   return [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map(step => step * power).find(end => end >= 0.9999 * x);
@@ -107,7 +107,7 @@ function roundUp(x) {
 
 const short = x => (Number.isFinite(x) ? fixed(x, x < 9.995 ? 2 : 1) : "–");
 
-/** A chart beside the steps: `read(state)` gives the series, functions of a step; with `stems` each value has a line from 0. */
+/** A chart next to the steps: `read(state)` returns the series, functions of a step; `stems` draws a line from 0 to each value. */
 function chart(view, state, title, { read, row, cosine = false, stems = false, both = false }) {
   const { steps } = state();
   const bottom = row * steps.length, groups = range(steps.length / GROUP).map(g => `M0 ${g * GROUP * row + 0.5}H${WIDTH}`).join("");
@@ -137,8 +137,8 @@ function chart(view, state, title, { read, row, cosine = false, stems = false, b
   return [head, picture];
 }
 
-/** Steps and charts in rows, and a band that marks the chosen step. */
-function way(view, state) {
+/** Steps and charts side by side, and a band that marks the chosen step. */
+function stepsAndCharts(view, state) {
   const { steps } = state(), row = steps.length > 32 ? 16 : 18;
   const band = h("div", { class: "ew-band", "aria-hidden": "true" });
   const columns = [
@@ -148,7 +148,7 @@ function way(view, state) {
     chart(view, state, "cosine of both", { row, cosine: true, read: now => (now.alike ? [now.alike] : []), both: true }),
   ];
   columns.flat().forEach((element, k) => { element.style.gridColumn = 2 + (k >> 1); });
-  const part = h("div", { class: "ew-way", style: `--bl-row: ${row}px; --steps: ${steps.length}` }, band,
+  const part = h("div", { class: "ew-steps", style: `--bl-row: ${row}px; --steps: ${steps.length}` }, band,
     h("div", { class: "ew-head ew-name ew-step" }, "step"), columns.map(([head]) => head), track(view, steps, row), columns.map(([, picture]) => picture));
   for (const [, picture] of columns)
     picture.addEventListener("pointermove", event => {
@@ -164,9 +164,9 @@ function way(view, state) {
   return part;
 }
 
-// ── one step, closely ──
+// ── one step in detail ──
 
-/** The rows of the table: names, and numbers as text, "–" where there are none. */
+/** The rows of the table: a name, and the number as text, or "–" where there is none. */
 function numbersOf({ length, start, before, update, share, along, i }, t, step) {
   const first = t === 0, sum = step.includes("+");
   const row = (name, read, known = true) => [name, known ? fixed(read(t, i), 2) : "–"];
@@ -181,7 +181,7 @@ function nearestWords(walk, t) {
   return h("ul", { class: "bl-tokens ew-words", "aria-label": `nearest words of ${named(walk)}` }, items);
 }
 
-/** What is known of the chosen step. */
+/** The numbers of the chosen step. */
 function details(view, state) {
   const part = h("section", { class: "ew-details", "aria-label": "the chosen step" });
   view.watch(ALL, () => {
@@ -195,7 +195,7 @@ function details(view, state) {
       h("table", { class: "bl-number" }, h("thead", {}, h("tr", {}, h("td"), heads)), h("tbody", {}, rows)),
       h("p", { class: "bl-title" }, "Nearest rows of the word table, by cosine"),
       h("div", { class: "ew-lists", style: `--chance: ${100 * view.get("chance")}%` }, chosen.map((walk, n) => h("div", { class: `ew-series${n}` }, nearestWords(walk, t)))),
-      h("p", { class: "ew-key bl-quiet" }, h("span", { class: "ew-chance", "aria-hidden": "true" }), `${fixed(view.get("chance"), 2)}: a random direction and the row nearest to it`));
+      h("p", { class: "ew-key bl-quiet" }, h("span", { class: "ew-chance", "aria-hidden": "true" }), `${fixed(view.get("chance"), 2)}: mean cosine of a random direction and its nearest row`));
     view.say(`${steps[t]}. ${chosen.map(walk => tell(walk, t)).join(" ")}${alike ? ` Cosine between the two: ${fixed(alike(t), 2)}.` : ""}`);
   });
   return part;
@@ -209,5 +209,5 @@ function tell(walk, t) {
 
 function draw(view) {
   const state = readState(view);
-  view.root.append(h("div", { class: "ew-texts" }, TEXTS.map((_, n) => sentence(view, state, n))), h("div", { class: "ew-parts" }, way(view, state), details(view, state)));
+  view.root.append(h("div", { class: "ew-texts" }, TEXTS.map((_, n) => sentence(view, state, n))), h("div", { class: "ew-parts" }, stepsAndCharts(view, state), details(view, state)));
 }

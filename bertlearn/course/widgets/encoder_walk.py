@@ -1,4 +1,4 @@
-"""Encoder walk: a token's vector through the model, step by step, alone or beside another (chapter 3)."""
+"""Encoder walk: a token's vector through the model, step by step, alone or next to another (chapter 3)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from bertlearn.course.widgets.stream import Stream, find_encoder, read_stream, s
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 NEAREST = 6  # words shown at each step
-COSINE = 32767  # a cosine travels as a whole number of two bytes
+COSINE = 32767  # a cosine is sent as an integer of two bytes
 
 
 class EncoderWalk(AskedWidget):
-    """Walk with a token's vector through the model: word, position, segment, then both halves of every layer.
+    """Follow a token's vector through the model: word, position, segment, then both halves of every layer.
 
-    `text` and `other` are the texts, `other` "" if there is one only; `token` and `other_token` are places
-    in them, of the tokens to follow; `step` is how far we are. All can be read and set.
+    `text` and `other` are the texts, `other` is "" if there is only one; `token` and `other_token` are the
+    positions of the tokens to follow; `step` is the current step. All can be read and set.
     """
 
     files = "encoder_walk"
@@ -38,9 +38,9 @@ class EncoderWalk(AskedWidget):
     other_token = traitlets.Int().tag(sync=True)
     step = traitlets.Int().tag(sync=True)
     steps: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    walks: Any = traitlets.List().tag(sync=True)  # what `_walk` makes of each text
+    walks: Any = traitlets.List().tag(sync=True)  # the result of `_walk` for each text
     between = traitlets.Bytes().tag(sync=True)  # cosines (T, S, S of the other text)
-    chance = traitlets.Float().tag(sync=True)  # the cosine at which a random direction finds a word
+    chance = traitlets.Float().tag(sync=True)  # mean cosine of a random direction to the nearest word
 
     def __init__(
         self,
@@ -54,15 +54,16 @@ class EncoderWalk(AskedWidget):
         """Read one text, or two to compare.
 
         Args:
-            model: ours, with any head or none; its weights as they are now.
+            model: one of this package, with any head or none; its current weights are used.
             tokenizer: the model's own.
-            text: at most 64 tokens, [CLS] and [SEP] among them.
+            text: at most 64 tokens, including [CLS] and [SEP].
             other: a second text, "" for none.
-            word: the token to follow, in the other text too if it is there; by default the first after [CLS].
-            step: how far to go at first, counted from 0.
+            word: the token to follow, in both texts if the other has it; by default the first after [CLS].
+            step: the step shown at first, counted from 0.
 
         Raises:
-            ValueError: what `read_stream` refuses; a word that is no token of the text; a step that is none.
+            ValueError: `read_stream` refuses a text, the word is not a token of the text, or there is no such
+                step.
         """
         encoder = find_encoder(model)
         table = encoder.embeddings.word_embeddings.weight.detach().float().cpu()
@@ -71,9 +72,9 @@ class EncoderWalk(AskedWidget):
         self._walk = lru_cache(2)(lambda text: _walk(self._stream(text), table, tokenizer))
         tokens = self._stream(text).tokens
         if word and word not in tokens:
-            raise ValueError(f"word={word!r} is no token of the text; expected one of {' '.join(tokens)}")
+            raise ValueError(f"word={word!r} is not a token of the text; expected one of {' '.join(tokens)}")
         token = _find(word, tokens, 1)
-        self._word = tokens[token]  # what was chosen last, even while a text that is being typed lacks it
+        self._word = tokens[token]  # the last chosen word, also while the text in the field lacks it
         super().__init__(
             text=text,
             other=other,
@@ -90,14 +91,14 @@ class EncoderWalk(AskedWidget):
         return [self._stream(self.text), *([self._stream(self.other)] if self.other else [])]
 
     def picture(self) -> Picture:
-        """Return the walk of the chosen token, or of both, as curves that go down with the steps."""
+        """Return the walk of the chosen token, or of both, as curves with the steps going down."""
         chosen = list(zip(self.streams, (self.token, self.other_token), strict=False))
-        curves = [_curves(stream, place) for stream, place in chosen]
+        curves = [_curves(stream, position) for stream, position in chosen]
         panels = {title: [each[title] for each in curves] for title in curves[0]}
         if self.other:
-            one, other = (stream.states[:, place] for stream, place in chosen)
+            one, other = (stream.states[:, position] for stream, position in chosen)
             panels["cosine between the two"] = [cosine_similarity(one, other, dim=-1)]
-        names = [f"“{stream.tokens[place]}” ({place})" for stream, place in chosen]
+        names = [f"“{stream.tokens[position]}” ({position})" for stream, position in chosen]
         ends = [
             f"{title} {' and '.join(f'{each[0]:.2f} to {each[-1]:.2f}' for each in panel)}"
             for title, panel in panels.items()
@@ -123,7 +124,7 @@ class EncoderWalk(AskedWidget):
 
     @traitlets.observe("text", "other")
     def _show(self, change: Any) -> None:
-        """Walk through the new text, with the word that was chosen last if it is there."""
+        """Walk through the new text, with the last chosen word if the text has it."""
         texts = [self.text, *([self.other] if self.other else [])]
         names = " and ".join(f"“{shorten(text, 60, placeholder='…')}”" for text in texts)
         with self.hold_sync():
@@ -133,7 +134,7 @@ class EncoderWalk(AskedWidget):
                 setattr(self, name, _find(word, tokens, 1))
                 self._word = word
             self.walks = [self._walk(text) for text in texts]
-            self._forgive(change["name"])
+            self._clear_problem(change["name"])
             self.between = _between(*self.streams) if self.other else b""
             self.description = f"Encoder walk: {len(self.steps) // 4 - 1} layers; {names}"
 
@@ -142,13 +143,13 @@ class EncoderWalk(AskedWidget):
         self._word = self.streams[0].tokens[change["new"]]
 
 
-def _find(word: str, tokens: list[str], otherwise: int) -> int:
-    """Return where the word is, or the other place as far as there are tokens."""
-    return tokens.index(word) if word in tokens else min(otherwise, len(tokens) - 1)
+def _find(word: str, tokens: list[str], default: int) -> int:
+    """Return the position of the word, or the default (at most the last position) if it is not there."""
+    return tokens.index(word) if word in tokens else min(default, len(tokens) - 1)
 
 
 def _chance(table: Tensor) -> float:
-    """Return the mean cosine of random directions to the nearest row: what "near" has to beat."""
+    """Return the mean cosine of random directions to their nearest row, a baseline for "near"."""
     directions = torch.randn(256, table.shape[1], generator=torch.Generator().manual_seed(0))
     return float((normalize(directions, dim=1) @ table.T).amax(dim=1).mean())
 
@@ -157,9 +158,9 @@ def _walk(stream: Stream, table: Tensor, tokenizer: WordPieceTokenizer) -> dict[
     """Return the tokens and, for each step and token, what the page shows: bytes of arrays (T, S)."""
     states, updates = stream.states, stream.updates
     before = torch.cat([states[:1], states[:-1]])
-    parts = normalize(states, dim=-1).flatten(0, 1).split(256)  # all at once would take 200 MB
-    nearest = [(part @ table.T).topk(min(NEAREST, len(table))) for part in parts]
-    ids, places = torch.cat([each.indices for each in nearest]).unique(return_inverse=True)
+    chunks = normalize(states, dim=-1).flatten(0, 1).split(256)  # all at once would take 200 MB
+    nearest = [(chunk @ table.T).topk(min(NEAREST, len(table))) for chunk in chunks]
+    ids, indices = torch.cat([each.indices for each in nearest]).unique(return_inverse=True)
     return {
         "tokens": stream.tokens,
         "length": _floats(states.norm(dim=-1)),
@@ -168,7 +169,7 @@ def _walk(stream: Stream, table: Tensor, tokenizer: WordPieceTokenizer) -> dict[
         "before": _cosines(cosine_similarity(states, before, dim=-1)),
         "along": _cosines(cosine_similarity(updates, before, dim=-1)),
         "words": [tokenizer.ids_to_tokens[i] for i in ids.tolist()],
-        "near": places.numpy().astype("<u2").tobytes(),  # (T, S, NEAREST), places in `words`
+        "near": indices.numpy().astype("<u2").tobytes(),  # (T, S, NEAREST), indices into `words`
         "nearness": _cosines(torch.cat([each.values for each in nearest])),  # (T, S, NEAREST)
     }
 
@@ -186,9 +187,9 @@ def _cosines(values: Tensor) -> bytes:
     return np.rint(values.clamp(-1, 1).numpy() * COSINE).astype("<i2").tobytes()
 
 
-def _curves(stream: Stream, place: int) -> dict[str, Tensor]:
-    """Return what is drawn of each step, floats (T,); NaN where nothing is added."""
-    states, updates = stream.states[:, place], stream.updates[:, place].norm(dim=-1)
+def _curves(stream: Stream, position: int) -> dict[str, Tensor]:
+    """Return the values to draw at each step, floats (T,); NaN where nothing is added."""
+    states, updates = stream.states[:, position], stream.updates[:, position].norm(dim=-1)
     lengths = states.norm(dim=-1)
     shares = torch.cat([torch.zeros(1), updates[1:] / lengths[:-1]])
     return {

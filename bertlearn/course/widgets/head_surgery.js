@@ -1,11 +1,11 @@
 // Head surgery. The kernel runs the model: a text, `off` and `cut` are questions to it, `reading` and `outcome` its
-// answers. What one head alone does comes with the reading, so that all heads can be explored without asking.
+// answers. The effect of each single head comes with the reading, so that all heads can be explored without asking.
 
 const STEPS = 65535;
 
 const signed = (x, digits = 2) => (Number(x.toFixed(digits)) < 0 ? "−" : "+") + fixed(Math.abs(x), digits);
 const minus = x => fixed(x, 2).replace("-", "−");
-const place = (layer, head) => `layer ${layer}, head ${head}`;
+const headName = (layer, head) => `layer ${layer}, head ${head}`;
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 const toggled = (list, item) => (list.some(each => same(each, item)) ? list.filter(each => !same(each, item)) : [...list, item]);
 
@@ -18,7 +18,7 @@ function logOdds(logits, label) {
   return logits[label] - max - Math.log(others.reduce((sum, x) => sum + Math.exp(x - max), 0));
 }
 
-/** Questions to the kernel: since when it is busy, and how long the last answer took. */
+/** Questions to the kernel: since when it has been busy, and how long the last answer took. */
 function kernel(view) {
   const asked = { at: 0, took: null };
   const field = h("input", { type: "text", dir: "auto", class: "hs-text", spellcheck: "false", keydown: event => { if (event.key === "Enter") read(); } });
@@ -49,14 +49,14 @@ function effect(view) {
   return view.get("reading").effects[view.get("layer")][view.get("head")];
 }
 
-/** The sentence, and what is undone. */
+/** The sentence, and the button that undoes everything. */
 function controls(view, { ask, field, read, note }) {
   const reset = button("Heal all", () => ask({ off: [], cut: [] }));
   view.watch(["off", "cut"], () => { reset.disabled = view.alone || view.get("off").length + view.get("cut").length === 0; });
   return h("div", { class: "bl-bar" }, labeled("Sentence", field), button("Read", read, { disabled: view.alone }), reset, note);
 }
 
-/** Probabilities of the labels: the whole model's, and what is left of it. */
+/** Probabilities of the labels: for the whole model, and with what is off and cut. */
 function probabilities(view) {
   const rows = view.get("labels").map(name => [h("th", { scope: "row" }, h("bdi", {}, shown(name))), h("td", { class: "hs-share" }), h("td", { class: "hs-share" })]);
   view.watch(["reading", "outcome"], () => [view.get("reading"), view.get("outcome")].forEach(({ logits }, column) =>
@@ -69,7 +69,7 @@ function probabilities(view) {
     h("tbody", {}, rows.map(row => h("tr", {}, row))));
 }
 
-/** The log-odds on a line, 0 in the middle: of the whole model, now, and without the chosen head alone. */
+/** The log-odds on a line with 0 in the middle: of the whole model, now, and with only the chosen head off. */
 function gauge(view) {
   const name = shown(view.get("labels")[view.get("label")]), label = view.get("label");
   const marks = ["whole", "now", "alone"].map(kind => h("span", { class: `hs-mark hs-${kind}` }));
@@ -82,7 +82,7 @@ function gauge(view) {
     [base, now, alone].forEach((x, i) => marks[i].style.setProperty("--at", (50 + 48 * x / limit).toFixed(2) + "%"));
     texts[0].textContent = `whole model ${minus(base)}`;
     texts[1].textContent = `now ${minus(now)} (${signed(now - base)})`;
-    texts[2].textContent = `without ${place(view.get("layer"), view.get("head"))} alone ${minus(alone)} (${signed(alone - base)})`;
+    texts[2].textContent = `only ${headName(view.get("layer"), view.get("head"))} off ${minus(alone)} (${signed(alone - base)})`;
     [ends[0].textContent, ends[2].textContent] = [`−${limit} against ${name}`, `for ${name} +${limit}`];
   });
   return h("div", { class: "hs-gauge" }, h("p", { class: "bl-title" }, `Log-odds of ${name}`),
@@ -90,20 +90,20 @@ function gauge(view) {
     h("ul", { class: "hs-key" }, texts.map((text, i) => h("li", {}, marks[i].cloneNode(), text))));
 }
 
-/** What is off and cut, each a button that heals it. */
+/** What is off and cut, as buttons that heal it. */
 function cuts(view, { ask }) {
   const list = h("span", { class: "hs-cuts" });
   view.watch(["off", "cut", "reading"], () => {
     const { tokens } = view.get("reading"), name = i => `“${shown(tokens[i] ?? "")}” (${i})`;
     const heal = (trait, item, text) => button(`× ${text}`, () => ask({ [trait]: toggled(view.get(trait), item) }), { disabled: view.alone, "aria-label": `heal ${text}` });
-    list.replaceChildren(...view.get("off").map(item => heal("off", item, `${place(...item)} off`)),
-      ...view.get("cut").map(item => heal("cut", item, `${place(item[0], item[1])}: ${name(item[2])} → ${name(item[3])}`)));
+    list.replaceChildren(...view.get("off").map(item => heal("off", item, `${headName(...item)} off`)),
+      ...view.get("cut").map(item => heal("cut", item, `${headName(item[0], item[1])}: ${name(item[2])} → ${name(item[3])}`)));
     if (!list.childElementCount) list.append("nothing");
   });
   return h("div", { class: "bl-bar" }, h("span", { class: "bl-quiet" }, "Off or cut:"), list);
 }
 
-/** All heads, colored by what each one alone does; press a head to choose it, again to switch it off or on. */
+/** All heads, colored by the effect of each one alone; press a head to choose it, again to switch it off or on. */
 function headGrid(view, { ask }) {
   const [layers, heads] = view.get("shape");
   const press = i => {
@@ -116,10 +116,10 @@ function headGrid(view, { ask }) {
     const effects = view.get("reading").effects.flat(), max = Math.max(...effects.map(Math.abs), 1e-6);
     const off = new Set(view.get("off").map(([layer, head]) => layer * heads + head)), chosen = view.get("layer") * heads + view.get("head");
     cells.forEach((cell, i) => {
-      const text = signed(effects[i]), name = place(Math.floor(i / heads), i % heads);
+      const text = signed(effects[i]), name = headName(Math.floor(i / heads), i % heads);
       cell.textContent = off.has(i) ? "off" : signed(effects[i], Math.abs(effects[i]) < 0.995 ? 2 : 1).replace(/^(.)0/, "$1");
-      cell.title = `${name}: alone off ${signed(effects[i], 3)}`;
-      cell.setAttribute("aria-label", `${name}${off.has(i) ? ", off" : ""}: alone off ${text}`);
+      cell.title = `only ${name} off: ${signed(effects[i], 3)}`;
+      cell.setAttribute("aria-label", `${name}${off.has(i) ? ", off" : ""}: ${text} if it alone is off`);
       cell.setAttribute("aria-selected", i === chosen);
       cell.tabIndex = i === chosen ? 0 : -1;
       cell.classList.toggle("hs-off", off.has(i));
@@ -129,7 +129,7 @@ function headGrid(view, { ask }) {
   const rows = range(layers).map(layer => h("div", { role: "row", class: "hs-row" },
     h("span", { class: "bl-quiet", role: "rowheader" }, String(layer)), cells.slice(layer * heads, (layer + 1) * heads)));
   const names = h("div", { role: "row", class: "hs-row bl-quiet" }, h("span", { role: "columnheader" }, "layer"), range(heads).map(head => h("span", { role: "columnheader" }, String(head))));
-  return h("section", { class: "hs-part" }, h("p", { class: "bl-title" }, "Without this head alone, the log-odds change by"),
+  return h("section", { class: "hs-part" }, h("p", { class: "bl-title" }, "Change of the log-odds if this head alone is off"),
     h("div", { role: "grid", "aria-label": "all heads: layers downward, heads to the right", style: `--heads: ${heads}`, keydown: chooseHead(view, cells) }, names, rows),
     h("p", { class: "bl-quiet hs-note" }, "Press a head to choose it; press it again, or the space bar, to switch it off or on."));
 }
@@ -141,7 +141,7 @@ function tint(element, value) {
   element.classList.add("hs-tint");
 }
 
-/** Beside each word: what it adds to the log-odds, and how much attention it receives in the chosen layer. */
+/** For each word: what it adds to the log-odds, and how much attention it receives in the chosen layer. */
 function words(view) {
   const body = h("tbody"), layer = h("span");
   view.watch(["reading", "layer"], () => {
@@ -160,7 +160,7 @@ function words(view) {
     h("table", { class: "hs-words" }, h("thead", {}, h("tr", {}, h("td", {}), h("th", { scope: "col" }, "integrated gradients"), h("th", { scope: "col" }, layer))), body));
 }
 
-/** The chosen head's attention; its cells are edges to cut. One button walks over the map as its cursor. */
+/** The chosen head's attention; its cells are edges to cut. One button moves over the map as a cursor. */
 function edgeMap(view, { ask }, tell) {
   const [, heads] = view.get("shape"), canvas = h("canvas", { class: "hs-map", "aria-hidden": "true" });
   const cell = h("button", { type: "button", role: "gridcell", class: "hs-cell" }), row = h("div", { role: "row" }, cell);
@@ -202,12 +202,12 @@ function edgeMap(view, { ask }, tell) {
     plot.style.setProperty("--n", S);
   };
   let tokens = null;
-  view.watch(["reading", "outcome", "cut", "layer", "head", "theme"], () => { // one function, as parts need what others set
+  view.watch(["reading", "outcome", "cut", "layer", "head", "theme"], () => { // one function, as later lines need what earlier ones set
     S = view.get("reading").tokens.length;
     weights = numbers(view.get("outcome").weights, Uint16Array);
     if (tokens !== view.get("reading").tokens) label(tokens = view.get("reading").tokens);
     paint(canvas, S, S, (q, k) => Math.sqrt(weight(q, k)), shades(view.root));
-    plot.setAttribute("aria-label", `edges of ${place(...chosen())}: rows look, columns are looked at`);
+    plot.setAttribute("aria-label", `edges of ${headName(...chosen())}: rows look, columns are looked at`);
     marks.replaceChildren(...here().map(([, , q, k]) => h("span", { class: "hs-cut", style: `--q: ${q}; --k: ${k}` }, "×")));
     go(at.query, at.key);
   });
@@ -217,7 +217,7 @@ function edgeMap(view, { ask }, tell) {
   return h("section", { class: "hs-part" }, h("p", { class: "bl-title" }, "Edges of one head"),
     h("div", { class: "bl-bar" }, select(view, "Layer", "layer", range(layers)), select(view, "Head", "head", range(heads)), labeled("off", off)),
     h("div", { class: "hs-edges" }, h("span", { class: "bl-quiet" }, "looks ↓ at →"), top, left, plot),
-    h("p", { class: "bl-quiet hs-note" }, "Press a cell to cut this edge: its weight becomes 0, the rest of the row shares what it had."));
+    h("p", { class: "bl-quiet hs-note" }, "Press a cell to cut this edge: its weight becomes 0, and the rest of the row shares it."));
 }
 
 function draw(view) {
@@ -228,8 +228,8 @@ function draw(view) {
     const names = view.get("labels"), p = softmax(view.get("outcome").logits), best = p.indexOf(Math.max(...p));
     const fault = asking.problem() && `Cannot read it: ${asking.problem()}. `;
     const took = asking.asked.took === null ? "" : `, answered in ${asking.asked.took.toFixed(0)} ms`;
-    const alone = view.alone ? " Switching off and cutting needs a running notebook." : "";
-    view.say(`${fault}The model says ${shown(names[best])}, ${fixed(p[best], 2)}${took}. Without ${place(view.get("layer"), view.get("head"))} alone `
+    const alone = view.alone ? " Switching off and cutting need a running notebook." : "";
+    view.say(`${fault}The model says ${shown(names[best])}, ${fixed(p[best], 2)}${took}. If only ${headName(view.get("layer"), view.get("head"))} is off, `
       + `the log-odds change by ${signed(effect(view))}. There ${edge}.${alone}`);
   };
   view.root.append(controls(view, asking), h("div", { class: "hs-answer" }, probabilities(view), gauge(view)), cuts(view, asking),

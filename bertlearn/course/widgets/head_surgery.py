@@ -1,6 +1,6 @@
-"""Head surgery: heads and edges of a classifier are cut on one sentence, and its answer moves (chapter 6).
+"""Head surgery: cut heads and edges of a classifier on one sentence, and see its answer move (chapter 6).
 
-The page asks for a text, `off` and `cut`; the kernel runs the model, and answers by `reading` and `outcome`.
+The page sends a text, `off` and `cut`; the kernel runs the model, and answers with `reading` and `outcome`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bertlearn.model.inference import evaluation_mode
 from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
 
 MAX_TOKENS = 64
-STEPS = 65535  # an attention weight travels as a whole number of two bytes
+STEPS = 65535  # an attention weight is sent as an integer of two bytes
 
 Floats = NDArray[np.float64]
 
@@ -32,14 +32,14 @@ class HeadSurgery(AskedWidget):
 
     `text`, `layer` and `head` can be read and set; so can `off`, a list of [layer, head], and `cut`, a list
     of [layer, head, query, key]. A head that is off adds nothing to its layer. An edge that is cut has weight
-    0, and the rest of its row shares what it had, as in `without_edges`. A new text heals the edges.
+    0, and the rest of its row shares the weight, as in `without_edges`. A new text restores the edges.
     """
 
     files = "head_surgery"
     height = 760
 
     labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    label = traitlets.Int().tag(sync=True)  # the log-odds are of this one
+    label = traitlets.Int().tag(sync=True)  # the label whose log-odds are shown
     shape = traitlets.List(traitlets.Int()).tag(sync=True)  # layers, heads
     text = traitlets.Unicode().tag(sync=True)
     layer = traitlets.Int().tag(sync=True)
@@ -47,7 +47,9 @@ class HeadSurgery(AskedWidget):
     off = traitlets.List(traitlets.List(traitlets.Int())).tag(sync=True)
     cut = traitlets.List(traitlets.List(traitlets.Int())).tag(sync=True)
     reading = traitlets.Dict().tag(sync=True)  # of the whole model: text, tokens, logits, scores, effects
-    outcome = traitlets.Dict().tag(sync=True)  # of what is left: off, cut, logits, weights as bytes
+    outcome = traitlets.Dict().tag(
+        sync=True
+    )  # with heads off and edges cut: off, cut, logits, weights as bytes
 
     def __init__(
         self,
@@ -58,18 +60,18 @@ class HeadSurgery(AskedWidget):
         layer: int = 0,
         head: int = 0,
     ) -> None:
-        """Let the model read a text, and each of its heads be missed once.
+        """Run the model on a text, as it is and without each of its heads.
 
         Args:
             model: a classifier, on any device; it is run whenever something is cut, and never changed.
             tokenizer: the model's own.
-            text: at most 64 tokens, [CLS] and [SEP] among them.
-            label: the number of the label whose log-odds are shown.
+            text: at most 64 tokens, including [CLS] and [SEP].
+            label: the index of the label whose log-odds are shown.
             layer, head: what is chosen at first, counted from 0.
 
         Raises:
-            ValueError: another kind of model, a choice that does not exist, a text without words or too long,
-                a model that gives NaN.
+            ValueError: the model is of another kind or gives NaN, a choice does not exist, or the text has no
+                words or is too long.
         """
         if not isinstance(model, BertForSequenceClassification):
             raise ValueError(f"model is {type(model).__name__}, expected BertForSequenceClassification")
@@ -91,7 +93,7 @@ class HeadSurgery(AskedWidget):
 
     @property
     def logits(self) -> Floats:
-        """The logits (C,) with all that is off and cut."""
+        """The logits (C,) with heads off and edges cut."""
         return np.array(self.outcome["logits"])
 
     @property
@@ -105,7 +107,7 @@ class HeadSurgery(AskedWidget):
         return np.array(self.reading["effects"])
 
     def picture(self) -> Picture:
-        """Return every head's effect as a heat map; the alternative text has the answer too."""
+        """Return every head's effect as a heat map; the alt text also gives the answer."""
         name, effects = self.labels[self.label], self.effects
         odds = [_log_odds(torch.tensor(each), self.label).item() for each in (self.base_logits, self.logits)]
         limit = max(abs(effects).max(), 1e-3)
@@ -119,8 +121,8 @@ class HeadSurgery(AskedWidget):
             ylabel="layer",
             limits=(-limit, limit),
             alt=f"The log-odds of {name} for “{self.text}” are {odds[0]:.2f}; heads off: {len(self.off)}, "
-            f"edges cut: {len(self.cut)}, now {odds[1]:.2f}. Heat map of what one head alone changes: most "
-            f"is {effects[layer, head]:+.2f}, layer {layer}, head {head}.",
+            f"edges cut: {len(self.cut)}, now {odds[1]:.2f}. Heat map of the change without one "
+            f"head: the largest change is {effects[layer, head]:+.2f}, layer {layer}, head {head}.",
         )
 
     @traitlets.validate("layer", "head")
@@ -134,29 +136,29 @@ class HeadSurgery(AskedWidget):
         return proposal["value"]
 
     @traitlets.validate("off", "cut")
-    def _there(self, proposal: Any) -> list[list[int]]:
+    def _exist(self, proposal: Any) -> list[list[int]]:
         length = len(self.reading["tokens"])
         limits = [*self.shape, length, length]
         name, names = proposal["trait"].name, ("layer", "head", "query", "key")
         size = 2 if name == "off" else 4
-        for place in proposal["value"]:
-            if len(place) != size:
-                raise ValueError(f"{name} holds {place}; expected [{', '.join(names[:size])}]")
-            for each in zip(names, place, limits, strict=False):
+        for item in proposal["value"]:
+            if len(item) != size:
+                raise ValueError(f"{name} holds {item}; expected [{', '.join(names[:size])}]")
+            for each in zip(names, item, limits, strict=False):
                 check_choice(*each)
-        found = list(dict.fromkeys(map(tuple, proposal["value"])))
-        for (layer, head, query), count in Counter(edge[:3] for edge in found if size == 4).items():
+        unique = list(dict.fromkeys(map(tuple, proposal["value"])))
+        for (layer, head, query), count in Counter(edge[:3] for edge in unique if size == 4).items():
             if count == length:
                 raise ValueError(f"token {query} in layer {layer}, head {head} has no edge left; leave one")
-        return [list(place) for place in found]
+        return [list(item) for item in unique]
 
     @traitlets.observe("text")
     def _read(self, _: Any) -> None:
         with self.hold_sync():  # the page gets the tokens and their weights together
             layers, heads = self.shape
             self.description = f"Head surgery: {layers} layers, {heads} heads; {_short(self.text)}"
-            self.reading = self._look()
-            self._forgive("text")
+            self.reading = self._measure()
+            self._clear_problem("text")
             self.cut = []
             self._operate(None)
 
@@ -167,8 +169,8 @@ class HeadSurgery(AskedWidget):
         answer = np.asarray(logits, dtype=float).round(5).tolist()
         self.outcome = {"off": self.off, "cut": self.cut, "logits": answer, "weights": weights}
 
-    def _look(self) -> dict[str, Any]:
-        """Return what the whole model makes of the text, and how much it misses each head."""
+    def _measure(self) -> dict[str, Any]:
+        """Return the whole model's outputs for the text, and how they change without each head."""
         from bertlearn.analysis.ablation import logits_without_each_head
         from bertlearn.analysis.attribution import integrated_gradients
 
@@ -194,16 +196,18 @@ class HeadSurgery(AskedWidget):
         with evaluation_mode(self.model), without_heads(self.model, heads), without_edges(self.model, edges):
             output = self.model(self._ids, output_attentions=True)
         if not output.logits.isfinite().all():
-            raise ValueError("the model's logits hold NaN or infinity; load weights that are finite")
+            raise ValueError("the model's logits contain NaN or infinity; load weights that are finite")
         return output.logits[0].float().cpu(), torch.cat(output.attentions).float().cpu()
 
 
 def _encode(tokenizer: WordPieceTokenizer, text: str, most: int) -> Encoding:
-    encoding = tokenizer.encode(text or " ")  # nothing at all is refused in words for lists of texts
+    encoding = tokenizer.encode(text or " ")  # the tokenizer's message about "" is for lists of texts
     if not text_tokens(encoding):
-        raise ValueError(f"text={_short(text)!r} has no token but [CLS] and [SEP]; give a text with words")
+        raise ValueError(
+            f"text={_short(text)!r} has no tokens except [CLS] and [SEP]; give a text with words"
+        )
     if len(encoding.tokens) > most:
-        raise ValueError(f"the text has {len(encoding.tokens)} tokens; shorten it to {most} at most")
+        raise ValueError(f"the text has {len(encoding.tokens)} tokens; shorten it to at most {most}")
     return encoding
 
 

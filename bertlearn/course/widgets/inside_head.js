@@ -1,4 +1,4 @@
-// Inside a head. Queries, keys and values lie here, two bytes a number; the rest is computed as the formulas say.
+// Inside a head. The page holds queries, keys and values, two bytes per number; it computes the rest by the formulas.
 
 /** The numbers of one head: query(i), key(i), value(i) and the largest of each kind. */
 function readHead(view, page, head) {
@@ -26,7 +26,7 @@ function attend(read, query, S, D) {
     largestProduct: Math.max(...products.map(product => Math.max(...product.map(Math.abs)))) };
 }
 
-/** A vector as a strip of cells: color for size and sign, a dash below 0; beside it the chosen feature's number. */
+/** A vector as a strip of cells: color for size and sign, a dash below 0; next to it the chosen feature's number. */
 function strip(view, sign) {
   const [, , D] = view.get("shape");
   const cells = range(D).map(i => h("i", { "data-i": i }));
@@ -43,8 +43,8 @@ function strip(view, sign) {
     marked.classList.add("ih-here");
     number.textContent = `${sign.replaceAll("_", subscript(i))} = ${fixed(values[i])}`;
   };
-  const draw = (text, found, largest) => {
-    values = found;
+  const draw = (text, vector, largest) => {
+    values = vector;
     name.textContent = text;
     cells.forEach((cell, i) => {
       const share = values[i] / (largest || 1);
@@ -58,7 +58,7 @@ function strip(view, sign) {
 
 const subscript = n => String(n).replace(/\d/g, digit => "₀₁₂₃₄₅₆₇₈₉"[digit]);
 
-/** All keys with score, exp(score − largest) and weight: choose one by pointer or arrow keys. */
+/** All keys with score, exp(score − largest score) and weight: choose one by pointer or arrow keys. */
 function keyList(view) {
   const tokens = view.get("tokens");
   const rows = tokenList(tokens, "key that is looked at", key => view.set({ key }));
@@ -82,7 +82,7 @@ function keyList(view) {
   return { part, draw, choose: rows.choose };
 }
 
-/** The five steps; each has a title, what it says, and strips. */
+/** The five steps; each has a title, a line of numbers, and strips. */
 function stepList(view) {
   const D = view.get("shape")[2];
   const strips = ["q_", "k_", "q_k_", "v_", "p v_", "c_"].map(sign => strip(view, sign));
@@ -92,24 +92,24 @@ function stepList(view) {
   const list = h("ol", { class: "ih-steps", style: `--columns: ${Math.min(D, 32)}` },
     step(0, "A query meets a key", q, k), step(1, "Multiply feature by feature, and add up", product),
     step(2, `Divide by √D, D = ${D} features`), step(3, "Softmax over all keys"), step(4, "Mix the values by the weights", value, part, context));
-  const mark = found => {
+  const mark = result => {
     const i = view.get("feature"), j = view.get("key");
     strips.forEach(strip => strip.mark());
-    says[4].textContent = `c = Σ p v over all ${found.weights.length} tokens; c${subscript(i)} = ${fixed(found.context[i])}, of which ${fixed(found.weights[j] * found.values[j][i])} from this key; lengths: p v ${fixed(found.weights[j] * norm(found.values[j]), 2)}, c ${fixed(norm(found.context), 2)}`;
+    says[4].textContent = `c = Σ p v over all ${result.weights.length} tokens; c${subscript(i)} = ${fixed(result.context[i])}, of which ${fixed(result.weights[j] * result.values[j][i])} from this key; lengths: p v ${fixed(result.weights[j] * norm(result.values[j]), 2)}, c ${fixed(norm(result.context), 2)}`;
   };
-  const draw = (found, largest) => {
-    const j = view.get("key"), [from, to] = [view.get("query"), j].map(place => shown(view.get("tokens")[place]));
-    const { weights, powers, scores } = found, dot = fixed(total(found.products[j]));
-    q.draw(`query of ${from}`, found.q, largest[0]);
-    k.draw(`key of ${to}`, found.keys[j], largest[1]);
-    product.draw("query × key", found.products[j], found.largestProduct);
-    value.draw(`value of ${to}`, found.values[j], largest[2]);
-    part.draw("weight × value", found.values[j].map(x => weights[j] * x), largest[2]);
-    context.draw(`context of ${from}`, found.context, largest[2]);
+  const draw = (result, largest) => {
+    const j = view.get("key"), [from, to] = [view.get("query"), j].map(i => shown(view.get("tokens")[i]));
+    const { weights, powers, scores } = result, dot = fixed(total(result.products[j]));
+    q.draw(`query of ${from}`, result.q, largest[0]);
+    k.draw(`key of ${to}`, result.keys[j], largest[1]);
+    product.draw("query × key", result.products[j], result.largestProduct);
+    value.draw(`value of ${to}`, result.values[j], largest[2]);
+    part.draw("weight × value", result.values[j].map(x => weights[j] * x), largest[2]);
+    context.draw(`context of ${from}`, result.context, largest[2]);
     says[1].textContent = `q · k = Σ qᵢkᵢ = ${dot}`;
     says[2].textContent = `score = ${dot} / ${fixed(Math.sqrt(D))} = ${fixed(scores[j])}`;
-    says[3].textContent = `exp(${fixed(scores[j])} − ${fixed(found.max)}) = ${fixed(powers[j], 4)}, divided by the sum ${fixed(found.sum, 4)}: weight p = ${fixed(weights[j], 4)}`;
-    mark(found);
+    says[3].textContent = `exp(${fixed(scores[j])} − ${fixed(result.max)}) = ${fixed(powers[j], 4)}, divided by the sum ${fixed(result.sum, 4)}: weight p = ${fixed(weights[j], 4)}`;
+    mark(result);
   };
   return { list, draw, mark };
 }
@@ -128,23 +128,23 @@ function draw(view) {
     select(view, "Query (who looks)", "query", tokens.map((token, i) => `${i}: ${shown(token)}`)),
     slider(view, "Feature", "feature", { min: 0, max: D - 1, step: 1 })),
   h("div", { class: "ih-parts" }, keys.part, h("div", { class: "ih-side" }, steps.list,
-    h("p", { class: "bl-quiet" }, "Blue: above 0. Orange with a dash: below 0. The stronger, the farther from 0."))));
-  let read = null, found = null;
+    h("p", { class: "bl-quiet" }, "Blue: above 0. Orange with a dash: below 0. A stronger color is farther from 0."))));
+  let read = null, result = null;
   view.watch(["pages", "layer", "head", "query"], () => {
     const page = view.get("pages")[view.get("layer")];
     read = page && readHead(view, page, view.get("head"));
-    found = page && attend(read, view.get("query"), tokens.length, D);
+    result = page && attend(read, view.get("query"), tokens.length, D);
     view.root.setAttribute("aria-busy", !page);
-    if (page) keys.draw(found);
-    else view.say(`The kernel is asked for layer ${view.get("layer")} …`);
+    if (page) keys.draw(result);
+    else view.say(`Asking the kernel for layer ${view.get("layer")} …`);
   });
   view.watch(["pages", "layer", "head", "query", "key"], () => {
-    if (!found) return;
+    if (!result) return;
     const [layer, head, query, key] = ["layer", "head", "query", "key"].map(view.get);
     keys.choose(key);
-    steps.draw(found, read.largest);
-    const [from, to] = [query, key].map(place => `“${shown(tokens[place])}” (${place})`);
-    view.say(`Layer ${layer}, head ${head}: ${from} looks at ${to} with score ${fixed(found.scores[key])} and weight ${fixed(found.weights[key])}.`);
+    steps.draw(result, read.largest);
+    const [from, to] = [query, key].map(i => `“${shown(tokens[i])}” (${i})`);
+    view.say(`Layer ${layer}, head ${head}: ${from} looks at ${to} with score ${fixed(result.scores[key])} and weight ${fixed(result.weights[key])}.`);
   });
-  view.watch(["feature"], () => { if (found) steps.mark(found); });
+  view.watch(["feature"], () => { if (result) steps.mark(result); });
 }

@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from bertlearn.course.figures import AttentionMaps, Picture, plot_matrix
 from bertlearn.course.widgets.base import Widget, check_choice
 
-STEPS = 32767  # a number travels as a whole number of two bytes: how many steps of its head's size
-MOST_BYTES = (
-    300_000  # up to here all layers travel at once; above, one, and the kernel sends another when asked
-)
+STEPS = 32767  # a number is sent as an integer of two bytes: how many of its head's steps it is
+MOST_BYTES = 300_000  # up to here all layers are sent at once; beyond, one at a time, on request
 
 Floats = NDArray[np.float32]
 
@@ -24,7 +22,7 @@ class InsideHead(Widget):
     """Follow one query and one key through a head: products, score, softmax, mixed values.
 
     `layer`, `head`, `query` (the token that looks), `key` (the token looked at) and `feature` (whose numbers
-    stand beside the strips) can be read and set.
+    are next to the strips) can be read and set.
     """
 
     files = "inside_head"
@@ -47,11 +45,11 @@ class InsideHead(Widget):
         """Show the heads of a model on one text.
 
         Args:
-            maps: from `read_attention`, so that queries, keys and values are there.
+            maps: from `read_attention`, as queries, keys and values are needed.
             layer, head, query, key: what is chosen at first, counted from 0.
 
         Raises:
-            ValueError: no queries, keys or values, or not finite ones; a choice that does not exist.
+            ValueError: queries, keys or values are missing or not finite, or a choice does not exist.
         """
         self.maps = maps
         self._vectors = _vectors(maps)
@@ -89,7 +87,7 @@ class InsideHead(Widget):
         return self.weights @ self._vectors[2, self.layer, self.head]
 
     def picture(self) -> Picture:
-        """Return query, key, products, value and context as strips, each in shares of its largest number."""
+        """Return query, key, products, value and context as strips, each divided by its largest number."""
         query, key, value = self._vectors[:, self.layer, self.head]
         looks, looked_at = self.tokens[self.query], self.tokens[self.key]
         strips = {
@@ -128,10 +126,10 @@ class InsideHead(Widget):
 
 def _vectors(maps: AttentionMaps) -> Floats:
     """Return queries, keys and values: (3, L, A, S, D)."""
-    found = (maps.queries, maps.keys, maps.values)
-    if any(vectors is None for vectors in found):
+    kinds = (maps.queries, maps.keys, maps.values)
+    if any(vectors is None for vectors in kinds):
         raise ValueError("the maps have no queries, keys and values; make them with read_attention(model, …)")
-    vectors = np.stack([x for x in found if x is not None])
+    vectors = np.stack([x for x in kinds if x is not None])
     if not np.isfinite(vectors).all():
-        raise ValueError("queries, keys or values hold NaN or infinity; look at the model's weights")
+        raise ValueError("queries, keys or values contain NaN or infinity; check the model's weights")
     return vectors

@@ -1,9 +1,9 @@
-// What all widgets share. A widget's own file follows and defines `draw(view)`, which fills view.root; before it
-// stands KIND, the class that the rules of its style sheet are for.
+// Code that all widgets share. A widget's own file follows and defines `draw(view)`, which fills view.root. Before
+// that file, KIND is defined: the class to which the rules of its style sheet apply.
 // No imports. Text from data becomes text nodes only, never HTML.
 
-// JupyterLab's command-mode keys (arrows, letters) look at the focused element itself: this attribute must
-// stand on everything that can have the focus.
+// JupyterLab's command-mode keys (arrows, letters) check the focused element itself: everything that can have the
+// focus needs this attribute.
 const QUIET = { "data-lm-suppress-shortcuts": "true" };
 const FOCUSABLE = ["button", "input", "select", "textarea"];
 
@@ -16,33 +16,33 @@ function furnish(element, attributes, children) {
   return element;
 }
 
-/** Make an element: attributes by name, functions as listeners, false and null left out. */
+/** Make an element: attributes by name, functions as listeners, without those that are false or null. */
 function h(tag, attributes = {}, ...children) {
   const quiet = FOCUSABLE.includes(tag) || "tabindex" in attributes ? QUIET : {};
   return furnish(document.createElement(tag), { ...attributes, ...quiet }, children);
 }
 
-/** Make a part of a drawing, as h() makes an element. */
+/** Make an SVG element, as h() makes an HTML element. */
 function svg(tag, attributes = {}, ...children) {
   return furnish(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
 
 let made = 0;
-/** An id that no other element of the page has. */
+/** Return an id that no other element of the page has. */
 const newId = () => `bl-${Date.now().toString(36)}-${made++}`;
 
 const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 const range = n => [...Array(n).keys()];
 const fixed = (x, digits = 3) => (Number.isFinite(x) ? x.toFixed(digits).replace(/^-(0\.?0*)$/, "$1") : "not a number");
 
-/** One line of visible text for a token: line breaks and controls as signs, an empty one as ∅. */
+/** Return a token as one line of visible text: line breaks and control characters as symbols, "" as ∅. */
 function shown(token) {
   const text = token.replace(/\n/g, "⏎").replace(/\t/g, "⇥")
     .replace(/[\u0000-\u001f\u007f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, "␣");
   return text === "" ? "∅" : text;
 }
 
-/** Read bytes that the kernel sent as numbers, copied so that they lie where the type wants them. */
+/** Read bytes from the kernel as numbers of a type; the copy aligns them. */
 function numbers(view, Type) {
   return new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
 }
@@ -83,7 +83,7 @@ function slider(view, text, trait, { min, max, step, write = String }) {
   return labeled(text, control, read);
 }
 
-/** Buttons of which one is chosen, bound to a text trait; `choices` has the trait's values and their names. */
+/** Radio buttons bound to a text trait; `choices` maps the trait's values to their names. */
 function choice(view, text, trait, choices) {
   const name = newId();
   const group = h("span", { class: "bl-control bl-choice", role: "radiogroup", "aria-label": text },
@@ -97,10 +97,10 @@ function choice(view, text, trait, choices) {
   return group;
 }
 
-/** A button; `does` is called when it is pressed. */
+/** A button; `does` is called when the button is pressed. */
 const button = (text, does, attributes = {}) => h("button", { type: "button", class: "bl-button", click: does, ...attributes }, text);
 
-/** A listener for a grid's keys: an arrow tells `go` how many rows down and columns to the right. */
+/** A key listener for a grid: an arrow key calls `go` with the number of rows down and columns to the right. */
 const arrows = go => event => {
   const by = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key];
   if (!by || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -109,7 +109,7 @@ const arrows = go => event => {
   go(...by);
 };
 
-/** The same for a grid of all heads, whose cells lie in a list, layer by layer. */
+/** The same for a grid of all heads, whose cells are in a list, layer by layer. */
 const chooseHead = (view, cells) => arrows((down, right) => {
   const [layers, heads] = view.get("shape");
   const layer = clamp(view.get("layer") + down, 0, layers - 1), head = clamp(view.get("head") + right, 0, heads - 1);
@@ -118,10 +118,10 @@ const chooseHead = (view, cells) => arrows((down, right) => {
 });
 
 /**
- * A list of tokens of which one is chosen: by pointer, arrow keys, Home, End, Page Up and Page Down.
+ * A list of tokens from which one is chosen: by pointer, arrow keys, Home, End, Page Up and Page Down.
  * `pick(i)` is called for a new choice. Returns the list, its items, choose(i) to show a choice, and, for other
- * parts that a pointer chooses in, point(i) and press(i). What is pressed stays chosen, wherever the pointer
- * goes, until it is pressed again or Escape lets it go. With `hover` false a pointer chooses only by pressing.
+ * elements in which a pointer chooses, point(i) and press(i). A token that is clicked stays chosen, wherever the
+ * pointer goes, until it is clicked again or Escape is pressed. If `hover` is false, only a click chooses.
  */
 function tokenList(tokens, label, pick, { horizontal = false, hover = true } = {}) {
   const items = tokens.map((token, i) => h("li", { role: "option", tabindex: -1, "aria-selected": "false", "data-i": i, title: `${i}: ${shown(token)}` },
@@ -151,22 +151,22 @@ function tokenList(tokens, label, pick, { horizontal = false, hover = true } = {
     if (!(event.key in steps) || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     event.stopPropagation();
-    const places = range(tokens.length).filter(open);
-    const place = clamp(places.indexOf(chosen) + steps[event.key], 0, places.length - 1);
-    pick(places[place]);
-    items[places[place]].focus();
+    const visible = range(tokens.length).filter(open);
+    const i = visible[clamp(visible.indexOf(chosen) + steps[event.key], 0, visible.length - 1)];
+    pick(i);
+    items[i].focus();
   });
   return { list, items, choose, point, press };
 }
 
-// ── what is typed ──
+// ── text fields ──
 
 const PAUSE = 120; // milliseconds without a key before the kernel is asked
 
 /**
- * Fields whose text the kernel reads, as the question of this name. `read(…texts)` gives the traits to set.
- * It is asked when typing pauses, or by ask() alone if `typing` is false. Returns a note that says how it
- * stands, ask(), waits(), and problem(): what is wrong with the last text, if anything.
+ * Fields whose text is sent to the kernel, as the question of this name. `read(…texts)` returns the traits to set.
+ * The question is sent when typing pauses, or only by ask() if `typing` is false. Returns a note on its state,
+ * ask(), waits(), and problem(): what is wrong with the last text, if anything.
  */
 function question(view, name, fields, read, typing = true) {
   const note = h("span", { class: "bl-note", id: newId(), "aria-live": "polite" });
@@ -201,7 +201,7 @@ function question(view, name, fields, read, typing = true) {
 
 // ── colors ──
 
-/** Return 256 colors, from the page's background to the ink of the theme, as ABGR numbers for an ImageData. */
+/** Return 256 colors, from the theme's lowest to its highest one, as ABGR numbers for an ImageData. */
 function shades(root) {
   const style = getComputedStyle(root);
   const parse = name => style.getPropertyValue(name).trim().match(/[0-9a-f]{2}/gi).map(part => parseInt(part, 16));
@@ -212,7 +212,7 @@ function shades(root) {
   });
 }
 
-/** Paint a canvas dot by dot: `fill(dots, colors)` writes colors into rows × columns dots that have the lowest one. */
+/** Paint a canvas pixel by pixel: `fill(dots, colors)` colors rows × columns pixels, which start in the lowest color. */
 function paintDots(canvas, rows, columns, colors, fill) {
   if (canvas.width !== columns || canvas.height !== rows) Object.assign(canvas, { width: columns, height: rows });
   const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
@@ -221,7 +221,7 @@ function paintDots(canvas, rows, columns, colors, fill) {
   context.putImageData(image, 0, 0);
 }
 
-/** Paint rows × columns values between 0 and 1, one dot each; the style sheet enlarges them. */
+/** Paint rows × columns values between 0 and 1, one pixel each; the style sheet enlarges them. */
 function paint(canvas, rows, columns, value, colors) {
   paintDots(canvas, rows, columns, colors, dots => {
     for (let r = 0, p = 0; r < rows; r++)
@@ -229,7 +229,7 @@ function paint(canvas, rows, columns, value, colors) {
   });
 }
 
-/** Is what lies behind the element dark? */
+/** Return whether the background of the element is dark. */
 function isDark(element) {
   for (let node = element; node; node = node.parentElement) {
     const parts = getComputedStyle(node).backgroundColor.match(/[\d.]+/g)?.map(Number) ?? [];
@@ -240,7 +240,7 @@ function isDark(element) {
 
 // ── the frame around every widget ──
 
-/** The still that a notebook shows where no script runs; a living widget takes its place. */
+/** Find the still that a notebook shows where no script runs; a live widget replaces it. */
 function findStill(element) {
   for (let node = element.parentElement; node; node = node.parentElement) {
     const still = node.querySelector(".bl-still");
@@ -254,18 +254,18 @@ function findStill(element) {
  *   view.root            the element to fill
  *   view.get(name)       a trait's value
  *   view.set({name: …})  set traits, here and in the kernel
- *   view.watch(names, f) call f now-or-soon and whenever one of the traits changes, and, for the name
- *                        "theme", when colors change; several changes at once give one call
- *   view.say(text)       tell it to the reader and to screen readers
- *   view.alone           true in an exported page: no kernel answers
+ *   view.watch(names, f) call f soon, and whenever one of the traits changes; for the name "theme", when colors
+ *                        change; several changes at once give one call
+ *   view.say(text)       show a text below the widget and announce it to screen readers
+ *   view.alone           true in an exported page, where no kernel answers
  */
 function render({ model, el }) {
   const root = h("div", { class: "bl", role: "group", "aria-label": model.get("description") });
   const status = h("p", { class: "bl-say", role: "status", "aria-live": "polite" });
-  const redraws = new Set(), heard = [];
-  let asked = true; // until the page has the element: before that it has no colors and no size
+  const redraws = new Set(), listeners = [];
+  let scheduled = true; // until the element is in the page: before that it has no colors and no size
   const flush = () => {
-    asked = false;
+    scheduled = false;
     const now = [...redraws];
     redraws.clear();
     now.forEach(f => f());
@@ -273,7 +273,7 @@ function render({ model, el }) {
   };
   const soon = f => {
     redraws.add(f);
-    if (!asked) { asked = true; queueMicrotask(flush); }
+    if (!scheduled) { scheduled = true; queueMicrotask(flush); }
   };
   const view = {
     root,
@@ -286,7 +286,7 @@ function render({ model, el }) {
     watch(names, f) {
       for (const name of names) {
         const again = () => soon(f);
-        heard.push([`change:${name}`, again]);
+        listeners.push([`change:${name}`, again]);
         if (name === "theme") root.addEventListener("bl-theme", again);
         else model.on(`change:${name}`, again);
       }
@@ -308,16 +308,16 @@ function render({ model, el }) {
   root.append(status);
   el.append(root);
   theme();
-  observers[0].observe(root); // a notebook attaches the element later, and only then it has a background
+  observers[0].observe(root); // a notebook attaches the element later; only then does it have a background
   observers[1].observe(document.body, { attributes: true });
   preference.addEventListener("change", theme);
   const still = findStill(el);
-  const hide = requestAnimationFrame(() => { const found = still ?? findStill(el); if (found) found.hidden = true; });
+  const hide = requestAnimationFrame(() => { const shown = still ?? findStill(el); if (shown) shown.hidden = true; });
   return () => {
     cancelAnimationFrame(hide);
     observers.forEach(observer => observer.disconnect());
     preference.removeEventListener("change", theme);
-    heard.forEach(([event, f]) => model.off(event, f));
+    listeners.forEach(([event, f]) => model.off(event, f));
   };
 }
 

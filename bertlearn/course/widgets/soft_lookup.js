@@ -1,4 +1,4 @@
-// Soft lookup. All scores lie here, so that every number follows a slider without the kernel.
+// Soft lookup. The page holds all scores, so that every number follows a slider without the kernel.
 
 const SCALES = { none: "q · k", root: "q · k / √d", d: "q · k / d" };
 const divisorOf = { none: () => 1, root: Math.sqrt, d: d => d };
@@ -35,7 +35,7 @@ function median(xs) {
   return xs.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
-/** The widget's scores: those of one query, and what is measured over all. */
+/** The widget's scores: those of one query, and the measures over all queries. */
 function readScores(view) {
   const table = numbers(view.get("table"), Float32Array), dimensions = view.get("dimensions");
   const n = view.get("queries"), keys = view.get("names").length;
@@ -44,8 +44,8 @@ function readScores(view) {
   const over = (d, divisor) => {
     const setting = `${d}/${divisor}`;
     if (!known.has(setting)) {
-      const found = range(n).map(query => saturation(softmax(scores(d, query), divisor)));
-      known.set(setting, [mean(found.map(x => x[0])), mean(found.map(x => x[1])), median(found.map(x => x[2]))]);
+      const measured = range(n).map(query => saturation(softmax(scores(d, query), divisor)));
+      known.set(setting, [mean(measured.map(x => x[0])), mean(measured.map(x => x[1])), median(measured.map(x => x[2]))]);
     }
     return known.get(setting);
   };
@@ -54,7 +54,7 @@ function readScores(view) {
 
 // ── controls ──
 
-/** A slider over a list of values; with `exact` also a field to type one in. */
+/** A slider over a list of values; with `exact`, also a field to type a value. */
 function steps(view, text, trait, values, exact) {
   const nearest = x => values.reduce((best, value, i) => (Math.abs(Math.log(value / x)) < Math.abs(Math.log(values[best] / x)) ? i : best), 0);
   const control = h("input", { type: "range", min: 0, max: values.length - 1, step: 1, input: () => view.set({ [trait]: values[control.value] }) });
@@ -76,7 +76,7 @@ function steps(view, text, trait, values, exact) {
 
 // ── the keys ──
 
-/** A row for each key: its score, the score as the softmax takes it, the weight as a bar. */
+/** A row for each key: its score, the divided score that enters the softmax, and the weight as a bar. */
 function keyTable(view) {
   const names = view.get("names"), values = view.get("values"), random = view.get("queries") > 1;
   const heads = ["key", ...(random ? ["q · k", "score"] : ["score", "score / T"]), "weight", ...(values.length ? ["value"] : [])];
@@ -93,7 +93,7 @@ function keyTable(view) {
   return { table, draw };
 }
 
-/** The three measures, of the shown query and over all queries. */
+/** The three measures, for the shown query and over all queries. */
 function measures(view) {
   const random = view.get("queries") > 1, n = view.get("names").length;
   const titles = ["largest weight", `entropy (ln ${n} = ${fixed(Math.log(n), 2)})`, "size of derivative"];
@@ -114,7 +114,7 @@ function measures(view) {
 
 const BOX = { left: 54, right: 334, top: 10, bottom: 128, width: 400, height: 164 };
 
-/** A small plot: `ticks` of both axes by place; draw(curves, x) with curves {name, chosen, points: [x, y]}. */
+/** A small plot with the ticks of both axes; draw(curves, x) draws curves {name, chosen, points, here}. */
 function smallPlot(title, xlabel, xticks, { low, high, log, yticks }) {
   const across = x => BOX.left + (BOX.right - BOX.left) * Math.log(x / xticks[0]) / Math.log(xticks.at(-1) / xticks[0]);
   const up = y => (log ? Math.log(clamp(y, low, high) / low) / Math.log(high / low) : (y - low) / (high - low));
@@ -127,7 +127,7 @@ function smallPlot(title, xlabel, xticks, { low, high, log, yticks }) {
   const picture = svg("svg", { viewBox: `0 0 ${BOX.width} ${BOX.height}`, role: "img", "aria-label": title, class: "sl-plot" }, axes, layer);
   const draw = (curves, x) => {
     const ends = apart(curves.map(curve => down(curve.points.at(-1)[1])));
-    layer.replaceChildren(svg("path", { class: "sl-place", d: `M${across(x)},${BOX.top}V${BOX.bottom}` }), ...curves.flatMap(({ name, chosen, points, here }, i) => {
+    layer.replaceChildren(svg("path", { class: "sl-now", d: `M${across(x)},${BOX.top}V${BOX.bottom}` }), ...curves.flatMap(({ name, chosen, points, here }, i) => {
       const kind = chosen ? "sl-chosen" : "sl-other";
       return [svg("path", { class: `sl-curve ${kind}`, d: "M" + points.map(([a, b]) => `${across(a).toFixed(1)},${down(b).toFixed(1)}`).join("L") }),
         svg("text", { class: kind, x: BOX.right + 6, y: ends[i] + 4 }, name),
@@ -137,15 +137,15 @@ function smallPlot(title, xlabel, xticks, { low, high, log, yticks }) {
   return { part: h("figure", { class: "sl-figure" }, h("figcaption", { class: "bl-title" }, title), picture), draw };
 }
 
-/** Push labels apart that would overlap, keeping their order. */
-function apart(places, gap = 13) {
-  const order = range(places.length).sort((a, b) => places[a] - places[b]), found = [...places];
-  for (const [rank, i] of order.entries()) if (rank > 0) found[i] = Math.max(found[i], found[order[rank - 1]] + gap);
-  const over = found[order.at(-1)] - BOX.bottom;
-  return over > 0 ? found.map(y => y - over) : found;
+/** Return the heights of labels, moved apart so that none overlap, in the same order. */
+function apart(heights, gap = 13) {
+  const order = range(heights.length).sort((a, b) => heights[a] - heights[b]), moved = [...heights];
+  for (const [rank, i] of order.entries()) if (rank > 0) moved[i] = Math.max(moved[i], moved[order[rank - 1]] + gap);
+  const over = moved[order.at(-1)] - BOX.bottom;
+  return over > 0 ? moved.map(y => y - over) : moved;
 }
 
-/** The curves of the measure `which`, over d for each scale, or over the temperature. */
+/** The curves of all measures: over d for each scale, or over the temperature. */
 function curvesOf(view, over, d, scale, temperature) {
   if (view.get("queries") === 1)
     return [{ name: "", chosen: true, here: over(d, temperature), points: TEMPERATURES.filter((_, i) => i % 4 === 0).map(t => [t, over(d, t)]) }];
@@ -170,13 +170,13 @@ function draw(view) {
 
   view.watch(["scale", "temperature", "dimension", "query"], () => {
     const [scale, temperature, d, query] = ["scale", "temperature", "dimension", "query"].map(view.get);
-    const divisor = divisorOf[scale](d) * temperature, own = scores(d, query), weights = softmax(own, divisor);
-    const found = saturation(weights), curves = curvesOf(view, over, d, scale, temperature);
-    keys.draw(own, divisor, weights);
-    measured.draw([...found, mix(weights, view.get("values"))], over(d, divisor));
+    const divisor = divisorOf[scale](d) * temperature, shownScores = scores(d, query), weights = softmax(shownScores, divisor);
+    const measuresHere = saturation(weights), curves = curvesOf(view, over, d, scale, temperature);
+    keys.draw(shownScores, divisor, weights);
+    measured.draw([...measuresHere, mix(weights, view.get("values"))], over(d, divisor));
     plots.forEach((plot, i) => plot.draw(curves.map(curve => ({ ...curve, here: curve.here[2 * i], points: curve.points.map(([x, y]) => [x, y[2 * i]]) })), random ? d : temperature));
     formula.textContent = `weights = ${random ? `softmax(q · k / (${{ none: 1, root: `√${d}`, d }[scale]} × T)) = softmax(q · k / ${short(divisor)})` : `softmax(scores / ${short(divisor)}) = softmax(scores × ${short(1 / divisor)})`}`;
-    view.say(tell(view, weights, found));
+    view.say(tell(view, weights, measuresHere));
   });
 }
 

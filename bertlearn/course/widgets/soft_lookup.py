@@ -14,8 +14,8 @@ from bertlearn.course.figures import PALETTE, Picture, new_figure
 from bertlearn.course.widgets.base import Widget, check_choice
 
 DIMENSIONS = [2**n for n in range(11)]  # 1 to 1024 features
-QUERIES, KEYS = 100, 32  # of the random lookup; each query meets keys of its own
-MOST_KEYS = 64  # more would be too small to see
+QUERIES, KEYS = 100, 32  # of the random lookup; each query has its own keys
+MOST_KEYS = 64  # more would be too small to read
 LIMIT = 64.0  # a temperature lies between 1 / LIMIT and LIMIT
 DIVISORS: dict[str, Callable[[float], float]] = {"none": lambda d: 1.0, "root": math.sqrt, "d": float}
 
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 
 class Saturation(NamedTuple):
-    """How sharp weights are."""
+    """Measures of how sharp weights are."""
 
     largest: float  # the largest weight
     entropy: float  # nats; ln K if all K weights are equal
@@ -31,14 +31,14 @@ class Saturation(NamedTuple):
 
 
 class SoftLookup(Widget):
-    """Turn scores into weights, softmax(scores / (scale · temperature)), and see what is left to learn from.
+    """Turn scores into weights, softmax(scores / (scale · temperature)), and see how much gradient is left.
 
-    `temperature`, and with random vectors `dimension` (a power of two up to 1024), `scale` ("none", "root" or
-    "d": divide by 1, √d or d) and `query`, can be read and set.
+    `temperature` can be read and set; with random vectors also `dimension` (a power of two up to 1024),
+    `scale` ("none", "root" or "d": divide by 1, √d or d) and `query`.
     """
 
     files = "soft_lookup"
-    height = 640  # of the exported page; with given scores less is needed
+    height = 640  # of the exported page; less with given scores
 
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)  # K keys
     values = traitlets.List(traitlets.Float()).tag(sync=True)  # K values to mix, or none
@@ -62,19 +62,20 @@ class SoftLookup(Widget):
         temperature: float = 1.0,
         seed: int = 0,
     ) -> None:
-        """Look up among given scores, or let random queries meet random keys.
+        """Look up with given scores, or with random queries and random keys.
 
         Args:
             scores: how well the query matches each key, by the key's name; None for 100 random queries, each
                 with 32 random keys, whose features are independent, with mean 0 and variance 1.
-            values: what each key holds, to be mixed by the weights.
-            dimension: d, how many features of the random vectors count at first.
-            scale: what random scores are divided by: "none", "root" (√d) or "d".
-            temperature: what all scores are divided by, 1/64 to 64.
-            seed: of the random vectors.
+            values: the value of each key, to be mixed by the weights.
+            dimension: d, the number of features of the random vectors that are used at first.
+            scale: divisor of random scores: "none", "root" (√d) or "d".
+            temperature: divisor of all scores, 1/64 to 64.
+            seed: seed of the random vectors.
 
         Raises:
-            ValueError: no key or more than 64, numbers that are not finite, values for other keys.
+            ValueError: there is no key, or more than 64; a number is not finite; or the values are for other
+                keys.
         """
         given = scores is not None
         self.height = 420 if given else SoftLookup.height
@@ -116,9 +117,9 @@ class SoftLookup(Widget):
     def picture(self) -> Picture:
         """Return the weights, and the largest weight over d, or over the temperature if scores are given."""
         figure, (left, right) = new_figure(8.0, 3.6, columns=2)
-        places = range(len(self.names))
-        left.bar(places, self.weights, color=PALETTE[0])
-        left.set_xticks(places, [_short(name) for name in self.names])
+        bars = range(len(self.names))
+        left.bar(bars, self.weights, color=PALETTE[0])
+        left.set_xticks(bars, [_short(name) for name in self.names])
         left.set(title=f"Weights, {self._setting()}", xlabel="key", ylabel="weight", ylim=(0, 1))
         left.tick_params(axis="x", labelrotation=90 if len(self.names) > 4 else 0, labelsize=7)
         across, curve, now = self._curve()
@@ -136,10 +137,10 @@ class SoftLookup(Widget):
         return temperature if self.queries == 1 else f"d {self.dimension}, scale {self.scale}, {temperature}"
 
     def _curve(self) -> tuple[list[float], list[float], float]:
-        """Return where the largest weight is measured, what it is there, and where the widget stands."""
+        """Return the x values of the curve, the largest weight at each, and the current x."""
         if self.queries == 1:
-            places = [2.0**n for n in range(-6, 7)]
-            return places, [_saturation(self._weights(1, t)).largest for t in places], self.temperature
+            across = [2.0**n for n in range(-6, 7)]
+            return across, [_saturation(self._weights(1, t)).largest for t in across], self.temperature
         curve = [_saturation(self._weights(d, self._divisor(d))).largest for d in DIMENSIONS]
         return [float(d) for d in DIMENSIONS], curve, self.dimension
 
@@ -187,9 +188,9 @@ def _given_scores(scores: Mapping[str, float]) -> NDArray[np.float32]:
 
 def _random_scores(seed: int) -> NDArray[np.float32]:
     """Return q · k over the first d features, for every d: (dimensions, queries, K)."""
-    random = np.random.default_rng(seed)
-    query = random.standard_normal((QUERIES, 1, DIMENSIONS[-1]))
-    key = random.standard_normal((QUERIES, KEYS, DIMENSIONS[-1]))
+    rng = np.random.default_rng(seed)
+    query = rng.standard_normal((QUERIES, 1, DIMENSIONS[-1]))
+    key = rng.standard_normal((QUERIES, KEYS, DIMENSIONS[-1]))
     parts = np.add.reduceat(query * key, [0, *DIMENSIONS[:-1]], axis=-1)  # features 0, 1, 2–3, 4–7 …
     return np.ascontiguousarray(np.moveaxis(parts.cumsum(axis=-1), -1, 0), dtype="<f4")
 
@@ -202,11 +203,11 @@ def _values_of(names: list[str], values: Mapping[str, float] | None) -> list[flo
     return _finite("value", {name: values[name] for name in names})
 
 
-def _finite(what: str, found: Mapping[str, float]) -> list[float]:
-    for name, number in found.items():
+def _finite(what: str, numbers: Mapping[str, float]) -> list[float]:
+    for name, number in numbers.items():
         if not abs(float(number)) < 1e30:
             raise ValueError(f"the {what} of {name!r} is {float(number)}; expected a finite number")
-    return [float(number) for number in found.values()]
+    return [float(number) for number in numbers.values()]
 
 
 def _short(name: str) -> str:

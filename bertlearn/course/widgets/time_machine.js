@@ -1,9 +1,9 @@
-// Time machine. The kernel runs all snapshots on a text once; moving through them needs no kernel.
+// Time machine. The kernel runs all snapshots on a text once; moving between them needs no kernel.
 
-const SCALE = 65535, PACE = 1200; // ms a snapshot while it plays
+const SCALE = 65535, PACE = 1200; // ms per snapshot while it plays
 const count = n => n.toLocaleString("en-US");
 
-/** The text and its right words; older answers change no newer text. */
+/** The fields for the text and its right words; a late answer does not change a newer text. */
 function ask(view) {
   const text = h("input", { type: "text", class: "tm-text", spellcheck: "false", autocomplete: "off", dir: "auto" });
   const right = h("input", { type: "text", class: "tm-right", spellcheck: "false", autocomplete: "off", dir: "auto" });
@@ -19,7 +19,7 @@ function ask(view) {
   return { bar, problem };
 }
 
-/** The text itself, each [MASK] with its best guess in it; radio buttons choose one. */
+/** The text itself, with the best guess in place of each [MASK]; radio buttons choose one. */
 function sentence(view, at) {
   const line = h("div", { class: "tm-sentence bl-mono", role: "radiogroup", "aria-label": "the text; choose a [MASK]" });
   const name = newId();
@@ -40,9 +40,9 @@ function sentence(view, at) {
   return line;
 }
 
-/** A button that moves on by itself until the last snapshot; for readers who asked for little motion, snapshot by snapshot. */
+/** A button that plays all snapshots; for readers who prefer reduced motion, each press moves to the next one. */
 function player(view, at, steps) {
-  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  const reduced = matchMedia("(prefers-reduced-motion: reduce)");
   let timer = null, mine = null;
   const forward = () => { mine = steps[(at.snapshot() + 1) % steps.length]; view.set({ step: mine }); };
   const play = () => {
@@ -52,14 +52,14 @@ function player(view, at, steps) {
     name();
   };
   const pause = () => { clearTimeout(timer); timer = null; name(); };
-  const control = button("", () => { if (calm.matches) forward(); else if (timer === null) play(); else pause(); }, { class: "bl-button tm-play" });
-  const name = () => { control.textContent = timer !== null ? "❚❚ Pause" : calm.matches ? "Next step" : "▶ Play"; };
+  const control = button("", () => { if (reduced.matches) forward(); else if (timer === null) play(); else pause(); }, { class: "bl-button tm-play" });
+  const name = () => { control.textContent = timer !== null ? "❚❚ Pause" : reduced.matches ? "Next step" : "▶ Play"; };
   view.watch(["step"], () => { if (timer !== null && view.get("step") !== mine) pause(); });
   name();
   return control;
 }
 
-/** The slider, and under each of its stops the step and the best guess. */
+/** The slider, and below each of its stops the step and the best guess. */
 function timeline(view, at, steps) {
   const slide = h("input", { type: "range", min: 0, max: steps.length - 1, step: 1, input: () => view.set({ step: steps[Number(slide.value)] }) });
   const snapshots = steps.map(step => ({ step, word: h("bdi", { class: "bl-mono" }), sure: h("span", { class: "bl-quiet" }), right: h("span") }));
@@ -80,13 +80,13 @@ function timeline(view, at, steps) {
   return h("div", { class: "tm-time", style: `--snapshots: ${steps.length}` }, player(view, at, steps), h("div", { class: "tm-track" }, label, h("ol", {}, stops)));
 }
 
-/** The likeliest tokens with bars, and the right word with its rank. */
+/** The likeliest tokens as bars, and the right word with its rank. */
 function guesses(view, at, steps) {
   const rows = range(view.get("seen").guesses[0][0].length + 1).map(() => ({ rank: h("span"), token: h("bdi"), p: h("span") }));
   const items = rows.map(({ rank, token, p }) => h("li", {}, rank, h("span", { class: "tm-bar" }, token, p)));
   const scale = h("p", { class: "bl-quiet" });
   view.watch(["seen", "ranks", "step", "place"], () => {
-    const place = view.get("place"), found = at.guesses(place), answer = at.answer(at.snapshot());
+    const place = view.get("place"), best = at.guesses(place), answer = at.answer(at.snapshot());
     const max = Math.max(...range(steps.length).map(i => at.guesses(place, i)[0][1]));
     const fill = (i, rank, token, p, right) => {
       items[i].style.setProperty("--w", (100 * p / max).toFixed(1) + "%");
@@ -95,16 +95,16 @@ function guesses(view, at, steps) {
       rows[i].token.textContent = shown(token) + (right ? " ✓" : "");
       rows[i].p.textContent = fixed(p);
     };
-    found.forEach(([token, p], i) => fill(i, i + 1, token, p, answer?.[0] === i + 1));
-    const beyond = answer && answer[0] > found.length;
+    best.forEach(([token, p], i) => fill(i, i + 1, token, p, answer?.[0] === i + 1));
+    const beyond = answer && answer[0] > best.length;
     items.at(-1).hidden = !beyond;
-    if (beyond) fill(found.length, answer[0], view.get("answers")[place], answer[1], true);
-    scale.textContent = `A full bar is ${fixed(max)}, the largest of all steps.` + (answer ? " ✓ is the right word; above stands its number among all guesses." : "");
+    if (beyond) fill(best.length, answer[0], view.get("answers")[place], answer[1], true);
+    scale.textContent = `A full bar is ${fixed(max)}, the largest of all steps.` + (answer ? " ✓ is the right word; the number above is its rank among all guesses." : "");
   });
   return h("section", { class: "tm-part", "aria-label": "guesses" }, h("p", { class: "bl-title" }, "Guesses"), h("ol", { class: "bl-mono tm-guesses" }, items), scale);
 }
 
-/** One head as a heat map; a frame around the row of the chosen [MASK]. */
+/** One head as a heat map, with a frame around the row of the chosen [MASK]. */
 function attention(view, at) {
   const [layers, heads] = view.get("shape");
   const canvas = h("canvas", { class: "tm-map", role: "img" });
@@ -131,7 +131,7 @@ function attention(view, at) {
     grid, means, h("p", { class: "tm-legend bl-quiet" }, "0", h("span", { class: "bl-ramp", "aria-hidden": "true" }), "1 (root scale)"));
 }
 
-/** The held-out loss over the steps, step 0 apart, as a logarithm has none; a line marks the step. */
+/** The held-out loss over the steps, step 0 set apart, as it has no logarithm; a line marks the step. */
 function lossCurve(view, at, steps) {
   const curve = view.get("curve"), known = new Map(curve), nothing = Math.log(view.get("shape")[2]);
   if (!curve.length) return null;
@@ -143,9 +143,9 @@ function lossCurve(view, at, steps) {
   const label = (text, x, y, anchor) => svg("text", { x, y, "text-anchor": anchor }, text);
   const line = (x1, y1, x2, y2, name) => svg("line", { x1, y1, x2, y2, class: name });
   const dots = steps.map(step => svg("circle", { cx: x(step), cy: y(known.get(step) ?? nothing), r: 4, class: known.has(step) ? "" : "tm-open" }));
-  const hits = steps.map(step => svg("rect", { x: x(step) - 10, y: top, width: 20, height: H - top - bottom, class: "tm-hit", click: () => view.set({ step }) }));
-  const marker = line(0, top, 0, H - bottom, "tm-marker"), told = label("", 0, 0, "start");
-  told.setAttribute("class", "tm-told");
+  const targets = steps.map(step => svg("rect", { x: x(step) - 10, y: top, width: 20, height: H - top - bottom, class: "tm-target", click: () => view.set({ step }) }));
+  const marker = line(0, top, 0, H - bottom, "tm-marker"), value = label("", 0, 0, "start");
+  value.setAttribute("class", "tm-value");
   const roomy = steps.reduce((kept, step) => (kept.length && x(step) - x(kept.at(-1)) < 24 ? kept : [...kept, step]), []);
   const drawing = svg("svg", { width: W, height: H, role: "img" },
     line(left, H - bottom, W, H - bottom, "tm-axis"), line(left, top, left, H - bottom, "tm-axis"),
@@ -153,20 +153,20 @@ function lossCurve(view, at, steps) {
     ...roomy.map(step => label(step >= 1000 ? `${step / 1000}k` : step, x(step), H - bottom + 15, "middle")),
     line(left, y(nothing), W, y(nothing), "tm-nothing"), label(`knows nothing: ln ${count(view.get("shape")[2])} = ${fixed(nothing, 2)}`, left + 28, y(nothing) + 15, "start"),
     svg("polyline", { points: curve.map(([step, loss]) => `${x(step)},${y(loss)}`).join(" "), class: "tm-curve" }),
-    marker, ...dots, told, ...hits, label("step (log scale)", W, H - 4, "end"));
+    marker, ...dots, value, ...targets, label("step (log scale)", W, H - 4, "end"));
   view.watch(["step"], () => {
     const step = view.get("step"), loss = known.get(step);
     for (const name of ["x1", "x2"]) marker.setAttribute(name, x(step));
     dots.forEach((dot, i) => dot.setAttribute("r", steps[i] === step ? 6 : 4));
-    told.textContent = loss === undefined ? "not measured" : fixed(loss, 2);
-    told.setAttribute("x", x(step) + 10);
-    told.setAttribute("y", y(loss ?? nothing) - 8);
+    value.textContent = loss === undefined ? "not measured" : fixed(loss, 2);
+    value.setAttribute("x", x(step) + 10);
+    value.setAttribute("y", y(loss ?? nothing) - 8);
     drawing.setAttribute("aria-label", `held-out loss by step: ${at.loss()}`);
   });
   return h("section", { class: "tm-part", "aria-label": "loss" }, h("p", { class: "bl-title" }, "Held-out loss (nats)"), drawing);
 }
 
-/** What is known of the text at a snapshot. */
+/** Functions that read the numbers of the text at a snapshot. */
 function reader(view, steps) {
   let weights;
   const decode = () => { weights = numbers(view.get("seen").weights, Uint16Array); };
@@ -181,8 +181,8 @@ function reader(view, steps) {
     answer: snapshot => view.get("ranks")[snapshot]?.[view.get("place")],
     weight: (r, c) => weights[(((at.snapshot() * layers + view.get("layer")) * heads + view.get("head")) * at.size() + r) * at.size() + c] / SCALE,
     mean(offset) {
-      const found = range(at.size()).filter(i => i + offset >= 0 && i + offset < at.size()).map(i => at.weight(i, i + offset));
-      return found.reduce((sum, weight) => sum + weight, 0) / found.length;
+      const diagonal = range(at.size()).filter(i => i + offset >= 0 && i + offset < at.size()).map(i => at.weight(i, i + offset));
+      return diagonal.reduce((sum, weight) => sum + weight, 0) / diagonal.length;
     },
     loss: () => (known.has(view.get("step")) ? `${fixed(known.get(view.get("step")), 2)} at step ${count(view.get("step"))}` : `not measured at step ${count(view.get("step"))}`),
   };

@@ -1,27 +1,28 @@
-// Tokenizer explorer. The kernel cuts the text; choosing words, pointing and stepping happen here.
-// Places are counted in characters, as Python counts them. JavaScript counts 🎬 as two: so texts are lists here.
+// Tokenizer explorer. The kernel tokenizes the text; choosing words, pointing and stepping happen in the page.
+// A piece is a wordpiece or a special token. Positions count characters as Python does. JavaScript counts 🎬 as two
+// characters, so texts are lists of characters here.
 
-const BEAT = 500; // milliseconds between two steps that are played
-const ROUNDS = 8; // pieces whose candidates are listed
-const KINDS = { case: "lower case", accent: "accent dropped", "taken apart": "taken apart", apart: "blanks around it", blank: "plain blank", dropped: "gone" };
+const BEAT = 500; // milliseconds between two steps while playing
+const ROUNDS = 8; // the candidates of at most this many pieces are listed
+const KINDS = { case: "lower case", accent: "accent dropped", "taken apart": "decomposed", apart: "spaces around it", blank: "plain space", dropped: "gone" };
 
-// ── what the kernel found, and what follows from it ──
+// ── the kernel's answer, and what follows from it ──
 
 /** One tokenizer's answer, and which pieces belong to which word. */
-function readPanel(found, characters) {
-  const end = found.pieces.length - 1;
-  const pieces = found.pieces.map(([token, id, start, stop], i) => ({ token, id, start, stop, frame: i === 0 || i === end }));
+function readPanel(panel, characters) {
+  const end = panel.pieces.length - 1;
+  const pieces = panel.pieces.map(([token, id, start, stop], i) => ({ token, id, start, stop, frame: i === 0 || i === end }));
   let next = 1;
-  const words = found.words.map((word, number) => {
+  const words = panel.words.map((word, number) => {
     const letters = [...word.text], first = next, special = word.rule === "special";
     next += word.found.at(-1)?.[0] === letters.length ? word.found.length : 1;
     pieces.slice(first, next).forEach(piece => { piece.word = number; });
     return { ...word, letters, first, next, special, unknown: !special && pieces[first].token === "[UNK]" };
   });
-  return { ...found, characters, pieces, words };
+  return { ...panel, characters, pieces, words };
 }
 
-/** Every candidate of the longest match, in its order: those before a found one are not in the vocabulary. */
+/** Every candidate of the longest match, in order: all candidates before one that is found are not in the vocabulary. */
 function lookups({ letters, found, rule }) {
   const tried = [];
   let start = 0;
@@ -34,9 +35,9 @@ function lookups({ letters, found, rule }) {
   return tried;
 }
 
-/** The text in parts: each character that changes, with its accents, and between them what stays and is of one piece. */
+/** The text in parts: each character that changes, with its accents, and between them unchanged text of one piece. */
 function textParts({ characters, changes, pieces, words }) {
-  const owner = [], kept = new Set(), found = [];
+  const owner = [], kept = new Set(), parts = [];
   pieces.forEach(({ start, stop }, i) => range(stop - start).forEach(c => { owner[start + c] ??= i; }));
   words.filter(word => word.special).forEach(({ start, end }) => range(end - start).forEach(c => kept.add(start + c)));
   const joined = c => c < characters.length && (/^[\p{M}\u200d]/u.test(characters[c]) || characters[c - 1] === "\u200d");
@@ -45,11 +46,11 @@ function textParts({ characters, changes, pieces, words }) {
     const all = characters.slice(start, stop), typed = all.join("");
     const changed = all.map((character, i) => (kept.has(start + i) ? null : changes[character]));
     const becomes = all.map((character, i) => changed[i]?.becomes ?? character).join("");
-    const last = found.at(-1), part = { start, stop, typed, becomes, changed: changed.filter(Boolean) };
+    const last = parts.at(-1), part = { start, stop, typed, becomes, changed: changed.filter(Boolean) };
     if (last && !last.changed.length && !part.changed.length && owner[last.start] === owner[start]) Object.assign(last, { stop, typed: last.typed + typed });
-    else found.push(part);
+    else parts.push(part);
   }
-  return found;
+  return parts;
 }
 
 // ── elements ──
@@ -57,24 +58,24 @@ function textParts({ characters, changes, pieces, words }) {
 /** Text as one short line. */
 const brief = text => shown([...text].length > 40 ? `${[...text].slice(0, 39).join("")}…` : text);
 
-/** A token as text: ## stays in front, whatever the direction of the letters. */
+/** A token as text, with ## in front, whatever the writing direction of the letters. */
 function tokenText(token) {
   const inside = token.startsWith("##") && token.length > 2;
   return [inside ? "##" : null, h("bdi", {}, brief(inside ? token.slice(2) : token))];
 }
 
-/** Scroll a box, and nothing around it, until an element in it can be seen. */
+/** Scroll a box, and nothing around it, until an element in it is visible. */
 function reveal(box, element) {
   if (!element) return;
   const outer = box.getBoundingClientRect(), inner = element.getBoundingClientRect();
   if (inner.top < outer.top || inner.bottom > outer.bottom) box.scrollTop += inner.top - outer.top - box.clientHeight / 2;
 }
 
-/** What lies where in the text: whatever covers the characters that are pointed at is marked. */
-function places(root) {
+/** The elements of each span of the text: all elements that overlap the span pointed at are marked. */
+function spans(root) {
   let all = [];
   const mark = element => {
-    const { start, stop } = all[element?.closest("[data-place]")?.dataset.place] ?? { start: 0, stop: 0 };
+    const { start, stop } = all[element?.closest("[data-span]")?.dataset.span] ?? { start: 0, stop: 0 };
     for (const each of all) each.element.classList.toggle("tx-marked", each.start < stop && start < each.stop);
     for (const box of root.querySelectorAll(".tx-chips, .tx-typed")) if (!box.contains(element)) reveal(box, box.querySelector(".tx-marked"));
   };
@@ -83,13 +84,13 @@ function places(root) {
   return {
     clear() { all = []; },
     add(start, stop, element) {
-      element.dataset.place = all.push({ element, start, stop }) - 1;
+      element.dataset.span = all.push({ element, start, stop }) - 1;
       return element;
     },
   };
 }
 
-/** A list of chips that wraps, one of them in the tab order. A click or Enter picks; with `follow` so does an arrow. */
+/** A wrapping list of chips, one of them in the tab order. A click or Enter picks; with `follow`, so does an arrow key. */
 function chipList(chips, label, pick, follow) {
   let here = 0, chosen = [];
   const enter = i => [here, i].forEach((each, now) => { here = each; if (chips[each]) chips[each].tabIndex = now - 1; });
@@ -125,7 +126,7 @@ const kindOf = word => (word.unknown ? "tx-unknown" : word.special ? "tx-frame" 
 
 // ── from the text to the pieces ──
 
-/** The text box, and how the question stands. */
+/** The text box, and the state of the question. */
 function textBox(view) {
   const box = h("textarea", { rows: 2, spellcheck: "false", dir: "auto" });
   const { note, waits } = question(view, "text", [box], text => ({ text }));
@@ -135,7 +136,7 @@ function textBox(view) {
 
 function countTable(panels) {
   const named = panels.some(panel => panel.title);
-  const head = [named && "vocabulary", "rows", "characters", "words", "pieces", "unknown", "pieces a word", "with [CLS], [SEP]"];
+  const head = [named && "vocabulary", "rows", "characters", "words", "wordpieces", "unknown", "wordpieces per word", "with [CLS], [SEP]"];
   const lines = panels.map(({ title, size, characters, words, pieces }) => {
     const count = pieces.length - 2, unknown = pieces.filter(piece => piece.token === "[UNK]").length;
     const all = pieces.length > 512 ? `${pieces.length}: BERT reads 512` : pieces.length;
@@ -145,7 +146,7 @@ function countTable(panels) {
   return h("table", { class: "tx-counts" }, h("thead", {}, h("tr", {}, head.filter(Boolean).map(name => h("th", { scope: "col" }, name)))), h("tbody", {}, lines));
 }
 
-/** The text as typed; under what changes stands what it becomes. Below, how many characters change, and why. */
+/** The text as typed, with the result below each character that changes. Then how many characters change, and why. */
 function typedText(panel, marks) {
   const counts = {}, names = {};
   const text = textParts(panel).map(({ start, stop, typed, becomes, changed }) => {
@@ -159,14 +160,14 @@ function typedText(panel, marks) {
     const kinds = [...new Set(changed.flatMap(change => change.kinds))], blank = kinds.includes("blank");
     const title = `${changed.map(change => change.name).join(", ")}: ${kinds.map(kind => KINDS[kind]).join(", ")}`;
     return marks.add(start, stop, h("ruby", { "data-kinds": kinds.join(" "), title },
-      blank ? seen.replace(/\s/g, "␣") : seen, h("rt", {}, blank ? "blank" : becomes.replaceAll(" ", "␣") || "gone")));
+      blank ? seen.replace(/\s/g, "␣") : seen, h("rt", {}, blank ? "space" : becomes.replaceAll(" ", "␣") || "gone")));
   });
-  const told = Object.keys(KINDS).filter(kind => counts[kind]).map(kind => {
+  const items = Object.keys(KINDS).filter(kind => counts[kind]).map(kind => {
     const which = kind === "blank" || kind === "dropped" ? ` (${[...names[kind]].slice(0, 4).join(", ")})` : "";
     return h("li", {}, h("span", { "data-kinds": kind, "aria-hidden": "true" }, "ab"), ` ${KINDS[kind]}: ${counts[kind]}${which}`);
   });
   return [h("div", { class: "tx-typed", dir: "auto", role: "group", tabindex: 0, "aria-label": "the text as typed" }, text.length ? text : "no text"),
-    h("ul", { class: "tx-kinds bl-quiet", "aria-label": "changes" }, told.length ? told : h("li", {}, "nothing changes"))];
+    h("ul", { class: "tx-kinds bl-quiet", "aria-label": "changes" }, items.length ? items : h("li", {}, "nothing changes"))];
 }
 
 function wordChips(panel, marks, pick) {
@@ -182,19 +183,19 @@ function pieceChips(panel, marks, pick) {
     return marks.add(start, stop, chip(`tx-piece ${first ? "tx-first" : ""} ${frame ? "tx-frame" : kindOf(panel.words[word])}`,
       h("span", {}, tokenText(token)), h("small", {}, String(id)), h("small", {}, frame ? "added" : `${start}–${stop}`)));
   });
-  const { list, choose } = chipList(chips, "pieces", i => { if (!panel.pieces[i].frame) pick(panel, panel.pieces[i].word); }, false);
+  const { list, choose } = chipList(chips, "wordpieces", i => { if (!panel.pieces[i].frame) pick(panel, panel.pieces[i].word); }, false);
   panel.follow.push(word => choose(word.first, word.next));
   return [list];
 }
 
 // ── the longest match, step by step ──
 
-/** Why a word is not searched for, or nothing. */
+/** Why a word is not searched, or "". */
 const unsearched = word => !word ? "no word here."
-  : word.special ? "a special token, found before the text is cut into words."
-  : word.rule === "long" ? `${word.letters.length} letters; a word of more than 100 is [UNK] at once.` : "";
+  : word.special ? "a special token, found before the text is split into words."
+  : word.rule === "long" ? `${word.letters.length} characters; a word of more than 100 becomes [UNK] at once.` : "";
 
-/** The word with what has been found, and every candidate looked up so far; the next one has a question mark. */
+/** The word with the pieces found so far, and every candidate looked up; the next one has a question mark. */
 function searchView({ word, tried }, step) {
   if (unsearched(word)) return [h("p", {}, unsearched(word))];
   const now = tried[step], end = now?.start ?? tried.findLast(each => each.id !== null)?.end ?? 0;
@@ -202,27 +203,27 @@ function searchView({ word, tried }, step) {
   const spelled = h("p", { class: "tx-word" },
     tried.slice(0, step).filter(each => each.id !== null).map(each => h("span", { class: "tx-box" }, tokenText(each.piece))),
     now ? [h("span", { class: "tx-now" }, letters(now.start, now.end)), now.end < word.letters.length ? h("span", { class: "bl-quiet" }, letters(now.end)) : null]
-      : word.unknown ? [h("span", { class: "tx-stuck" }, letters(end)), " so all of it is ", h("span", { class: "tx-box tx-unknown" }, "[UNK]")] : null);
+      : word.unknown ? [h("span", { class: "tx-stuck" }, letters(end)), " so the whole word is ", h("span", { class: "tx-box tx-unknown" }, "[UNK]")] : null);
   const byStart = lookedUp => Object.values(Object.groupBy(lookedUp, each => each.start));
   const rounds = byStart(tried.slice(0, step + 1)), longest = Math.max(...byStart(tried).map(round => round.length));
   const row = each => h("li", { class: each === now ? "tx-asked" : each.id === null ? null : "tx-found" },
     h("span", {}, tokenText(each.piece)), h("span", {}, each === now ? "?" : each.id === null ? "✗ no" : `✓ id ${each.id}`));
   return [spelled, h("div", { class: "tx-rounds", role: "group", tabindex: 0, "aria-label": "candidates", style: `--rows: ${longest}` },
-    rounds.length > ROUNDS ? h("p", { class: "bl-quiet" }, `${rounds.length - ROUNDS} earlier pieces are not listed.`) : null,
+    rounds.length > ROUNDS ? h("p", { class: "bl-quiet" }, `${rounds.length - ROUNDS} earlier wordpieces are not listed.`) : null,
     rounds.slice(-ROUNDS).map(round => h("ol", { "aria-label": `the ${round[0].start ? "rest" : "word"} begins with` }, round.map(row))))];
 }
 
-/** What the last lookup said, as a sentence. */
+/** The result of the last lookup, as a sentence. */
 function tellStep({ title, word, tried }, step) {
   const name = title ? `${title}: ` : "", last = tried[Math.min(step, tried.length) - 1];
   if (unsearched(word)) return name + unsearched(word);
   if (!last) return `${name}is “${brief(tried[0].piece)}” in the vocabulary?`;
-  const result = last.id === null ? "is not in the vocabulary" : `is in the vocabulary, with the id ${last.id}`;
-  const end = step < tried.length ? "" : word.unknown ? " Nothing fits here, so the whole word is unknown, whatever was found before." : " That is the whole word.";
+  const result = last.id === null ? "is not in the vocabulary" : `is in the vocabulary, with id ${last.id}`;
+  const end = step < tried.length ? "" : word.unknown ? " Nothing matches here, so the whole word is unknown, even if its beginning was found." : " That is the whole word.";
   return `${name}lookup ${Math.min(step, tried.length)} of ${tried.length}, “${brief(last.piece)}” ${result}.${end}`;
 }
 
-/** Buttons and a slider for the steps; the arrow keys work on all of them. `set` sets a step, `last` is the last one. */
+/** Buttons and a slider for the steps; the arrow keys work on all of them. `set` sets a step, `last` returns the last one. */
 function stepper(view, set, last) {
   let timer = 0;
   const by = n => set(view.get("step") + n);
@@ -259,7 +260,7 @@ function stepper(view, set, last) {
   return { bar, show, stop };
 }
 
-/** A numbered part of the widget. Fill it with one column for each panel, or one for all that are alike. */
+/** A numbered section. The returned function fills it: one column per panel, or one for all if they are alike. */
 function section(view, title, ...more) {
   const heading = h("p", { class: "bl-title" }, title), columns = h("div", { class: "tx-columns" });
   view.root.append(h("section", {}, heading, ...more, columns));
@@ -272,16 +273,16 @@ function section(view, title, ...more) {
 
 function draw(view) {
   let panels = [], answer = null, word = null;
-  const marks = places(view.root), fresh = () => view.get("answer").text === view.get("text");
+  const marks = spans(view.root), fresh = () => view.get("answer").text === view.get("text");
   const pick = (panel, number) => { if (fresh() && panel.twins.includes(number)) view.set({ word: panel.twins.indexOf(number), step: 0 }); };
   const last = () => Math.max(...panels.map(panel => panel.tried.length));
   const steps = stepper(view, step => { if (fresh()) view.set({ step: clamp(step, 0, last()) }); }, last);
   const counts = h("div", { class: "tx-scroll" }), chosen = h("p", { class: "tx-chosen" });
   view.root.append(textBox(view), counts);
   const typed = section(view, "1. Normalization: what becomes of each character");
-  const words = section(view, "2. Words: cut at blanks and around punctuation");
-  const pieces = section(view, "3. Pieces, each with its id and its place in the text");
-  const search = section(view, "4. The longest match: how a word is cut into pieces", chosen, steps.bar);
+  const words = section(view, "2. Words: split at spaces and around punctuation");
+  const pieces = section(view, "3. Wordpieces, each with its id and its position in the text");
+  const search = section(view, "4. The longest match: how a word is split into wordpieces", chosen, steps.bar);
 
   const read = () => {
     answer = view.get("answer");
@@ -312,6 +313,6 @@ function draw(view) {
     steps.show(step);
     search(panels, panel => searchView(panel, Math.min(step, panel.tried.length)));
     for (const box of view.root.querySelectorAll(".tx-rounds")) reveal(box, box.lastChild.lastChild);
-    view.say(panels[0].word ? `“${brief(panels[0].word.text)}”: ${panels.map(panel => tellStep(panel, step)).join(" ")}` : "No words: BERT would read [CLS] and [SEP] alone.");
+    view.say(panels[0].word ? `“${brief(panels[0].word.text)}”: ${panels.map(panel => tellStep(panel, step)).join(" ")}` : "No words: BERT would read only [CLS] and [SEP].");
   });
 }

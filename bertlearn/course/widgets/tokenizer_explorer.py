@@ -1,7 +1,7 @@
-"""Tokenizer explorer: a text becomes words, pieces and ids, and each cut can be watched (chapter 2).
+"""Tokenizer explorer: a text becomes words, wordpieces and ids, step by step (chapter 2).
 
-The kernel cuts a text once. What it sends is enough to choose words, to point at pieces and to walk through
-the search in the page: a search that ended with a piece has looked up everything longer, and not found it.
+The kernel tokenizes a text once. What it sends is enough to choose words, to point at wordpieces and to step
+through the search in the page: a search that found a wordpiece has looked up all longer candidates in vain.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Lookup(NamedTuple):
 
 
 class TokenizerExplorer(AskedWidget):
-    """Explore how a tokenizer, or two side by side, cut a text that can be typed.
+    """Explore how a tokenizer, or two side by side, tokenize a text that can be typed.
 
     `text`, `word` (the chosen one, counted from 0) and `step` (how many candidates of its longest-match
-    search have been looked up) can be read and set; `steps` is the largest step, `answer` what is shown.
+    search have been looked up) can be read and set; `steps` is the largest step, `answer` the data shown.
     """
 
     files = "tokenizer_explorer"
@@ -50,7 +50,7 @@ class TokenizerExplorer(AskedWidget):
     text = traitlets.Unicode(TEXT).tag(sync=True)
     word = traitlets.Int().tag(sync=True)
     step = traitlets.Int().tag(sync=True)
-    answer: Any = traitlets.Dict().tag(sync=True)  # a text, and for each tokenizer its words and pieces
+    answer: Any = traitlets.Dict().tag(sync=True)  # a text, and its words and wordpieces for each tokenizer
 
     def __init__(
         self,
@@ -61,17 +61,18 @@ class TokenizerExplorer(AskedWidget):
         word: int = 0,
         step: int = 0,
     ) -> None:
-        """Show how a text is cut.
+        """Show how a text is tokenized.
 
         Args:
-            tokenizer: one of ours.
+            tokenizer: one of this package.
             other: a second one, to compare.
-            text: what is cut at first, up to 5,000 characters.
-            titles: a name for each tokenizer; "first" and "second" by default where there are two.
+            text: the text at first, up to 5,000 characters.
+            titles: a name for each tokenizer; "first" and "second" by default if there are two.
             word, step: what is chosen at first.
 
         Raises:
-            ValueError: other tokenizers, titles that do not fit, too long a text, a choice that is none.
+            ValueError: a tokenizer is not of this package, the titles do not fit, the text is too long, or a
+                choice does not exist.
         """
         self.tokenizers = [tokenizer] if other is None else [tokenizer, other]
         self.titles = list(titles) or ([""] if other is None else ["first", "second"])
@@ -81,32 +82,32 @@ class TokenizerExplorer(AskedWidget):
 
     @property
     def steps(self) -> int:
-        """How many candidates the chosen word takes; with two tokenizers the larger number."""
+        """The number of candidates for the chosen word; with two tokenizers, the larger number."""
         return max(len(self._lookups(number)) for number in range(len(self.tokenizers)))
 
     def picture(self) -> Picture:
-        """Return the pieces of the text, and the search of the chosen word as far as it has come."""
+        """Return a figure of the text's wordpieces, and of the chosen word's search up to this step."""
         cuts = []
         for number, panel in enumerate(self.answer["panels"]):
             rounds = groupby(self._lookups(number)[: self.step], key=lambda lookup: lookup.start)
             pieces = [(token, id_) for token, id_, *_ in panel["pieces"]]
-            cuts.append(Cut(_counts(panel), pieces, [_tell(list(tried)) for _, tried in rounds]))
+            cuts.append(Cut(_counts(panel), pieces, [_line(list(tried)) for _, tried in rounds]))
         listed = "; ".join(" ".join(token for token, _ in cut.pieces) for cut in cuts)
-        return draw_cuts(cuts, shorten(f"{self.description} Pieces: {listed}", 600))
+        return draw_cuts(cuts, shorten(f"{self.description} Wordpieces: {listed}", 600))
 
     def _read(self, text: str) -> dict[str, Any]:
         """Return the traits that follow from a text."""
         panels = [_panel(*pair, text) for pair in zip(self.tokenizers, self.titles, strict=True)]
         for panel in panels:
             panel["twins"] = _twins(panels[0]["words"], panel["words"])  # -1: it has no words
-        told = "; ".join(map(_counts, panels))
+        counts = "; ".join(map(_counts, panels))
         return {
             "answer": {"text": text, "panels": panels},
-            "description": f"Tokenizer explorer: “{shorten(text, 60)}”; {told}.",
+            "description": f"Tokenizer explorer: “{shorten(text, 60)}”; {counts}.",
         }
 
     def _chosen(self, number: int = 0) -> dict[str, Any] | None:
-        """Return the chosen word as one of the tokenizers has it, or None."""
+        """Return the chosen word in the panel of one tokenizer, or None."""
         panel = self.answer["panels"][number]
         return panel["words"][panel["twins"][self.word]] if panel["twins"] and panel["words"] else None
 
@@ -131,14 +132,14 @@ class TokenizerExplorer(AskedWidget):
         return check_choice("step", proposal["value"], self.steps + 1)
 
     @traitlets.observe("text")
-    def _cut(self, change: Any) -> None:
+    def _tokenize(self, change: Any) -> None:
         if self.answer["text"] == self.text:
             return
         before = self._chosen()
         with self.hold_sync():  # one message
-            found = self._read(self.text)
-            self.answer, self.description = found["answer"], found["description"]
-            self._forgive("text")
+            traits = self._read(self.text)
+            self.answer, self.description = traits["answer"], traits["description"]
+            self._clear_problem("text")
             self.word = min(self.word, max(0, len(self.answer["panels"][0]["words"]) - 1))
             after = self._chosen()
             if not before or not after or before["text"] != after["text"]:
@@ -150,7 +151,7 @@ class TokenizerExplorer(AskedWidget):
 
 
 def lookups(word: str, vocab: dict[str, int]) -> Iterator[Lookup]:
-    """Give each candidate that `longest_match` looks up, in its order."""
+    """Yield each candidate that `longest_match` looks up, in order."""
     start = 0
     while start < len(word):
         for end in range(len(word), start, -1):
@@ -164,8 +165,8 @@ def lookups(word: str, vocab: dict[str, int]) -> Iterator[Lookup]:
 
 
 def _panel(tokenizer: WordPieceTokenizer, title: str, text: str) -> dict[str, Any]:
-    """Return all that the page shows of one tokenizer; places are characters of the text as typed."""
-    encoding = tokenizer.encode(text or " ")  # a blank leaves the bare frame; nothing at all is refused
+    """Return all that the page shows of one tokenizer; positions count characters of the typed text."""
+    encoding = tokenizer.encode(text or " ")  # " " gives only [CLS] and [SEP]; "" would be refused
     pieces = zip(encoding.tokens, encoding.input_ids, encoding.offsets, strict=True)
     return {
         "title": title,
@@ -177,7 +178,7 @@ def _panel(tokenizer: WordPieceTokenizer, title: str, text: str) -> dict[str, An
 
 
 def _words(tokenizer: WordPieceTokenizer, text: str) -> Iterator[dict[str, Any]]:
-    """Give the words; a typed special token is one that is not searched for."""
+    """Yield the words; a typed special token is a word that needs no search."""
     begin = 0
     for part in _SPECIAL.split(text):
         if part in SPECIAL_TOKENS:
@@ -187,19 +188,19 @@ def _words(tokenizer: WordPieceTokenizer, text: str) -> Iterator[dict[str, Any]]
                 rule = "search" if len(word) <= MAX_WORD else "long"
                 tried = lookups(word, tokenizer.vocab) if rule == "search" else ()
                 found = [[each.end, each.id] for each in tried if each.id is not None]
-                places = {"start": begin + starts[0], "end": begin + starts[-1] + 1}
-                yield {"text": word, **places, "rule": rule, "found": found}
+                span = {"start": begin + starts[0], "end": begin + starts[-1] + 1}
+                yield {"text": word, **span, "rule": rule, "found": found}
         begin += len(part)
 
 
 def _twins(words: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[int]:
-    """Return for each word the number of the other one that stands in its place, or else of the next one."""
+    """Return for each word the index of the other word at the same position, or else of the next one."""
     ends = [other["end"] for other in others]
     return [min(bisect_right(ends, word["start"]), len(ends) - 1) for word in words]
 
 
 def _changes(tokenizer: BasicTokenizer, text: str) -> dict[str, dict[str, Any]]:
-    """Tell for each character of a text that normalization changes what becomes of it, and why."""
+    """Return, for each character that normalization changes, what it becomes and why."""
     changes = {}
     for character in sorted(set(text)):
         becomes = tokenizer.normalize(character)
@@ -210,7 +211,7 @@ def _changes(tokenizer: BasicTokenizer, text: str) -> dict[str, dict[str, Any]]:
 
 
 def _kinds(tokenizer: BasicTokenizer, character: str) -> list[str]:
-    """Name the steps of `BasicTokenizer.normalize` that change a character."""
+    """Return the names of the steps of `BasicTokenizer.normalize` that change a character."""
     if clean_text(character) != character:
         return ["blank" if clean_text(character) else "dropped"]
     kinds = []
@@ -227,11 +228,11 @@ def _kinds(tokenizer: BasicTokenizer, character: str) -> list[str]:
 def _counts(panel: dict[str, Any]) -> str:
     pieces = [piece[0] for piece in panel["pieces"][1:-1]]
     title = f"{panel['title']}: " if panel["title"] else ""
-    return f"{title}{len(panel['words'])} words, {len(pieces)} pieces, {pieces.count('[UNK]')} unknown"
+    return f"{title}{len(panel['words'])} words, {len(pieces)} wordpieces, {pieces.count('[UNK]')} unknown"
 
 
-def _tell(tried: list[Lookup]) -> str:
-    """Tell the lookups that begin at one place of the word."""
+def _line(tried: list[Lookup]) -> str:
+    """Return a line on the lookups that begin at one position of the word."""
     first, last = tried[0], tried[-1]
     result = "not in the vocabulary" if last.id is None else f"in the vocabulary, id {last.id}"
     between = f"{shorten(first.piece)} … " if len(tried) > 1 else ""
@@ -241,13 +242,15 @@ def _tell(tried: list[Lookup]) -> str:
 def _check_text(text: str) -> str:
     if isinstance(text, str) and len(text) > LIMIT:
         raise ValueError(f"text has {len(text):,} characters; at most {LIMIT:,} can be shown, so shorten it")
-    BasicTokenizer().tokenize(text)  # refuses what is no text
+    BasicTokenizer().tokenize(text)  # refuses a value that is not text
     return text
 
 
 def _check_tokenizers(tokenizers: Sequence[WordPieceTokenizer], titles: Sequence[str]) -> None:
     for each in tokenizers:
         if not isinstance(each, WordPieceTokenizer):
-            raise ValueError(f"{type(each).__name__} is no WordPieceTokenizer of bertlearn; load it as one")
+            raise ValueError(
+                f"{type(each).__name__} is not a WordPieceTokenizer of bertlearn; load it as one"
+            )
     if len(titles) != len(tokenizers):
         raise ValueError(f"{len(titles)} titles for {len(tokenizers)} tokenizers; give one for each")

@@ -1,4 +1,4 @@
-"""The tokenizer explorer's picture: pieces in boxes over their ids, on a grid of letters of equal width."""
+"""The tokenizer explorer's picture: wordpieces in boxes above their ids, in a monospaced font."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from matplotlib.font_manager import findfont, get_font
 
 from bertlearn.course.figures import PALETTE, Picture, new_figure
 
-WIDTH, LINES, LONGEST = 96, 5, 40  # letters in a line; lines of pieces, or of the search; letters in a piece
+WIDTH, LINES, LONGEST = (
+    96,
+    5,
+    40,
+)  # characters in a line; lines of pieces, or of the search; characters in a piece
 _FONT: dict[str, Any] = {"family": "monospace", "fontsize": 9, "va": "center", "parse_math": False}
 _PLAIN = {"edgecolor": PALETTE[0], "linewidth": 1.0}
 _FRAME = {"edgecolor": "#595959", "linewidth": 1.0, "linestyle": "--"}
@@ -18,15 +22,15 @@ _UNKNOWN = {"edgecolor": PALETTE[1], "linewidth": 2.5}
 
 
 class Cut(NamedTuple):
-    """What one tokenizer makes of a text."""
+    """The result of one tokenizer for a text."""
 
     title: str
-    pieces: Sequence[tuple[str, int]]  # with their ids; the first and the last are the frame
+    pieces: Sequence[tuple[str, int]]  # with their ids; the first and the last are [CLS] and [SEP]
     search: Sequence[str]  # lines of text
 
 
 def draw_cuts(cuts: Sequence[Cut], alt: str) -> Picture:
-    """Return a picture of one cut or several, one below the other; of a long text it shows the beginning."""
+    """Return a picture of one or more results, one below the other; a long text is cut off."""
     figure, axes = new_figure(9.5)
     bottom = 0.0
     for cut in cuts:
@@ -43,22 +47,22 @@ def draw_cuts(cuts: Sequence[Cut], alt: str) -> Picture:
 
 
 def shorten(text: str, limit: int = LONGEST) -> str:
-    """Make a text one line of at most so many characters."""
+    """Return a text as one line of at most `limit` characters."""
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _draw_pieces(axes: Axes, pieces: Sequence[tuple[str, int]], top: float) -> float:
-    """Draw boxes from a height on, and return where they end."""
+    """Draw boxes from the height `top` on, and return the height at which they end."""
     left, line = 1.0, 1
-    for place, (piece, number) in enumerate(pieces):
+    for index, (piece, number) in enumerate(pieces):
         width = max(len(shorten(piece)), len(str(number))) + 2
         if left + width > WIDTH:
             left, top, line = 1.0, top + 2.6, line + 1
         if line > LINES:
-            _write(axes, left, top, f"… and {len(pieces) - place} more")
+            _write(axes, left, top, f"… and {len(pieces) - index} more")
             break
-        edge = _UNKNOWN if piece == "[UNK]" else _FRAME if place in (0, len(pieces) - 1) else _PLAIN
+        edge = _UNKNOWN if piece == "[UNK]" else _FRAME if index in (0, len(pieces) - 1) else _PLAIN
         _write(axes, left, top, shorten(piece), bbox={"boxstyle": "square", "facecolor": "none", **edge})
         _write(axes, left, top + 1.05, str(number), color="#595959")
         left += width
@@ -66,7 +70,7 @@ def _draw_pieces(axes: Axes, pieces: Sequence[tuple[str, int]], top: float) -> f
 
 
 def _write(axes: Axes, left: float, top: float, text: str, **style: Any) -> None:
-    """Write a text; what the font lacks becomes an empty box."""
+    """Write a text; a character that the font lacks becomes an empty box."""
     font = get_font(findfont("DejaVu Sans Mono"))
     drawn = "".join(character if font.get_char_index(ord(character)) else "▯" for character in text)
     axes.text(left, top, drawn, **_FONT, **style)

@@ -1,10 +1,10 @@
-// Training monitor. The kernel sends records and progress; it is told of a stop and of what is chosen.
+// Training monitor. The kernel sends records and progress; the page sends a stop request and what is chosen.
 
 const W = 720, H = 300, LEFT = 56, RIGHT = 12, TOP = 10, BOTTOM = 40; // of the plot, in its own units
 const REACH = 2; // standard deviations on either side of the band's mean
-const MANY = 60; // points of a curve that is drawn without dots
-const PATIENCE = 2000; // ms until a kernel that has not answered counts as deaf
-const AXES = { loss: "loss (nats)", accuracy: "accuracy", "learning rate": "learning rate", gradient: "length of the gradient before clipping" };
+const MANY = 60; // a curve with more points than this is drawn without dots
+const PATIENCE = 2000; // ms without an answer until the kernel counts as unresponsive
+const AXES = { loss: "loss (nats)", accuracy: "accuracy", "learning rate": "learning rate", gradient: "gradient norm before clipping" };
 const WHERE = { inside: "● inside the band", above: "▲ above the band", below: "▼ below the band" };
 const DOTS = { inside: "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", above: "M0-6L6 5H-6z", below: "M0 6L6-5H-6z" };
 
@@ -19,25 +19,25 @@ function recorded(view) {
   return [...new Set(steps)].sort((a, b) => a - b);
 }
 
-/** The step that is read out: the chosen one, or the newest. */
+/** The step whose numbers are shown: the chosen one, or the newest. */
 const chosen = view => view.get("step") ?? recorded(view).at(-1) ?? null;
 
 /** The values of a quantity's curves at a step, by name. */
 function valuesAt(view, quantity, step) {
-  const found = Object.entries(view.get("curves")[quantity] ?? {}).map(([name, points]) => [name, points.find(([x]) => x === step)?.[1]]);
-  return found.filter(([, value]) => value !== undefined);
+  const values = Object.entries(view.get("curves")[quantity] ?? {}).map(([name, points]) => [name, points.find(([x]) => x === step)?.[1]]);
+  return values.filter(([, value]) => value !== undefined);
 }
 
-/** Round places between two numbers, some five of them, and how many digits they have. */
+/** Round numbers between two limits, about five of them, each with its number of decimals. */
 function ticks(low, high) {
   const least = (high - low) / 5, unit = 10 ** Math.floor(Math.log10(least));
   const step = [1, 2, 5, 10].map(factor => factor * unit).find(width => width >= least);
   const first = Math.ceil(low / step - 1e-9);
-  const places = range(Math.floor(high / step + 1e-9) - first + 1).map(i => (first + i) * step);
-  return places.map(place => [place, Math.max(0, -Math.floor(Math.log10(step) + 1e-9))]);
+  const values = range(Math.floor(high / step + 1e-9) - first + 1).map(i => (first + i) * step);
+  return values.map(value => [value, Math.max(0, -Math.floor(Math.log10(step) + 1e-9))]);
 }
 
-/** What is drawn now, and where a step and a value lie. */
+/** What is drawn now, and the functions that place a step and a value in the plot. */
 function layout(view) {
   const quantity = view.get("quantity"), loss = quantity === "loss", { first, until } = view.get("progress");
   const curves = Object.entries(view.get("curves")[quantity] ?? {}), { steps = [], mean, std } = view.get("band");
@@ -69,7 +69,7 @@ function drawAxes({ quantity, x, y, x0, x1, y0, y1 }) {
 
 function drawCurves(view, { curves, band, lines, x, y }) {
   const path = points => points.map(([a, b]) => `${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("L");
-  const where = Object.fromEntries(view.get("looks").map(look => [look.step, look.where]));
+  const where = Object.fromEntries(view.get("evaluations").map(evaluation => [evaluation.step, evaluation.where]));
   const crowded = height => lines.some(([, other]) => other > height && y(height) - y(other) < 15);
   const parts = lines.flatMap(([name, height]) => [
     svg("line", { class: "mo-line", x1: LEFT, x2: W - RIGHT, y1: y(height), y2: y(height) }),
@@ -80,9 +80,9 @@ function drawCurves(view, { curves, band, lines, x, y }) {
   }
   curves.forEach(([name, points], i) => {
     parts.push(svg("path", { class: `mo-curve mo-${i} mo-${kind(name)}`, d: `M${path(points)}` }));
-    const looks = view.get("quantity") === "loss" && i === 0 ? where : {};
+    const kinds = view.get("quantity") === "loss" && i === 0 ? where : {};
     if (points.length === 1 || (kind(name) === "held" && points.length <= MANY))
-      parts.push(...points.map(([step, value]) => svg("path", { class: `mo-dot mo-${i}`, d: DOTS[looks[step] ?? "inside"], transform: `translate(${x(step)} ${y(value)})` })));
+      parts.push(...points.map(([step, value]) => svg("path", { class: `mo-dot mo-${i}`, d: DOTS[kinds[step] ?? "inside"], transform: `translate(${x(step)} ${y(value)})` })));
   });
   return parts;
 }
@@ -94,15 +94,15 @@ function drawCursor(view, { quantity, curves, x, y }) {
   return [svg("line", { class: "mo-cursor", x1: x(step), x2: x(step), y1: TOP, y2: H - BOTTOM }), ...rings];
 }
 
-/** The plot, a slider over the recorded steps: by pointer, arrow keys, Home and End. */
+/** The plot, which is also a slider over the recorded steps: by pointer, arrow keys, Home and End. */
 function plot(view) {
   const still = svg("g", {}), cursor = svg("g", {});
   const picture = svg("svg", { viewBox: `0 0 ${W} ${H}`, "aria-hidden": "true" }, still, cursor);
-  const element = h("div", { class: "mo-plot", role: "slider", tabindex: 0, "aria-label": "step to read out" }, picture);
+  const element = h("div", { class: "mo-plot", role: "slider", tabindex: 0, "aria-label": "step whose numbers are shown" }, picture);
   let now = layout(view);
   const pick = i => {
-    const steps = recorded(view), place = clamp(i, 0, steps.length - 1);
-    const step = place >= steps.length - 1 ? null : steps[place];
+    const steps = recorded(view), index = clamp(i, 0, steps.length - 1);
+    const step = index >= steps.length - 1 ? null : steps[index];
     if (step !== view.get("step")) view.set({ step });
   };
   element.addEventListener("keydown", event => {
@@ -113,12 +113,12 @@ function plot(view) {
     pick(recorded(view).indexOf(chosen(view)) + by);
   });
   element.addEventListener("pointermove", event => {
-    const box = picture.getBoundingClientRect(), place = (event.clientX - box.left) / box.width * W;
-    const far = recorded(view).map(step => Math.abs(now.x(step) - place));
-    pick(far.indexOf(Math.min(...far)));
+    const box = picture.getBoundingClientRect(), x = (event.clientX - box.left) / box.width * W;
+    const distances = recorded(view).map(step => Math.abs(now.x(step) - x));
+    pick(distances.indexOf(Math.min(...distances)));
   });
-  element.addEventListener("pointerleave", () => pick(Infinity)); // on with the newest
-  view.watch(["curves", "looks", "band", "lines", "quantity", "phase"], () => {
+  element.addEventListener("pointerleave", () => pick(Infinity)); // back to the newest
+  view.watch(["curves", "evaluations", "band", "lines", "quantity", "phase"], () => {
     now = layout(view);
     still.replaceChildren(...drawAxes(now), ...drawCurves(view, now));
   });
@@ -131,7 +131,7 @@ function plot(view) {
   return element;
 }
 
-/** The names of the curves, each with its line and its value at the step that is read out. */
+/** The names of the curves, each with its line and its value at the step that is shown. */
 function legend(view) {
   const list = h("ul", { class: "mo-legend", "aria-label": "curves" });
   const sample = classes => svg("svg", { viewBox: "0 0 28 10", class: "mo-sample", "aria-hidden": "true" }, svg("path", { class: classes, d: "M0 5H28" }));
@@ -145,16 +145,16 @@ function legend(view) {
   return list;
 }
 
-/** How far the run is; these numbers change several times a second and are not read aloud. */
-function facts(view) {
+/** The progress of the run; these numbers change several times a second and are not read aloud. */
+function progressLine(view) {
   const bar = h("progress", { "aria-label": "steps done" }), text = h("span", { class: "bl-number" });
   view.watch(["progress", "phase"], () => {
     const { first, step, until, seconds, speed, left } = view.get("progress"), begun = step !== undefined;
     Object.assign(bar, { max: begun ? until - first || 1 : 1, value: begun ? step - first : 0 });
-    const pace = speed ? [`${whole(speed)} tokens a second`] : [];
+    const tokens = speed ? [`${whole(speed)} tokens a second`] : [];
     const rest = view.get("phase") !== "running" ? [`took ${time(seconds ?? 0)}`] : left === null ? [] : [`${time(left)} left`];
     const state = { stopped: "stopped at ", done: "done: " }[view.get("phase")] ?? "";
-    text.textContent = begun ? [`${state}step ${whole(step)} of ${whole(until)}`, ...pace, ...rest].join(" · ") : "no step yet";
+    text.textContent = begun ? [`${state}step ${whole(step)} of ${whole(until)}`, ...tokens, ...rest].join(" · ") : "no step yet";
   });
   return h("span", { class: "bl-control" }, bar, text);
 }
@@ -162,10 +162,10 @@ function facts(view) {
 /** The stop button, while there is something to stop. */
 function stopper(view, refuge) {
   const hint = h("span", { class: "bl-quiet", role: "status" });
-  let deaf = false;
+  let unresponsive = false;
   const press = button("■ Stop", () => {
     view.set({ stop: true });
-    setTimeout(() => { deaf = !view.get("heard"); write(); }, PATIENCE);
+    setTimeout(() => { unresponsive = !view.get("heard"); write(); }, PATIENCE);
   }, { disabled: view.alone });
   const box = h("div", { class: "bl-bar" }, press, hint);
   const write = () => {
@@ -173,36 +173,36 @@ function stopper(view, refuge) {
     box.hidden = view.get("phase") !== "running";
     if (view.alone) hint.textContent = "needs a running notebook";
     else if (!view.get("stop")) hint.textContent = "ends the run after the step in progress, with a checkpoint if it has a folder; the notebook’s own stop button does the same";
-    else if (view.get("heard")) hint.textContent = "heard: the run ends after the step in progress";
-    else hint.textContent = deaf ? "no answer: press the notebook’s own stop button ■" : "asking the kernel …";
+    else if (view.get("heard")) hint.textContent = "received: the run ends after the step in progress";
+    else hint.textContent = unresponsive ? "no answer: press the notebook’s own stop button ■" : "asking the kernel …";
   };
   view.watch(["phase", "stop", "heard"], write);
   return box;
 }
 
-/** All numbers of the chosen step in words, and where its loss lies. */
+/** All numbers of the chosen step as sentences, and where its loss lies relative to the band. */
 function tell(view) {
-  const step = chosen(view), phase = view.get("phase"), looks = view.get("looks");
-  if (step === null) return phase === "waiting" ? "No step yet: run the cell that trains." : "The first numbers come after some steps.";
+  const step = chosen(view), phase = view.get("phase"), evaluations = view.get("evaluations");
+  if (step === null) return phase === "waiting" ? "No step yet: run the cell that trains." : "The first numbers come after a few steps.";
   const named = (quantity, [name, value]) => written(quantity, value) + (name === quantity ? "" : ` (${name})`);
   const numbers = Object.keys(AXES).map(quantity => [quantity, valuesAt(view, quantity, step)]).filter(([, values]) => values.length);
-  const told = [`Step ${whole(step)}: ${numbers.map(([quantity, values]) => `${quantity} ${values.map(pair => named(quantity, pair)).join(", ")}`).join("; ")}.`];
-  const look = looks.find(look => look.step === step);
-  if (look) told.push(`The held-out loss is ${look.where} the band, ${fixed(Math.abs(look.off), 1)} standard deviations ${look.off < 0 ? "below" : "above"} its mean.`);
-  if (looks.length) told.push(`${looks.filter(look => look.where === "inside").length} of ${looks.length} looks are inside.`);
-  return told.join(" ");
+  const sentences = [`Step ${whole(step)}: ${numbers.map(([quantity, values]) => `${quantity} ${values.map(pair => named(quantity, pair)).join(", ")}`).join("; ")}.`];
+  const { where, off } = evaluations.find(evaluation => evaluation.step === step) ?? {};
+  if (where) sentences.push(`The held-out loss is ${where} the band, ${fixed(Math.abs(off), 1)} standard deviations ${off < 0 ? "below" : "above"} its mean.`);
+  if (evaluations.length) sentences.push(`${evaluations.filter(evaluation => evaluation.where === "inside").length} of ${evaluations.length} evaluations are inside.`);
+  return sentences.join(" ");
 }
 
 function draw(view) {
   const badge = h("span", { class: "mo-badge" }), chart = plot(view);
-  view.watch(["looks", "step", "curves"], () => {
-    const step = chosen(view), look = view.get("looks").findLast(look => look.step <= step);
-    badge.textContent = look ? `${WHERE[look.where]}${look.step === step ? "" : ` at step ${whole(look.step)}`}` : "";
+  view.watch(["evaluations", "step", "curves"], () => {
+    const step = chosen(view), last = view.get("evaluations").findLast(evaluation => evaluation.step <= step);
+    badge.textContent = last ? `${WHERE[last.where]}${last.step === step ? "" : ` at step ${whole(last.step)}`}` : "";
   });
   view.root.append(
     h("p", { class: "bl-title" }, shown(view.get("title"))),
-    h("div", { class: "bl-bar" }, facts(view), badge), stopper(view, chart),
+    h("div", { class: "bl-bar" }, progressLine(view), badge), stopper(view, chart),
     h("div", { class: "bl-bar" }, choice(view, "Show", "quantity", Object.fromEntries(Object.keys(AXES).map(name => [name, name])))),
     legend(view), chart);
-  view.watch(["curves", "looks", "step", "phase"], () => view.say(tell(view)));
+  view.watch(["curves", "evaluations", "step", "phase"], () => view.say(tell(view)));
 }

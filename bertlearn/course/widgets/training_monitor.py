@@ -1,4 +1,4 @@
-"""Training monitor: a run's curves while it goes on, what is normal, and a stop button (chapters 4 to 6)."""
+"""Training monitor: a run's live curves, their normal range, and a stop button (chapters 4 to 6)."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from bertlearn.course.snapshots import Band
 from bertlearn.course.widgets.base import Widget
 from bertlearn.training.metrics import Progress, Record
 
-QUANTITIES = {  # how the names of a record's numbers end, and what the axis is called
+QUANTITIES = {  # by name: the endings of the keys in a record, and the label of the axis
     "loss": (("_loss",), "loss (nats)"),
     "accuracy": (("_accuracy", "_score"), "accuracy"),
     "learning rate": (("learning_rate",), "learning rate"),
-    "gradient": (("grad_norm",), "length of the gradient before clipping"),
+    "gradient": (("grad_norm",), "gradient norm before clipping"),
 }
 Points = list[tuple[int, float]]  # step, value
 
 PAUSE = 0.2  # seconds between two messages to the browser
-REST = 20  # times as long as sending one took: a run with thousands of records is not held up
+REST = 20  # or this many times as long as sending took, so that thousands of records do not slow down a run
 HELD_OUT = "held-out text"
 WIDTH = 2.0  # standard deviations on either side of the band's mean
 
 
 class TrainingMonitor(Widget):
-    """Watch a run: `monitor = TrainingMonitor(); display(monitor); pretrain(…, callback=monitor)`.
+    """Follow a run: `monitor = TrainingMonitor(); display(monitor); pretrain(…, callback=monitor)`.
 
-    `quantity` is what the curves show, `step` the record that is read out (None for the newest);
-    `stop = True` ends the run after the step in progress. `phase` tells how it stands, `looks` where each
-    held-out loss lies beside the band.
+    `quantity` is what the curves show, `step` the record whose numbers are shown (None for the newest);
+    `stop = True` ends the run after the step in progress. `phase` is the state of the run, `evaluations` says
+    where each held-out loss lies relative to the band.
     """
 
     files = "training_monitor"
@@ -42,7 +42,7 @@ class TrainingMonitor(Widget):
 
     title = traitlets.Unicode().tag(sync=True)
     curves = traitlets.Dict().tag(sync=True)  # quantity → name → (step, value) pairs
-    looks: Any = traitlets.List().tag(sync=True)  # step, where, off (in standard deviations)
+    evaluations: Any = traitlets.List().tag(sync=True)  # step, where, off (in standard deviations)
     band = traitlets.Dict().tag(sync=True)  # steps, mean, std; empty for none
     lines = traitlets.Dict().tag(sync=True)  # losses to compare with, by name
     progress = traitlets.Dict().tag(sync=True)  # first, step, until, seconds, speed, left
@@ -50,24 +50,24 @@ class TrainingMonitor(Widget):
     quantity = traitlets.Enum(list(QUANTITIES), "loss").tag(sync=True)
     step = traitlets.Int(None, allow_none=True).tag(sync=True)
     stop = traitlets.Bool(False).tag(sync=True)
-    heard = traitlets.Bool(False).tag(sync=True)  # the kernel has got `stop`, while a cell is running
+    heard = traitlets.Bool(False).tag(sync=True)  # the kernel has received `stop`, even during a cell
 
     def __init__(
         self, band: Band | None = None, lines: Mapping[str, float] | None = None, title: str = "Training run"
     ) -> None:
-        """Be ready for a run.
+        """Prepare for a run.
 
         Args:
-            band: what is normal for the held-out loss, such as `snapshots.band("scratch")`.
+            band: the normal range of the held-out loss, such as `snapshots.band("scratch")`.
             lines: losses (nats) to compare with, by name.
-            title: which run it is.
+            title: the name of the run.
 
         Raises:
-            ValueError: a band or a line that is no finite number.
+            ValueError: a number of the band or of a line is not finite.
         """
         lines = {name: float(height) for name, height in (lines or {}).items()}
         _check(band, lines)
-        self._due, self._told, self._shown = 0.0, 0, False
+        self._next_message, self._sent_records, self._shown = 0.0, 0, False
         super().__init__(
             title=title,
             band=band._asdict() if band else {},
@@ -83,10 +83,10 @@ class TrainingMonitor(Widget):
         lines: Mapping[str, float] | None = None,
         title: str = "Training run",
     ) -> TrainingMonitor:
-        """Show a run that is over, from the records of `Run.history` or `read_history`.
+        """Return a monitor of a finished run, from the records of `Run.history` or `read_history`.
 
         Raises:
-            ValueError: no records, records without a step, or as above.
+            ValueError: there are no records, one has no step, or a number is not finite as in `__init__`.
         """
         history = list(history)
         if not history or not all("step" in record for record in history):
@@ -98,19 +98,19 @@ class TrainingMonitor(Widget):
         return monitor
 
     def __call__(self, progress: Progress) -> bool:
-        """Take in how far the run is, show it from time to time, and return whether it shall stop."""
+        """Receive the progress of the run, show it from time to time, and return whether to stop."""
         if self.phase != "running":
             self._begin(progress)
         before = time.monotonic()
-        if not progress.running or before >= self._due:
-            self._tell(progress)
+        if not progress.running or before >= self._next_message:
+            self._send_progress(progress)
             after = time.monotonic()
-            self._due = after + max(PAUSE, REST * (after - before))
+            self._next_message = after + max(PAUSE, REST * (after - before))
         self._stay_reachable()
         return self.stop
 
     def picture(self, alt: str | None = None) -> Picture:
-        """Return the curves that are shown as a static figure; `alt` replaces its own alt text."""
+        """Return the current curves as a static figure; `alt` replaces its own alt text."""
         figure, axes = new_figure()
         if self.quantity == "loss":
             if self.band:
@@ -132,32 +132,34 @@ class TrainingMonitor(Widget):
 
     def _alt(self, curves: dict[str, Points]) -> str:
         ends = [f"{name} from {xy[0][1]:.3g} to {xy[-1][1]:.3g}" for name, xy in curves.items()]
-        inside = sum(look["where"] == "inside" for look in self.looks)
-        ends += [f"{inside} of {len(self.looks)} looks inside the band"] if self.looks else []
+        inside = sum(evaluation["where"] == "inside" for evaluation in self.evaluations)
+        if self.evaluations:
+            ends.append(f"{inside} of {len(self.evaluations)} evaluations inside the band")
         return f"Curves. {self.title}, {self.quantity}: {'; '.join(ends) or 'no step yet'}."
 
     def _begin(self, progress: Progress) -> None:
-        """Forget the wish of an earlier run, and note where this one begins."""
-        self._first, self._told, self._due = progress, -1, 0.0
+        """Clear the stop request of an earlier run, and note where this one begins."""
+        self._first, self._sent_records, self._next_message = progress, -1, 0.0
         self.stop, self.step, self.phase = False, None, "running"
 
-    def _tell(self, progress: Progress) -> None:
+    def _send_progress(self, progress: Progress) -> None:
         """Send what is new to the browser."""
-        self.progress = _facts(self._first, progress)
-        if len(progress.history) != self._told:
-            self._told = len(progress.history)
+        self.progress = _progress_values(self._first, progress)
+        if len(progress.history) != self._sent_records:
+            self._sent_records = len(progress.history)
             self.curves = _curves(progress.history)
-            self.looks = _looks(self.curves["loss"], self.band)
+            self.evaluations = _evaluations(self.curves["loss"], self.band)
         if not progress.running:
             self.phase = "stopped" if progress.step < progress.until else "done"
             if self._shown:
-                self._publish_still(update=True)  # what is kept of the run when the notebook is closed
+                self._publish_still(update=True)  # what the notebook keeps of the run when it is closed
 
     def _stay_reachable(self) -> None:
-        """Let the browser's messages come in another thread while this one trains, where there is one.
+        """Let another thread, if there is one, receive the browser's messages while this one trains.
 
-        JupyterLab sends them there, but ipykernel 7.4 passes them on to where the widget last spoke from: to
-        the cell that is running, so they would wait for its end. It must forget that.
+        JupyterLab sends them to that thread, but ipykernel 7.4 forwards them to the one from which the widget
+        last sent a message. That is the thread of the running cell, so they would wait until the cell ends.
+        Here the widget forgets which thread that was.
         """
         comm: Any = self.comm
         vars(comm).pop("_reply_subshell_id", None)
@@ -167,15 +169,15 @@ class TrainingMonitor(Widget):
         self._shown = True
 
     @traitlets.observe("stop")
-    def _hear(self, change: Any) -> None:
+    def _confirm_stop(self, change: Any) -> None:
         self.heard = change["new"]
 
     @traitlets.validate("step")
-    def _recorded(self, proposal: Any) -> int | None:
+    def _is_recorded(self, proposal: Any) -> int | None:
         steps = sorted({x for curves in self.curves.values() for xy in curves.values() for x, _ in xy})
         if proposal["value"] is not None and proposal["value"] not in steps:
-            known = f"{len(steps)} steps from {steps[0]} to {steps[-1]}" if steps else "no step yet"
-            raise ValueError(f"step={proposal['value']} has no record; there are {known}; None is the newest")
+            known = f"are {len(steps)} steps from {steps[0]} to {steps[-1]}" if steps else "is no step yet"
+            raise ValueError(f"step={proposal['value']} has no record; there {known}; None is the newest")
         return proposal["value"]
 
 
@@ -194,14 +196,14 @@ def _plain(text: str) -> str:
 def _curves(history: Sequence[Record]) -> dict[str, dict[str, Points]]:
     """Return the points of each curve, by quantity and name; those of held-out text come first."""
     keys = sorted({key for record in history for key in record}, key=lambda key: (not _is_held_out(key), key))
-    found = {}
+    result = {}
     for quantity, (endings, _) in QUANTITIES.items():
-        own = [key for key in keys if key.endswith(endings)]
-        several = len({_objective(key) for key in own}) > 1
-        names = {key: quantity if endings == (key,) else _name(key, several) for key in own}
-        curves = {names[key]: _points(history, key) for key in own}
-        found[quantity] = {name: points for name, points in curves.items() if points}
-    return found
+        matching = [key for key in keys if key.endswith(endings)]
+        several = len({_objective(key) for key in matching}) > 1
+        names = {key: quantity if endings == (key,) else _name(key, several) for key in matching}
+        curves = {names[key]: _points(history, key) for key in matching}
+        result[quantity] = {name: points for name, points in curves.items() if points}
+    return result
 
 
 def _is_held_out(key: str) -> bool:
@@ -218,25 +220,25 @@ def _name(key: str, several: bool) -> str:
 
 
 def _points(history: Sequence[Record], key: str) -> Points:
-    found = [(int(record["step"]), record[key]) for record in history if key in record]
-    return [(step, float(f"{value:.6g}")) for step, value in found if math.isfinite(value)]
+    points = [(int(record["step"]), record[key]) for record in history if key in record]
+    return [(step, float(f"{value:.6g}")) for step, value in points if math.isfinite(value)]
 
 
-def _looks(curves: dict[str, Points], band: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """Say where the held-out loss lies at each step that the band covers."""
+def _evaluations(curves: dict[str, Points], band: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """Return where the held-out loss lies relative to the band, at each step that the band covers."""
     points = next((xy for name, xy in curves.items() if name.startswith(HELD_OUT)), [])
-    found = []
+    evaluations = []
     for step, loss in points if band else []:
         if band["steps"][0] <= step <= band["steps"][-1]:
             mean, std = (np.interp(step, band["steps"], band[part]) for part in ("mean", "std"))
             off = float((loss - mean) / max(std, 1e-9))
             where = "inside" if abs(off) <= WIDTH else "above" if off > 0 else "below"
-            found.append({"step": step, "where": where, "off": round(off, 1)})
-    return found
+            evaluations.append({"step": step, "where": where, "off": round(off, 1)})
+    return evaluations
 
 
-def _facts(begin: Progress, now: Progress) -> dict[str, float | None]:
-    """Return how far a run is since it began here."""
+def _progress_values(begin: Progress, now: Progress) -> dict[str, float | None]:
+    """Return the progress of a run since `begin`."""
     steps, seconds = now.step - begin.step, now.seconds - begin.seconds
     return {
         "first": min([begin.step, *(int(record["step"]) for record in now.history[:1])]),

@@ -1,7 +1,7 @@
-"""Building shards: documents in, memory-mapped arrays out, in constant memory, by several processes.
+"""Building shards: documents in, memory-mapped arrays out, in constant memory, with several processes.
 
-One process reads and writes; the others, if any, cut sentences and tokenize. They hand back their blocks in
-the order in which they got them, so the files are the same byte for byte whatever their number.
+The main process reads and writes; the worker processes, if any, split sentences and tokenize. Their results
+are written in the order of the input, so the files are identical for any number of workers.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 SHARD_TOKENS = 1 << 27  # 256 MB at two bytes each
-_BLOCK = 1 << 18  # characters handed to a process at a time, or one document
-_SENTENCES_AT_ONCE = 512  # tokenized together; the library keeps much about each
+_BLOCK = 1 << 18  # characters sent to a worker at a time (at least one document)
+_SENTENCES_AT_ONCE = 512  # tokenized together; a limit, because the library stores much for each sentence
 _OURS = re.compile(rf"\d{{5,}}\.({TOKENS}|{SENTENCES}|{DOCUMENTS})\.npy")
 
 
 class Encoded(NamedTuple):
-    """A document as ids, one sentence after the other, and the number of ids in each sentence."""
+    """A document as token ids, sentence by sentence, and the number of ids in each sentence."""
 
     ids: NDArray[np.uint32]
     lengths: NDArray[np.int64]
@@ -63,58 +63,60 @@ def build_shards(
     workers: int = 1,
     shard_tokens: int = SHARD_TOKENS,
     overwrite: bool = False,
-    problems: SkippedRows | None = None,
+    skipped: SkippedRows | None = None,
     total_bytes: int | None = None,
     progress: bool = True,
 ) -> Shards:
-    """Tokenize documents into a folder of shards; a shard holds one source if that has enough documents.
+    """Tokenize documents and write them into a folder of shards.
 
-    Special tokens that a text spells out, such as [MASK], are tokenized like any other characters.
+    Where possible, a shard has documents of one source only, but never fewer than two documents if there are
+    more. Special tokens that a text spells out, such as [MASK], are tokenized like any other characters.
 
     Args:
-        documents: any number, streamed.
-        folder: made if need be; while it is being filled it has no meta.json, and nothing reads it.
+        documents: any number of documents; they are streamed.
+        folder: created if it does not exist. It has no meta.json until it is complete, so nothing reads it
+            before.
         tokenizer: stored with the shards.
-        workers: processes that tokenize; 1 for none but this one. In a script of your own, more than one
-            needs `if __name__ == "__main__":` around the call.
-        shard_tokens: a shard is closed after so many tokens.
-        overwrite: replace shards that the folder holds.
-        problems: where to count documents of fewer than two pieces, which are left out.
-        total_bytes: size of all texts as UTF-8, if known, for the progress bar.
+        workers: processes that tokenize; with 1, the current process does it. In a script of your own, more
+            than one worker needs `if __name__ == "__main__":` around the call.
+        shard_tokens: a shard with this many tokens is full, and the next document starts a new one.
+        overwrite: replace finished shards in the folder.
+        skipped: counts documents of fewer than two tokens, which are skipped.
+        total_bytes: size of all texts in UTF-8, if known, for the progress bar.
         progress: show a progress bar and, at the end, a summary.
 
     Raises:
-        ValueError: finished shards in the folder, not one document, or an argument out of range.
-        DataError: no room or no right to write, or a process that died.
+        ValueError: the folder has finished shards, there is no document, or an argument is out of range.
+        DataError: the disk is full, the folder is not writable, or a worker process died.
     """
     folder = Path(folder).expanduser()
-    problems = SkippedRows() if problems is None else problems
+    skipped = SkippedRows() if skipped is None else skipped
     _check_counts(workers=workers, shard_tokens=shard_tokens)
-    began = time.monotonic()
+    start = time.monotonic()
     with _explain_os_errors(folder), _all_or_nothing(folder, overwrite):
         tokenizer.save_pretrained(folder)
         with tqdm(total=total_bytes, unit="B", unit_scale=True, disable=not progress) as bar:
             blocks = _blocks(documents, bar)
             with closing(_encode_all(blocks, tokenizer.fast().to_str(), workers)) as encoded:
-                kept = _long_enough(encoded, problems)
+                kept = _skip_short(encoded, skipped)
                 records = _write_shards(folder, kept, tokenizer, shard_tokens)
-            bar.total = bar.n  # what was left out will not come any more
-        _write_meta(folder, tokenizer, records, problems)
+            bar.total = bar.n  # skipped text never advanced the bar
+        _write_meta(folder, tokenizer, records, skipped)
     shards = Shards.open(folder)
     if progress:
-        print(_summary(shards, problems, time.monotonic() - began))
+        print(_summary(shards, skipped, time.monotonic() - start))
     return shards
 
 
 def check_free(folder: str | Path, overwrite: bool = False) -> None:
-    """Refuse a folder that holds finished shards, unless they may be overwritten.
+    """Check that a folder has no finished shards, unless they may be overwritten.
 
     Raises:
-        ValueError: it does.
+        ValueError: the folder has finished shards.
     """
     if (Path(folder).expanduser() / META).exists() and not overwrite:
         raise ValueError(
-            f"{folder} holds finished shards; choose another folder, or overwrite=True (--overwrite)"
+            f"{folder} has finished shards; choose another folder, or overwrite=True (--overwrite)"
         )
 
 
@@ -126,8 +128,8 @@ def _check_counts(**counts: int) -> None:
 
 @contextmanager
 def _all_or_nothing(folder: Path, overwrite: bool) -> Iterator[None]:
-    """Begin with an empty folder, and leave one behind unless all went well."""
-    _make_room(folder, overwrite)
+    """Remove earlier shards from the folder, and incomplete ones if an error occurs."""
+    _prepare_folder(folder, overwrite)
     try:
         yield
     except BaseException:
@@ -136,21 +138,22 @@ def _all_or_nothing(folder: Path, overwrite: bool) -> Iterator[None]:
 
 
 def encode(fast: tokenizers.Tokenizer, text: str) -> Encoded:
-    """Cut a text into sentences and tokenize them; sentences without a piece are dropped."""
+    """Split a text into sentences and tokenize them; sentences without a token are dropped."""
     sentences = split_sentences(text)
-    found: list[list[int]] = []
+    ids_of: list[list[int]] = []
     for first in range(0, len(sentences), _SENTENCES_AT_ONCE):
         batch = sentences[first : first + _SENTENCES_AT_ONCE]
-        found += [one.ids for one in fast.encode_batch_fast(batch, add_special_tokens=False) if one.ids]
-    lengths = np.array([len(ids) for ids in found], dtype=np.int64)
-    return Encoded(np.fromiter(chain.from_iterable(found), np.uint32, lengths.sum()), lengths)
+        encodings = fast.encode_batch_fast(batch, add_special_tokens=False)
+        ids_of += [encoding.ids for encoding in encodings if encoding.ids]
+    lengths = np.array([len(ids) for ids in ids_of], dtype=np.int64)
+    return Encoded(np.fromiter(chain.from_iterable(ids_of), np.uint32, lengths.sum()), lengths)
 
 
-# Work shared out
+# Worker processes
 
 
 def _blocks(documents: Iterable[Document], bar: tqdm[Any]) -> Iterator[list[Document]]:
-    """Gather documents into blocks that are worth sending to a process."""
+    """Group documents into blocks that are large enough to be worth sending to a worker."""
     block: list[Document] = []
     size = 0
     for document in documents:
@@ -167,13 +170,13 @@ def _blocks(documents: Iterable[Document], bar: tqdm[Any]) -> Iterator[list[Docu
 def _encode_all(
     blocks: Iterable[list[Document]], fast_json: str, workers: int
 ) -> Generator[tuple[Document, Encoded], None, None]:
-    """Give each document with its ids, in order; at most one block for each process is under way."""
+    """Yield each document with its ids, in order; each worker has at most one block at a time."""
     if workers == 1:
         fast = _load_fast(fast_json)
         for block in blocks:
             yield from ((document, encode(fast, document.text)) for document in block)
         return
-    with _processes(workers, fast_json) as free, _explain_death():
+    with _worker_processes(workers, fast_json) as free, _explain_death():
         busy: deque[tuple[Connection, list[Document]]] = deque()
         for block in blocks:
             if not free:
@@ -188,7 +191,7 @@ def _encode_all(
 def _collect(
     busy: deque[tuple[Connection, list[Document]]], free: deque[Connection]
 ) -> Iterator[tuple[Document, Encoded]]:
-    """Wait for the block that was handed out first."""
+    """Wait for the result of the block that was sent first, and return it."""
     connection, block = busy.popleft()
     result: list[Encoded] = connection.recv()
     free.append(connection)
@@ -196,9 +199,9 @@ def _collect(
 
 
 @contextmanager
-def _processes(workers: int, fast_json: str) -> Iterator[deque[Connection]]:
-    """Start processes, each at the other end of a pipe; when this one dies, the pipes close and they end."""
-    context = multiprocessing.get_context("spawn")  # the same on every system, and safe beside threads
+def _worker_processes(workers: int, fast_json: str) -> Iterator[deque[Connection]]:
+    """Start workers and yield a pipe to each; if this process dies, the pipes close and the workers end."""
+    context = multiprocessing.get_context("spawn")  # the same on every system, and safe with threads
     connections: deque[Connection] = deque()
     processes = []
     try:
@@ -216,9 +219,9 @@ def _processes(workers: int, fast_json: str) -> Iterator[deque[Connection]]:
 
 
 def _work(connection: Connection, fast_json: str) -> None:
-    """Tokenize blocks until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one cleans up
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there is a process for each core already
+    """Tokenize blocks from the pipe until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the main one cleans up
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the workers already use all cores
     fast = _load_fast(fast_json)
     with suppress(EOFError, ConnectionError):
         while True:
@@ -231,14 +234,15 @@ def _load_fast(fast_json: str) -> tokenizers.Tokenizer:
     return fast
 
 
-def _long_enough(
-    encoded: Iterable[tuple[Document, Encoded]], problems: SkippedRows
+def _skip_short(
+    encoded: Iterable[tuple[Document, Encoded]], skipped: SkippedRows
 ) -> Iterator[tuple[Document, Encoded]]:
-    for document, found in encoded:
-        if len(found.ids) < 2:
-            problems.add("document of fewer than 2 pieces", document.place or document.source)
+    """Yield the documents that a sentence pair can be made of: those of at least two tokens."""
+    for document, encoded_document in encoded:
+        if len(encoded_document.ids) < 2:
+            skipped.add("document of fewer than 2 tokens", document.location or document.source)
         else:
-            yield document, found
+            yield document, encoded_document
 
 
 # Files
@@ -250,35 +254,36 @@ def _write_shards(
     tokenizer: WordPieceTokenizer,
     shard_tokens: int,
 ) -> list[dict[str, Any]]:
-    """Write all shards and return their records; a new one begins when one is full or the source changes.
+    """Write all shards and return their records for meta.json.
 
-    None gets only one document where it can be helped, because a sentence pair may need another.
+    A new shard begins when the current one is full or the source changes, but not before the current one has
+    two documents, nor for the last document alone: a sentence pair may need a second document.
     """
     records = []
     with ExitStack() as open_files:
         writer = _ShardWriter(folder, 0, tokenizer, open_files)
         for current, following in pairwise(chain(encoded, [None])):
-            assert current is not None  # only what follows the last one is
-            document, found = current
+            assert current is not None  # None only follows the last document
+            document, encoded_document = current
             full = writer.tokens.length >= shard_tokens or document.source not in writer.sources
             if full and writer.documents.length >= 2 and following is not None:
                 records.append(writer.finish())
                 writer = _ShardWriter(folder, len(records), tokenizer, open_files)
-            writer.add(document.source, found)
+            writer.add(document.source, encoded_document)
         records.append(writer.finish())
     if not records[0][DOCUMENTS]:
-        raise ValueError("not one document of at least 2 pieces was read; see what was left out, and why")
+        raise ValueError("no document of at least 2 tokens was read; see above what was skipped, and why")
     return records
 
 
 class _ShardWriter:
-    """One shard being written."""
+    """Writes one shard."""
 
     def __init__(
         self, folder: Path, number: int, tokenizer: WordPieceTokenizer, open_files: ExitStack
     ) -> None:
         self.sep = tokenizer.sep_token_id
-        self.sources: dict[str, None] = {}  # a set in order
+        self.sources: dict[str, None] = {}  # an ordered set
         self.tokens, self.sentences, self.documents = self.arrays = (
             _ArrayFile(array_path(folder, number, TOKENS), _dtype(tokenizer), (), open_files),
             _ArrayFile(array_path(folder, number, SENTENCES), "<i8", (), open_files),
@@ -294,7 +299,7 @@ class _ShardWriter:
         self.tokens.append(np.append(document.ids, self.sep))
 
     def finish(self) -> dict[str, Any]:
-        """Write what belongs at the end, close the files, and return the shard's record for meta.json."""
+        """Write the final row of documents, close the files, and return the shard's record for meta.json."""
         count = self.documents.length
         self.documents.append(np.array([[self.sentences.length, self.tokens.length]]))
         digests = "".join(array.finish() for array in self.arrays)
@@ -308,7 +313,7 @@ class _ShardWriter:
 
 
 class _ArrayFile:
-    """A .npy file that grows: its header, written first, has room for the length it will have."""
+    """A .npy file that grows. Its header is written first and again at the end, when the length is known."""
 
     def __init__(self, path: Path, dtype: str, item_shape: tuple[int, ...], open_files: ExitStack) -> None:
         self.dtype, self.item_shape, self.length = dtype, item_shape, 0
@@ -317,14 +322,14 @@ class _ArrayFile:
         self._write_header()
 
     def append(self, array: NDArray[Any]) -> None:
-        """Write more items."""
+        """Append items to the file."""
         content = array.astype(self.dtype).tobytes()
         self.file.write(content)
         self.sha256.update(content)
         self.length += len(array)
 
     def finish(self) -> str:
-        """Write the header anew, close the file, and return the sha256 of the items."""
+        """Write the final header, close the file, and return the sha256 of the items."""
         self.file.seek(0)
         self._write_header()
         self.file.close()
@@ -340,7 +345,7 @@ def _write_meta(
     folder: Path,
     tokenizer: WordPieceTokenizer,
     records: list[dict[str, Any]],
-    problems: SkippedRows,
+    skipped: SkippedRows,
 ) -> None:
     from bertlearn.files import write_whole
 
@@ -353,41 +358,41 @@ def _write_meta(
         "dtype": _dtype(tokenizer),
         **totals,
         "shards": records,
-        "problems": dict(problems.counts),
+        "problems": dict(skipped.counts),  # the key of version 1 of the format
     }
     text = json.dumps(meta, indent=1) + "\n"
     write_whole(folder / META, lambda path: path.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def _dtype(tokenizer: WordPieceTokenizer) -> str:
-    """Return the smallest type, little-endian everywhere, that holds every id."""
+    """Return the smallest dtype for the ids of the vocabulary, little-endian on every system."""
     return "<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4"
 
 
-def _make_room(folder: Path, overwrite: bool) -> None:
-    """Make the folder, and take away what an earlier build left in it."""
+def _prepare_folder(folder: Path, overwrite: bool) -> None:
+    """Create the folder, and remove the files of an earlier build from it."""
     check_free(folder, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     _remove_ours(folder)
 
 
 def _remove_ours(folder: Path) -> None:
-    """Remove the files of shards, meta.json first: without it nothing reads the others."""
+    """Remove the files of shards, meta.json first: without it, nothing reads the others."""
     (folder / META).unlink(missing_ok=True)
     for path in list(folder.iterdir()):
         if _OURS.fullmatch(path.name):
             path.unlink()
 
 
-def _summary(shards: Shards, problems: SkippedRows, seconds: float) -> str:
+def _summary(shards: Shards, skipped: SkippedRows, seconds: float) -> str:
     size = sum(array.nbytes for shard in shards.shards for array in shard[:3])
     return (
         f"{shards.documents:,} documents, {shards.tokens:,} tokens ({size / 1e6:,.1f} MB, shards: "
-        f"{len(shards.shards)}) in {shards.folder} after {seconds:,.0f} s; left out: {problems}"
+        f"{len(shards.shards)}) in {shards.folder} after {seconds:,.0f} s; left out: {skipped}"
     )
 
 
-# What can go wrong
+# Errors
 
 
 @contextmanager
@@ -397,11 +402,11 @@ def _explain_os_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             remedy = (
-                "the disk is full; make room (about 2.5 bytes for each token), or choose another --output"
+                "the disk is full; free some space (about 2.5 bytes per token), or choose another --output"
             )
         else:
             remedy = f"{error}; choose a folder that you can write to"
-        raise DataError(f"building shards in {folder}: {remedy}. Nothing half-written is left") from error
+        raise DataError(f"building shards in {folder}: {remedy}. No incomplete files are left") from error
 
 
 @contextmanager
@@ -410,6 +415,6 @@ def _explain_death() -> Iterator[None]:
         yield
     except (EOFError, ConnectionError) as error:
         raise DataError(
-            "a process that tokenized ended before its time (killed for lack of memory?); use fewer workers. "
-            'In a script, call build_shards under `if __name__ == "__main__":`'
+            "a worker process died, perhaps because memory ran out; use fewer workers. In a script, call "
+            'build_shards under `if __name__ == "__main__":`'
         ) from error

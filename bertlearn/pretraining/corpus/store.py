@@ -1,11 +1,11 @@
-"""The shards on disk: what a folder holds, and opening one with every check that needs no reading.
+"""The files of a folder of shards, and opening them with all checks that do not read the data.
 
-meta.json               written last: a folder without it is unfinished
+meta.json               written last: a folder without it is incomplete
 vocab.txt, …            the tokenizer, in transformers' layout
-00000.tokens.npy        uint16 (uint32 when V > 65,536): all pieces, and a [SEP] after each document
-00000.sentences.npy     int64 (sentences,): where each sentence begins among the tokens
-00000.documents.npy     int64 (documents + 1, 2): for each document its first sentence and first token,
-                        and at the end the number of sentences and of tokens
+00000.tokens.npy        uint16 (uint32 if V > 65,536): all token ids, and a [SEP] after each document
+00000.sentences.npy     int64 (sentences,): the index of each sentence's first token
+00000.documents.npy     int64 (documents + 1, 2): the indexes of each document's first sentence and first
+                        token; the last row has the total numbers of sentences and tokens
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SPECIAL = ("[CLS]", "[SEP]", "[PAD]")
 
 
 class Shard(NamedTuple):
-    """One shard: memory-mapped arrays (see the module), where its documents come from, and its checksum."""
+    """One shard: memory-mapped arrays (see the module), the sources of its documents, and its checksum."""
 
     tokens: NDArray[Any]
     sentences: NDArray[np.int64]
@@ -41,15 +41,15 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Shards:
-    """A finished folder of shards; nothing of the data is in memory.
+    """A complete folder of shards; the data stays on disk.
 
     Attributes:
-        folder: where it is.
+        folder: the path of the folder.
         shards: its shards, in order.
-        vocab: the pieces in the order of their ids.
+        vocab: the tokens in the order of their ids.
         vocabulary: sha256 of the vocabulary, in hexadecimal.
-        do_lower_case: whether the text was made small.
-        problems: how often what was left out while building.
+        do_lower_case: whether the tokenizer lowercased the text.
+        skipped: what was skipped while building, counted by kind.
     """
 
     folder: Path
@@ -57,16 +57,16 @@ class Shards:
     vocab: tuple[str, ...] = field(repr=False)
     vocabulary: str
     do_lower_case: bool
-    problems: dict[str, int]
+    skipped: dict[str, int]
 
     @classmethod
     def open(cls, folder: str | Path) -> Shards:
-        """Map a folder that `build_shards` finished.
+        """Open a folder that `build_shards` has completed, and map its arrays into memory.
 
         Raises:
-            FileNotFoundError: no such folder, or a file missing in it.
-            ValueError: an unfinished folder, another version, another vocabulary than the one it was built
-                with, or an array that is cut short or not as its header says; the file is named.
+            FileNotFoundError: there is no such folder, or one of its files is missing.
+            ValueError: an incomplete folder, another version of the format, a changed vocabulary, or an array
+                that is truncated or does not match meta.json; the message names the file.
         """
         folder = Path(folder).expanduser()
         meta = _read_meta(folder)
@@ -87,7 +87,7 @@ class Shards:
 
     @property
     def tokens(self) -> int:
-        """The number of tokens, with one [SEP] for each document."""
+        """The number of tokens, including one [SEP] per document."""
         return sum(len(shard.tokens) for shard in self.shards)
 
     @property
@@ -97,12 +97,12 @@ class Shards:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Where the documents come from, each source once, in order."""
+        """The sources of the documents, each once, in order."""
         return tuple(dict.fromkeys(source for shard in self.shards for source in shard.sources))
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of all that examples depend on: vocabulary and contents, not the folder's place."""
+        """The sha256 of everything that examples depend on: the vocabulary and contents, not the path."""
         contents = [VERSION, self.vocabulary, self.do_lower_case, *(shard.sha256 for shard in self.shards)]
         return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
 
@@ -110,25 +110,26 @@ class Shards:
         """Return the same folder with only the shards of one source, such as "wikipedia".
 
         Raises:
-            ValueError: no shard holds this source alone.
+            ValueError: no shard has documents of this source only.
         """
         chosen = tuple(shard for shard in self.shards if shard.sources == (source,))
         if not chosen:
-            raise ValueError(f"no shard of {self.folder} is all from {source!r}; sources: {self.sources}")
+            raise ValueError(f"no shard of {self.folder} is only from {source!r}; sources: {self.sources}")
         return replace(self, shards=chosen)
 
     def check_vocabulary(self, tokenizer: WordPieceTokenizer) -> None:
-        """Refuse a tokenizer for which the ids of these shards mean other pieces.
+        """Check that the ids of these shards mean the same tokens to this tokenizer.
 
         Raises:
-            ValueError: another vocabulary, or another choice of `do_lower_case`.
+            ValueError: another vocabulary, or another value of `do_lower_case`.
         """
-        given = vocabulary_hash(tokenizer.ids_to_tokens)
-        if given != self.vocabulary:
+        vocabulary = vocabulary_hash(tokenizer.ids_to_tokens)
+        if vocabulary != self.vocabulary:
             raise ValueError(
                 f"the shards in {self.folder} were built with the vocabulary {self.vocabulary[:16]}… of "
-                f"{len(self.vocab)} pieces, but this tokenizer has {given[:16]}… of {tokenizer.vocab_size}; "
-                "use the tokenizer in that folder, or build the shards again with this one"
+                f"{len(self.vocab)} tokens, but this tokenizer has {vocabulary[:16]}… of "
+                f"{tokenizer.vocab_size}; use the tokenizer in that folder, or build the shards again with "
+                "this one"
             )
         if tokenizer.do_lower_case != self.do_lower_case:
             raise ValueError(
@@ -138,22 +139,24 @@ class Shards:
 
 
 def vocabulary_hash(vocab: Iterable[str]) -> str:
-    """Return the sha256 of the pieces in order, as vocab.txt holds them."""
+    """Return the sha256 of the vocabulary, as vocab.txt contains it."""
     return hashlib.sha256("".join(f"{token}\n" for token in vocab).encode("utf-8")).hexdigest()
 
 
 def array_path(folder: Path, number: int, name: str) -> Path:
-    """Return the file of one array of one shard."""
+    """Return the path of one array of one shard."""
     return folder / f"{number:05}.{name}.npy"
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}; make one with `bertlearn data build --output {folder}`")
+        raise FileNotFoundError(
+            f"there is no folder {folder}; create one with `bertlearn data build --output {folder}`"
+        )
     path = folder / META
     if not path.is_file():
         raise ValueError(
-            f"{folder} has no {META}: it holds no shards, or building them was interrupted; run "
+            f"{folder} has no {META}: it is not a folder of shards, or building them was interrupted; run "
             "`bertlearn data build` again"
         )
     try:
@@ -163,7 +166,8 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     version = meta.get("version") if isinstance(meta, dict) else None
     if version != VERSION:
         raise ValueError(
-            f"{path} has version {version!r}, this bertlearn reads version {VERSION}; build the shards again"
+            f"{path} has version {version!r}, but this bertlearn reads version {VERSION}; build the shards "
+            "again"
         )
     return meta
 
@@ -171,13 +175,13 @@ def _read_meta(folder: Path) -> dict[str, Any]:
 def _read_vocab(folder: Path, expected: str) -> tuple[str, ...]:
     path = folder / VOCAB
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} has no {VOCAB}, with which its shards were built; copy all of it")
+        raise FileNotFoundError(f"{folder} lacks the {VOCAB} of its shards; copy the complete folder")
     vocab = tuple(path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1])
-    found = vocabulary_hash(vocab)
-    if found != expected:
+    actual = vocabulary_hash(vocab)
+    if actual != expected:
         raise ValueError(
-            f"{path} has the sha256 {found[:16]}…, but the shards were built with {expected[:16]}…; put the "
-            "original back, or build the shards again"
+            f"{path} has the sha256 {actual[:16]}…, but the shards were built with {expected[:16]}…; restore "
+            "the original file, or build the shards again"
         )
     return vocab
 
@@ -194,18 +198,18 @@ def _open_shard(folder: Path, number: int, dtype: str, record: dict[str, Any]) -
 
 
 def _map(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Map an array, and compare what its own header and its size on disk say with meta.json."""
+    """Map an array into memory, and check its header and its size on disk against meta.json."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing, which {META} lists; copy it, or build the shards again")
+        raise FileNotFoundError(f"{path}, listed in {META}, is missing; copy it, or build the shards again")
     try:
         array = np.lib.format.open_memmap(path, mode="r")  # never unpickles
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{path} is cut short or no array ({error}); copy it anew, or build the shards again"
+            f"{path} is truncated or not an array ({error}); copy it again, or build the shards again"
         ) from error
     if array.dtype != dtype or array.shape != shape or path.stat().st_size != array.offset + array.nbytes:
         raise ValueError(
             f"{path} holds {array.dtype} {array.shape} in {path.stat().st_size} bytes, but {META} says "
-            f"{dtype} {shape}; copy the folder anew, or build the shards again"
+            f"{dtype} {shape}; copy the folder again, or build the shards again"
         )
     return array

@@ -1,4 +1,4 @@
-"""Attention as the views take it, from our models, transformers' and raw tensors; bertviz's views of it."""
+"""Attention maps from our models, transformers' models and raw tensors, and bertviz's views of them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def random_maps(
 
 
 def packed(view: View) -> bytes:
-    """Return the page inside a view's iframe, packed."""
+    """Return the compressed page inside a view's iframe."""
     frame = html.unescape(re.search(r'srcdoc="([^"]*)"', view._repr_html_())[1])  # type: ignore[index]
     return b64decode(re.search(r'atob\("([^"]*)"\)', frame)[1])  # type: ignore[index]
 
@@ -79,17 +79,17 @@ def page(view: View) -> str:
     return gzip.decompress(packed(view)).decode()
 
 
-def told(view: View) -> dict[str, Any]:
-    """Return what the page tells the script that draws."""
-    return json.JSONDecoder().raw_decode(page(view).split("const told = ")[1])[0]
+def payload(view: View) -> dict[str, Any]:
+    """Return the data that the page passes to the script that draws."""
+    return json.JSONDecoder().raw_decode(page(view).split("const payload = ")[1])[0]
 
 
 def drawn(view: View) -> list[np.ndarray]:
     """Return the numbers that are drawn: attention (L, A, S, S) and, in the neuron view, queries and keys."""
-    found = told(view)
-    numbers, arrays = np.frombuffer(b64decode(found["numbers"]), dtype=np.int8), []
-    for array in found["arrays"]:
-        shape = (*np.shape(array["scales"]), len(found["tokens"]), array["width"])
+    sent = payload(view)
+    numbers, arrays = np.frombuffer(b64decode(sent["numbers"]), dtype=np.int8), []
+    for array in sent["arrays"]:
+        shape = (*np.shape(array["scales"]), len(sent["tokens"]), array["width"])
         count = int(np.prod(shape))
         arrays.append(numbers[:count].reshape(shape) * np.array(array["scales"])[..., None, None])
         numbers = numbers[count:]
@@ -100,12 +100,12 @@ def drawn(view: View) -> list[np.ndarray]:
 # 1. What the views show
 
 
-def test_maps_of_our_model_are_its_attention_and_what_it_was_made_from(
+def test_maps_of_our_model_are_its_attention_and_the_vectors_behind_it(
     model: BertModel, tokenizer: WordPieceTokenizer
 ) -> None:
     model.train()
     maps = read_attention(model, tokenizer, "the cat sat", "the cat")
-    assert model.training, "the model is left in the mode it came in"
+    assert model.training, "the model's mode is restored"
     assert maps.tokens == ["[CLS]", "the", "cat", "sat", "[SEP]", "the", "cat", "[SEP]"]
     assert maps.second == 5
     model.eval()
@@ -134,7 +134,7 @@ def test_maps_of_a_model_of_transformers_are_the_same(
     ours, found = (read_attention(m, tokenizer, "the cat sat", "the") for m in (model, other))
     for name in ("probs", "queries", "keys", "values"):
         np.testing.assert_allclose(getattr(found, name), getattr(ours, name), atol=1e-5)
-    assert other.config._attn_implementation == implementation, "left as it was"
+    assert other.config._attn_implementation == implementation, "the setting is restored"
 
 
 def test_a_model_with_a_head_is_read_through_its_encoder(
@@ -185,17 +185,21 @@ def test_raw_attentions_come_in_any_of_their_shapes(given: str) -> None:
         ),
         ([torch.ones(4, 4)], "abcd", r"shape \(1, 4, 4\), expected"),
         ([torch.ones(1, 3, 4, 4), torch.ones(1, 3, 5, 5)], "abcd", "layers have different shapes"),
-        ([torch.full((1, 3, 4, 4), torch.nan)], "abcd", "NaN or infinity; look for a row that is masked"),
+        (
+            [torch.full((1, 3, 4, 4), torch.nan)],
+            "abcd",
+            "NaN or infinity; look for a row that is fully masked",
+        ),
         ([torch.full((1, 3, 4, 4), -1.0)], "abcd", "negative: these are scores; take their softmax"),
-        ([torch.ones(1, 3, 0, 0)], "", r"shape \(1, 3, 0, 0\) are empty; expected one token at least"),
+        ([torch.ones(1, 3, 0, 0)], "", r"shape \(1, 3, 0, 0\) are empty; expected at least one token"),
         (
             [torch.ones(1, 1, 600, 600)],
             ["a"] * 600,
-            "600 tokens are too many to see; shorten the text to 256",
+            "600 tokens are too many to show; shorten the text to at most 256",
         ),
     ],
 )
-def test_what_no_view_could_show_is_refused(attentions: object, tokens: object, message: str) -> None:
+def test_what_no_view_can_show_is_refused(attentions: object, tokens: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         attention_maps(attentions, list(tokens))  # type: ignore[arg-type, call-overload]
 
@@ -207,7 +211,7 @@ def test_texts_and_models_that_give_nothing_are_refused(
         read_attention(model, tokenizer, " ")
     with pytest.raises(ValueError, match="Linear has no layers with query, key and value; expected a BERT"):
         read_attention(torch.nn.Linear(2, 2), tokenizer, "the cat")
-    with pytest.raises(ValueError, match="second=5 begins no second text; expected 1 to 4"):
+    with pytest.raises(ValueError, match="second=5 does not start a second text; expected 1 to 4"):
         attention_maps(random_maps().probs, list("abcde"), second=5)
     with pytest.raises(ValueError, match=r"keys have shape \(1, 3, 5, 8\), expected \(2, 3, 5, 'size'\)"):
         replace(random_maps(), keys=random_maps(1).keys)
@@ -220,14 +224,14 @@ def test_short_and_special_texts_are_shown(
     maps = read_attention(model, tokenizer, text)
     assert maps.tokens[0] == "[CLS]" and maps.tokens[-1] == "[SEP]"
     for view in VIEWS:
-        assert told(view(maps))["tokens"] == maps.tokens
+        assert payload(view(maps))["tokens"] == maps.tokens
 
 
 # 2. bertviz's views
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_page_needs_nothing_from_elsewhere(view: Callable[..., View]) -> None:
+def test_a_page_is_self_contained(view: Callable[..., View]) -> None:
     shown = view(random_maps(second=3))
     text = page(shown)
     assert "content=\"default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'\"" in text
@@ -236,13 +240,13 @@ def test_a_page_needs_nothing_from_elsewhere(view: Callable[..., View]) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_no_token_leaves_its_string(view: Callable[..., View]) -> None:
+def test_tokens_stay_inside_their_strings(view: Callable[..., View]) -> None:
     maps = random_maps(tokens=8)
     tokens = ["</script>", "<script>", "<!--", "<img src=x>", '"', "\\", "\n", "\u2028"]
     hostile = view(replace(maps, tokens=tokens))
-    assert told(hostile)["tokens"] == [*tokens[:6], "⏎", "⏎"], "shown as text"
+    assert payload(hostile)["tokens"] == [*tokens[:6], "⏎", "⏎"], "shown as text"
     for mark in ("<script", "</script", "<!--", "<img", "\n", "\u2028"):
-        assert page(hostile).count(mark) == page(view(maps)).count(mark), "nothing but text"
+        assert page(hostile).count(mark) == page(view(maps)).count(mark), "only text"
     shown = re.sub(r'srcdoc="[^"]*"', "", hostile._repr_html_())
     assert shown.count("<") == re.sub(r'srcdoc="[^"]*"', "", view(maps)._repr_html_()).count("<")
 
@@ -258,19 +262,19 @@ def test_a_large_view_stays_small(view: Callable[..., View], second: int | None)
 def test_outputs_repeat(view: Callable[..., View]) -> None:
     first, again = view(random_maps(second=3)), view(random_maps(second=3))
     assert first._repr_html_() == again._repr_html_()
-    assert packed(first)[4:8] == bytes(4), "gzip tells the time"
+    assert packed(first)[4:8] == bytes(4), "no time stamp of gzip"
     name = view.__name__.replace("_", " ").capitalize()
     assert repr(first) == f"[view] {name}: 2 layers, 3 heads, [CLS] t1 t2 t3 [SEP]"
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_without_the_iframe_a_picture_stays(view: Callable[..., View]) -> None:
+def test_without_the_iframe_a_picture_remains(view: Callable[..., View]) -> None:
     shown = view(random_maps())
     bare = re.sub(r"<iframe.*</iframe>", "", shown._repr_html_())
     alt, picture = re.fullmatch(
         r'<div class="bl-view" style="[^"]*"><img alt="([^"]*)" '
         r'src="data:image/png;base64,([^"]*)" style="[^"]*">'
-        r'<p style="[^"]*">A picture of it. Run the cell, and it lives.</p></div>',
+        r'<p style="[^"]*">A picture. Run the cell to make it interactive.</p></div>',
         bare,
     ).groups()  # type: ignore[union-attr]
     assert alt == shown.title
@@ -290,13 +294,13 @@ def test_every_layer_of_every_model_is_drawn(
         assert np.abs(found - array).max() <= np.abs(array).max() / 127
 
 
-def test_the_attentions_that_sdpa_leaves_out_are_missed(model: BertModel) -> None:
+def test_attentions_that_sdpa_leaves_out_are_reported(model: BertModel) -> None:
     output = theirs(model, "sdpa")(torch.tensor([[2, 5, 3]]), output_attentions=True)
     with pytest.raises(ValueError, match=r'attentions are empty: .*attn_implementation="eager"'):
         attention_maps(output.attentions, ["[CLS]", "the", "[SEP]"])
 
 
-def test_raw_attentions_have_two_views_and_no_third() -> None:
+def test_raw_attentions_have_no_neuron_view() -> None:
     maps = attention_maps(random_maps().probs, list("abcde"))
     for view in (head_view, model_view):
         assert drawn(view(maps))[0].shape == (2, 3, 5, 5)
@@ -306,15 +310,15 @@ def test_raw_attentions_have_two_views_and_no_third() -> None:
 
 def test_what_is_chosen_is_shown_first() -> None:
     maps = random_maps()
-    assert told(head_view(maps, 1, [2]))["options"]["layer"] == 1
-    assert told(head_view(maps, 1, [2]))["options"]["heads"] == [2]
-    neuron = told(neuron_view(maps, 1, 2, dark=True))["options"]
+    assert payload(head_view(maps, 1, [2]))["options"]["layer"] == 1
+    assert payload(head_view(maps, 1, [2]))["options"]["heads"] == [2]
+    neuron = payload(neuron_view(maps, 1, 2, dark=True))["options"]
     assert (neuron["layer"], neuron["head"], neuron["display_mode"]) == (1, 2, "dark")
 
 
-def test_two_texts_can_be_told_apart() -> None:
-    assert told(head_view(random_maps()))["parts"] == {"all": [[0, 5], [0, 5]]}
-    parts = told(head_view(random_maps(second=3)))["parts"]
+def test_two_texts_can_be_distinguished() -> None:
+    assert payload(head_view(random_maps()))["parts"] == {"all": [[0, 5], [0, 5]]}
+    parts = payload(head_view(random_maps(second=3)))["parts"]
     assert parts["ab"] == [[0, 3], [3, 5]] and parts["bb"] == [[3, 5], [3, 5]]
     for view in VIEWS:
         assert 'id="filter"' in page(view(random_maps(second=3)))
@@ -333,10 +337,10 @@ def test_a_view_is_as_high_as_its_tokens_and_layers_need() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: head_view(random_maps(), 2), "layer=2 is none of the model's; expected 0 to 1"),
-        (lambda: head_view(random_maps(), 0, []), "heads is empty; name one at least"),
-        (lambda: head_view(random_maps(), 0, [0, -1]), "head -1 is none of the model's; expected 0 to 2"),
-        (lambda: neuron_view(random_maps(), 0, 3), "head 3 is none of the model's; expected 0 to 2"),
+        (lambda: head_view(random_maps(), 2), "layer=2 does not exist; expected 0 to 1"),
+        (lambda: head_view(random_maps(), 0, []), "heads is empty; give at least one head"),
+        (lambda: head_view(random_maps(), 0, [0, -1]), "head -1 does not exist; expected 0 to 2"),
+        (lambda: neuron_view(random_maps(), 0, 3), "head 3 does not exist; expected 0 to 2"),
         (
             lambda: model_view(random_maps(12, 12, 60)),
             r"12 layers × 12 heads × 60 × 60 tokens are 518,400 lines; .* plot_heads\(maps.probs\)",
@@ -350,5 +354,5 @@ def test_what_cannot_be_drawn_is_refused(call: Callable[[], View], message: str)
 
 def test_another_bertviz_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bertviz_views, "_text", lambda package, path: "draw()")
-    with pytest.raises(RuntimeError, match=r"bertviz \S+ draws in another way; install bertviz 1.4.1"):
+    with pytest.raises(RuntimeError, match=r"bertviz \S+ is not supported; install bertviz 1.4.1"):
         head_view(random_maps())

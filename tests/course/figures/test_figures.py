@@ -102,8 +102,8 @@ def test_a_diagram_has_the_numbers_of_its_model() -> None:
     config = BertConfig(hidden_size=96, num_hidden_layers=5, num_attention_heads=3, intermediate_size=1024)
     drawn = " ".join(labels(v.plot_layers(config, "Mine")))
     assert {"Mine", "5 × this layer"} <= set(labels(v.plot_layers(config, "Mine")))
-    for told in ("(B, S, 96)", "(B, 3, S, 32)", "(B, S, 1,024)", "√32", "96 → 1,024", "30,522 words"):
-        assert told in drawn
+    for text in ("(B, S, 96)", "(B, 3, S, 32)", "(B, S, 1,024)", "√32", "96 → 1,024", "30,522 tokens"):
+        assert text in drawn
     assert "repeated for 5 layers" in v.plot_layers(config).alt
 
 
@@ -157,7 +157,7 @@ def test_opposite_signs_get_a_palette_around_zero() -> None:
         (lambda: v.plot_heads(torch.rand(3, 3)), "expected 4 axes"),
         (
             lambda: v.plot_attention(torch.zeros(0, 0), []),
-            "is empty; attentions come only with output_attentions",
+            "is empty; a model returns attentions only with output_attentions",
         ),
         (lambda: v.plot_curves([1, 2, 3], {"c": [1, 2]}, "T", "x", "y"), "curve 'c' has 2 points, x has 3"),
         (lambda: v.plot_points(torch.rand(3, 2), ["a"], "T"), "1 groups do not fit"),

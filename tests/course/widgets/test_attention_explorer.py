@@ -1,4 +1,4 @@
-"""The attention explorer's state: what it sends, what can be set, what it refuses."""
+"""The attention explorer's state: what it sends, what can be set, and what it refuses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def maps(tokens: list[str] = TOKENS, layers: int = 2, heads: int = 3) -> Attenti
     return AttentionMaps(tokens, probs.astype(np.float32))
 
 
-def test_the_weights_arrive_to_the_fourth_decimal() -> None:
+def test_the_weights_are_sent_to_the_fourth_decimal() -> None:
     given = maps()
     panel = AttentionExplorer(given).panels[0]
     sent = np.frombuffer(panel["weights"], "<u2").reshape(given.probs.shape) / 65535
@@ -52,7 +52,11 @@ def test_two_maps_stand_side_by_side() -> None:
         ([], (), "0 maps were given; expected one, or two to compare"),
         ([maps()] * 3, (), "3 maps were given"),
         ([maps()], ("a", "b"), "2 titles for 1 maps; give one for each"),
-        ([maps(), maps(layers=3)], (), r"maps of \(2, 3\) and \(3, 3\) layers and heads cannot be laid side"),
+        (
+            [maps(), maps(layers=3)],
+            (),
+            r"maps of \(2, 3\) and \(3, 3\) layers and heads cannot be shown side",
+        ),
     ],
 )
 def test_maps_that_do_not_fit_are_refused(given: list[AttentionMaps], titles: object, message: str) -> None:

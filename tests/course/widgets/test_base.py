@@ -1,4 +1,4 @@
-"""What all widgets share: how they are named, shown and exported."""
+"""What all widgets share: how they are described, shown and exported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def explorer(tokens: list[str]) -> AttentionExplorer:
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[[Widget], list[dict[str, Any]]]:
-    """Return a function that displays a widget and gives the outputs' data."""
+    """Return a function that displays a widget and returns the outputs' data."""
 
     def show(widget: Widget) -> list[dict[str, Any]]:
         outputs: list[dict[str, Any]] = []
@@ -39,10 +39,10 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[[Widget], list[dict[str, 
 
 
 def test_a_widget_is_shown_as_a_still_and_as_itself(shown: Shown) -> None:
-    still, living = shown(explorer(["a", "b"]))
+    still, live = shown(explorer(["a", "b"]))
     assert set(still) == {"text/plain", "text/html"}
     assert still["text/plain"] == "[widget] Attention explorer: 2 layers, 3 heads; a b"
-    assert set(living) == {"application/vnd.jupyter.widget-view+json"}
+    assert set(live) == {"application/vnd.jupyter.widget-view+json"}
 
 
 def test_the_still_is_a_picture_where_no_script_runs_and_the_same_at_each_run(shown: Shown) -> None:
@@ -53,7 +53,7 @@ def test_the_still_is_a_picture_where_no_script_runs_and_the_same_at_each_run(sh
     assert "<script" not in bare
 
 
-def test_a_page_of_its_own_asks_nothing_of_the_network_and_holds_its_state() -> None:
+def test_a_stand_alone_page_needs_no_network_and_holds_its_state() -> None:
     page = explorer(["a", "b"]).to_html()
     assert "default-src 'none'" in page
     assert not re.search(r"(src|href)=|https?://(?!www\.w3\.org/2000/svg)|import\s", page)
@@ -68,14 +68,14 @@ def test_no_token_becomes_markup() -> None:
         assert page.count(tag) == plain.count(tag)
 
 
-def test_shared_parts_come_once_and_first() -> None:
+def test_shared_code_comes_once_and_first() -> None:
     module = AttentionExplorer._esm
     assert module.count("function render(") == module.count("export default") == 1
     assert module.index("function render(") < module.index("function draw(")
     assert ".bl-bar" in AttentionExplorer._css and ".ax-map" in AttentionExplorer._css
 
 
-def test_a_choice_that_is_none_names_the_range() -> None:
+def test_a_choice_that_does_not_exist_is_refused_with_the_range() -> None:
     assert check_choice("layer", 1, 2) == 1
     for value in (-1, 2):
         with pytest.raises(ValueError, match=f"layer={value} does not exist; expected 0 to 1"):

@@ -1,4 +1,4 @@
-"""The encoder walk: its numbers are the model's, its texts and tokens can be changed, what it refuses."""
+"""The encoder walk: its numbers are the model's, texts and tokens can be changed, and what it refuses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def config() -> BertConfig:
 
 
 def shaken(model: torch.nn.Module) -> torch.nn.Module:
-    """Move every number far from its start: biases and scales count, and words differ."""
+    """Move every parameter far from its start, so that biases and scales matter and words differ."""
     generator = torch.Generator().manual_seed(7)
     for parameter in model.parameters():
         parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
@@ -59,10 +59,12 @@ def sent(walk: EncoderWalk, name: str, n: int = 0) -> np.ndarray:
 # 1. The stream
 
 
-def test_the_stream_passes_the_models_hidden_states(model: BertModel, tokenizer: WordPieceTokenizer) -> None:
+def test_the_stream_contains_the_models_hidden_states(
+    model: BertModel, tokenizer: WordPieceTokenizer
+) -> None:
     model.train()
     stream = read_stream(model, tokenizer, TEXT)
-    assert model.training, "the model is left in the mode it came in"
+    assert model.training, "the model's mode is restored"
     assert stream.tokens == ["[CLS]", *TEXT.split(), "[SEP]"]
     model.eval()
     with torch.no_grad():
@@ -135,7 +137,7 @@ def test_nearest_words_are_the_rows_of_the_table_with_the_largest_cosine(
     for t in range(12):
         cosines = normalize(walk.streams[1].states[t, 2], dim=0) @ table.T
         best = cosines.argsort(descending=True)[:6]
-        assert [words[place] for place in near[t, 2]] == tokenizer.convert_ids_to_tokens(best)
+        assert [words[index] for index in near[t, 2]] == tokenizer.convert_ids_to_tokens(best)
         np.testing.assert_allclose(nearness[t, 2], cosines[best], atol=2e-5)
     assert words[near[0, 2, 0]] == "cat", "a word is nearest to itself before the first step"
 
@@ -149,7 +151,7 @@ def test_the_two_texts_are_compared_token_by_token(walk: EncoderWalk) -> None:
     assert cosines[0, 6, 1] > 0.9999, "the same word starts as the same vector"
 
 
-def test_chance_is_what_the_nearest_of_random_words_has(
+def test_chance_is_the_mean_cosine_of_a_random_direction_to_its_nearest_word(
     model: BertModel, tokenizer: WordPieceTokenizer
 ) -> None:
     rng = np.random.default_rng(1)
@@ -194,7 +196,7 @@ def test_the_other_text_comes_and_goes(walk: EncoderWalk) -> None:
     assert (len(walk.walks), walk.other_token) == (2, 3)
 
 
-def test_what_is_typed_is_answered(walk: EncoderWalk) -> None:
+def test_typed_text_is_answered(walk: EncoderWalk) -> None:
     walk.asked = {"other": [1, {"other": "on the light"}]}
     assert walk.other == "on the light" and walk.answered == {"other": [1, ""]}
     walk.asked = {"other": [2, {"other": ""}], "text": [1, {"text": ""}]}
@@ -202,7 +204,7 @@ def test_what_is_typed_is_answered(walk: EncoderWalk) -> None:
     assert (walk.text, walk.other) == (TEXT, "")
     assert walk.answered == {"other": [2, ""], "text": [1, problem]}
     walk.text = "the light"
-    assert walk.answered["text"] == [1, ""], "what was wrong is no more in the field"
+    assert walk.answered["text"] == [1, ""], "the bad text is no longer in the field"
 
 
 def test_a_question_is_answered_once(walk: EncoderWalk) -> None:
@@ -221,12 +223,12 @@ def test_every_text_gives_a_view(model: BertModel, tokenizer: WordPieceTokenizer
 
 
 def test_what_cannot_be_walked_is_refused(model: BertModel, tokenizer: WordPieceTokenizer) -> None:
-    with pytest.raises(ValueError, match="the text has 602 tokens; shorten it to 64 at most"):
+    with pytest.raises(ValueError, match="the text has 602 tokens; shorten it to at most 64"):
         EncoderWalk(model, tokenizer, "cat " * 600)
     with pytest.raises(ValueError, match="the text has 65 tokens"):
         EncoderWalk(model, tokenizer, TEXT, other="cat " * 63)
     with pytest.raises(
-        ValueError, match=r"word='dog' is no token of the text; expected one of \[CLS\] the cat"
+        ValueError, match=r"word='dog' is not a token of the text; expected one of \[CLS\] the cat"
     ):
         EncoderWalk(model, tokenizer, TEXT, word="dog")
     with pytest.raises(ValueError, match="step=12 does not exist; expected 0 to 11"):
@@ -246,10 +248,10 @@ def test_the_picture_has_the_walks_of_both_tokens(walk: EncoderWalk) -> None:
     length, start, share, both = (
         [line.get_xdata() for line in axes.lines] for axes in picture.figure.axes[:4]
     )
-    for n, place in enumerate((6, 1)):
-        np.testing.assert_allclose(length[n], sent(walk, "length", n)[:, place], rtol=1e-5)
-        np.testing.assert_allclose(start[n], sent(walk, "start", n)[:, place], atol=2e-5)
-        shares = sent(walk, "update", n)[1:, place] / sent(walk, "length", n)[:-1, place]
+    for n, position in enumerate((6, 1)):
+        np.testing.assert_allclose(length[n], sent(walk, "length", n)[:, position], rtol=1e-5)
+        np.testing.assert_allclose(start[n], sent(walk, "start", n)[:, position], atol=2e-5)
+        shares = sent(walk, "update", n)[1:, position] / sent(walk, "length", n)[:-1, position]
         np.testing.assert_allclose(np.nan_to_num(share[n][1:]), shares, rtol=1e-4)
     assert both[0][0] > 0.9999
     ends = f"length {length[0][0]:.2f} to {length[0][-1]:.2f}"
@@ -259,7 +261,7 @@ def test_the_picture_has_the_walks_of_both_tokens(walk: EncoderWalk) -> None:
     )
 
 
-def test_the_page_is_the_same_at_each_run_and_holds_no_markup_of_a_token(
+def test_the_page_is_the_same_at_each_run_and_has_no_markup_from_a_token(
     model: BertModel, tokenizer: WordPieceTokenizer
 ) -> None:
     hostile, plain = (EncoderWalk(model, tokenizer, text) for text in ("</script> <script>", "the cat"))

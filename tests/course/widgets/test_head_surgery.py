@@ -26,10 +26,10 @@ TOKENIZER = WordPieceTokenizer([*SPECIAL_TOKENS, *WORDS, *MARKS])
 TEXT = "ba be du fe"
 
 
-def classifier(pooling: str = "mean", labels: int = 2, places: int = 512) -> BertForSequenceClassification:
+def classifier(pooling: str = "mean", labels: int = 2, positions: int = 512) -> BertForSequenceClassification:
     torch.manual_seed(0)
     names = {number: f"label {number}" for number in range(labels)}
-    config = replace(CONFIG, num_attention_heads=4, max_position_embeddings=places)
+    config = replace(CONFIG, num_attention_heads=4, max_position_embeddings=positions)
     config = replace(config, id2label=names, classifier_pooling=pooling)
     model = BertForSequenceClassification(config).eval()
     perturb(model, scale=0.2)
@@ -67,7 +67,7 @@ def test_the_reading_is_what_the_package_computes(pooling: str, labels: int, lab
     np.testing.assert_allclose(widget.reading["received"], looks, atol=2e-5)
 
 
-def test_what_is_off_and_cut_is_so_in_the_answer() -> None:
+def test_what_is_off_and_cut_changes_the_answer() -> None:
     widget = surgery()
     widget.off, widget.cut = [(1, 0)], [(0, 1, 2, 3), (1, 1, 0, 4)]
     model, ids = widget.model, torch.tensor([TOKENIZER.encode(TEXT).input_ids])
@@ -106,9 +106,9 @@ def test_the_model_is_left_as_it_was() -> None:
             [[1, 0, 3, key] for key in range(6)],
             "token 3 in layer 1, head 0 has no edge left; leave one",
         ),
-        ("text", "", r"text='' has no token but \[CLS\] and \[SEP\]; give a text with words"),
-        ("text", " \n ", "text='' has no token but"),
-        ("text", "ba " * 600, "the text has 602 tokens; shorten it to 64 at most"),
+        ("text", "", r"text='' has no tokens except \[CLS\] and \[SEP\]; give a text with words"),
+        ("text", " \n ", "text='' has no tokens except"),
+        ("text", "ba " * 600, "the text has 602 tokens; shorten it to at most 64"),
     ],
 )
 def test_a_refused_value_changes_nothing(name: str, value: Any, message: str) -> None:
@@ -122,21 +122,21 @@ def test_a_refused_value_changes_nothing(name: str, value: Any, message: str) ->
         widget.off = [[0.5, 0]]
 
 
-def test_a_model_with_fewer_places_sets_the_limit() -> None:
-    widget = surgery(places=32)
-    with pytest.raises(ValueError, match="the text has 33 tokens; shorten it to 32 at most"):
+def test_a_model_with_fewer_positions_sets_the_limit() -> None:
+    widget = surgery(positions=32)
+    with pytest.raises(ValueError, match="the text has 33 tokens; shorten it to at most 32"):
         widget.text = "ba " * 31
     widget.text = "ba " * 30
     assert len(widget.tokens) == 32
 
 
-def test_a_place_counts_once() -> None:
+def test_a_repeated_head_counts_once() -> None:
     widget = surgery()
     widget.off = [[0, 1], [0, 1]]
     assert widget.off == [[0, 1]]
 
 
-def test_a_new_text_heals_edges_and_keeps_heads_off() -> None:
+def test_a_new_text_restores_edges_and_keeps_heads_off() -> None:
     widget = surgery()
     widget.off, widget.cut = [[0, 1]], [[0, 0, 5, 5]]
     widget.text = "go"
@@ -149,10 +149,10 @@ def test_a_new_text_heals_edges_and_keeps_heads_off() -> None:
     assert repr(widget) == repr(other) == "[widget] Head surgery: 2 layers, 4 heads; go"
 
 
-def test_what_the_page_types_is_read_or_refused_in_words() -> None:
+def test_typed_text_is_read_or_refused_with_a_reason() -> None:
     widget = surgery()
     widget.asked = {"text": [1, {"text": "ba " * 600}]}
-    assert widget.answered == {"text": [1, "the text has 602 tokens; shorten it to 64 at most"]}
+    assert widget.answered == {"text": [1, "the text has 602 tokens; shorten it to at most 64"]}
     assert (widget.text, widget.reading["text"]) == (TEXT, TEXT)
     widget.asked = {"text": [2, {"text": "fe"}]}
     assert (widget.answered, widget.text, widget.reading["text"]) == ({"text": [2, ""]}, "fe", "fe")
@@ -170,11 +170,11 @@ def test_other_models_and_wrong_choices_are_named() -> None:
         HeadSurgery(classifier(), TOKENIZER, TEXT, head=4)
     broken = classifier()
     torch.nn.init.constant_(broken.classifier.weight, torch.nan)
-    with pytest.raises(ValueError, match="the model's logits hold NaN or infinity"):
+    with pytest.raises(ValueError, match="the model's logits contain NaN or infinity"):
         HeadSurgery(broken, TOKENIZER, TEXT)
 
 
-def test_the_picture_tells_the_answer_and_every_effect() -> None:
+def test_the_picture_shows_the_answer_and_every_effect() -> None:
     widget = surgery()
     widget.off = [[0, 1]]
     image = widget.picture().figure.axes[0].images[0]
@@ -182,12 +182,12 @@ def test_the_picture_tells_the_answer_and_every_effect() -> None:
     assert -image.norm.vmin == image.norm.vmax == pytest.approx(abs(widget.effects).max())
     layer, head = np.unravel_index(abs(widget.effects).argmax(), (2, 4))
     alt = widget.picture().alt
-    assert f"most is {widget.effects[layer, head]:+.2f}, layer {layer}, head {head}." in alt
+    assert f"the largest change is {widget.effects[layer, head]:+.2f}, layer {layer}, head {head}." in alt
     assert f"“{TEXT}” are {odds(widget.base_logits, 1):.2f}; heads off: 1, edges cut: 0" in alt
     assert f"now {odds(widget.logits, 1):.2f}." in alt
 
 
-def test_a_page_of_its_own_holds_no_markup_of_the_text_and_is_the_same_at_each_run() -> None:
+def test_a_stand_alone_page_has_no_markup_from_the_text_and_is_the_same_at_each_run() -> None:
     hostile = "</script><script>alert(1)</script><!-- שלום 🎬 \n <img src=x>"
     page, plain = surgery(hostile).to_html(), surgery("ba").to_html()
     for tag in ("<script", "</script", "<!--", "<img"):

@@ -1,4 +1,4 @@
-"""The inside of a head is the model's own attention, and arrives whole at the browser."""
+"""The inside of a head shows the model's own attention, and all of it reaches the browser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKENS = ["[CLS]", "the", "cat", "[SEP]"]
 def maps(
     tokens: list[str] = TOKENS, layers: int = 2, heads: int = 3, size: int = 8, scale: float = 1.0
 ) -> AttentionMaps:
-    """Random vectors of size `scale`, and the attention that they make."""
+    """Return random vectors of size `scale`, and their attention."""
     length = len(tokens)
     vectors = scale * np.random.default_rng(0).normal(size=(3, layers, heads, length, size)).astype(
         np.float32
@@ -32,7 +32,7 @@ def maps(
 
 
 def decoded(widget: InsideHead, layer: int) -> np.ndarray:
-    """What the browser makes of a page: (3, A, S, D)."""
+    """Return the vectors that the browser decodes from a page: (3, A, S, D)."""
     page, (_, heads, size) = widget.pages[str(layer)], widget.shape
     whole = np.frombuffer(page["vectors"], dtype="<i2").reshape(3, heads, -1, size)
     return whole * np.array(page["steps"])[:, :, None, None]
@@ -45,7 +45,7 @@ def test_scores_weights_and_context_are_the_models_own() -> None:
     torch.manual_seed(0)
     model = BertModel(config).eval()
     for parameter in model.parameters():
-        parameter.data += 0.4 * torch.randn_like(parameter)  # far from an even spread
+        parameter.data += 0.4 * torch.randn_like(parameter)  # far from uniform attention
     tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "."])
     widget = InsideHead(read_attention(model, tokenizer, "the cat sat ."), layer=1)
     ids = torch.tensor([tokenizer.encode("the cat sat .").input_ids])
@@ -53,7 +53,7 @@ def test_scores_weights_and_context_are_the_models_own() -> None:
         hidden = model(ids, output_hidden_states=True).hidden_states[1]
         attention = model.encoder.layer[1].attention.self
         context, probs = attention(hidden, output_attentions=True)
-    assert probs.max() > 0.5, "an even spread would prove little"
+    assert probs.max() > 0.5, "uniform attention would prove little"
     for widget.head in range(3):
         for widget.query in range(6):
             own = probs[0, widget.head, widget.query]
@@ -63,7 +63,7 @@ def test_scores_weights_and_context_are_the_models_own() -> None:
             np.testing.assert_allclose(widget.context, context[0, widget.query, features], atol=1e-5)
 
 
-def test_two_bytes_a_number_keep_the_third_decimal_of_scores_and_weights() -> None:
+def test_two_bytes_per_number_keep_the_third_decimal_of_scores_and_weights() -> None:
     found = maps([str(i) for i in range(18)], layers=1, heads=12, size=32, scale=2.5)  # scores up to 30
     query, key, value = (torch.tensor(x) for x in decoded(InsideHead(found), 0))
     context, probs = scaled_dot_product_attention(query, key, value)
@@ -73,7 +73,7 @@ def test_two_bytes_a_number_keep_the_third_decimal_of_scores_and_weights() -> No
     np.testing.assert_allclose(context, expected, atol=2e-3)
 
 
-def test_a_small_models_layers_travel_at_once_and_a_large_ones_when_asked_for() -> None:
+def test_layers_of_a_small_model_are_sent_at_once_and_those_of_a_large_one_on_request() -> None:
     assert list(InsideHead(maps()).pages) == ["0", "1"]
     found = maps([str(i) for i in range(64)], layers=3, heads=12, size=64)
     widget = InsideHead(found, layer=1)
@@ -93,7 +93,9 @@ def test_a_small_models_layers_travel_at_once_and_a_large_ones_when_asked_for() 
         ("feature", 8, "feature=8 does not exist; expected 0 to 7"),
     ],
 )
-def test_a_choice_that_is_none_is_refused_and_changes_nothing(name: str, value: int, message: str) -> None:
+def test_a_choice_that_does_not_exist_is_refused_and_changes_nothing(
+    name: str, value: int, message: str
+) -> None:
     widget = InsideHead(maps())
     with pytest.raises(ValueError, match=message):
         setattr(widget, name, value)

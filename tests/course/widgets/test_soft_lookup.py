@@ -1,4 +1,4 @@
-"""The soft lookup's numbers are torch's, and bad input says what is wrong."""
+"""The soft lookup's numbers match torch's, and errors name what is wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOODS = {"war": -0.9, "comedy": 0.9, "romance": 0.5, "horror": -0.8}
 
 
 def by_torch(scores: torch.Tensor) -> tuple[torch.Tensor, float, float]:
-    """Weights, entropy and size of the derivative of scores (K,), the last one by autograd."""
+    """Return weights, entropy and the size of the derivative for scores (K,), the last one by autograd."""
     probs = scores.softmax(dim=0)
     derivative = torch.autograd.functional.jacobian(lambda s: s.softmax(dim=0), scores)
     return probs, float(torch.special.entr(probs).sum()), float(derivative.norm())
@@ -39,13 +39,13 @@ def test_random_scores_are_measured_as_in_the_chapter(scale: str, divisor: float
     widget = SoftLookup(dimension=256, scale=scale, temperature=0.5)
     table = np.frombuffer(widget.table, dtype="<f4").reshape(len(DIMENSIONS), 100, 32)
     scores = torch.tensor(table[DIMENSIONS.index(256)]).double() / (divisor * 0.5)
-    found = [by_torch(row) for row in scores]
+    expected = [by_torch(row) for row in scores]
     largest, entropy, derivative = widget.over_queries
-    assert largest == pytest.approx(float(torch.stack([probs.max() for probs, _, _ in found]).mean()))
-    assert entropy == pytest.approx(np.mean([entropy for _, entropy, _ in found]))
-    assert derivative == pytest.approx(np.median([derivative for _, _, derivative in found]), abs=1e-12)
+    assert largest == pytest.approx(float(torch.stack([probs.max() for probs, _, _ in expected]).mean()))
+    assert entropy == pytest.approx(np.mean([entropy for _, entropy, _ in expected]))
+    assert derivative == pytest.approx(np.median([derivative for _, _, derivative in expected]), abs=1e-12)
     widget.query = 7
-    np.testing.assert_allclose(widget.weights, found[7][0], atol=1e-12)
+    np.testing.assert_allclose(widget.weights, expected[7][0], atol=1e-12)
 
 
 def test_random_scores_grow_with_the_root_of_d() -> None:

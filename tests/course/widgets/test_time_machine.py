@@ -1,4 +1,4 @@
-"""The time machine: guesses, ranks and attention are the models' own; questions of the page; bad input."""
+"""The time machine: predictions, ranks and attention are the models' own; typed questions; bad input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOSTILE = "</script><script>alert(1)</script>"
 
 
 def tiny_snapshots(length: int = 64) -> list[Snapshot]:
-    """Return three perturbed models whose vocabulary has some dangerous words."""
+    """Return three perturbed models whose vocabulary has a few dangerous words."""
     words = [HOSTILE, "$x^", "the", "king", "city", "##s", "<b>", ".", *(f"w{i}" for i in range(20))]
     tokenizer = WordPieceTokenizer(SPECIAL + words)
     snapshots = []
@@ -39,10 +39,10 @@ def test_guesses_are_those_of_fill_mask_at_every_snapshot() -> None:
     w = TimeMachine(TEXT)
     assert w.steps == list(snapshots.STEPS) and w.step == 40000
     assert len(w.seen["masks"]) == 2
-    for step, found in zip(w.steps, w.seen["guesses"], strict=True):
+    for step, guesses in zip(w.steps, w.seen["guesses"], strict=True):
         snapshot = snapshots.load_snapshot(step)
         expected = fill_mask(snapshot.model, snapshot.tokenizer, TEXT, 8)
-        for mine, theirs in zip(found, expected, strict=True):
+        for mine, theirs in zip(guesses, expected, strict=True):
             assert [token for token, _ in mine] == [guess.token for guess in theirs]
             assert [p for _, p in mine] == pytest.approx([g.probability for g in theirs], abs=1e-5)
 
@@ -73,7 +73,7 @@ def test_the_right_word_has_its_rank() -> None:
     )
 
 
-def test_the_curve_is_the_long_runs() -> None:
+def test_the_curve_is_that_of_the_long_run() -> None:
     records = [r for r in snapshots.history() if "valid_mlm_loss" in r]
     assert TimeMachine(TEXT).curve == [[int(r["step"]), r["valid_mlm_loss"]] for r in records]
     assert TimeMachine("the [MASK]", snapshots=tiny_snapshots()).curve == []
@@ -103,7 +103,7 @@ def test_a_question_of_the_page_is_answered_with_its_number() -> None:
     [
         ("he said unto him,", [], r"no \[MASK\] in 'he said unto him,'; write \[MASK\] where"),
         ("", [], r"no \[MASK\] in ''"),
-        ("[MASK]" + " the" * 600, [], "603 tokens with .CLS. and .SEP. are too many; shorten to 64"),
+        ("[MASK]" + " the" * 600, [], "603 tokens with .CLS. and .SEP. are too many; shorten the text to 64"),
     ],
 )
 def test_a_bad_text_is_refused_and_the_last_view_kept(text: str, answers: list[str], problem: str) -> None:
@@ -124,10 +124,13 @@ def test_a_bad_text_is_refused_and_the_last_view_kept(text: str, answers: list[s
 @pytest.mark.parametrize(
     ("answers", "problem"),
     [
-        (["city"], r"1 for 2 \[MASK\]; give one for each"),
-        (["servants", "masterpiece"], "'masterpiece' is no single piece of the vocabulary, but master ##p"),
-        (["servants", "😀"], r"is no single piece of the vocabulary, but \[UNK\]"),
-        (["servants", " "], "is no single piece of the vocabulary, but none"),
+        (["city"], r"1 right words were given for 2 \[MASK\]; give one for each"),
+        (
+            ["servants", "masterpiece"],
+            "'masterpiece' is not a single token of the vocabulary, but master ##p",
+        ),
+        (["servants", "😀"], r"is not a single token of the vocabulary, but \[UNK\]"),
+        (["servants", " "], "is not a single token of the vocabulary, but no token"),
     ],
 )
 def test_a_bad_answer_is_refused(answers: list[str], problem: str) -> None:
@@ -142,7 +145,7 @@ def test_a_bad_answer_is_refused(answers: list[str], problem: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("step", 700, "step=700 was not kept; the snapshots are 0, 250, 500, 750, 1000, 3000, 10000, 40000"),
+        ("step", 700, "step=700 has no snapshot; choose among 0, 250, 500, 750, 1000, 3000, 10000, 40000"),
         ("layer", 2, "layer=2 does not exist; expected 0 to 1"),
         ("head", -1, "head=-1 does not exist; expected 0 to 1"),
         ("place", 2, "place=2 does not exist; expected 0 to 1"),
@@ -166,7 +169,7 @@ def test_bad_snapshots_are_refused() -> None:
         snapshots[1].model.bert.embeddings.word_embeddings.weight[7] = float("nan")
     with pytest.raises(ValueError, match="the model of step 10 gives NaN"):
         TimeMachine("the [MASK]", snapshots=snapshots)
-    with pytest.raises(ValueError, match="shorten to 8"):
+    with pytest.raises(ValueError, match="shorten the text to 8"):
         TimeMachine("the the the the the the [MASK]", snapshots=tiny_snapshots(length=8))
 
 

@@ -1,4 +1,4 @@
-"""The tokenizer explorer's state: it tells what the tokenizer does, for every text."""
+"""The tokenizer explorer's state: it shows what the tokenizer does, for every text."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("tokenizer", [uncased, cased])
 @pytest.mark.parametrize("text", TEXTS)
-def test_it_tells_what_the_tokenizer_does(tokenizer: WordPieceTokenizer, text: str) -> None:
+def test_it_shows_what_the_tokenizer_does(tokenizer: WordPieceTokenizer, text: str) -> None:
     panel = TokenizerExplorer(tokenizer, text=text).answer["panels"][0]
     encoding = tokenizer.encode(text or " ")
     assert [piece[:2] for piece in panel["pieces"]] == [
@@ -61,11 +61,11 @@ def test_it_tells_what_the_tokenizer_does(tokenizer: WordPieceTokenizer, text: s
         first, last = panel["pieces"][len(tokens) + 1], panel["pieces"][len(tokens) + len(pieces)]
         assert (word["start"], word["end"]) == (first[2], last[3])
         tokens += pieces
-    assert tokens == encoding.tokens[1:-1], "word after word, these are the pieces"
+    assert tokens == encoding.tokens[1:-1], "word by word, these are the wordpieces"
 
 
 def _cut(word: dict[str, Any]) -> list[str]:
-    """Put a word's pieces together as the page does."""
+    """Return a word's wordpieces as the page assembles them."""
     if word["rule"] == "special":
         return [word["text"]]
     ends = [0, *(end for end, _ in word["found"])]
@@ -105,7 +105,7 @@ def test_every_lookup_in_its_order() -> None:
     tried = list(lookups("unfat", {"un": 7, "##fat": 8, "unfa": 9, "##t": 10}))
     assert [(each.piece, each.id) for each in tried] == [("unfat", None), ("unfa", 9), ("##t", 10)]
     tried = list(lookups("una", {"un": 7}))
-    assert [each.piece for each in tried] == ["una", "un", "##a"], "nothing fits the rest: the search ends"
+    assert [each.piece for each in tried] == ["una", "un", "##a"], "nothing matches the rest: the search ends"
 
 
 def test_word_and_step_can_be_read_and_set() -> None:
@@ -123,7 +123,7 @@ def test_word_and_step_can_be_read_and_set() -> None:
     assert widget.step == 0, "another word is searched from its beginning"
 
 
-def test_another_text_is_cut_at_once() -> None:
+def test_another_text_is_tokenized_at_once() -> None:
     widget = TokenizerExplorer(uncased, text="the unfathomable film", word=1, step=5)
     widget.text = "the unfathomable films"
     assert widget.answer["text"] == widget.text and len(widget.answer["panels"][0]["pieces"]) > 5
@@ -148,7 +148,7 @@ def test_texts_that_cannot_be_shown_are_refused() -> None:
     assert widget.text == widget.answer["text"] == "x" * 5000
 
 
-def test_two_tokenizers_choose_the_word_at_the_same_place() -> None:
+def test_two_tokenizers_choose_the_word_at_the_same_position() -> None:
     widget = TokenizerExplorer(uncased, cased, text="a \u0301 電 film", titles=("small", "as typed"))
     first, second = ([word["text"] for word in panel["words"]] for panel in widget.answer["panels"])
     assert first == ["a", "電", "film"] and second == ["a", "\u0301", "電", "film"]
@@ -157,7 +157,7 @@ def test_two_tokenizers_choose_the_word_at_the_same_place() -> None:
     assert widget.steps == len(list(lookups("film", uncased.vocab)))
     assert repr(widget).startswith("[widget] Tokenizer explorer: “a \u0301 電 film”; small: 3 words")
     beside = TokenizerExplorer(uncased, cased, text="film.").answer["panels"]
-    assert [panel["twins"] for panel in beside] == [[0, 1], [0, 1]], "words without a blank between them"
+    assert [panel["twins"] for panel in beside] == [[0, 1], [0, 1]], "words without a space between them"
     assert [panel["title"] for panel in TokenizerExplorer(uncased, cased).answer["panels"]] == [
         "first",
         "second",
@@ -167,7 +167,7 @@ def test_two_tokenizers_choose_the_word_at_the_same_place() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"tokenizer": VOCAB}, "list is no WordPieceTokenizer of bertlearn"),
+        ({"tokenizer": VOCAB}, "list is not a WordPieceTokenizer of bertlearn"),
         ({"tokenizer": uncased, "titles": ("a", "b")}, "2 titles for 1 tokenizers; give one for each"),
         ({"tokenizer": uncased, "text": 5}, "text"),
     ],
@@ -177,7 +177,7 @@ def test_what_does_not_fit_is_refused(arguments: dict[str, Any], message: str) -
         TokenizerExplorer(**arguments)
 
 
-def test_the_picture_shows_the_pieces_and_the_search_so_far() -> None:
+def test_the_picture_shows_the_wordpieces_and_the_search_so_far() -> None:
     widget = TokenizerExplorer(uncased, text="the unable 🎬 $x$", word=1)
     drawn = [text.get_text() for text in widget.picture().figure.axes[0].texts]
     assert {"[CLS]", "un", "##able", "[UNK]", str(uncased.vocab["un"])} <= set(drawn)
@@ -186,7 +186,7 @@ def test_the_picture_shows_the_pieces_and_the_search_so_far() -> None:
     drawn = [text.get_text() for text in widget.picture().figure.axes[0].texts]
     un = uncased.vocab["un"]
     assert f"  5 looked up: unable … un  in the vocabulary, id {un}" in drawn
-    assert "Pieces: [CLS] the un ##able [UNK] [UNK] x [UNK] [SEP]" in widget.picture().alt
+    assert "Wordpieces: [CLS] the un ##able [UNK] [UNK] x [UNK] [SEP]" in widget.picture().alt
 
 
 def test_pictures_of_any_text_are_drawn_without_a_warning() -> None:
@@ -200,7 +200,7 @@ def test_pictures_of_any_text_are_drawn_without_a_warning() -> None:
             assert picture.figure.get_size_inches()[1] < 12
 
 
-def test_the_page_holds_the_text_as_data_only() -> None:
+def test_the_page_holds_the_text_only_as_data() -> None:
     text = "</script><img src=x onerror=alert(1)>"
     page = TokenizerExplorer(uncased, text=text, titles=("<b>",)).to_html()
     assert page.count("</script>") == 1 and "<img" not in page and "<b>" not in page

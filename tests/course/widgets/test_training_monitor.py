@@ -1,4 +1,4 @@
-"""The training monitor: what it shows of a run, what is normal, and that it can stop one."""
+"""The training monitor: it shows a run and its normal range, and can stop it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bertlearn.training.metrics import Progress, Record
 BAND = Band([100, 200, 400], [6.0, 5.0, 4.0], [0.1, 0.1, 0.3])
 
 
-def looks(*points: tuple[int, float]) -> list[Record]:
+def evaluations(*points: tuple[int, float]) -> list[Record]:
     return [{"step": step, "valid_mlm_loss": loss} for step, loss in points]
 
 
@@ -67,29 +67,31 @@ def test_one_objective_needs_no_name_and_a_score_has_one() -> None:
     assert curves["accuracy"] == {"held-out text, label": [(5, 0.8)], "held-out text, score": [(5, 0.5)]}
 
 
-def test_where_a_loss_lies_beside_the_band() -> None:
-    history = looks((50, 9.0), (100, 6.19), (150, 5.71), (200, 4.79), (300, 4.88), (400, 3.43), (500, 1.0))
+def test_where_a_loss_lies_relative_to_the_band() -> None:
+    history = evaluations(
+        (50, 9.0), (100, 6.19), (150, 5.71), (200, 4.79), (300, 4.88), (400, 3.43), (500, 1.0)
+    )
     monitor = TrainingMonitor.of_history(history, BAND)
-    assert [(look["step"], look["where"], look["off"]) for look in monitor.looks] == [
+    assert [(found["step"], found["where"], found["off"]) for found in monitor.evaluations] == [
         (100, "inside", 1.9),
         (150, "above", 2.1),  # of 5.5 ± 0.1, halfway
         (200, "below", -2.1),
         (300, "inside", 1.9),  # of 4.5 ± 0.2
         (400, "inside", -1.9),
     ]
-    assert TrainingMonitor.of_history(history).looks == []
+    assert TrainingMonitor.of_history(history).evaluations == []
 
 
 def test_the_snapshots_themselves() -> None:
     records = [record for record in snapshots.history() if record["step"] <= 1500]
     monitor = TrainingMonitor.of_history(records, snapshots.band("breakthrough"))
-    assert [look["step"] for look in monitor.looks] == [1000, 1250]
+    assert [found["step"] for found in monitor.evaluations] == [1000, 1250]
     assert len(monitor.curves["loss"]["training"]) == 30
     assert len(monitor.to_html()) < 100_000
 
 
 @pytest.mark.parametrize("step", [2, 5])
-def test_stop_ends_the_run_and_the_next_one_begins_anew(step: int) -> None:
+def test_stop_ends_the_run_and_the_next_one_starts_fresh(step: int) -> None:
     monitor, calls = TrainingMonitor(), []
 
     def count(batch: PretrainingBatch) -> dict[str, int]:
@@ -102,18 +104,18 @@ def test_stop_ends_the_run_and_the_next_one_begins_anew(step: int) -> None:
     assert (run.step, run.finished) == (step, False)
     assert (monitor.phase, monitor.heard) == ("stopped", True)
     assert monitor.progress["step"] == step
-    monitor.step = step  # the record of a window in progress
+    monitor.step = step  # the record of the metrics so far
     assert train(tiny_model(), tiny_task(), options(), callback=monitor).finished
     assert (monitor.phase, monitor.stop, monitor.heard, monitor.step) == ("done", False, False, None)
 
 
 def test_another_run_with_as_many_records_is_shown() -> None:
-    monitor = TrainingMonitor.of_history(looks((1, 5.0)))
-    monitor(Progress(1, 1, 0.0, 0, looks((1, 6.0)), False))
+    monitor = TrainingMonitor.of_history(evaluations((1, 5.0)))
+    monitor(Progress(1, 1, 0.0, 0, evaluations((1, 6.0)), False))
     assert monitor.curves["loss"] == {"held-out text": [(1, 6.0)]}
 
 
-def test_a_run_in_two_pieces_keeps_its_axis(tmp_path: Path) -> None:
+def test_a_run_in_two_parts_keeps_its_axis(tmp_path: Path) -> None:
     monitor = TrainingMonitor()
     train(tiny_model(), tiny_task(), options(), tmp_path, until=4, callback=monitor)
     assert (monitor.phase, monitor.progress["until"]) == ("done", 4)
@@ -122,18 +124,18 @@ def test_a_run_in_two_pieces_keeps_its_axis(tmp_path: Path) -> None:
     assert [step for step, _ in monitor.curves["learning rate"]["learning rate"]] == [3, 4, 6, 8]
 
 
-def test_five_messages_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_most_five_messages_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(training_monitor.time, "monotonic", lambda: clock[0])
     monitor, sent = TrainingMonitor(), []
     monitor.observe(sent.append, "progress")
-    history = looks(*((step, 1.0) for step in range(200)))
+    history = evaluations(*((step, 1.0) for step in range(200)))
     for step in range(200):
         clock[0] = 100 + step / 100
         monitor(Progress(step, 1000, step / 100, step, history[:step], True))
     assert 9 <= len(sent) <= 11
     assert len(monitor.curves["loss"]["held-out text"]) < 199
-    monitor(Progress(200, 1000, 2.0, 200, history, False))  # the end always
+    monitor(Progress(200, 1000, 2.0, 200, history, False))  # the end is always sent
     assert len(monitor.curves["loss"]["held-out text"]) == 200
 
 
@@ -163,7 +165,7 @@ def test_speed_and_time_left_are_those_of_this_run() -> None:
     assert (monitor.phase, monitor.progress["seconds"]) == ("stopped", 10.0)
 
 
-def test_what_the_notebook_keeps_is_the_end_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_notebook_keeps_the_end_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     published: list[tuple[dict[str, Any], dict[str, Any]]] = []
     monkeypatch.setattr(base, "publish_display_data", lambda data, **how: published.append((data, how)))
     monitor = TrainingMonitor(BAND)
@@ -185,8 +187,8 @@ def test_picture_says_what_it_shows() -> None:
     monitor = TrainingMonitor.of_history(
         [{"step": 100, "mlm_loss": 8.0}, record], BAND, {"guessing": 6.5}, title="Mine"
     )
-    told = "held-out text from 5.1 to 5.1; training from 8 to 6; 1 of 1 looks inside the band."
-    assert monitor.picture().alt == f"Curves. Mine, loss: {told}"
+    curves = "held-out text from 5.1 to 5.1; training from 8 to 6; 1 of 1 evaluations inside the band."
+    assert monitor.picture().alt == f"Curves. Mine, loss: {curves}"
     assert monitor.picture("Two curves.").alt == "Two curves."
     axes = monitor.picture().figure.axes[0]
     assert [line.get_label() for line in axes.lines] == ["guessing", "held-out text", "training"]
@@ -198,7 +200,7 @@ def test_picture_says_what_it_shows() -> None:
     assert [line.get_xydata().tolist()[0] for line in axes.lines] == [[200, 0.5], [200, 0]]
 
 
-def test_numbers_that_are_none_are_left_out() -> None:
+def test_numbers_that_are_not_finite_are_left_out() -> None:
     history = [
         {"step": 1, "mlm_loss": math.nan},
         {"step": 2, "mlm_loss": math.inf},
@@ -211,7 +213,7 @@ def test_numbers_that_are_none_are_left_out() -> None:
 
 @pytest.mark.parametrize("title", ["", r"$\x$", "\n", "💥", "שלום", "<script>alert(1)</script>"])
 def test_odd_names(title: str) -> None:
-    monitor = TrainingMonitor.of_history(looks((1, 2.0)), lines={title: 1.0}, title=title)
+    monitor = TrainingMonitor.of_history(evaluations((1, 2.0)), lines={title: 1.0}, title=title)
     assert monitor.picture().png()
     assert "<script>alert" not in monitor.to_html()
 
@@ -226,18 +228,18 @@ def test_what_cannot_be_shown() -> None:
     for history in ([], [{"loss": 1.0}]):
         with pytest.raises(ValueError, match="not all with a step; give the history of a run"):
             TrainingMonitor.of_history(history)
-    monitor = TrainingMonitor.of_history(looks((10, 1.0), (30, 1.0)))
+    monitor = TrainingMonitor.of_history(evaluations((10, 1.0), (30, 1.0)))
     with pytest.raises(
         ValueError, match="step=20 has no record; there are 2 steps from 10 to 30; None is the newest"
     ):
         monitor.step = 20
-    with pytest.raises(ValueError, match="step=1 has no record; there are no step yet"):
+    with pytest.raises(ValueError, match="step=1 has no record; there is no step yet"):
         TrainingMonitor().step = 1
     with pytest.raises(traitlets.TraitError, match="gradient"):
         monitor.quantity = "fun"
 
 
-def test_a_watched_run_learns_the_same() -> None:
+def test_a_run_with_a_monitor_learns_the_same() -> None:
     one, other = tiny_model(), tiny_model()
     train(one, tiny_task(), options(log_every=1), callback=TrainingMonitor())
     train(other, tiny_task(), options(log_every=1))
