@@ -16,7 +16,7 @@ LAB_FLAGS := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s))
 PYTEST := OMP_NUM_THREADS=1 BERTLEARN_PATIENCE=inf $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test fast lint doctor bench notebooks snapshots results lock clean
+.PHONY: help setup lab test slow fast lint doctor bench notebooks snapshots results lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ lab: setup ## set up if needed, then open JupyterLab on the welcome page
 
 test: setup $(VENV)/.ready-dev lint ## set up if needed, then run every test, notebooks included
 	$(PYTEST)
+
+slow: setup $(VENV)/.ready-dev ## run the longest tests: benchmarks in small, the extra chapter, more in a browser
+	$(PYTEST) -m slow
 
 fast: $(VENV)/.ready-dev ## run the package's tests without the notebooks
 	$(PYTEST) tests --ignore tests/test_notebooks.py

@@ -18,6 +18,8 @@ from bertlearn.model.config import BertConfig
 torch.set_num_threads(1)  # pytest-xdist runs a process a core
 
 
+SLOW_NOTEBOOKS = {"07_making_it_fast.ipynb"}  # timings, and no exercises
+
 CONFIG = BertConfig(
     vocab_size=101,
     hidden_size=32,
@@ -29,10 +31,12 @@ CONFIG = BertConfig(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let a notebook's cell hand in its output late: nbval's five seconds are few on a busy machine."""
+    """Give notebook cells more than nbval's five seconds to return their output; mark the slow notebooks."""
     for item in items:
         if hasattr(item, "output_timeout"):
             item.output_timeout = 60
+        if item.path.name in SLOW_NOTEBOOKS:
+            item.add_marker(pytest.mark.slow)
 
 
 def perturb(model: torch.nn.Module, seed: int = 0, scale: float = 0.05) -> None:

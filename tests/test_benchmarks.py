@@ -241,6 +241,7 @@ def test_torchs_layer_has_our_weights() -> None:
         check_same(name, variants["ours, fused"](x), layer(x), 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", every.NAMES)
 def test_a_benchmark_runs(name: str, tmp_path: Path) -> None:
     for package in ("accelerate", "sentence_transformers", "onnxruntime", "onnxscript"):

@@ -150,7 +150,7 @@ _CULPRITS = {
 AGAINST = {  # suspicion: the evidence against it, if it is wrong
     "every token has a label": "about 15 % of its labels are not −100, as it should be. Count them.",
     "nothing is masked": "about 12 % of its input ids are [MASK], 0.8 of 15 %, as it should be. Count them.",
-    "the loss ignores class 0": "its NSP loss begins near ln 2 = 0.69, as a random guess of two should.",
+    "the loss ignores class 0": "its NSP loss begins near ln 2 = 0.69, as a random guess should.",
     "the weights are not tied": "decoder.weight and word_embeddings.weight are one and the same tensor.",
     "there is no warm-up": "the history has its learning rate: it rises over the first steps.",
     "special tokens are masked": "every row of its batch still begins with [CLS]. Look at input_ids[:, 0].",

@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
 
     value: Any
     error: BaseException | None
-    changed: str | None  # None if the inputs are unchanged
+    changed: str | None  # how it changed its inputs; None if it did not
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def _person_words(text: str, words: _Words) -> set[str]:
 
 
 def _core(run: str, words: _Words) -> list[str]:
-    return [part[0] for part in _trim(run, words, set())]
+    return [match[0] for match in _trim(run, words, set())]
 
 
 def _trim(run: str, words: _Words, known: set[str]) -> list[re.Match[str]]:
@@ -156,12 +156,12 @@ def _trim(run: str, words: _Words, known: set[str]) -> list[re.Match[str]]:
     A name may begin after the last title. Without a title, it may begin after words such as "FBI" or "Young",
     unless the run is a single word.
     """
-    parts = list(re.finditer(_WORD, run))
-    before = list(takewhile(lambda part: part[0] not in known, parts))
-    start = max((n for n, part in enumerate(before, start=1) if _TITLE.fullmatch(part[0])), default=0)
-    if start == 0 and len(parts) > 1:
-        start = sum(1 for _ in takewhile(lambda part: _leads(part[0], words), before))
-    return parts[start:]
+    matches = list(re.finditer(_WORD, run))
+    before = list(takewhile(lambda match: match[0] not in known, matches))
+    start = max((n for n, match in enumerate(before, start=1) if _TITLE.fullmatch(match[0])), default=0)
+    if start == 0 and len(matches) > 1:
+        start = sum(1 for _ in takewhile(lambda match: _leads(match[0], words), before))
+    return matches[start:]
 
 
 def _leads(word: str, words: _Words) -> bool:
@@ -185,7 +185,7 @@ def _spans(sentence: str, known: set[str], hidden: Iterable[str], words: _Words)
     spans = []
     for run in re.finditer(_NAME, sentence):
         name = _trim(run[0], words, known)
-        if known.intersection(part[0] for part in name):
+        if known.intersection(match[0] for match in name):
             start, end = run.start() + name[0].start(), run.start() + name[-1].end()
             if start > 1 or sentence[start:end] not in words.common:
                 spans.append(Span(start, end, "PER"))

@@ -30,7 +30,7 @@ for _module in _MODULES:
 
 @contextmanager
 def use(**mine: Function) -> Iterator[None]:
-    """Let the package run on your own functions inside a `with` block.
+    """Run the package on your own functions inside a `with` block.
 
     `with use(layer_norm=mine): model(ids)` calls `mine` wherever the package calls `layer_norm`. Your
     function takes the same positional arguments. `scaled_dot_product_attention` may leave out `dropout_p`,

@@ -1,4 +1,4 @@
-"""Characters as the `tokenizers` library knows them; written by tools/make_unicode_tables.py.
+"""Character classes of the `tokenizers` library; written by tools/make_unicode_tables.py.
 
 Used by `bertlearn.tokenizer.words` (chapter 2), so that a text gives the same tokens under every Python.
 Each table is a list of code points and ranges, in hexadecimal.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 
 def character_class(table: str) -> str:
-    """Return what, between [ and ] in a regular expression, matches one character of the table."""
+    """Return the inside of a character class [...] of a regular expression that matches the table."""
     return "".join(
         "-".join(rf"\U{int(point, 16):08x}" for point in item.split("-")) for item in table.split()
     )
 
 
 def character_map(table: str) -> dict[int, str]:
-    """Return a table of single characters, each with its replacement, for `str.translate`."""
+    """Return a map for `str.translate` that replaces single characters."""
     pairs = (item.split(">") for item in table.split())
     return {int(one, 16): chr(int(other, 16)) for one, other in pairs}
 
@@ -26,7 +26,7 @@ CONTROL = """
 FFF9-FFFB FFFD 110BD 1BCA0-1BCA3 1D173-1D17A E0001 E0020-E007F F0000-FFFFD 100000-10FFFD
 """
 
-# dropped with the accents: nonspacing marks
+# dropped with accents: nonspacing marks
 MARK = """
 300-33F 342 345-36F 483-487 591-5BD 5BF 5C1-5C2 5C4-5C5 5C7 610-61A 64B-65F 670 6D6-6DC 6DF-6E4 6E7-6E8
 6EA-6ED 711 730-74A 7A6-7B0 7EB-7F3 816-819 81B-823 825-827 829-82D 859-85B 8E3-902 93A 93C 941-948 94D
@@ -69,7 +69,7 @@ FF5F-FF65 10100-10102 1039F 103D0 1056F 10857 1091F 1093F 10A50-10A58 10A7F 10AF
 1BC9F 1DA87-1DA8B
 """
 
-# changed by canonical decomposition, or sorted by it: combining marks
+# changed by canonical decomposition, or reordered by it: combining marks
 DECOMPOSABLE = """
 C0-C5 C7-CF D1-D6 D9-DD E0-E5 E7-EF F1-F6 F9-FD FF-10F 112-125 128-130 134-137 139-13E 143-148 14C-151
 154-165 168-17E 1A0-1A1 1AF-1B0 1CD-1DC 1DE-1E3 1E6-1F0 1F4-1F5 1F8-21B 21E-21F 226-233 300-34E 350-36F 374
@@ -100,7 +100,7 @@ FE20-FE2F 101FD 102E0 10376-1037A 10A0D 10A0F 10A38-10A3A 10A3F 10AE5-10AE6 1104
 2F800-2FA1D
 """
 
-# combining marks that are no accents, and what decomposes into such
+# combining marks that are not accents, and characters that decompose into them
 KEPT_MARK = """
 8D4-8E1 1B44 1BAA 1BF2-1BF3 1DFB 302E-302F A953 A9C0 111C0 11235 1134D 11442 11446 116B6 11C3F 1D15E-1D166
 1D16D-1D172 1D1BB-1D1C0 1E000-1E006 1E008-1E018 1E01B-1E021 1E023-1E024 1E026-1E02A 1E944-1E94A

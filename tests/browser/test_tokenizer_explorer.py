@@ -106,7 +106,7 @@ def test_pieces_and_characters_point_at_each_other(alone: Alone) -> None:
     page.locator(".tx-typed span", has_text="film").hover()
     assert [text.split()[0] for text in marked(page, ".tx-chips")] == ["films", "film"]
     option.first.hover()
-    assert marked(page, ".tx-typed") == [], "[CLS] stands for no character"
+    assert marked(page, ".tx-typed") == [], "[CLS] has no characters"
     option.nth(1).click()
     page.keyboard.press("ArrowRight")
     assert marked(page, ".tx-typed") == ["film"], "by keyboard as well"

@@ -24,11 +24,7 @@ from bertlearn.course.figures.view import View
 
 MAX_HEIGHT = 2400  # pixels; a taller view scrolls
 MAX_LINES = 400_000  # of the model view, which draws every weight of every head
-LABEL = {
-    "head": 18,
-    "model": 11,
-    "neuron": 18,
-}  # characters of a token; 18 fit the longest word of BERT's vocabulary
+LABEL = {"head": 18, "model": 11, "neuron": 18}  # characters of a token; BERT's longest word has 18
 
 _FILTERS = {
     "all": "both texts",
@@ -126,7 +122,7 @@ def model_view(maps: AttentionMaps, dark: bool = False) -> View:
 
 
 def neuron_view(maps: AttentionMaps, layer: int = 0, head: int = 0, dark: bool = False) -> View:
-    """Draw how one head's weights come from queries and keys; hover over a token, click the + beside it.
+    """Draw how one head's weights come from queries and keys; hover over a token, click the + next to it.
 
     Args:
         maps: from `read_attention`, which keeps queries and keys.

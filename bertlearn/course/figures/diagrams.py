@@ -19,7 +19,7 @@ def plot_layers(config: BertConfig, title: str = "From token ids to vectors") ->
 
     Args:
         config: the model's config, from which all numbers come. The input is B texts of S tokens.
-        title: the name of the model.
+        title: the title, such as the model's name.
     """
     hidden, wide = f"{config.hidden_size:,}", f"{config.intermediate_size:,}"
     states, heads = f"(B, S, {hidden})", f"(B, {config.num_attention_heads}, S, {config.head_size})"

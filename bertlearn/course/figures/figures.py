@@ -148,7 +148,7 @@ def plot_attention(
     Args:
         probs: floats (S, S), each row sums to 1.
         tokens: S tokens.
-        title: the name of the head.
+        title: the title, such as the head's name.
         numbers: also print each probability.
     """
     labels = ("looked at (key)", "looks (query)")

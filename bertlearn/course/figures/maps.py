@@ -80,7 +80,7 @@ class AttentionMaps:
 def attention_maps(
     attentions: Sequence[Tensor] | Tensor | NDArray[Any], tokens: Sequence[str], second: int | None = None
 ) -> AttentionMaps:
-    """Return maps of given attentions: a model's tuple, or one array.
+    """Return the maps of existing attentions: a model's tuple, or one array.
 
     Args:
         attentions: L tensors (1, A, S, S) or (A, S, S); or one tensor or array (L, A, S, S).

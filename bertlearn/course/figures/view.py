@@ -1,4 +1,4 @@
-"""A page inside a notebook: sandboxed, offline, compressed, over a picture for where no script may run."""
+"""A page inside a notebook: sandboxed, offline and compressed, with a picture where no script may run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNPACK = (
 
 
 class View:
-    """A page that a notebook shows in a sandboxed iframe, over a picture for where no script may run."""
+    """A page that a notebook shows in a sandboxed iframe, or as a picture where no script may run."""
 
     def __init__(
         self, page: str, title: str, height: int, picture: bytes, width: int = 0, delay: int = 0

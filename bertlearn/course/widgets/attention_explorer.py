@@ -24,9 +24,7 @@ class AttentionExplorer(Widget):
 
     files = "attention_explorer"
 
-    panels: Any = traitlets.List().tag(
-        sync=True
-    )  # title, tokens, second, special (positions), weights as bytes
+    panels: Any = traitlets.List().tag(sync=True)  # title, tokens, second, special positions, weights
     shape = traitlets.List(traitlets.Int()).tag(sync=True)  # layers, heads
     layer = traitlets.Int().tag(sync=True)
     head = traitlets.Int().tag(sync=True)

@@ -43,7 +43,7 @@ _PAGE = (
 class Widget(anywidget.AnyWidget):
     """A widget of the course; a subclass names its `files`, sets `description`, and draws its `picture`."""
 
-    files: ClassVar[str]  # the name of the .js file beside the module, and of the .css file
+    files: ClassVar[str]  # the name of the .js and .css files next to the module
     height: int = 480  # pixels of the exported page inside a notebook
 
     description = traitlets.Unicode().tag(sync=True)  # one sentence; the widget's name for screen readers

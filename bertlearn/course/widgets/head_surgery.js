@@ -145,15 +145,15 @@ function tint(element, value) {
 function words(view) {
   const body = h("tbody"), layer = h("span");
   view.watch(["reading", "layer"], () => {
-    const { tokens, added, received } = view.get("reading"), inner = range(tokens.length).slice(1, -1), looks = received[view.get("layer")];
-    const [most, top] = [added, looks].map(row => Math.max(...inner.map(i => Math.abs(row[i])), 1e-9));
+    const { tokens, added, received } = view.get("reading"), inner = range(tokens.length).slice(1, -1), attention = received[view.get("layer")];
+    const [most, top] = [added, attention].map(row => Math.max(...inner.map(i => Math.abs(row[i])), 1e-9));
     layer.textContent = `attention, layer ${view.get("layer")}`;
     body.replaceChildren(...inner.map(i => {
-      const sum = h("td", { class: "hs-sum" }, h("span", {}, signed(added[i]))), look = h("td", { class: "hs-share" }, fixed(looks[i], 3));
+      const sum = h("td", { class: "hs-sum" }, h("span", {}, signed(added[i]))), share = h("td", { class: "hs-share" }, fixed(attention[i], 3));
       sum.style.setProperty("--size", (50 * Math.abs(added[i]) / most).toFixed(1) + "%");
       sum.classList.toggle("hs-against", added[i] < 0);
-      look.style.setProperty("--w", (100 * looks[i] / top).toFixed(1) + "%");
-      return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, shown(tokens[i]))), sum, look);
+      share.style.setProperty("--w", (100 * attention[i] / top).toFixed(1) + "%");
+      return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, shown(tokens[i]))), sum, share);
     }));
   });
   return h("section", { class: "hs-part" }, h("p", { class: "bl-title" }, "Words: what counts, what is looked at (whole model)"),

@@ -47,9 +47,7 @@ class HeadSurgery(AskedWidget):
     off = traitlets.List(traitlets.List(traitlets.Int())).tag(sync=True)
     cut = traitlets.List(traitlets.List(traitlets.Int())).tag(sync=True)
     reading = traitlets.Dict().tag(sync=True)  # of the whole model: text, tokens, logits, scores, effects
-    outcome = traitlets.Dict().tag(
-        sync=True
-    )  # with heads off and edges cut: off, cut, logits, weights as bytes
+    outcome = traitlets.Dict().tag(sync=True)  # with heads off and edges cut: off, cut, logits, weights
 
     def __init__(
         self,
@@ -201,7 +199,7 @@ class HeadSurgery(AskedWidget):
 
 
 def _encode(tokenizer: WordPieceTokenizer, text: str, most: int) -> Encoding:
-    encoding = tokenizer.encode(text or " ")  # the tokenizer's message about "" is for lists of texts
+    encoding = tokenizer.encode(text or " ")  # the error for "" is worded for lists of texts
     if not text_tokens(encoding):
         raise ValueError(
             f"text={_short(text)!r} has no tokens except [CLS] and [SEP]; give a text with words"

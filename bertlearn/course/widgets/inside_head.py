@@ -30,9 +30,8 @@ class InsideHead(Widget):
 
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
     shape = traitlets.List(traitlets.Int()).tag(sync=True)  # layers, heads, features
-    pages = traitlets.Dict().tag(
-        sync=True
-    )  # by layer: vectors as bytes, and the size of a step by kind and head
+    # by layer: vectors as bytes, and the size of a step by kind and head
+    pages = traitlets.Dict().tag(sync=True)
     layer = traitlets.Int().tag(sync=True)
     head = traitlets.Int().tag(sync=True)
     query = traitlets.Int().tag(sync=True)

@@ -71,7 +71,7 @@ function check(view, text, trait) {
   return labeled(text, control);
 }
 
-/** A slider bound to a number trait; `write` makes the text beside it. */
+/** A slider bound to a number trait; `write` makes the text next to it. */
 function slider(view, text, trait, { min, max, step, write = String }) {
   const read = h("span", { class: "bl-number", "aria-hidden": "true" });
   const control = h("input", { type: "range", min, max, step, input: () => view.set({ [trait]: Number(control.value) }) });
@@ -182,7 +182,7 @@ function question(view, name, fields, read, typing = true) {
   const ask = () => {
     clearTimeout(timer);
     timer = null;
-    const values = read(...fields.map(field => field.value.toWellFormed())); // half an emoji is no character
+    const values = read(...fields.map(field => field.value.toWellFormed())); // half an emoji is not a character
     view.set({ asked: { ...view.get("asked"), [name]: [number() + 1, values] } });
   };
   const soon = () => {

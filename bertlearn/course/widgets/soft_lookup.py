@@ -43,9 +43,8 @@ class SoftLookup(Widget):
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)  # K keys
     values = traitlets.List(traitlets.Float()).tag(sync=True)  # K values to mix, or none
     table = traitlets.Bytes().tag(sync=True)  # scores, float32 (dimensions, queries, K)
-    dimensions = traitlets.List(traitlets.Int()).tag(
-        sync=True
-    )  # of the random vectors; [1] if scores are given
+    # numbers of features of the random vectors; [1] if scores are given
+    dimensions = traitlets.List(traitlets.Int()).tag(sync=True)
     queries = traitlets.Int().tag(sync=True)
     scale = traitlets.Enum(list(DIVISORS), "none").tag(sync=True)
     temperature = traitlets.Float(1.0).tag(sync=True)

@@ -52,12 +52,10 @@ class TimeMachine(AskedWidget):
     place = traitlets.Int().tag(sync=True)
     text = traitlets.Unicode().tag(sync=True)
     answers = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    seen = traitlets.Dict().tag(
-        sync=True
-    )  # tokens, positions of [MASK], weights; guesses by snapshot and [MASK]
-    ranks: traitlets.List[Any] = traitlets.List().tag(
-        sync=True
-    )  # by snapshot and [MASK]: rank and probability of the answer
+    # tokens, positions of [MASK], weights; guesses by snapshot and [MASK]
+    seen = traitlets.Dict().tag(sync=True)
+    # by snapshot and [MASK]: rank and probability of the answer
+    ranks: traitlets.List[Any] = traitlets.List().tag(sync=True)
 
     def __init__(
         self,

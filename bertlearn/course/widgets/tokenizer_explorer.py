@@ -1,7 +1,7 @@
 """Tokenizer explorer: a text becomes words, wordpieces and ids, step by step (chapter 2).
 
 The kernel tokenizes a text once. What it sends is enough to choose words, to point at wordpieces and to step
-through the search in the page: a search that found a wordpiece has looked up all longer candidates in vain.
+through the search in the page: if a search finds a wordpiece, no longer candidate is in the vocabulary.
 """
 
 from __future__ import annotations

@@ -10,11 +10,8 @@ from matplotlib.font_manager import findfont, get_font
 
 from bertlearn.course.figures import PALETTE, Picture, new_figure
 
-WIDTH, LINES, LONGEST = (
-    96,
-    5,
-    40,
-)  # characters in a line; lines of pieces, or of the search; characters in a piece
+WIDTH, LONGEST = 96, 40  # characters in a line, and in a piece
+LINES = 5  # of pieces, and of the search
 _FONT: dict[str, Any] = {"family": "monospace", "fontsize": 9, "va": "center", "parse_math": False}
 _PLAIN = {"edgecolor": PALETTE[0], "linewidth": 1.0}
 _FRAME = {"edgecolor": "#595959", "linewidth": 1.0, "linestyle": "--"}

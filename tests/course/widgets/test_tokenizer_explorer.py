@@ -156,8 +156,8 @@ def test_two_tokenizers_choose_the_word_at_the_same_position() -> None:
     widget.word = 2
     assert widget.steps == len(list(lookups("film", uncased.vocab)))
     assert repr(widget).startswith("[widget] Tokenizer explorer: “a \u0301 電 film”; small: 3 words")
-    beside = TokenizerExplorer(uncased, cased, text="film.").answer["panels"]
-    assert [panel["twins"] for panel in beside] == [[0, 1], [0, 1]], "words without a space between them"
+    panels = TokenizerExplorer(uncased, cased, text="film.").answer["panels"]
+    assert [panel["twins"] for panel in panels] == [[0, 1], [0, 1]], "words without a space between them"
     assert [panel["title"] for panel in TokenizerExplorer(uncased, cased).answer["panels"]] == [
         "first",
         "second",
