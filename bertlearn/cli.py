@@ -162,7 +162,11 @@ def _finetune(
     check_empty(output)
     train, validation = classifier.read_tables(table, finetuning.seed)
     generator = torch.Generator().manual_seed(finetuning.seed)
-    setup = classifier.make_setup(*load_encoder(model), train, validation, generator, *head)
+    pooling, dropout, max_length = head
+    encoder, tokenizer = load_encoder(model)
+    setup = classifier.make_setup(
+        encoder, tokenizer, train, validation, generator, pooling, dropout, max_length
+    )
     print(classifier.describe_setup(setup, finetuning), flush=True)
     tuned = classifier.train_setup(setup, finetuning, device)
     if not tuned.run.finished:
