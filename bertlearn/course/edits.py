@@ -1,4 +1,4 @@
-"""Known mistakes as edits of the one solution: a few characters of its source are replaced.
+"""Known mistakes as edits of the solution: a few characters of its source are replaced.
 
 Most mistakes are small changes to the correct answer, so each is written as just that change. `edited`
 applies it to the source of the solution's module and compiles the module's functions again, so that the
@@ -59,7 +59,7 @@ def _replaced(source: str, edit: Edit, name: str) -> str:
     count = source.count(edit.before)
     if count == 0 or edit.occurrence > count or (count > 1 and not edit.occurrence):
         raise ValueError(
-            f"{edit.before!r} occurs {count} times in {name}, and occurrence={edit.occurrence}; change the "
+            f"{edit.before!r} occurs {count}× in {name}, and occurrence={edit.occurrence}; change the "
             "text, or give the occurrence"
         )
     parts = source.split(edit.before)

@@ -1,9 +1,9 @@
 """BERT's encoder in one file, to be read from top to bottom: attention, layers, embeddings, the model.
 
 Chapters 1 and 3 build it in this order.
-Source: Vaswani et al. 2017, §3 and §5.4; Ba et al. 2016; Devlin et al. 2019, §3. Attribute names are those of
-transformers, so a state dict moves both ways. Attention has two paths that give the same numbers: one written
-out, which can show its probabilities, and torch's fused kernel, which never stores them.
+Source: Vaswani et al. 2017, §3 and §5.4; Ba et al. 2016; Devlin et al. 2019, §3. Attribute names are
+transformers', so a state dict loads in either library. Attention has two paths that give the same numbers
+up to rounding: one written out, which can show its probabilities, and torch's fused kernel, which cannot.
 Leaves out: causal masks, cross-attention, caches; the heads for particular tasks are in `heads.py`.
 
 Shape letters: B batch, S sequence, H hidden, A heads, D = H / A, I intermediate, L layers.
@@ -28,7 +28,7 @@ class AttentionOutput(NamedTuple):
     """The result of attention: the mixed values and, if requested, the weights."""
 
     context: Tensor  # floats: (B, A, S, D) from the functions, (B, S, H) from the modules
-    probs: Tensor | None  # floats (B, A, S, S); each row sums to 1
+    probs: Tensor | None  # floats (B, A, S, S); each row sums to 1 before dropout
 
 
 def scaled_dot_product_attention(
@@ -60,7 +60,7 @@ def scaled_dot_product_attention(
 def fused_attention(
     query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None, dropout_p: float = 0.0
 ) -> Tensor:
-    """Compute the same in one of torch's kernels; return only the context, (B, A, S, D)."""
+    """Compute the same in torch's fused kernel; return only the context, (B, A, S, D)."""
     return nn.functional.scaled_dot_product_attention(query, key, value, attention_mask, dropout_p)
 
 
@@ -73,7 +73,7 @@ def additive_mask(attention_mask: Tensor, dtype: torch.dtype = torch.float32) ->
 
     Returns:
         floats (B, 1, 1, S): 0 where kept, the dtype's most negative finite number where masked. With −∞
-        instead, a row that keeps nothing would become NaN; like this, its weights are all equal.
+        instead, a row that keeps nothing would become NaN; with this value its weights are equal.
     """
     masked = attention_mask[:, None, None, :] == 0  # (B, 1, 1, S)
     return torch.zeros(masked.shape, dtype=dtype, device=masked.device).masked_fill(
@@ -82,7 +82,7 @@ def additive_mask(attention_mask: Tensor, dtype: torch.dtype = torch.float32) ->
 
 
 def split_heads(x: Tensor, num_attention_heads: int) -> Tensor:
-    """Split each token's features into heads: (B, S, H) → (B, A, S, D), where H = A · D, head by head."""
+    """Split each token's features into heads: (B, S, H) → (B, A, S, D), H = A · D; head 0 has the first D."""
     batch, length, hidden = x.shape
     x = x.view(batch, length, num_attention_heads, hidden // num_attention_heads)  # (B, S, A, D)
     return x.transpose(1, 2)  # (B, A, S, D)
@@ -263,7 +263,7 @@ class BertLayer(nn.Module):
 
 
 def sum_embeddings(word: Tensor, position: Tensor, token_type: Tensor) -> Tensor:
-    """Add up what the token is, its position and its segment.
+    """Add the word, position and token-type embeddings.
 
     Args:
         word: floats (B, S, H).
@@ -277,7 +277,7 @@ def sum_embeddings(word: Tensor, position: Tensor, token_type: Tensor) -> Tensor
 
 
 class BertEmbeddings(nn.Module):
-    """Word, position and token-type embeddings, summed, normalized and dropped out."""
+    """Word, position and token-type embeddings, summed and normalized, then dropout."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -361,7 +361,7 @@ def mean_pooling(hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 class PreTrainedModel(nn.Module):
-    """A model that is saved in a folder, with its `config`, as transformers' class of this name saves it."""
+    """Base class: loads and saves a model, with its `config`, in transformers' folder layout."""
 
     config: BertConfig
 
@@ -383,7 +383,7 @@ class PreTrainedModel(nn.Module):
 
 
 def init_weights(model: nn.Module, std: float) -> None:
-    """Draw every matrix in `model` with this standard deviation; set biases and the [PAD] vector to 0."""
+    """Draw every weight matrix from N(0, std²); set biases and the [PAD] vector to 0."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=std)

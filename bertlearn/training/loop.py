@@ -38,7 +38,7 @@ from bertlearn.training.stopping import reporting, stop_signal
 from bertlearn.training.task import NonFiniteError, Run, Task, TrainingError
 
 HISTORY = "history.csv"
-NO_EFFECT = ("log_every", "evaluate_every", "checkpoint_every", "keep", "precision", "compile")
+MAY_CHANGE_ON_RESUME = ("log_every", "evaluate_every", "checkpoint_every", "keep", "precision", "compile")
 
 
 def train(
@@ -77,17 +77,17 @@ def train(
     with join_processes(device) as processes, _isolated_rng(processes.device):
         stepper = Stepper(model, task, options, processes)
         try:
-            keeper = _Keeper(stepper, folder)
-            keeper.start(resume)
+            run_folder = _RunFolder(stepper, folder)
+            run_folder.start(resume)
             return _run(
-                stepper, keeper, options.steps if until is None else min(until, options.steps), callback
+                stepper, run_folder, options.steps if until is None else min(until, options.steps), callback
             )
         finally:
             model.eval()
             del stepper  # and with it DDP, before its group of processes ends
 
 
-def _run(stepper: Stepper, keeper: _Keeper, until: int, callback: Callback | None) -> Run:
+def _run(stepper: Stepper, run_folder: _RunFolder, until: int, callback: Callback | None) -> Run:
     """Take the remaining steps up to `until`."""
     state, options, is_first = stepper.state, stepper.options, stepper.processes.is_first
     resumed_at, started, stopped = state.step, time.perf_counter() - state.seconds, False
@@ -102,36 +102,31 @@ def _run(stepper: Stepper, keeper: _Keeper, until: int, callback: Callback | Non
         stop_signal() as signaled,
         reporting(callback if is_first else None, progress) as asked_to_stop,
     ):
-        # Go!
         while state.step < until and not stopped:
             try:
                 stopped = stepper.update(lambda: signaled() or asked_to_stop())
             except NonFiniteError as error:
-                raise TrainingError(keeper.after_non_finite(str(error))) from None
+                raise TrainingError(run_folder.after_non_finite(str(error))) from None
             state.seconds = time.perf_counter() - started
             last = state.step == options.steps
             stopped = stopped or (state.step == until and not last)
             bar.update()
 
             # once in a while: evaluate, and add a line to the history
-            evaluates = stepper.task.evaluate is not None and (
-                last or state.step % options.evaluate_every == 0
-            )
+            due = last or state.step % options.evaluate_every == 0
+            evaluates = due and stepper.task.evaluate is not None
             if last or evaluates or state.step % options.log_every == 0:
                 state.history.append(state.close_record() | (_evaluate(stepper) if evaluates else {}))
-                bar.set_postfix_str(
-                    describe(state.history[-1], ("loss",))
-                )  # more would not fit beside the bar
+                bar.set_postfix_str(describe(state.history[-1], ("loss",)))  # there is no room for more
 
             # once in a while: save
             if last or stopped or state.step % options.checkpoint_every == 0:
-                keeper.save()
+                run_folder.save()
 
-        if (
-            stopped and state.metrics.steps
-        ):  # the steps since the last record; the checkpoint holds their sums
+        # after a stop: the steps since the last record; the checkpoint holds their sums
+        if stopped and state.metrics.steps:
             state.history.append(state.close_record())
-            keeper.write_history()
+            run_folder.write_history()
     state.optimizer.zero_grad()
     return Run(state.history, state.step, state.step == options.steps, _summary(state, options, resumed_at))
 
@@ -147,7 +142,7 @@ def _evaluate(stepper: Stepper) -> Record:
     return record
 
 
-class _Keeper:
+class _RunFolder:
     """Checkpoints and history of a run in its folder; without a folder it keeps nothing."""
 
     def __init__(self, stepper: Stepper, folder: str | Path | None) -> None:
@@ -185,7 +180,7 @@ class _Keeper:
     def write_history(self) -> None:
         """Write history.csv anew."""
         if self.folder is not None and self.processes.is_first:
-            with _despite_full_disk(f"{HISTORY} not renewed"):
+            with _despite_full_disk(f"{HISTORY} not updated"):
                 write_history(self.state.history, self.folder / HISTORY)
 
     def _check_all_start_here(self) -> None:
@@ -197,7 +192,7 @@ class _Keeper:
             )
 
     def after_non_finite(self, problem: str) -> str:
-        """Keep the weights from before the step that failed; return what to tell. All processes come here."""
+        """Save the weights from before the failed step; return the error message. All processes call this."""
         self.state.optimizer.zero_grad()
         self.save()
         kept = f"the state after step {self.state.step} is kept" + (
@@ -212,7 +207,9 @@ class _Keeper:
 def write_start(
     model: nn.Module, task: Task, options: TrainingOptions, step: int, folder: str | Path
 ) -> Path:
-    """Write a checkpoint from which `train` continues as if this model had come so far; AdamW starts anew.
+    """Write a checkpoint from which `train` continues as if this model had taken `step` steps.
+
+    AdamW's averages start at 0.
 
     Raises:
         OSError: the disk is full or not writable.
@@ -238,7 +235,7 @@ def _despite_full_disk(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        warnings.warn(f"{what} ({error}); training goes on, older files still stand", stacklevel=4)
+        warnings.warn(f"{what} ({error}); training goes on, earlier files are kept", stacklevel=4)
 
 
 @contextmanager
@@ -249,7 +246,9 @@ def _isolated_rng(device: torch.device) -> Iterator[None]:
 
 
 def _identity(stepper: Stepper) -> dict[str, Any]:
-    """Return the model, the data and the options on which the result depends, as a checkpoint has them."""
-    options = {name: value for name, value in asdict(stepper.options).items() if name not in NO_EFFECT}
+    """Return what must not change on resuming: model, data and most options, as a checkpoint stores them."""
+    options = {
+        name: value for name, value in asdict(stepper.options).items() if name not in MAY_CHANGE_ON_RESUME
+    }
     identity = {**stepper.task.identity, **options, "micro_batch_size": stepper.micro_batch_size}
     return json.loads(json.dumps(identity))  # tuples become lists, as in the file

@@ -26,7 +26,8 @@ from bertlearn.training.task import NonFiniteError, Task, TrainingError
 class Stepper:
     """A model and a task set up on this process's device; each call of `update` is one step.
 
-    `wrapped` is the model as the processes share it, `state` what changes from step to step.
+    `wrapped` is the model, in DDP if there are several processes; `model` is the same, compiled if requested;
+    `state` holds the model without a wrapper and everything else that changes from step to step.
     """
 
     def __init__(self, model: nn.Module, task: Task, options: TrainingOptions, processes: Processes) -> None:
@@ -43,7 +44,7 @@ class Stepper:
         """Take one step; return whether any process requests a stop.
 
         Raises:
-            NonFiniteError: the loss or its gradient is not finite; nothing was changed.
+            NonFiniteError: the loss or its gradient is not finite; weights and optimizer are unchanged.
             TrainingError: memory does not suffice.
         """
         try:
@@ -51,34 +52,35 @@ class Stepper:
         except torch.OutOfMemoryError as error:
             reason = str(error).split("\n")[0]
         # The failed step's memory is freed only after the except block exits.
-        step, size, processes = self.state.step + 1, self.micro_batch_size, self.processes.world_size
-        raise TrainingError(_memory_advice(reason, step, size, self.options, processes))
+        step, size, world_size = self.state.step + 1, self.micro_batch_size, self.processes.world_size
+        raise TrainingError(_memory_advice(reason, step, size, self.options, world_size))
 
     def _take(self, stop_requested: Callable[[], bool]) -> bool:
         started, state = time.perf_counter(), self.state
         batches = self.ahead or self._read(state.step)
         totals = self._count_targets(batches)
-        sums = [self._backward(index, batch, totals) for index, batch in enumerate(batches)]
+        scored = [self._backward(index, batch, totals) for index, batch in enumerate(batches)]
         self.ahead = self._read(state.step + 1)
         norm = float(nn.utils.clip_grad_norm_(state.model.parameters(), self.options.max_grad_norm))
 
-        # loss and accuracy over all micro-batches and processes; no extra waiting, since the norm is here
-        scored = torch.stack(sums).cpu().double().sum(dim=0)  # (objectives, 2)
-        tokens = sum(batch[0].numel() for batch in batches)
-        shared = self.processes.sum([float(stop_requested()), float(tokens), *scored.flatten().tolist()])
-        scores = {name: (shared[2 + 2 * i], shared[3 + 2 * i]) for i, name in enumerate(totals)}
+        # Sums over all micro-batches and processes. On a GPU, float(norm) has already waited for the step.
+        own = torch.stack(scored).cpu().double().sum(dim=0)  # (objectives, 2): loss and correct of each
+        own_tokens = sum(batch[0].numel() for batch in batches)
+        sums = self.processes.sum([float(stop_requested()), float(own_tokens), *own.flatten().tolist()])
+        stops, tokens, *values = sums
+        scores = dict(zip(totals, zip(values[::2], values[1::2], strict=True), strict=True))
         learning_rate = learning_rate_at(state.step + 1, self.options)
-        if not all(math.isfinite(value) for value in (norm, *shared)):
+        if not all(math.isfinite(value) for value in (norm, *sums)):
             raise NonFiniteError(_describe_non_finite(state.step + 1, learning_rate, norm, scores, totals))
 
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate * group["multiplier"]
         state.optimizer.step()
         state.optimizer.zero_grad()
-        state.step, state.tokens = state.step + 1, state.tokens + int(shared[1])
-        state.metrics.add_step(learning_rate, norm, shared[1], time.perf_counter() - started)
+        state.step, state.tokens = state.step + 1, state.tokens + int(tokens)
+        state.metrics.add_step(learning_rate, norm, tokens, time.perf_counter() - started)
         state.metrics.add_scores(scores, totals)
-        return shared[0] > 0
+        return stops > 0
 
     def _own_micro_batches(self) -> range:
         """Return the micro-batches of a step that belong to this process: every world_size-th."""

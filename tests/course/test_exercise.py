@@ -101,9 +101,9 @@ def test_an_edited_helper_is_the_one_that_the_solution_calls() -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (Edit("no such text", ""), "'no such text' occurs 0 times in dot"),
-        (Edit("b", "a"), r"'b' occurs \d+ times in dot, and occurrence=0"),
-        (Edit("x * y", "x", occurrence=2), "'x \\* y' occurs 1 times in dot, and occurrence=2"),
+        (Edit("no such text", ""), "'no such text' occurs 0× in dot"),
+        (Edit("b", "a"), r"'b' occurs \d+× in dot, and occurrence=0"),
+        (Edit("x * y", "x", occurrence=2), "'x \\* y' occurs 1× in dot, and occurrence=2"),
     ],
 )
 def test_an_edit_that_does_not_fit_is_refused(edit: Edit, message: str) -> None:

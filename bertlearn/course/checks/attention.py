@@ -16,12 +16,12 @@ from bertlearn.course.exercise import Exercise, Wrong
 from bertlearn.course.solutions import attention as solution
 
 
-def _normal(*shape: int, seed: int) -> Tensor:
+def _randn(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def _query_key_value(*shape: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    return _normal(*shape, seed=seed), _normal(*shape, seed=seed + 1), _normal(*shape, seed=seed + 2)
+    return _randn(*shape, seed=seed), _randn(*shape, seed=seed + 1), _randn(*shape, seed=seed + 2)
 
 
 def _mask(*rows: list[int]) -> Tensor:
@@ -31,15 +31,15 @@ def _mask(*rows: list[int]) -> Tensor:
 # --- softmax ---------------------------------------------------------------------------------------------
 
 _NO_MAXIMUM = ("(x - maximum).exp()", "x.exp()")
-_OVER_EVERYTHING = ("powers.sum(dim=-1, keepdim=True)", "powers.sum()")
+_SUM_OVER_ALL = ("powers.sum(dim=-1, keepdim=True)", "powers.sum()")
 
 softmax = Exercise(
     solution.softmax,
     cases={
         "three scores": (torch.tensor([2.0, 1.0, -1.0]),),
-        "2 by 3 scores": (_normal(2, 3, seed=1),),
-        "3 by 3 scores": (_normal(3, 3, seed=2),),
-        "a batch of heads": (_normal(2, 2, 3, 3, seed=3),),
+        "2 by 3 scores": (_randn(2, 3, seed=1),),
+        "3 by 3 scores": (_randn(3, 3, seed=2),),
+        "a batch of heads": (_randn(2, 2, 3, 3, seed=3),),
         "scores near 1000": (torch.tensor([1000.0, 1001.0, 999.0]),),
         "rows near 1000 and near 0": (torch.tensor([[1000.0, 999.0], [1.0, 0.5]]),),
         "one large score among zeros": (1000 * torch.eye(3)[[0, 2, 1]],),
@@ -65,11 +65,11 @@ softmax = Exercise(
         "one softmax over all numbers": Wrong(
             "Each query has a weight of 1 to share out. What do your rows sum to?",
             ("x.max(dim=-1, keepdim=True).values", "x.max()"),
-            _OVER_EVERYTHING,
+            _SUM_OVER_ALL,
         ),
         "one softmax over all numbers, and no maximum subtracted": Wrong(
             "Each query has a weight of 1 to share out. What do your rows sum to? And what is exp(1000)?",
-            _OVER_EVERYTHING,
+            _SUM_OVER_ALL,
             _NO_MAXIMUM,
         ),
         "no maximum subtracted": Wrong(
@@ -130,11 +130,11 @@ additive_mask = Exercise(
             ("zeros.masked_fill(masked, torch.finfo(dtype).min)", "masked.to(dtype) * -1e9"),
         ),
         "1 and 0 added to the scores": Wrong(
-            "You add 1 to a word's score and 0 to that of padding. What factor does exp make of that 1?",
+            "You add 1 to a word's score and 0 to that of padding. What factor does that 1 become after exp?",
             ("zeros.masked_fill(masked, torch.finfo(dtype).min)", "zeros.masked_fill(~masked, 1)"),
         ),
         "queries masked, not keys": Wrong(
-            "Scores are (B, A, query, key). Which of the two last axes should your mask run along?",
+            "Scores are (B, A, query, key). Which of the last two axes should your mask run along?",
             ("[:, None, None, :]", "[:, None, :, None]"),
         ),
         "shape (B, S)": Wrong(
@@ -335,8 +335,8 @@ softmax_backward = Exercise(
     solution.softmax_backward,
     cases={
         "one row": (torch.tensor([[0.7, 0.2, 0.1]]), torch.tensor([[1.0, 0.0, 0.0]])),
-        "2 by 3 scores": (_normal(2, 3, seed=50).softmax(-1), _normal(2, 3, seed=51)),
-        "a batch of heads": (_normal(2, 2, 3, 3, seed=52).softmax(-1), _normal(2, 2, 3, 3, seed=53)),
+        "2 by 3 scores": (_randn(2, 3, seed=50).softmax(-1), _randn(2, 3, seed=51)),
+        "a batch of heads": (_randn(2, 2, 3, 3, seed=52).softmax(-1), _randn(2, 2, 3, 3, seed=53)),
         "a masked key": (torch.tensor([[0.6, 0.4, 0.0]]), torch.tensor([[0.5, -1.0, 3.0]])),
     },
     wrong={
@@ -383,7 +383,7 @@ softmax_backward = Exercise(
 def _backward_case(*shape: int, seed: int, attention_mask: Tensor | None = None) -> tuple[Tensor, ...]:
     query, key, value = _query_key_value(*shape, seed=seed)
     _, probs = solution.scaled_dot_product_attention(query, key, value, attention_mask)
-    return query, key, value, probs, _normal(*shape, seed=seed + 3)
+    return query, key, value, probs, _randn(*shape, seed=seed + 3)
 
 
 _KEY_NOT_TRANSPOSED = ("grad_products.transpose(-1, -2)", "grad_products")

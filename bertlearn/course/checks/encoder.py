@@ -16,7 +16,7 @@ from bertlearn.model.bert import LayerNorm
 from bertlearn.model.config import BertConfig
 
 
-def _normal(*shape: int, seed: int) -> Tensor:
+def _randn(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -24,8 +24,8 @@ def _normal(*shape: int, seed: int) -> Tensor:
 
 
 def _summands(batch: int, length: int, hidden: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    word, token_type = (_normal(batch, length, hidden, seed=number) for number in (seed, seed + 2))
-    return word, _normal(length, hidden, seed=seed + 1), token_type
+    word, token_type = (_randn(batch, length, hidden, seed=number) for number in (seed, seed + 2))
+    return word, _randn(length, hidden, seed=seed + 1), token_type
 
 
 _SUM = "word + position + token_type"
@@ -78,14 +78,14 @@ def _over(axes: str) -> tuple[tuple[str, str], tuple[str, str]]:
 
 
 _ROOT = "torch.sqrt(variance + eps)"
-_WEIGHT, _BIAS = 1 + 0.5 * _normal(8, seed=6), 0.5 * _normal(8, seed=7)
+_WEIGHT, _BIAS = 1 + 0.5 * _randn(8, seed=6), 0.5 * _randn(8, seed=7)
 
 layer_norm = Exercise(
     solution.layer_norm,
     cases={
         "the token 1, 2, 3, 6": (torch.tensor([[1.0, 2.0, 3.0, 6.0]]), torch.ones(4), torch.zeros(4), 1e-12),
-        "two sentences of three tokens": (2 + 3 * _normal(2, 3, 8, seed=8), _WEIGHT, _BIAS, 1e-12),
-        "a large ε": (1 + _normal(3, 8, seed=9), _WEIGHT, _BIAS, 0.5),
+        "two sentences of three tokens": (2 + 3 * _randn(2, 3, 8, seed=8), _WEIGHT, _BIAS, 1e-12),
+        "a large ε": (1 + _randn(3, 8, seed=9), _WEIGHT, _BIAS, 0.5),
     },
     wrong={
         "ε outside the root": Wrong(
@@ -142,8 +142,8 @@ layer_norm = Exercise(
 
 def _norm(seed: int) -> LayerNorm:
     norm = LayerNorm(8).requires_grad_(False)
-    norm.weight.add_(_normal(8, seed=seed), alpha=0.5)
-    norm.bias.add_(_normal(8, seed=seed + 1), alpha=0.5)
+    norm.weight.add_(_randn(8, seed=seed), alpha=0.5)
+    norm.bias.add_(_randn(8, seed=seed + 1), alpha=0.5)
     return norm
 
 
@@ -152,10 +152,10 @@ _NORM = "norm(residual + sublayer_output)"
 add_and_norm = Exercise(
     solution.add_and_norm,
     cases={
-        "two sentences of three tokens": (_normal(2, 3, 8, seed=10), _normal(2, 3, 8, seed=11), _norm(12)),
+        "two sentences of three tokens": (_randn(2, 3, 8, seed=10), _randn(2, 3, 8, seed=11), _norm(12)),
         "a sublayer that adds little": (
-            0.1 * _normal(1, 4, 8, seed=14),
-            _normal(1, 4, 8, seed=15),
+            0.1 * _randn(1, 4, 8, seed=14),
+            _randn(1, 4, 8, seed=15),
             _norm(16),
         ),
     },
@@ -194,7 +194,7 @@ gelu = Exercise(
     solution.gelu,
     cases={
         "a grid from −6 to 6": (torch.linspace(-6, 6, 49),),
-        "a batch": (2 * _normal(2, 3, 4, seed=18),),
+        "a batch": (2 * _randn(2, 3, 4, seed=18),),
         "numbers far from 0": (torch.tensor([-40.0, 40.0, 100.0]),),
     },
     wrong={
@@ -300,9 +300,9 @@ _MEAN = "total / keep.sum(dim=1)"
 mean_pooling = Exercise(
     solution.mean_pooling,
     cases={
-        "no padding": (_normal(2, 4, 6, seed=20), torch.ones(2, 4, dtype=torch.long)),
+        "no padding": (_randn(2, 4, 6, seed=20), torch.ones(2, 4, dtype=torch.long)),
         "a padded batch": (
-            1 + _normal(3, 5, 6, seed=21),
+            1 + _randn(3, 5, 6, seed=21),
             torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0]]),
         ),
     },
