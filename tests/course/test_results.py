@@ -63,6 +63,7 @@ def test_scores_follow_from_the_stored_log_odds(row: dict) -> None:
         assert ((odds > 0) == np.array(subset.labels)).mean() == pytest.approx(row[column], abs=2e-3)
 
 
+@pytest.mark.slow
 def test_a_fresh_run_agrees_with_the_stored_ones() -> None:
     """Another seed of a model that trains in seconds, and the deterministic baseline."""
     name, count = "own BERT, pretrained", 1000

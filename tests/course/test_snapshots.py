@@ -84,6 +84,7 @@ def test_the_last_snapshot_predicts_plausible_tokens() -> None:
         assert expected in [guess.token for guess in fill_mask(last.model, last.tokenizer, text)[0]]
 
 
+@pytest.mark.slow
 def test_the_vocabulary_is_the_one_trained_on_the_training_text() -> None:
     texts = [document.text for document in course_documents("train")]
     vocab = WordPieceTokenizer.from_pretrained(snapshots.SNAPSHOTS).ids_to_tokens

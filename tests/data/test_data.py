@@ -653,6 +653,7 @@ class TestRealData:
             article.title for article in articles
         }
 
+    @pytest.mark.slow
     def test_cleaned_articles_have_the_checksum_in_the_code(self):
         dump = download.read_member(SOURCES["wikipedia"], "articles.xml.bz2")
         assert sha256(wikipedia._clean(dump)) == wikipedia._CLEAN_SHA256

@@ -12,7 +12,7 @@ from conftest import CONFIG, largest, perturb
 from task_models import WORDS, twins, varied
 from torch import nn
 
-from bertlearn.model import heads
+from bertlearn.model import inference
 from bertlearn.model.bert import mean_pooling
 from bertlearn.model.heads import (
     BertForMaskedLM,
@@ -147,7 +147,7 @@ def test_a_bar_shows_only_for_long_work(
 ) -> None:
     predict(classifier, tokenizer, some_texts(9), batch_size=1)
     assert capsys.readouterr() == ("", "")
-    monkeypatch.setattr(heads, "PATIENCE", 0)
+    monkeypatch.setattr(inference, "PATIENCE", 0)
     predict(classifier, tokenizer, some_texts(9), batch_size=1)
     assert "predict" in capsys.readouterr().err
 
