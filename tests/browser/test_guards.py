@@ -10,6 +10,8 @@ import pytest
 from . import conftest
 from .lab import Server, Watch, axe, latency, watched
 
+pytestmark = pytest.mark.slow  # of the tests' own guards
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 

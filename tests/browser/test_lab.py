@@ -13,6 +13,8 @@ WIDGET = '''
 import anywidget, traitlets
 from IPython.display import HTML, display
 
+pytestmark = pytest.mark.slow  # of the tests' own tools: each is used by the tests of the widgets
+
 class Counter(anywidget.AnyWidget):
     _esm = """
     function render({model, el}) {
