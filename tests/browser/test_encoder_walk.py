@@ -44,6 +44,7 @@ def details(page: Page) -> str:
     return page.get_by_label("the chosen step").inner_text()
 
 
+@pytest.mark.slow
 def test_in_a_notebook(lab: Lab) -> None:
     from playwright.sync_api import expect
 

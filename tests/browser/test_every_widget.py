@@ -41,6 +41,7 @@ def test_all_are_painted_and_their_stills_are_hidden(lab: Lab, app: str) -> None
     assert [each.evaluate("e => e.outerHTML") for each in stolen.all()] == []
 
 
+@pytest.mark.slow
 def test_the_stills_page_does_not_run_behind_the_widget(lab: Lab) -> None:
     notebook = lab.open(["from bertlearn.course.widgets import SoftLookup\n\nSoftLookup()"])
     assert notebook.run_all() == []
@@ -55,6 +56,7 @@ def test_the_stills_page_does_not_run_behind_the_widget(lab: Lab) -> None:
     frame.locator(".bl[data-theme]").wait_for()
 
 
+@pytest.mark.slow
 def test_all_can_be_used_in_both_themes(lab: Lab) -> None:
     notebook = lab.open(CELLS)
     assert notebook.run_all() == []
@@ -66,6 +68,7 @@ def test_all_can_be_used_in_both_themes(lab: Lab) -> None:
     axe(notebook.page, ".bl")
 
 
+@pytest.mark.slow
 def test_reopened_without_a_kernel_they_can_still_be_explored(lab: Lab) -> None:
     notebook = lab.open(CELLS)
     assert notebook.run_all() == []
@@ -96,6 +99,7 @@ def test_an_untrusted_notebook_shows_only_pictures(lab: Lab) -> None:
     assert min(sizes) > 300
 
 
+@pytest.mark.slow
 def test_a_converted_notebook_stays_interactive(lab: Lab, alone: Callable[[str], Page]) -> None:
     notebook = lab.open(CELLS)
     assert notebook.run_all() == []

@@ -81,6 +81,7 @@ def test_heads_and_edges_by_pointer(lab: Lab) -> None:
     axe(page, ".bl")
 
 
+@pytest.mark.slow
 def test_heads_edges_and_sentences_by_keyboard(lab: Lab) -> None:
     notebook = lab.open(CELLS)
     assert notebook.run_all() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import pytest
 from playwright.sync_api import expect
 
 from bertlearn import WordPieceTokenizer
@@ -209,6 +210,7 @@ def test_typing_asks_the_kernel(lab: Lab) -> None:
     axe(page, ".bl")
 
 
+@pytest.mark.slow
 def test_a_text_that_is_too_long_stays_in_the_box(lab: Lab) -> None:
     notebook = lab.open(CELLS)
     assert notebook.run_all() == []
@@ -230,6 +232,7 @@ def test_a_text_that_is_too_long_stays_in_the_box(lab: Lab) -> None:
     notebook.expect("w.text", "a \ufffd")
 
 
+@pytest.mark.slow
 def test_an_answer_to_another_text_is_not_shown(lab: Lab) -> None:
     notebook = lab.open(CELLS)
     assert notebook.run_all() == []

@@ -161,6 +161,7 @@ def test_the_button_stops_a_run_while_its_cell_is_running(lab: Lab) -> None:
     expect(still.get_by_role("button", name="■ Stop")).not_to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_kernel_that_misses_the_button_obeys_the_notebooks_own(lab: Lab, server: Server) -> None:
     setting = "apputils-extension/kernels-settings"
     server.set(setting, commsOverSubshells="disabled")
