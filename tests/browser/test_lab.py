@@ -9,11 +9,11 @@ import pytest
 
 from .lab import PYTHON, Lab, latency, shortcuts_unharmed
 
+pytestmark = pytest.mark.slow  # of the tests' own tools: each is used by the tests of the widgets
+
 WIDGET = '''
 import anywidget, traitlets
 from IPython.display import HTML, display
-
-pytestmark = pytest.mark.slow  # of the tests' own tools: each is used by the tests of the widgets
 
 class Counter(anywidget.AnyWidget):
     _esm = """
