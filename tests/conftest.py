@@ -18,7 +18,9 @@ from bertlearn.model.config import BertConfig
 torch.set_num_threads(1)  # pytest-xdist runs a process a core
 
 
-SLOW_NOTEBOOKS = {"07_making_it_fast.ipynb"}  # timings, and no exercises
+# The first trains as chapters 4 and 5 do, and its exercises are tested in tests/test_notebooks.py; the second
+# has no exercises.
+SLOW_NOTEBOOKS = {"06_sentiment.ipynb", "07_making_it_fast.ipynb"}
 
 CONFIG = BertConfig(
     vocab_size=101,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from bertlearn.course.figures import AttentionMaps
 from bertlearn.course.widgets import AttentionExplorer
@@ -34,6 +35,7 @@ def clear_maps() -> AttentionMaps:
     return AttentionMaps(["[CLS]", "<b>one</b>", "two", "[SEP]"], probs)
 
 
+@pytest.mark.slow
 def test_pointer_and_keyboard_change_the_kernels_state(lab: Lab) -> None:
     notebook = lab.open(CELLS)
     assert notebook.run_all() == []

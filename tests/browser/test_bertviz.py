@@ -100,6 +100,7 @@ def test_menus_choose_layer_and_texts(alone: Callable[[str], Page]) -> None:
     assert frame.locator("#right text").count() == 4
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_the_view_and_an_untrusted_one_the_picture(lab: Lab) -> None:
     notebook = lab.open(
         [

@@ -66,6 +66,7 @@ def test_in_a_notebook(lab: Lab) -> None:
     axe(page, ".bl")
 
 
+@pytest.mark.slow
 def test_typing_asks_the_kernel(lab: Lab) -> None:
     from playwright.sync_api import expect
 

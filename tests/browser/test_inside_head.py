@@ -142,6 +142,7 @@ def test_a_page_without_kernel_offers_the_layers_it_has(alone: Alone) -> None:
     assert [options.nth(i).is_disabled() for i in range(3)] == [True, False, True]
 
 
+@pytest.mark.slow
 def test_the_kernel_sends_layers_and_receives_choices(lab: Lab) -> None:
     cells = [
         f"import numpy as np\nfrom bertlearn.course.figures import AttentionMaps\n{inspect.getsource(maps)}",

@@ -133,6 +133,7 @@ def test_the_keyboard_reaches_everything(alone: Alone) -> None:
     assert reached == ["q · k", "d", "Temperature T", "Temperature T, exactly", "Query"]
 
 
+@pytest.mark.slow
 def test_state_is_synchronized_both_ways_in_jupyterlab(lab: Lab) -> None:
     notebook = lab.open(["from bertlearn.course.widgets import SoftLookup\nw = SoftLookup()", "w"])
     assert notebook.run_all() == []

@@ -175,6 +175,7 @@ def test_hostile_tokens_are_text(alone: Callable[[str], Page]) -> None:
     assert "<i>x</i>" in status(page) and page.locator(".tm-grid").get_by_text("<b>bold</b>⏎␣").count() == 2
 
 
+@pytest.mark.slow
 def test_in_a_notebook(lab: Lab) -> None:
     notebook = lab.open([CELL])
     assert notebook.run_all() == []

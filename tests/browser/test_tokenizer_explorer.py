@@ -183,6 +183,7 @@ def test_empty_and_long_texts(alone: Alone) -> None:
     assert listed(page)[-1] == ("##s", f"✓ id {SMALL.vocab['##s']}")
 
 
+@pytest.mark.slow
 def test_typing_asks_the_kernel(lab: Lab) -> None:
     notebook = lab.open(CELLS)
     assert notebook.run_all() == []
