@@ -10,6 +10,7 @@ import pytest
 from nbconvert import HTMLExporter
 
 from bertlearn.course import widgets
+from bertlearn.course.widgets import base
 from tests.every_widget import every_widget
 
 from .lab import Lab, axe, show_in
@@ -97,6 +98,18 @@ def test_an_untrusted_notebook_shows_only_pictures(lab: Lab) -> None:
     assert page.locator(".jp-OutputArea iframe").count() == 0
     sizes = page.locator(".jp-OutputArea img").evaluate_all("all => all.map(e => e.naturalWidth)")
     assert min(sizes) > 300
+
+
+def test_text_printed_below_a_widget_is_seen_without_its_live_view(
+    monkeypatch: pytest.MonkeyPatch, alone: Callable[[str], Page]
+) -> None:
+    outputs = []
+    monkeypatch.setattr(base, "publish_display_data", lambda data, **_: outputs.append(data))
+    every_widget()["SoftLookup"]._ipython_display_()
+    children = (outputs[0]["text/html"], "the summary of the run")  # as JupyterLab and nbconvert show outputs
+    html = "".join(f'<div class="jp-OutputArea-child">{child}</div>' for child in children)
+    page = alone(f"<!doctype html><title>notebook</title><body>{html}")
+    assert page.get_by_text("the summary of the run").is_visible()
 
 
 @pytest.mark.slow

@@ -26,7 +26,8 @@ _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 # the first rule hides that below a still. The second hides a still that is updated next to a live widget.
 _CHILD = ".jp-OutputArea-child"
 _STILL = (
-    f'<div class="bl-still"><style>{_CHILD}:has(.bl-still:not([hidden])) + {_CHILD}:not(:has(.bl)), '
+    f'<div class="bl-still"><style>{_CHILD}:has(.bl-still:not([hidden])) '
+    f"+ {_CHILD}:has([data-mime-type='{_WIDGET_VIEW}']):not(:has(.bl)), "
     f"{_CHILD}:has(.bl-still):has(+ {_CHILD} .bl) {{display: none}}</style>%s</div>"
 )
 _PATIENCE = 500  # milliseconds in which the live widget can hide the still, whose page then never runs
