@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,21 +21,29 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 CONFIG, WEIGHTS, VOCAB = "config.json", "model.safetensors", "vocab.txt"
+INDEX, SHARDS = "model.safetensors.index.json", "model-*-of-*.safetensors"  # of weights in several files
+HUB_FILES = [CONFIG, WEIGHTS, INDEX, SHARDS, VOCAB, "tokenizer*.json"]  # what is downloaded
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file atomically: `write` fills a temporary file, which is flushed and renamed to `path`.
 
+    The file gets the permissions of any new file, those that the umask leaves.
+
     Args:
         path: the file to write.
-        write: called with the path of the temporary file, which it must create.
+        write: called with the path of the temporary file, which exists and is empty.
 
     Raises:
         OSError: the disk is full or not writable; an earlier file at `path` stays as it was.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         write(temporary)
+        if temporary.stat().st_mode != mode:  # safetensors replaces the file by a private one
+            temporary.chmod(stat.S_IMODE(mode))
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -95,7 +104,7 @@ def find_folder(folder_or_name: str | Path) -> Path:
     from huggingface_hub import snapshot_download  # slow to import, and rarely needed
 
     try:
-        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS, VOCAB, "tokenizer*.json"]))
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
     except Exception as error:
         raise FileNotFoundError(
             f"{name!r} is not a folder, and it could not be downloaded from the hub "
@@ -109,16 +118,21 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: the file is not valid JSON.
+        ValueError: the file is not valid JSON, or holds no object.
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"{path.parent} has no {path.name}; a model folder needs {CONFIG} and {WEIGHTS}"
         )
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); download the model again") from error
+    if not isinstance(values, dict):
+        raise ValueError(
+            f"{path} holds a {type(values).__name__}, expected an object of fields; download the model again"
+        )
+    return values
 
 
 def untied_state(model: nn.Module) -> dict[str, Tensor]:

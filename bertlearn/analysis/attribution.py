@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bertlearn.finetuning.spans import text_tokens
 from bertlearn.model.heads import BertForSequenceClassification
-from bertlearn.model.inference import evaluation_mode, outputs
+from bertlearn.model.inference import check_fit, evaluation_mode, outputs
 from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
 
 Scores = NDArray[np.float64]
@@ -212,6 +212,7 @@ def _encode(
         raise ValueError(f"model is {type(model).__name__}, expected BertForSequenceClassification")
     limit = model.config.max_position_embeddings if max_length is None else max_length
     encoding = tokenizer.encode(text, max_length=limit)
+    check_fit(model.config, tokenizer, [encoding])
     if not text_tokens(encoding):
         raise ValueError(f"text={text[:60]!r} has no token but [CLS] and [SEP]; give a text with words")
     return encoding

@@ -28,7 +28,7 @@ from bertlearn.finetuning.options import FinetuneOptions, TableOptions
 from bertlearn.finetuning.run import Finetuned, finetune
 from bertlearn.model.bert import BertModel
 from bertlearn.model.heads import BertForSequenceClassification
-from bertlearn.model.inference import predict
+from bertlearn.model.inference import check_fit, predict
 from bertlearn.pretraining.corpus import SkippedRows
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 from bertlearn.training.metrics import Record
@@ -74,7 +74,11 @@ def make_setup(
         generator: draws the weights of the head.
         pooling, dropout: see `BertForSequenceClassification.from_encoder`.
         max_length: texts are truncated to this many tokens; at most the model's number of positions.
+
+    Raises:
+        ValueError: the tokenizer does not fit the encoder.
     """
+    check_fit(encoder.config, tokenizer)
     labels = sorted(set(train.labels))
     model = BertForSequenceClassification.from_encoder(encoder, labels, generator, pooling, dropout)
     return Setup(train, validation, model, tokenizer, min(max_length, model.config.max_position_embeddings))

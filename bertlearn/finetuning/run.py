@@ -26,7 +26,7 @@ from bertlearn.model.heads import (
     BertForSequenceClassification,
     BertForTokenClassification,
 )
-from bertlearn.model.inference import buckets, outputs
+from bertlearn.model.inference import buckets, check_fit, outputs
 from bertlearn.training import metrics
 from bertlearn.training.loop import train as run_training
 from bertlearn.training.metrics import Callback, Record, Score, score_logits
@@ -104,7 +104,8 @@ def finetune(
         evaluation, the model as it is.
 
     Raises:
-        ValueError: no examples, features of another task than the model's, too many trainable layers.
+        ValueError: no examples, features of another task than the model's or with ids that it does not have,
+            too many trainable layers.
         TrainingError: see `train`.
     """
     for name, features in (("train", train), ("validation", validation)):
@@ -287,3 +288,4 @@ def _check_features(name: str, features: Features, model: FinetuningModel) -> No
         raise ValueError(
             f"{name} has {', '.join(features.targets)}, which {type(model).__name__} does not learn from"
         )
+    check_fit(model.config, features.tokenizer, features.encodings)

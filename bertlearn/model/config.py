@@ -7,8 +7,9 @@ Leaves out: decoder and cross-attention fields, relative positions, other activa
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, TypeGuard
 
 PRESETS: dict[str, tuple[int, int]] = {  # name: (num_hidden_layers, hidden_size); heads = hidden_size / 64
     "tiny": (2, 128),
@@ -25,8 +26,8 @@ TWO_LABELS = {0: "LABEL_0", 1: "LABEL_1"}  # transformers' default
 class BertConfig:
     """Sizes and constants of a BERT; the defaults are BERT-base, uncased.
 
-    Lengths are in tokens, sizes in features, dropout is a probability. Only the heads of
-    chapter 5 read the last three fields; they are written to config.json where they differ from the defaults.
+    Lengths are in tokens, sizes in features, dropout is a probability. Only heads read the last four
+    fields; they are written to config.json where they differ from the defaults.
     Raises `ValueError` when the fields contradict each other; a misspelled field is a `TypeError`.
     """
 
@@ -42,10 +43,11 @@ class BertConfig:
     type_vocab_size: int = 2
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
-    pad_token_id: int = 0
+    pad_token_id: int | None = 0
     classifier_dropout: float | None = field(default=None, repr=False)  # None: hidden_dropout_prob
     id2label: dict[int, str] = field(default_factory=TWO_LABELS.copy, repr=False, hash=False)
     classifier_pooling: str = field(default="cls", repr=False)  # or "mean", which transformers' BERT lacks
+    tie_word_embeddings: bool = field(default=True, repr=False)  # False: the decoder has its own matrix
 
     def __post_init__(self) -> None:
         """Validate the sizes; each error names a remedy."""
@@ -54,14 +56,21 @@ class BertConfig:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
         _check_heads(self.hidden_size, self.num_attention_heads)
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+        _check_probability("hidden_dropout_prob", self.hidden_dropout_prob)
+        _check_probability("attention_probs_dropout_prob", self.attention_probs_dropout_prob)
+        if self.classifier_dropout is not None:
+            _check_probability("classifier_dropout", self.classifier_dropout)
+        for name in ("initializer_range", "layer_norm_eps"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise ValueError(f"{name}={value!r} is not a probability; use a value in [0, 1)")
+            if not (_is_real(value) and 0 <= value < math.inf):
+                raise ValueError(f"{name}={value!r} must be a number of at least 0")
+        _check_pad_token(self.pad_token_id, self.vocab_size)
+        if not isinstance(self.tie_word_embeddings, bool):
+            raise ValueError(f"tie_word_embeddings={self.tie_word_embeddings!r} must be True or False")
         if self.classifier_pooling not in ("cls", "mean"):
             raise ValueError(f"classifier_pooling={self.classifier_pooling!r} is neither 'cls' nor 'mean'")
         object.__setattr__(self, "id2label", _check_labels(self.id2label))
-        if self.hidden_act != "gelu":
+        if self.hidden_act not in _GELU:
             raise ValueError(
                 f"hidden_act={self.hidden_act!r} is not supported; BERT uses 'gelu' (the exact, erf form)"
             )
@@ -100,9 +109,11 @@ class BertConfig:
         """Read the contents of a transformers `config.json`.
 
         Fields that do not change an encoder (`model_type`, `torch_dtype`, …) are ignored.
+        With `num_labels` alone, the labels are LABEL_0, LABEL_1, …; labels that are numbers become texts.
         Raises `ValueError` for a field that asks for another architecture, naming it.
         """
         _check_supported(values)
+        values = {**values, "id2label": _read_labels(values.get("id2label"), values.get("num_labels"))}
         known = {field.name for field in fields(cls)}
         known -= {name for name in _HEADS if values.get(name) is None}
         return cls(**{name: value for name, value in values.items() if name in known})
@@ -126,7 +137,16 @@ _POSITIVE = (
     "type_vocab_size",
 )
 
-_HEADS = {"classifier_dropout": None, "id2label": TWO_LABELS, "classifier_pooling": "cls"}
+_MOST_UNNAMED = 1_000_000  # labels without names; a larger number in a file would only fill the memory
+
+_GELU = ("gelu", "gelu_python")  # two names in transformers, one function
+
+_HEADS = {
+    "classifier_dropout": None,
+    "id2label": TWO_LABELS,
+    "classifier_pooling": "cls",
+    "tie_word_embeddings": True,
+}
 
 _ONLY: dict[str, tuple[Any, str]] = {  # field: (the only supported value, why)
     "model_type": ("bert", "only BERT's own architecture is implemented"),
@@ -143,6 +163,42 @@ def _check_heads(hidden_size: int, heads: int) -> None:
         raise ValueError(
             f"hidden_size={hidden_size} is not divisible by num_attention_heads={heads}; use {fix}"
         )
+
+
+def _is_real(value: object) -> TypeGuard[int | float]:
+    """Return whether a value is a number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_probability(name: str, value: float) -> None:
+    if not (_is_real(value) and 0 <= value < 1):
+        raise ValueError(f"{name}={value!r} is not a probability; use a value in [0, 1)")
+
+
+def _check_pad_token(pad_token_id: Any, vocab_size: int) -> None:
+    is_id = _is_real(pad_token_id) and isinstance(pad_token_id, int) and 0 <= pad_token_id < vocab_size
+    if pad_token_id is not None and not is_id:
+        raise ValueError(
+            f"pad_token_id={pad_token_id!r} is not the id of a token; use 0 to {vocab_size - 1}, or None"
+        )
+
+
+def _read_labels(id2label: Any, num_labels: Any) -> Any:
+    """Return the labels that a file names, numbers as texts, or numbers; None if it does neither."""
+    if isinstance(id2label, dict):
+        if num_labels not in (None, len(id2label)):
+            raise ValueError(
+                f"num_labels={num_labels!r}, but id2label has {len(id2label)} labels; correct one of them"
+            )
+        return {number: str(name) if _is_real(name) else name for number, name in id2label.items()}
+    if id2label is not None or num_labels is None:
+        return id2label
+    if not (_is_real(num_labels) and isinstance(num_labels, int) and 1 <= num_labels <= _MOST_UNNAMED):
+        raise ValueError(
+            f"num_labels={num_labels!r} must be a whole number from 1 to {_MOST_UNNAMED}; name more labels "
+            "in id2label"
+        )
+    return {number: f"LABEL_{number}" for number in range(num_labels)}
 
 
 def _check_labels(id2label: dict[Any, Any]) -> dict[int, str]:

@@ -73,14 +73,20 @@ class BertPredictionHeadTransform(nn.Module):
 
 
 class BertLMPredictionHead(nn.Module):
-    """A score for each token of the vocabulary: the word embeddings, transposed, and a bias."""
+    """A score for each token of the vocabulary: the word embeddings, transposed, and a bias.
+
+    With `tie_word_embeddings=False`, a matrix of its own takes the place of the word embeddings.
+    """
 
     def __init__(self, config: BertConfig, word_embeddings: nn.Embedding) -> None:
         super().__init__()
         self.transform = BertPredictionHeadTransform(config)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
         self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
-        self.decoder.weight = word_embeddings.weight  # tied: one matrix with two uses
+        if config.tie_word_embeddings:
+            self.decoder.weight = word_embeddings.weight  # tied: one matrix with two uses
+        else:
+            nn.init.normal_(self.decoder.weight, std=config.initializer_range)
         self.decoder.bias = self.bias  # transformers' files have it under both names
 
     def forward(self, hidden_states: Tensor) -> Tensor:
@@ -108,7 +114,7 @@ class BertPreTrainingHeads(nn.Module):
 class BertForMaskedLM(PreTrainedModel):
     """BERT with the head that predicts masked tokens. Source: Devlin et al. 2019, §3.1, task 1."""
 
-    base_model_prefix = "bert"
+    base_model_prefix, head_prefix = "bert", "cls"
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -148,7 +154,7 @@ class BertForMaskedLM(PreTrainedModel):
 class BertForPreTraining(PreTrainedModel):
     """BERT with both heads used in pretraining. Source: Devlin et al. 2019, §3.1, tasks 1 and 2."""
 
-    base_model_prefix = "bert"
+    base_model_prefix, head_prefix = "bert", "cls"
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -216,7 +222,7 @@ class BertForSequenceClassification(PreTrainedModel):
     missing pooler, draws one at random and gives other scores.
     """
 
-    base_model_prefix = "bert"
+    base_model_prefix, head_prefix = "bert", "classifier"
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -298,7 +304,7 @@ class BertForTokenClassification(PreTrainedModel):
     Source: Devlin et al. 2019, §5.3.
     """
 
-    base_model_prefix = "bert"
+    base_model_prefix, head_prefix = "bert", "classifier"
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -369,7 +375,7 @@ class BertForQuestionAnswering(PreTrainedModel):
     Source: Devlin et al. 2019, §4.2 and §4.3.
     """
 
-    base_model_prefix = "bert"
+    base_model_prefix, head_prefix = "bert", "qa_outputs"
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -519,7 +525,11 @@ def encoder_config(encoder: BertModel, dropout: float | None = None) -> BertConf
         raise ValueError(
             f"encoder is {type(encoder).__name__}, expected BertModel; of a model with a head, pass .bert"
         )
-    changes: dict[str, Any] = {"id2label": TWO_LABELS, "classifier_pooling": "cls"}
+    changes: dict[str, Any] = {
+        "id2label": TWO_LABELS,
+        "classifier_pooling": "cls",
+        "tie_word_embeddings": True,
+    }
     if dropout is not None:
         changes |= dict.fromkeys(DROPOUTS, dropout) | {"classifier_dropout": None}
     return replace(encoder.config, **changes)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from bertlearn.model.bert import BertModel, mean_pooling
+from bertlearn.model.bert import BertModel, PreTrainedModel, mean_pooling
+from bertlearn.model.config import BertConfig
 from bertlearn.model.heads import BertForMaskedLM, BertForPreTraining, BertForSequenceClassification
 from bertlearn.model.prepacking import prepacked_weights
 from bertlearn.tokenizer.inputs import check_texts
@@ -49,8 +50,10 @@ def predict(
         float32 (N, C) on the CPU, in the order of the texts; the C labels are `model.config.id2label`.
 
     Raises:
-        ValueError: texts mixed with pairs, an empty text or one that `encode` refuses, another kind of model.
+        ValueError: texts mixed with pairs, an empty text or one that `encode` refuses, another kind of model,
+            a tokenizer that does not fit it.
     """
+    check_fit(model.config, tokenizer)
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(
             f"batch_size={batch_size!r} is not a number of texts; use a whole number of at least 1"
@@ -82,8 +85,9 @@ def sentence_vectors(
         float32 (N, H) on the CPU, in the order of the texts, not normalized.
 
     Raises:
-        ValueError: an empty text, or one that `encode` refuses.
+        ValueError: an empty text, or one that `encode` refuses; a tokenizer that does not fit the model.
     """
+    check_fit(encoder.config, tokenizer)
     limit = encoder.config.max_position_embeddings if max_length is None else max_length
     encodings = encode_texts(tokenizer, texts, limit)
     vectors = torch.zeros(len(encodings), encoder.config.hidden_size)
@@ -115,11 +119,15 @@ def fill_mask(
         k: number of guesses for each [MASK].
 
     Returns:
-        For each [MASK] the k most likely tokens, the most likely first.
+        For each [MASK] the k most likely tokens, the most likely first. Some models have more ids than the
+        tokenizer has tokens: such an id is never offered, but like in transformers the probabilities of all
+        ids sum to 1.
 
     Raises:
-        ValueError: no [MASK] in the text or none left after truncation, or k not in 1 … V.
+        ValueError: no [MASK] in the text or none left after truncation, or k not in 1 … V; a tokenizer that
+            does not fit the model.
     """
+    check_fit(model.config, tokenizer)
     if not 1 <= k <= tokenizer.vocab_size:
         raise ValueError(f"k={k} is not a possible number of guesses; use 1 to {tokenizer.vocab_size}")
     batch = tokenizer.encode_batch([text], max_length=model.config.max_position_embeddings)
@@ -130,14 +138,52 @@ def fill_mask(
             "example 'the film was [MASK].'"
         )
     device = next(model.parameters()).device
-    was_training = model.training
-    output = model.eval()(**{name: value.to(device) for name, value in batch._asdict().items()})
-    model.train(was_training)
-    best = output.prediction_logits[0, masks].float().softmax(-1).topk(k)  # (masks, k)
+    with evaluation_mode(model):
+        output = model(**{name: value.to(device) for name, value in batch._asdict().items()})
+    probs = output.prediction_logits[0, masks].float().softmax(-1)  # (masks, V of the model)
+    best = probs[:, : tokenizer.vocab_size].topk(k)  # (masks, k)
     return [
-        [Guess(tokenizer.ids_to_tokens[i], p) for i, p in zip(ids, probs, strict=True)]
-        for ids, probs in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        [Guess(tokenizer.ids_to_tokens[i], p) for i, p in zip(ids, likely, strict=True)]
+        for ids, likely in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
+
+
+def check_fit(config: BertConfig, tokenizer: WordPieceTokenizer, encodings: Sequence[Encoding] = ()) -> None:
+    """Check that a model can read what a tokenizer returns, before any work is done.
+
+    A model may have more embeddings than the tokenizer has tokens; the further ones are then never read.
+
+    Args:
+        config: the model's.
+        tokenizer: the one to use with it.
+        encodings: made by it; none if there are none yet.
+
+    Raises:
+        ValueError: a tokenizer of another library; more tokens than the model has word embeddings; an
+            encoding that is longer than the model has positions; pairs for a model without a second segment.
+    """
+    if not isinstance(tokenizer, WordPieceTokenizer):
+        raise ValueError(
+            f"tokenizer is {type(tokenizer).__name__}, expected bertlearn's WordPieceTokenizer; use "
+            "WordPieceTokenizer.from_pretrained"
+        )
+    tokens = len(tokenizer.vocab)
+    if tokens > config.vocab_size:
+        raise ValueError(
+            f"the tokenizer has {tokens} tokens, but the model has embeddings for "
+            f"{config.vocab_size}; use the tokenizer that belongs to this model"
+        )
+    longest = max((len(encoding.input_ids) for encoding in encodings), default=0)
+    if longest > config.max_position_embeddings:
+        raise ValueError(
+            f"a text has {longest} tokens, but the model has positions for {config.max_position_embeddings}; "
+            f"truncate with max_length={config.max_position_embeddings}"
+        )
+    if config.type_vocab_size < 2 and any(1 in encoding.token_type_ids for encoding in encodings):
+        raise ValueError(
+            f"a text is a pair, but the model has type_vocab_size={config.type_vocab_size}, no embedding for "
+            "the second text of a pair; use single texts"
+        )
 
 
 def encode_texts(
@@ -151,9 +197,10 @@ def encode_texts(
 
 
 def outputs(
-    model: nn.Module, tokenizer: WordPieceTokenizer, encodings: Sequence[Encoding], batch_size: int
+    model: PreTrainedModel, tokenizer: WordPieceTokenizer, encodings: Sequence[Encoding], batch_size: int
 ) -> Iterator[tuple[list[int], Any]]:
     """Run a model over encodings, batch by batch, without dropout; yield row numbers and output."""
+    check_fit(model.config, tokenizer, encodings)
     device = next(model.parameters()).device
     prepacking = prepacked_weights(model) if len(encodings) >= WORTH_PREPACKING else nullcontext()
     with evaluation_mode(model), prepacking:

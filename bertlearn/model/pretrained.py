@@ -1,26 +1,42 @@
 """Loading and saving weights: transformers' folder layout, safetensors only (chapters 3 to 6).
 
-A folder holds `config.json` and `model.safetensors` (and, for the tokenizer, `vocab.txt`). Nothing is ever
-unpickled: a pickle can run any program when it is opened. Leaves out: weights sharded over several files.
+A folder holds `config.json` and `model.safetensors` (and, for the tokenizer, `vocab.txt`). The sizes in the
+config are compared with the headers of the weights before the model is built; `weights.py` reads both.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+import torch
+from safetensors.torch import save_file
+from torch import nn
 
 from bertlearn.files import CONFIG, WEIGHTS, find_folder, first_names, read_json, untied_state, write_whole
 from bertlearn.model.config import BertConfig
+from bertlearn.model.weights import StoredTensor, find_tensors, read_tensors
 
-PICKLES = ("pytorch_model.bin", "model.pt", "model.pth", "model.ckpt")
+EMBEDDINGS, DECODER = "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
+BIAS, DECODER_BIAS = "cls.predictions.bias", "cls.predictions.decoder.bias"
+FLOATS = ("F64", "F32", "F16", "BF16")  # the types of weights, as safetensors writes them
+LABELS = ("id2label", "num_labels")
+
+SIZES = {  # size in the config: a matrix that shows it, and whether in its rows (0) or its columns (1)
+    "vocab_size": ("embeddings.word_embeddings.weight", 0),
+    "hidden_size": ("embeddings.word_embeddings.weight", 1),
+    "max_position_embeddings": ("embeddings.position_embeddings.weight", 0),
+    "type_vocab_size": ("embeddings.token_type_embeddings.weight", 0),
+    "intermediate_size": ("encoder.layer.0.intermediate.dense.weight", 0),
+}
 
 Model = TypeVar("Model", bound=nn.Module)
+Entry = TypeVar("Entry")
 
 
 def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:
@@ -37,21 +53,28 @@ def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:
     Raises:
         FileNotFoundError: no such folder, or a file is missing from it.
         ValueError: an unsupported config, a pickle, or tensors that do not fit; the message names them all.
+            Nothing is built before all sizes fit.
     """
     folder = find_folder(folder_or_name)
-    state = rename_old_keys(read_safetensors(folder))
+    stored = rename_old_keys(find_tensors(folder), folder)
     values = read_json(folder / CONFIG)
-    config = BertConfig.from_dict(values)
-    if hasattr(cls, "base_model_prefix"):
-        model = cls(config)
-        check_has_head(state, model, folder)
-        check_task(values, cls, folder)
+    head = getattr(cls, "head_prefix", None)
+    config = read_config(values, head)
+    build: Callable[[BertConfig], Model] = cls
+    if head is None:
+        stored = encoder_tensors(stored)
+        build = partial(cls, add_pooling_layer=any(name.startswith("pooler.") for name in stored))
     else:
-        state = encoder_state(state)
-        model = cls(config, add_pooling_layer=any(name.startswith("pooler.") for name in state))
-    state = fill_tied(keep_needed(state, model), model)
-    check_state(state, model, folder)
-    model.load_state_dict(state, strict=True)
+        check_has_head(stored, head, cls, folder)
+        check_task(values, cls, folder)
+    check_types(stored, folder)
+    stored, config = tie_decoder(stored, config, folder)
+    check_sizes(stored, config, "" if head is None else "bert.", folder)
+    template = one_layer(build, config)
+    stored = fill_tied(keep_needed(stored, template), template)
+    check_tensors(stored, shapes(template, config), folder)
+    model = build(config)
+    model.load_state_dict(read_tensors(stored), strict=True)
     return model.eval()
 
 
@@ -64,59 +87,56 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config: Any = model.config
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in untied_state(model).items()}
-    values = {**config.to_dict(), "architectures": [type(model).__name__]}
-    text = json.dumps(values, indent=2) + "\n"
+    untied = first_names(model).get(DECODER) == DECODER
+    state = untied_state(model)
+    if untied:  # transformers then ties nothing, not even the two names of the bias
+        state.setdefault(DECODER_BIAS, state[BIAS].clone())
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in state.items()}
+    values = replace(config, tie_word_embeddings=not untied).to_dict()
+    text = json.dumps({**values, "architectures": [type(model).__name__]}, indent=2) + "\n"
     write_whole(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
     write_whole(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def read_safetensors(folder: Path) -> dict[str, Tensor]:
-    """Read the folder's tensors; refuse a folder that has only a pickle."""
-    path = folder / WEIGHTS
-    if not path.is_file():
-        pickles = [name for name in PICKLES if (folder / name).is_file()]
-        if pickles:
-            raise ValueError(
-                f"{folder} has {pickles[0]} but no {WEIGHTS}: a pickle can run any program when opened "
-                "and is never loaded here; save the model as safetensors with transformers' save_pretrained"
-            )
-        raise FileNotFoundError(f"{folder} has no {WEIGHTS}; a model folder needs {CONFIG} and {WEIGHTS}")
+def read_config(values: dict[str, Any], head: str | None) -> BertConfig:
+    """Return the config; labels that cannot be read are left out unless the head is a classifier."""
     try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a complete safetensors file ({error}); fetch it again") from error
+        return BertConfig.from_dict(values)
+    except ValueError:
+        if head == "classifier":
+            raise
+        return BertConfig.from_dict({name: x for name, x in values.items() if name not in LABELS})
 
 
-def rename_old_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def rename_old_keys(stored: dict[str, Entry], folder: Path) -> dict[str, Entry]:
     """Return the tensors under their current names.
 
     Published weights also contain an index that is not a weight (`position_ids`), and the oldest of them call
     LayerNorm's parameters `gamma` and `beta`.
     """
-    return {
-        re.sub(
-            r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
-        ): tensor
-        for name, tensor in state.items()
-        if not name.endswith("embeddings.position_ids")
-    }
+    renamed: dict[str, Entry] = {}
+    for name, tensor in stored.items():
+        if name.endswith("embeddings.position_ids"):
+            continue
+        new = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
+        new = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", new)
+        if new in renamed:
+            raise ValueError(f"{folder} holds {new} twice, under its old and its new name; remove one")
+        renamed[new] = tensor
+    return renamed
 
 
-def check_has_head(state: dict[str, Tensor], model: nn.Module, folder: Path) -> None:
+def check_has_head(names: Mapping[str, object], head: str, cls: type[nn.Module], folder: Path) -> None:
     """Refuse a folder without the head's tensors: an encoder alone, or a model for another task."""
-    parts = [part for part, module in model.named_children() if any(True for _ in module.parameters())]
-    head = next(part for part in parts if part != "bert")
-    if any(name.startswith(f"{head}.") for name in state):
+    if any(name.startswith(f"{head}.") for name in names):
         return
-    cls = type(model).__name__
-    found = "a model for another task" if any(name.startswith("bert.") for name in state) else "a BertModel"
-    new = f"load BertModel from this one and assign it to .bert of a new {cls}(config)"
-    if hasattr(model, "from_encoder"):
-        new = f"draw a new head: {cls}.from_encoder(BertModel.from_pretrained(folder), …)"
+    found = "a model for another task" if any(name.startswith("bert.") for name in names) else "a BertModel"
+    new = f"load BertModel from this one and copy its weights into .bert of a new {cls.__name__}(config)"
+    if hasattr(cls, "from_encoder"):
+        new = f"draw a new head: {cls.__name__}.from_encoder(BertModel.from_pretrained(folder), …)"
     raise ValueError(
-        f"{folder} holds {found}, without the head that {cls} needs ({head}.…); take a folder saved by "
-        f"{cls}, or {new}"
+        f"{folder} holds {found}, without the head that {cls.__name__} needs ({head}.…); take a folder saved "
+        f"by {cls.__name__}, or {new}"
     )
 
 
@@ -125,6 +145,8 @@ def check_task(values: dict[str, Any], cls: type[nn.Module], folder: Path) -> No
     if not hasattr(cls, "from_encoder"):
         return
     classes = values.get("architectures") or [cls.__name__]
+    if not isinstance(classes, list):
+        raise ValueError(f"architectures={classes!r} in {folder / CONFIG} is not a list of class names")
     if cls.__name__ not in classes:
         raise ValueError(
             f"{folder} was saved by {classes[0]}, not by {cls.__name__}; load it as {classes[0]}"
@@ -136,37 +158,125 @@ def check_task(values: dict[str, Any], cls: type[nn.Module], folder: Path) -> No
         )
 
 
-def encoder_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def encoder_tensors(stored: dict[str, Entry]) -> dict[str, Entry]:
     """Return the encoder's tensors, which a model with heads has under `bert.`."""
-    if any(name.startswith("bert.") for name in state):
-        return {name.removeprefix("bert."): t for name, t in state.items() if name.startswith("bert.")}
-    return state
+    if any(name.startswith("bert.") for name in stored):
+        return {name.removeprefix("bert."): t for name, t in stored.items() if name.startswith("bert.")}
+    return stored
 
 
-def keep_needed(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+def tie_decoder(
+    stored: dict[str, StoredTensor], config: BertConfig, folder: Path
+) -> tuple[dict[str, StoredTensor], BertConfig]:
+    """Decide as transformers does, by the tensors, whether the decoder is the word embeddings.
+
+    It is not if the config says so, or if both are there and differ; if only one is there, it is both.
+    Of the bias's two names, transformers adds the decoder's.
+
+    Returns:
+        The tensors under the names that a tied or an untied model needs at least, and the config that says
+        which of the two it is.
+    """
+    if BIAS not in stored and DECODER_BIAS not in stored:  # no head for masked tokens
+        return stored, config
+    tied = config.tie_word_embeddings
+    if not tied and DECODER not in stored:
+        raise ValueError(
+            f"{folder / CONFIG} has tie_word_embeddings=false, but the weights have no {DECODER}; if the "
+            "model predicts tokens by its word embeddings, remove that line, otherwise save the model again"
+        )
+    stored = {**stored, BIAS: stored[DECODER_BIAS if DECODER_BIAS in stored else BIAS]}
+    stored.pop(DECODER_BIAS, None)
+    if tied and DECODER in stored:
+        stored.setdefault(EMBEDDINGS, stored[DECODER])
+        both = read_tensors({name: stored[name] for name in (EMBEDDINGS, DECODER)})
+        tied = torch.equal(both[EMBEDDINGS].float(), both[DECODER].float())
+    return stored, replace(config, tie_word_embeddings=tied)
+
+
+def keep_needed(stored: dict[str, Entry], model: nn.Module) -> dict[str, Entry]:
     """Leave out parts that the model lacks: a pooler, or the head for pairs (`BertForMaskedLM`)."""
     optional = ("bert.pooler.", "cls.seq_relationship.")
     names = model.state_dict().keys()
-    return {name: t for name, t in state.items() if name in names or not name.startswith(optional)}
+    return {name: t for name, t in stored.items() if name in names or not name.startswith(optional)}
 
 
-def fill_tied(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+def fill_tied(state: dict[str, Entry], model: nn.Module) -> dict[str, Entry]:
     """Add the tensors that a file leaves out because they are tied to one that it contains."""
     first = first_names(model)
     return state | {name: state[first[name]] for name in first if name not in state and first[name] in state}
 
 
-def check_state(state: dict[str, Tensor], model: nn.Module, folder: Path) -> None:
-    """Compare names and shapes with the model's; raise one `ValueError` that lists all differences."""
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    differences = [f"missing: {name} {expected[name]}" for name in expected.keys() - found.keys()]
-    differences += [f"unexpected: {name} {found[name]}" for name in found.keys() - expected.keys()]
+# The comparison of config and weights, which needs no memory for either
+
+
+def check_types(stored: dict[str, StoredTensor], folder: Path) -> None:
+    """Refuse tensors that are not floats: quantized weights mean nothing without their scales."""
+    for name, tensor in stored.items():
+        if tensor.dtype not in FLOATS:
+            raise ValueError(
+                f"{name} in {folder} has the type {tensor.dtype}, expected {', '.join(FLOATS)}; quantized "
+                "weights are not supported, use the original ones"
+            )
+
+
+def check_sizes(stored: dict[str, StoredTensor], config: BertConfig, prefix: str, folder: Path) -> None:
+    """Compare the sizes in the config with the matrices that show them.
+
+    Raises:
+        ValueError: sizes that differ, or matrices that are missing; the message names them all.
+    """
+    differences = []
+    query = re.compile(rf"{prefix}encoder\.layer\.\d+\.attention\.self\.query\.weight")
+    found = {"num_hidden_layers": sum(bool(query.fullmatch(name)) for name in stored)}
+    for size, (name, axis) in SIZES.items():
+        tensor = stored.get(prefix + name)
+        if tensor is None or len(tensor.shape) != 2:
+            differences.append(f"missing: {prefix + name}, a matrix")
+        else:
+            found[size] = tensor.shape[axis]
     differences += [
-        f"wrong shape: {name} is {found[name]}, the config asks for {expected[name]}"
-        for name in expected.keys() & found.keys()
-        if expected[name] != found[name]
+        f"{size}: {getattr(config, size)} in the config, {number} in the weights"
+        for size, number in found.items()
+        if getattr(config, size) != number
     ]
+    _refuse(differences, folder)
+
+
+def one_layer(build: Callable[[BertConfig], Model], config: BertConfig) -> Model:
+    """Return the model with one layer and without memory for its tensors."""
+    with torch.device("meta"):
+        return build(replace(config, num_hidden_layers=1))
+
+
+def shapes(template: nn.Module, config: BertConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor of a model of which `template` is the one with one layer."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name, tensor in template.state_dict().items():
+        layers = range(config.num_hidden_layers if ".layer.0." in name else 1)
+        found |= {name.replace(".layer.0.", f".layer.{layer}."): tuple(tensor.shape) for layer in layers}
+    return found
+
+
+def check_tensors(
+    stored: dict[str, StoredTensor], expected: dict[str, tuple[int, ...]], folder: Path
+) -> None:
+    """Compare names and shapes with the model's.
+
+    Raises:
+        ValueError: the message lists all differences.
+    """
+    differences = [f"missing: {name} {expected[name]}" for name in expected.keys() - stored.keys()]
+    differences += [f"unexpected: {name} {stored[name].shape}" for name in stored.keys() - expected.keys()]
+    differences += [
+        f"wrong shape: {name} is {stored[name].shape}, the config asks for {expected[name]}"
+        for name in expected.keys() & stored.keys()
+        if expected[name] != stored[name].shape
+    ]
+    _refuse(differences, folder)
+
+
+def _refuse(differences: list[str], folder: Path) -> None:
     if differences:
-        lines = "\n  ".join(sorted(differences))
-        raise ValueError(f"{folder / WEIGHTS} does not fit its {CONFIG}:\n  {lines}")
+        lines = "\n  ".join(sorted(set(differences)))
+        raise ValueError(f"the weights in {folder} do not fit its {CONFIG}:\n  {lines}")

@@ -288,3 +288,16 @@ def test_invalid_deletions_are_refused(texts: list, scores: list, count: int, me
 def test_an_attribution_holds_plain_numbers() -> None:
     found = integrated_gradients(classifier(), TOKENIZER, TEXT)
     assert Attribution(*found) is not None and isinstance(found.gap, float) and isinstance(found.label, int)
+
+
+@pytest.mark.parametrize("score", [integrated_gradients, attention_scores])
+def test_a_tokenizer_with_a_token_too_many_is_refused(score: Any) -> None:
+    larger = WordPieceTokenizer([*TOKENIZER.ids_to_tokens, "one", "two"])
+    with pytest.raises(
+        ValueError, match=r"the tokenizer has \d+ tokens, but the model has embeddings for 101"
+    ):
+        score(classifier(), larger, TEXT)
+    with pytest.raises(
+        ValueError, match=r"the tokenizer has \d+ tokens, but the model has embeddings for 101"
+    ):
+        deletion(classifier(), larger, [TEXT], [np.zeros(7)], 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -318,3 +319,19 @@ def test_help_explains_each_option() -> None:
     ):
         assert f"--{option}" in text
     assert "--max-length" in text and "--device" in text and "minilm" in text and "snapshot" in text
+
+
+def test_a_tokenizer_with_a_token_too_many_is_refused_before_training(
+    run: Command, base: Path, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    larger = shutil.copytree(base, tmp_path / "larger")
+    tokens = WordPieceTokenizer.from_pretrained(base).ids_to_tokens
+    WordPieceTokenizer([*tokens, "marvellous"]).save_pretrained(larger)
+    monkeypatch.setattr(WordPieceTokenizer, "encode", lambda *given: pytest.fail("a text was read"))
+    status, output, errors = run("--model", larger, "--train", mine, "--output", tmp_path / "out")
+    assert (status, output) == (1, "")
+    assert errors == (
+        "bertlearn finetune: the tokenizer has 102 tokens, but the model has embeddings for 101; use the "
+        "tokenizer that belongs to this model\n"
+    )
+    assert not (tmp_path / "out").exists()

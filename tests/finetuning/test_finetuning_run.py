@@ -576,3 +576,34 @@ def test_dropout_is_set_with_the_head(task: str) -> None:
     for config, expected in ((default, 0.1), (none, 0.0), (other, 0.3)):
         assert config.hidden_dropout_prob == config.attention_probs_dropout_prob == expected
         assert config.classifier_dropout is None
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "length", "message"),
+    [
+        ([*VOCAB, "new"], 16, "the tokenizer has 102 tokens, but the model has embeddings for 101"),
+        (VOCAB, 99, "a text has 62 tokens, but the model has positions for 32"),
+    ],
+)
+@pytest.mark.parametrize("validates", [False, True])
+def test_features_that_do_not_fit_the_model_are_refused_before_training(
+    vocabulary: list[str], length: int, message: str, validates: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["ba " * 60, "ba be"]
+    fitting = text_features(TOKENIZER, texts, [0, 1], 16)
+    other = text_features(WordPieceTokenizer(vocabulary), texts, [0, 1], length)
+    model = new_model("sequence")
+    monkeypatch.setattr(model, "forward", lambda **given: pytest.fail("the model was run"))
+    with pytest.raises(ValueError, match=message):
+        finetune(model, *((fitting, other) if validates else (other, fitting)), OPTIONS)
+    with pytest.raises(ValueError, match=message):
+        predict_logits(model, other)
+
+
+def test_pairs_for_a_model_without_a_second_segment_are_refused_before_training() -> None:
+    torch.manual_seed(0)
+    encoder = BertModel(replace(CONFIG, type_vocab_size=1))
+    model = BertForSequenceClassification.from_encoder(encoder, ["no", "yes"], a_generator())
+    pairs = text_features(TOKENIZER, [("ba", "be"), ("bi", "bo")], [0, 1], 16)
+    with pytest.raises(ValueError, match="a text is a pair, but the model has type_vocab_size=1"):
+        finetune(model, pairs, pairs, OPTIONS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import pytest
 import transformers
@@ -108,3 +109,65 @@ def test_labels_go_both_ways_through_json_and_an_encoder_has_none_in_its_file() 
 def test_the_default_labels_are_not_shared() -> None:
     BertConfig().id2label[0] = "changed"
     assert BertConfig().id2label[0] == "LABEL_0"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("vocab_size", "101", "vocab_size='101' must be a whole number of at least 1"),
+        ("hidden_size", 64.0, "hidden_size=64.0 must be a whole number"),
+        ("type_vocab_size", None, "type_vocab_size=None must be a whole number"),
+        ("max_position_embeddings", [512], r"max_position_embeddings=\[512\] must be a whole number"),
+        ("hidden_dropout_prob", None, "hidden_dropout_prob=None is not a probability"),
+        ("attention_probs_dropout_prob", "0.1", "attention_probs_dropout_prob='0.1' is not a probability"),
+        ("hidden_dropout_prob", True, "hidden_dropout_prob=True is not a probability"),
+        ("hidden_dropout_prob", math.nan, "hidden_dropout_prob=nan is not a probability"),
+        ("classifier_dropout", "none", "classifier_dropout='none' is not a probability"),
+        ("initializer_range", "y", "initializer_range='y' must be a number of at least 0"),
+        ("initializer_range", -0.1, "initializer_range=-0.1 must be a number of at least 0"),
+        ("initializer_range", math.nan, "initializer_range=nan must be a number"),
+        ("layer_norm_eps", "1e-12", "layer_norm_eps='1e-12' must be a number of at least 0"),
+        ("layer_norm_eps", None, "layer_norm_eps=None must be a number"),
+        ("layer_norm_eps", False, "layer_norm_eps=False must be a number"),
+        ("layer_norm_eps", math.inf, "layer_norm_eps=inf must be a number"),
+        ("pad_token_id", 30522, "pad_token_id=30522 is not the id of a token; use 0 to 30521, or None"),
+        ("pad_token_id", -1, "pad_token_id=-1 is not the id of a token"),
+        ("pad_token_id", 1.0, "pad_token_id=1.0 is not the id of a token"),
+        ("pad_token_id", True, "pad_token_id=True is not the id of a token"),
+        ("hidden_act", ["gelu"], r"hidden_act=\['gelu'\] is not supported"),
+        ("hidden_act", None, "hidden_act=None is not supported"),
+        ("tie_word_embeddings", "no", "tie_word_embeddings='no' must be True or False"),
+        ("num_labels", "three", "num_labels='three' must be a whole number from 1 to 1000000"),
+        ("num_labels", 0, "num_labels=0 must be a whole number from 1"),
+        ("num_labels", True, "num_labels=True must be a whole number from 1"),
+        ("num_labels", 10**12, "num_labels=1000000000000 must be .*name more labels in id2label"),
+        ("id2label", "good, bad", "id2label is str, expected a dictionary"),
+        ("id2label", {"0": None, "1": "a"}, "id2label names the labels .*, expected distinct texts"),
+        ("id2label", {"0": 1, "1": "1"}, "id2label names the labels .*, expected distinct texts"),
+        ("classifier_pooling", ["cls"], r"classifier_pooling=\['cls'\] is neither"),
+    ],
+)
+def test_a_file_with_a_wrong_value_is_refused_with_a_sentence(
+    field: str, value: object, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        BertConfig.from_dict({**BertConfig().to_dict(), field: value})
+
+
+def test_labels_without_names_are_numbered_as_in_transformers() -> None:
+    values = {**BertConfig().to_dict(), "num_labels": 3}
+    assert BertConfig.from_dict(values).id2label == transformers.BertConfig(**values).id2label
+    named = {**values, "id2label": {"0": "bad", "1": "good", "2": "so so"}}
+    assert BertConfig.from_dict(named).id2label == transformers.BertConfig(**named).id2label
+    assert BertConfig.from_dict({**values, "num_labels": None}) == BertConfig()
+    with pytest.raises(ValueError, match="num_labels=2, but id2label has 3 labels; correct one of them"):
+        BertConfig.from_dict({**named, "num_labels": 2})
+
+
+def test_a_model_without_padding_and_a_tied_flag_go_both_ways() -> None:
+    config = BertConfig(pad_token_id=None, tie_word_embeddings=False, hidden_act="gelu_python")
+    written = json.loads(json.dumps(config.to_dict()))
+    assert (written["pad_token_id"], written["tie_word_embeddings"]) == (None, False)
+    assert BertConfig.from_dict(written) == config
+    assert "tie_word_embeddings" not in BertConfig().to_dict()
+    assert not transformers.BertConfig(**written).tie_word_embeddings

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
 from conftest import CONFIG, largest, perturb, random_batch, twin_of
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from bertlearn.model import heads
 from bertlearn.model.bert import BertModel
-from bertlearn.model.heads import IGNORE, BertForMaskedLM, BertForPreTraining
+from bertlearn.model.heads import IGNORE, BertForMaskedLM, BertForPreTraining, BertForSequenceClassification
 from bertlearn.pretraining.masking import PretrainingBatch
 from bertlearn.pretraining.run import pretraining_scores, pretraining_targets
+from bertlearn.training.loop import train
+from bertlearn.training.options import TrainingOptions
+from bertlearn.training.task import Task
 
 CLASSES = [
     (BertForPreTraining, transformers.BertForPreTraining),
@@ -254,3 +259,147 @@ def test_an_encoder_alone_is_refused_with_the_name_of_what_is_missing(
         ValueError, match=rf"holds a BertModel, without the head that {ours.__name__} needs \(cls\.…\)"
     ):
         ours.from_pretrained(tmp_path)
+
+
+# A decoder with a matrix of its own.
+
+WORDS, DECODER = "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
+BIAS, DECODER_BIAS = "cls.predictions.bias", "cls.predictions.decoder.bias"
+
+
+def untied_folder(theirs: type[nn.Module], folder: Path) -> nn.Module:
+    """Save an untied, perturbed model with transformers, and return it."""
+    torch.manual_seed(0)
+    model = theirs(transformers.BertConfig(**CONFIG.to_dict(), tie_word_embeddings=False)).eval()
+    perturb(model)
+    model.save_pretrained(folder)
+    return model
+
+
+def edit(folder: Path, tied: bool | None = None, **changes: torch.Tensor | None) -> None:
+    """Replace tensors, or remove those that are None, and set the flag in config.json."""
+    state = {**load_file(folder / "model.safetensors"), **changes}
+    kept = {name: tensor for name, tensor in state.items() if tensor is not None}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    if tied is not None:
+        config["tie_word_embeddings"] = tied
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def is_tied(model: nn.Module) -> bool:
+    return model.cls.predictions.decoder.weight is model.bert.embeddings.word_embeddings.weight
+
+
+@pytest.mark.parametrize(("ours", "theirs"), CLASSES)
+@pytest.mark.parametrize("flag", [False, True])
+def test_an_untied_decoder_stays_untied_in_both_directions(
+    ours: type[nn.Module], theirs: type[nn.Module], flag: bool, tmp_path: Path
+) -> None:
+    """Both matrices are in the file and differ, so they are two, whatever the config says."""
+    other = untied_folder(theirs, tmp_path / "theirs")
+    edit(tmp_path / "theirs", tied=flag)
+    one = ours.from_pretrained(tmp_path / "theirs")
+    assert not is_tied(one)
+    assert torch.equal(one.bert.embeddings.word_embeddings.weight, other.state_dict()[WORDS])
+    assert parity(one, other) < 1e-5
+    one.save_pretrained(tmp_path / "ours")
+    assert json.loads((tmp_path / "ours" / "config.json").read_text())["tie_word_embeddings"] is False
+    read, report = theirs.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
+    assert parity(one, read.eval()) < 1e-5
+    again = ours.from_pretrained(tmp_path / "ours")
+    assert not is_tied(again) and again.config == one.config
+    assert parity(again, other) < 1e-5
+    encoder, batch = BertModel.from_pretrained(tmp_path / "ours"), random_batch(CONFIG)
+    with torch.no_grad():
+        assert torch.equal(encoder(**batch).last_hidden_state, one.bert(**batch).last_hidden_state)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_equal_matrices_are_one_unless_the_config_says_two(tied: bool, tmp_path: Path) -> None:
+    other = untied_folder(transformers.BertForMaskedLM, tmp_path)
+    edit(tmp_path, tied, **{DECODER: other.state_dict()[WORDS].clone(), DECODER_BIAS: torch.ones(101)})
+    one = BertForMaskedLM.from_pretrained(tmp_path)
+    read = transformers.BertForMaskedLM.from_pretrained(tmp_path)
+    assert is_tied(one) == is_tied(read) == tied
+    assert parity(one, read.eval()) < 1e-5
+    one.save_pretrained(tmp_path / "again")
+    assert is_tied(BertForMaskedLM.from_pretrained(tmp_path / "again")) == tied
+
+
+def test_one_matrix_of_a_tied_model_is_both_under_either_name(tmp_path: Path) -> None:
+    one, other = twins(*CLASSES[1])
+    one.save_pretrained(tmp_path)
+    edit(tmp_path, **{DECODER: one.state_dict()[WORDS].clone(), WORDS: None})
+    read = BertForMaskedLM.from_pretrained(tmp_path)
+    assert is_tied(read)
+    assert parity(read, other) < 1e-5
+    assert parity(read, transformers.BertForMaskedLM.from_pretrained(tmp_path).eval()) < 1e-5
+
+
+def test_an_untied_model_without_its_decoder_is_refused(tmp_path: Path) -> None:
+    """transformers draws one at random."""
+    untied_folder(transformers.BertForMaskedLM, tmp_path)
+    edit(tmp_path, **{DECODER: None})
+    with pytest.raises(
+        ValueError, match=r"tie_word_embeddings=false, but the weights have no cls\.predictions"
+    ):
+        BertForMaskedLM.from_pretrained(tmp_path)
+    assert BertModel.from_pretrained(tmp_path).config.hidden_size == 32
+
+
+@pytest.mark.parametrize("flag", [False, True])
+def test_of_two_biases_the_decoders_is_added(flag: bool, tmp_path: Path) -> None:
+    untied_folder(transformers.BertForMaskedLM, tmp_path)
+    edit(tmp_path, flag, **{BIAS: torch.full((101,), 3.0), DECODER_BIAS: torch.arange(101) / 50})
+    one = BertForMaskedLM.from_pretrained(tmp_path)
+    assert parity(one, transformers.BertForMaskedLM.from_pretrained(tmp_path).eval()) < 1e-5
+
+
+def test_a_single_bias_is_the_decoders_under_either_name(tmp_path: Path) -> None:
+    """Older versions of transformers saved untied models with the shorter name alone."""
+    other = untied_folder(transformers.BertForMaskedLM, tmp_path)
+    for name, gone in ((BIAS, DECODER_BIAS), (DECODER_BIAS, BIAS)):
+        edit(tmp_path, **{name: other.state_dict()[DECODER_BIAS].clone(), gone: None})
+        assert parity(BertForMaskedLM.from_pretrained(tmp_path), other) < 1e-5
+
+
+def test_a_decoder_that_was_untied_by_hand_is_saved_as_untied(tmp_path: Path) -> None:
+    one, _ = twins(*CLASSES[1])
+    decoder = one.cls.predictions.decoder
+    decoder.weight = nn.Parameter(torch.randn_like(decoder.weight) * 0.05)
+    one.save_pretrained(tmp_path)
+    assert parity(one, transformers.BertForMaskedLM.from_pretrained(tmp_path).eval()) < 1e-5
+    assert not is_tied(BertForMaskedLM.from_pretrained(tmp_path))
+
+
+def test_a_new_untied_decoder_is_drawn_like_the_other_matrices() -> None:
+    torch.manual_seed(0)
+    model = BertForMaskedLM(replace(CONFIG, tie_word_embeddings=False, initializer_range=0.1))
+    assert model.cls.predictions.decoder.weight.std().item() == pytest.approx(0.1, rel=0.05)
+    assert not is_tied(model)
+
+
+def test_an_untied_model_trains_saves_and_resumes_both_matrices(tmp_path: Path) -> None:
+    untied_folder(transformers.BertForMaskedLM, tmp_path / "model")
+    batch = PretrainingBatch(**labeled_batch(pairs=False))
+    task = Task(lambda first, count: batch, pretraining_targets, pretraining_scores, None, {})
+    options = TrainingOptions(steps=4, batch_size=5, learning_rate=1e-2, precision="fp32", checkpoint_every=2)
+    whole, resumed = (BertForMaskedLM.from_pretrained(tmp_path / "model") for _ in range(2))
+    before = [whole.state_dict()[name].clone() for name in (WORDS, DECODER)]
+    train(whole, task, options, device="cpu")
+    train(resumed, task, options, tmp_path / "run", until=2, device="cpu")
+    resumed = BertForMaskedLM.from_pretrained(tmp_path / "model")
+    train(resumed, task, options, tmp_path / "run", resume=True, device="cpu")
+    for name, start in zip((WORDS, DECODER), before, strict=True):
+        assert largest(whole.state_dict()[name], start) > 1e-3
+        assert torch.equal(whole.state_dict()[name], resumed.state_dict()[name])
+    assert not is_tied(whole)
+
+
+def test_a_classifier_on_an_untied_models_encoder_is_an_ordinary_one(tmp_path: Path) -> None:
+    untied_folder(transformers.BertForMaskedLM, tmp_path)
+    encoder = BertModel.from_pretrained(tmp_path)
+    model = BertForSequenceClassification.from_encoder(encoder, ["bad", "good"], torch.Generator())
+    assert model.config.tie_word_embeddings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,56 @@ def test_a_foreign_tokenizer_is_named() -> None:
         predict(twins("sequence")[0], foreign, ["ba be"])
 
 
+LARGE = WordPieceTokenizer([*SPECIAL_TOKENS, *WORDS, *(f"w{i}" for i in range(47))])  # one token too many
+CALLS: dict[str, Callable[..., object]] = {
+    "predict": lambda tokenizer: predict(varied("cls"), tokenizer, ["ba be"]),
+    "sentence_vectors": lambda tokenizer: sentence_vectors(varied("cls").bert, tokenizer, ["ba be"]),
+    "fill_mask": lambda tokenizer: fill_mask(BertForMaskedLM(CONFIG), tokenizer, "ba [MASK]"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_tokenizer_with_a_token_too_many_is_refused_before_a_text_is_read(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WordPieceTokenizer, "encode", lambda *given: pytest.fail("a text was read"))
+    with pytest.raises(
+        ValueError,
+        match="the tokenizer has 102 tokens, but the model has embeddings for 101; use the tokenizer that "
+        "belongs to this model",
+    ):
+        CALLS[name](LARGE)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_tokenizer_of_another_library_is_named(name: str, tokenizer: WordPieceTokenizer) -> None:
+    with pytest.raises(ValueError, match="tokenizer is Tokenizer, expected bertlearn's WordPieceTokenizer"):
+        CALLS[name](tokenizer.fast())
+
+
+def test_texts_that_the_model_has_no_positions_for_are_refused_before_it_runs(
+    classifier: BertForSequenceClassification,
+    tokenizer: WordPieceTokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert predict(classifier, tokenizer, ["ba be"], max_length=99).shape == (1, 3)  # short enough
+    monkeypatch.setattr(classifier, "forward", lambda **given: pytest.fail("the model was run"))
+    with pytest.raises(
+        ValueError, match=r"a text has 42 tokens, but .* positions for 32; truncate with max_len"
+    ):
+        predict(classifier, tokenizer, ["ba " * 40], max_length=99)
+
+
+def test_pairs_for_a_model_without_a_second_segment_are_refused_before_it_runs(
+    tokenizer: WordPieceTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = twins("sequence", type_vocab_size=1)
+    assert predict(model, tokenizer, ["ba be"]).shape == (1, 3)
+    monkeypatch.setattr(model, "forward", lambda **given: pytest.fail("the model was run"))
+    with pytest.raises(ValueError, match="a text is a pair, but the model has type_vocab_size=1"):
+        predict(model, tokenizer, [("ba", "be")])
+
+
 def test_transformers_pipeline_gives_our_scores(tokenizer: WordPieceTokenizer, tmp_path: Path) -> None:
     model = varied("cls")
     model.save_pretrained(tmp_path)
@@ -259,6 +310,21 @@ def test_fill_mask_leaves_the_mode_and_has_no_dropout(
     assert model.training == training
 
 
+def test_fill_mask_leaves_every_mode_even_if_the_model_fails(
+    guesser: tuple[BertForMaskedLM, WordPieceTokenizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokenizer = guesser
+    model.train()
+    model.bert.embeddings.eval()
+    before = [module.training for module in model.modules()]
+    fill_mask(model, tokenizer, "w1 [MASK]")
+    assert [module.training for module in model.modules()] == before
+    monkeypatch.setattr(model, "forward", lambda **given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fill_mask(model, tokenizer, "w1 [MASK]")
+    assert [module.training for module in model.modules()] == before
+
+
 @pytest.mark.parametrize("text", ["w1 w2", "w1 " * 40 + "[MASK]"])
 def test_fill_mask_without_mask_is_refused(
     guesser: tuple[BertForMaskedLM, WordPieceTokenizer], text: str
@@ -273,3 +339,25 @@ def test_fill_mask_with_an_impossible_k_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=f"k={k} is not a possible number of guesses; use 1 to 101"):
         fill_mask(*guesser, "w1 [MASK]", k)
+
+
+def test_fill_mask_never_offers_an_id_without_a_token(tmp_path: Path) -> None:
+    """The vocabularies of some models are padded; transformers' probabilities are over all ids."""
+    torch.manual_seed(0)
+    model, small = (
+        BertForMaskedLM(CONFIG),
+        WordPieceTokenizer([*SPECIAL_TOKENS, *(f"w{i}" for i in range(15))]),
+    )
+    perturb(model, scale=0.3)
+    model.save_pretrained(tmp_path)
+    small.save_pretrained(tmp_path)
+    theirs = transformers.pipeline("fill-mask", model=str(tmp_path))("w1 [MASK] w2", top_k=101)
+    expected = {
+        small.ids_to_tokens[guess["token"]]: guess["score"] for guess in theirs if guess["token"] < 20
+    }
+    assert {guess["token"] for guess in theirs[:20]} != set(range(20))  # ids without a token rank higher
+    (found,) = fill_mask(model, small, "w1 [MASK] w2", k=20)
+    assert dict(found) == pytest.approx(expected, rel=1e-4)
+    assert [guess.token for guess in found] == list(expected)
+    with pytest.raises(ValueError, match="k=21 is not a possible number of guesses; use 1 to 20"):
+        fill_mask(model, small, "w1 [MASK] w2", k=21)

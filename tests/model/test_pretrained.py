@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from conftest import largest, random_batch, twins
+from conftest import CONFIG, largest, random_batch, twins
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from task_models import twins as task_twins
 
 from bertlearn.model import pretrained
 from bertlearn.model.bert import BertModel
 from bertlearn.model.config import BertConfig
+from bertlearn.model.heads import BertForQuestionAnswering, BertForSequenceClassification
 
 
 @pytest.fixture
@@ -220,3 +222,78 @@ def test_a_full_disk_leaves_the_old_model(
         BertModel(small_config).save_pretrained(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
     assert torch.equal(BertModel.from_pretrained(folder).pooler.dense.weight, ours.pooler.dense.weight)
+
+
+# Values that transformers takes in more than one form.
+
+
+@pytest.mark.parametrize("changes", [{"hidden_act": "gelu_python"}, {"pad_token_id": None}])
+def test_other_forms_of_a_value_give_transformers_numbers(
+    saved: tuple[BertModel, Path], small_config: BertConfig, changes: dict[str, object]
+) -> None:
+    _, folder = saved
+    edit_config(folder, **changes)
+    ours, theirs = BertModel.from_pretrained(folder), transformers.BertModel.from_pretrained(folder).eval()
+    batch = random_batch(small_config)
+    with torch.no_grad():
+        assert largest(ours(**batch).pooler_output, theirs(**batch).pooler_output) < 1e-5
+    ours.save_pretrained(folder)
+    assert BertModel.from_pretrained(folder).config == ours.config
+
+
+UNUSABLE = {
+    "repeated": {"id2label": {"0": "a", "1": "a", "2": "b"}},
+    "nothing": {"id2label": {"0": None, "1": None, "2": None}},
+    "contradictory": {"id2label": {"0": "a", "1": "b", "2": "c"}, "num_labels": 2},
+    "gaps": {"id2label": {"0": "a", "2": "b", "7": "c"}},
+    "no dictionary": {"id2label": ["a", "b", "c"]},
+    "endless": {"num_labels": 10**15},
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_an_encoder_is_read_whatever_the_labels_of_its_head_are(kind: str, tmp_path: Path) -> None:
+    model, _ = task_twins("sequence")
+    model.save_pretrained(tmp_path)
+    edit_config(tmp_path, **{"id2label": None, "label2id": None, **UNUSABLE[kind]})
+    encoder, batch = BertModel.from_pretrained(tmp_path), random_batch(CONFIG)
+    with torch.no_grad():
+        assert largest(encoder(**batch).pooler_output, model.bert(**batch).pooler_output) == 0
+    with pytest.raises(ValueError, match=r"(id2label|num_labels)(=| is| names| numbers)"):
+        BertForSequenceClassification.from_pretrained(tmp_path)
+
+
+def test_a_classifier_without_names_gets_transformers_names(tmp_path: Path) -> None:
+    model, theirs = task_twins("sequence")
+    model.save_pretrained(tmp_path)
+    edit_config(tmp_path, id2label=None, label2id=None, num_labels=3)
+    ours, batch = BertForSequenceClassification.from_pretrained(tmp_path), random_batch(CONFIG)
+    read = transformers.BertForSequenceClassification.from_pretrained(tmp_path)
+    assert ours.config.id2label == read.config.id2label == {i: f"LABEL_{i}" for i in range(3)}
+    with torch.no_grad():
+        assert largest(ours(**batch).logits, theirs(**batch).logits) < 1e-5
+    edit_config(tmp_path, id2label={"0": -1, "1": 0, "2": 1})
+    assert BertForSequenceClassification.from_pretrained(tmp_path).config.id2label == {
+        0: "-1",
+        1: "0",
+        2: "1",
+    }
+    edit_config(tmp_path, id2label=None, num_labels=4)
+    with pytest.raises(ValueError, match=r"wrong shape: classifier.weight is \(3, 32\), the config asks for"):
+        BertForSequenceClassification.from_pretrained(tmp_path)
+
+
+def test_answers_are_found_whatever_the_names_of_start_and_end(tmp_path: Path) -> None:
+    model, theirs = task_twins("question")
+    model.save_pretrained(tmp_path)
+    edit_config(tmp_path, id2label={"0": "x", "1": "x"})
+    ours, batch = BertForQuestionAnswering.from_pretrained(tmp_path), random_batch(CONFIG)
+    with torch.no_grad():
+        assert largest(ours(**batch).start_logits, theirs(**batch).start_logits) < 1e-5
+
+
+def test_a_class_name_in_place_of_a_list_is_refused(tmp_path: Path) -> None:
+    task_twins("sequence")[0].save_pretrained(tmp_path)
+    edit_config(tmp_path, architectures="BertForSequenceClassification")
+    with pytest.raises(ValueError, match=r"architectures='BertFor.*' in .* is not a list"):
+        BertForSequenceClassification.from_pretrained(tmp_path)

@@ -18,7 +18,7 @@ from bertlearn.course.figures import Picture, plot_matrix
 from bertlearn.course.widgets.base import AskedWidget, check_choice
 from bertlearn.finetuning.spans import text_tokens
 from bertlearn.model.heads import BertForSequenceClassification
-from bertlearn.model.inference import evaluation_mode
+from bertlearn.model.inference import check_fit, evaluation_mode
 from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
 
 MAX_TOKENS = 64
@@ -73,6 +73,7 @@ class HeadSurgery(AskedWidget):
         """
         if not isinstance(model, BertForSequenceClassification):
             raise ValueError(f"model is {type(model).__name__}, expected BertForSequenceClassification")
+        check_fit(model.config, tokenizer)
         self.model, self.tokenizer = model, tokenizer
         self._most = min(MAX_TOKENS, model.config.max_position_embeddings)
         super().__init__(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bertlearn.model.bert import BertLayer, BertModel
-from bertlearn.model.inference import evaluation_mode
+from bertlearn.model.inference import check_fit, evaluation_mode
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 MAX_TOKENS = 64  # more would not be readable
@@ -65,6 +65,7 @@ def read_stream(model: nn.Module, tokenizer: WordPieceTokenizer, text: str) -> S
             finite.
     """
     encoder, encoding = find_encoder(model), tokenizer.encode(text)
+    check_fit(encoder.config, tokenizer)
     if len(encoding.tokens) > MAX_TOKENS:
         raise ValueError(f"the text has {len(encoding.tokens)} tokens; shorten it to at most {MAX_TOKENS}")
     embeddings, layers = encoder.embeddings, cast(list[BertLayer], encoder.encoder.layer)

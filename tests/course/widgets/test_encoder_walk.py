@@ -233,6 +233,9 @@ def test_what_cannot_be_walked_is_refused(model: BertModel, tokenizer: WordPiece
         EncoderWalk(model, tokenizer, TEXT, word="dog")
     with pytest.raises(ValueError, match="step=12 does not exist; expected 0 to 11"):
         EncoderWalk(model, tokenizer, TEXT, step=12)
+    larger = WordPieceTokenizer([*SPECIAL, *WORDS, "dog"])
+    with pytest.raises(ValueError, match="the tokenizer has 20 tokens, but the model has embeddings for 19"):
+        EncoderWalk(model, larger, TEXT)
     with pytest.raises(ValueError, match="model is Linear, expected bertlearn's BertModel"):
         EncoderWalk(torch.nn.Linear(2, 2), tokenizer, TEXT)
     model.encoder.layer[1].output.dense.weight.data[0, 0] = torch.nan

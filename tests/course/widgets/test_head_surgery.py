@@ -194,3 +194,11 @@ def test_a_stand_alone_page_has_no_markup_from_the_text_and_is_the_same_at_each_
         assert page.count(tag) == plain.count(tag)
     assert page == surgery(hostile).to_html()
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused() -> None:
+    larger = WordPieceTokenizer([*TOKENIZER.ids_to_tokens, *(f"w{i}" for i in range(60))])
+    with pytest.raises(
+        ValueError, match=r"the tokenizer has \d+ tokens, but the model has embeddings for 101"
+    ):
+        HeadSurgery(classifier(), larger, TEXT)
