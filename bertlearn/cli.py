@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -91,10 +92,13 @@ def pretrain(
         Exit status: 0 if the last step was reached, 3 if the run was stopped before, 1 on an error.
     """
     from bertlearn.course.corpus import course_shards
+    from bertlearn.files import check_output
     from bertlearn.pretraining.run import pretrain as run_pretraining
     from bertlearn.training.distributed import is_first_process
 
     try:
+        if is_first_process():
+            check_output(output)  # before the shards, which may take a while
         if data is None:
             data, held_out = course_shards("train"), held_out or course_shards("validation")
         run = run_pretraining(data, pretraining, output, held_out, resume, device).run
@@ -114,17 +118,19 @@ def finetune(
     pooling: Pooling = "cls",
     dropout: float | None = None,
     max_length: int = 128,
+    resume: bool = False,
     device: str | None = None,
 ) -> int:
     """Fine-tune a BERT on your own labeled texts; the result is a folder that transformers can load.
 
     Rows that cannot be used are skipped and counted, and the first few of each kind are reported with their
-    line number. Ctrl-C ends the run, and nothing is written.
+    line number. Ctrl-C ends the run after the step in progress: the folder then has the best model so far,
+    and --resume continues.
 
     Args:
         model: Where to start: minilm (packaged, 6 layers, more accurate), snapshot (the last one of chapter
             4's pretraining, 2 layers, faster), or a model's folder or hub name.
-        output: Folder to write; it must be empty, or not exist yet.
+        output: Folder to write; it must be empty, or not exist yet. During the run it has checkpoints.
         table: Texts and labels.
         finetuning: How to train.
         pooling: Input of the head: cls, the first token through the pooler, as in the paper; or mean, the
@@ -132,13 +138,14 @@ def finetune(
         dropout: Dropout in encoder and head; the model's own if not given.
         max_length: Maximum number of tokens per text, at most the model's positions; longer texts are
             truncated.
+        resume: Continue from the newest checkpoint in the output folder, with the same texts and options.
         device: A device such as cpu or cuda:0; by default the GPU, if there is one.
 
     Returns:
-        Exit status: 0 if the folder was written, 3 if the run was stopped before, 1 on an error.
+        Exit status: 0 if the last step was reached, 3 if the run was stopped before, 1 on an error.
     """
     try:
-        return _finetune(model, output, table, finetuning, (pooling, dropout, max_length), device)
+        return _finetune(model, output, table, finetuning, (pooling, dropout, max_length), resume, device)
     except (OSError, ValueError, RuntimeError) as error:
         print(f"bertlearn finetune: {error}", file=sys.stderr)
         return 1
@@ -150,16 +157,19 @@ def _finetune(
     table: TableOptions,
     finetuning: FinetuneOptions,
     head: tuple[Pooling, float | None, int],
+    resume: bool,
     device: str | None,
 ) -> int:
     """Train and save the classifier; cheap checks come first, so errors show before any long work."""
     import torch
 
     from bertlearn.course.encoders import load_encoder
-    from bertlearn.files import check_empty
+    from bertlearn.files import check_output
     from bertlearn.finetuning import classifier
 
-    check_empty(output)
+    output = output.expanduser()
+    checkpoints = output / classifier.CHECKPOINTS
+    resume = classifier.check_folder(output, resume)
     train, validation = classifier.read_tables(table, finetuning.seed)
     generator = torch.Generator().manual_seed(finetuning.seed)
     pooling, dropout, max_length = head
@@ -167,12 +177,15 @@ def _finetune(
     setup = classifier.make_setup(
         encoder, tokenizer, train, validation, generator, pooling, dropout, max_length
     )
+    check_output(output, sum(parameter.nbytes for parameter in setup.model.parameters()))
     print(classifier.describe_setup(setup, finetuning), flush=True)
-    tuned = classifier.train_setup(setup, finetuning, device)
+    tuned = classifier.train_setup(setup, finetuning, device, checkpoints, resume)
+    if tuned.scores:
+        classifier.save_setup(setup, output, replace=resume)
     if not tuned.run.finished:
-        print(f"stopped at step {tuned.run.step}; {output} was not written")
+        print(classifier.describe_stop(setup, tuned, output))
         return 3
-    classifier.save_setup(setup, output)
+    shutil.rmtree(checkpoints)
     print(classifier.describe_result(setup, tuned, output))
     return 0
 
@@ -203,14 +216,17 @@ def build(
         Exit status: 0 if the shards are complete, 1 if not.
     """
     from bertlearn.data import DataError
+    from bertlearn.files import check_output
     from bertlearn.pretraining import corpus
 
     skipped = corpus.SkippedRows()
     try:
+        check_output(output)
         corpus.check_free(output, overwrite)
         documents = _documents(text, skipped)
-        tokenizer = _load_tokenizer(vocab) if vocab else _learn_tokenizer(text, vocab_size)
         size = corpus.input_bytes(text.input)
+        check_output(output, 0 if overwrite or size is None else size // 4)  # 2 bytes per token, of 8 at most
+        tokenizer = _load_tokenizer(vocab) if vocab else _learn_tokenizer(text, vocab_size)
         corpus.build_shards(
             documents, output, tokenizer, workers, overwrite=overwrite, skipped=skipped, total_bytes=size
         )

@@ -1,4 +1,4 @@
-"""Helpers for files: atomic writes, JSON with clear errors, and finding a model's folder by name.
+"""Helpers for files: output folders, atomic writes, JSON with clear errors, finding a model by its name.
 
 Leaves out: the contents of the files, for which the calling modules are responsible.
 """
@@ -11,7 +11,9 @@ import re
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from safetensors import SafetensorError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+LOST = "lost+found"  # in every mount point of some file systems
 CONFIG, WEIGHTS, VOCAB = "config.json", "model.safetensors", "vocab.txt"
 INDEX, SHARDS = "model.safetensors.index.json", "model-*-of-*.safetensors"  # of weights in several files
 HUB_FILES = [CONFIG, WEIGHTS, INDEX, SHARDS, VOCAB, "tokenizer*.json"]  # what is downloaded
@@ -53,6 +56,45 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def check_output(folder: str | Path, size: int = 0) -> None:
+    """Check that files can be written to `folder`, by creating it and a file in it; nothing is left behind.
+
+    Args:
+        folder: the folder; it may exist, be a link to a folder, or not exist yet.
+        size: bytes that will be written at least.
+
+    Raises:
+        ValueError: it is a file or a link to nothing, cannot be written to, or its disk has less space.
+    """
+    folder = Path(folder).expanduser()
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    first = next((path for path in (folder, *folder.parents) if path not in missing), folder)
+    if not first.is_dir():
+        raise ValueError(f"{first} is a file, expected a folder; choose another folder")
+    for path in missing:
+        if path.is_symlink():
+            raise ValueError(
+                f"{path} is a link to {path.readlink()}, which does not exist; choose another folder"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise ValueError(
+            f"{folder} cannot be written to ({error.strerror}); choose another folder"
+        ) from error
+    finally:
+        for path in missing:
+            with suppress(OSError):
+                path.rmdir()
+    if free < size:
+        raise ValueError(
+            f"the disk of {folder} has {free / 1e6:,.1f} MB free, expected at least {size / 1e6:,.1f} MB; "
+            "free some space, or choose a folder on another disk"
+        )
+
+
 def check_empty(folder: str | Path) -> None:
     """Check that a new model can be written to `folder`: it does not exist yet, or is an empty folder.
 
@@ -60,30 +102,62 @@ def check_empty(folder: str | Path) -> None:
         ValueError: the path is a file, or a folder that is not empty.
     """
     folder = Path(folder).expanduser()
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    if folder.is_file() or (folder.is_dir() and any(path.name != LOST for path in folder.iterdir())):
         raise ValueError(f"{folder} already exists and is not empty; choose another folder, or empty it")
 
 
-def write_folder(folder: str | Path, write: Callable[[Path], object]) -> None:
-    """Write a folder atomically: `write` fills a temporary folder, which is renamed to `folder`.
+def write_folder(folder: str | Path, write: Callable[[Path], object], replace: bool = False) -> None:
+    """Write files into a folder, all or none: `write` fills a temporary folder in it, and they are moved up.
 
     Args:
-        folder: the folder to write; it must not exist yet, or be empty.
+        folder: created if it does not exist; it may also be the working directory, a link or a mount point.
         write: called with the path of the temporary folder, which exists.
+        replace: replace files of the same name.
 
     Raises:
-        OSError: the disk is full or not writable, or `folder` is not empty.
+        OSError: the disk is full or not writable, or a file of the same name is there and is not replaced.
     """
     folder = Path(folder).expanduser()
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
-    temporary.mkdir(parents=True)
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".", dir=folder))
     try:
         write(temporary)
-        if folder.is_dir():
-            folder.rmdir()  # raises OSError if the folder is not empty
-        temporary.rename(folder)
+        written = sorted(temporary.iterdir())
+        for path in written:
+            if not replace and (folder / path.name).exists():
+                raise FileExistsError(f"{folder / path.name} exists by now, and is not replaced")
+        for path in written:
+            os.replace(path, folder / path.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if is_new:
+            with suppress(OSError):  # there are files in it
+                folder.rmdir()
+
+
+def save_or_rescue(folder: str | Path, save: Callable[[Path], object]) -> None:
+    """Save the result of a long run in a folder or, if that fails, in a temporary one: it must not be lost.
+
+    Args:
+        folder: where it should be saved.
+        save: called with the folder to write to.
+
+    Raises:
+        OSError: `folder` could not be written; the message names the temporary folder, if that was written.
+    """
+    try:
+        save(Path(folder).expanduser())
+    except OSError as error:
+        rescue = Path(tempfile.mkdtemp(prefix="bertlearn-"))
+        try:
+            save(rescue)
+        except OSError:
+            shutil.rmtree(rescue, ignore_errors=True)
+            raise error from None
+        raise OSError(
+            f"{folder} could not be written ({error}); the model is in {rescue} instead: move it from there"
+        ) from error
 
 
 def find_folder(folder_or_name: str | Path) -> Path:

@@ -166,6 +166,27 @@ def test_data_build_reports_an_error_in_one_line(
     assert "Traceback" not in err and not list(tmp_path.glob("out/*.npy"))
 
 
+def test_data_build_checks_its_output_before_it_reads(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cli, "_documents", pytest.fail)
+    (tmp_path / "file").touch()
+    status, _, err = build_data(monkeypatch, capsys, "--output", tmp_path / "file")
+    assert status == 1 and err.startswith(f"bertlearn data build: {tmp_path / 'file'} is a file, expected")
+
+
+def test_data_build_checks_the_space_for_its_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("some text\n" * 1_000_000, encoding="utf-8")
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**9, 10**9 - 10**6, 10**6))
+    monkeypatch.setattr(cli, "_learn_tokenizer", pytest.fail)
+    words = ("--input", tmp_path / "a.txt", "--output", tmp_path / "out")
+    status, _, err = build_data(monkeypatch, capsys, *words)
+    assert status == 1 and "has 1.0 MB free, expected at least 2.5 MB; free some space" in err
+
+
 def test_data_build_refuses_unknown_options(tmp_path: Path) -> None:
     assert bertlearn("data", "build").returncode == 2
     result = bertlearn("data", "build", "--output", str(tmp_path / "x"), "--inptu", "a.txt")

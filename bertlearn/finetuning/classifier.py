@@ -6,6 +6,7 @@ Leaves out: token labels and answers, which do not fit into a table.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,23 +15,27 @@ from typing import Literal
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 
-from bertlearn.files import write_folder
-from bertlearn.finetuning.csv_data import (
+from bertlearn.files import check_empty, check_output, save_or_rescue, write_folder
+from bertlearn.finetuning.csv_data import read_table
+from bertlearn.finetuning.features import Features, text_features
+from bertlearn.finetuning.labeled_texts import (
     LabeledTexts,
     check_classes,
     check_known,
+    check_validation,
     describe_labels,
-    read_table,
+    doubts,
     split_off,
 )
-from bertlearn.finetuning.features import Features, text_features
 from bertlearn.finetuning.options import FinetuneOptions, TableOptions
 from bertlearn.finetuning.run import Finetuned, finetune
 from bertlearn.model.bert import BertModel
 from bertlearn.model.heads import BertForSequenceClassification
 from bertlearn.model.inference import check_fit, predict
 from bertlearn.pretraining.corpus import SkippedRows
+from bertlearn.pretraining.run import CHECKPOINTS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.training.checkpoint import find_checkpoints
 from bertlearn.training.metrics import Record
 
 
@@ -54,6 +59,23 @@ class Setup:
         label2id = self.model.config.label2id
         labels = [label2id[label] for label in rows.labels]
         return text_features(self.tokenizer, rows.texts, labels, self.max_length)
+
+
+def check_folder(output: Path, resume: bool) -> bool:
+    """Check that a run can write to its output folder; return whether there is a checkpoint to resume from.
+
+    Raises:
+        ValueError: the folder cannot be written to, is not empty, or has checkpoints that are not resumed.
+    """
+    check_output(output)
+    if not find_checkpoints(output / CHECKPOINTS):
+        check_empty(output)
+        return False
+    if not resume:
+        raise ValueError(
+            f"{output} has checkpoints of an earlier run; continue it with --resume, or choose another folder"
+        )
+    return True
 
 
 def make_setup(
@@ -94,16 +116,40 @@ def read_tables(table: TableOptions, seed: int) -> tuple[LabeledTexts, LabeledTe
     Raises:
         OSError, ValueError: a file cannot be read, or nothing can be learned from it.
     """
-    skipped = SkippedRows()
-    columns = (table.text_column, table.label_column, skipped)
-    rows = read_table(table.train, *columns)
+    if table.validation is not None and _is_same_file(table.train, table.validation):
+        raise ValueError(
+            f"{table.validation} is the training file as well; validate on another file, or leave it out to "
+            "hold out a share of the training texts"
+        )
+    rows = _read(table.train, table)
     check_classes(rows, table.train, table.label_column)
     if table.validation is None:
-        train, validation = split_off(rows, table.validation_share, seed)
-    else:
-        train, validation = rows, read_table(table.validation, *columns)
-    check_known(validation, sorted(set(train.labels)), table.validation or table.train)
-    return train, validation
+        return split_off(rows, table.validation_share, seed)
+    validation = _read(table.validation, table)
+    check_known(validation, sorted(set(rows.labels)), table.validation)
+    check_validation(rows, validation, table.validation)
+    return rows, validation
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    one, other = one.expanduser(), other.expanduser()
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+def _read(path: Path, table: TableOptions) -> LabeledTexts:
+    """Read a file; say how many rows were skipped and why, and refuse too many."""
+    skipped = SkippedRows()
+    rows = read_table(path, table.text_column, table.label_column, skipped, table.quoting)
+    count = sum(skipped.counts.values())
+    share = count / (count + len(rows.texts))
+    if count:
+        print(f"{path}: {count:,} rows of {count + len(rows.texts):,} skipped: {skipped}", file=sys.stderr)
+    if share > table.max_skipped:
+        raise ValueError(
+            f"{path}: {share:.0%} of the rows were skipped, at most {table.max_skipped:.0%} may be; correct "
+            "the file, or allow more with --max-skipped"
+        )
+    return rows
 
 
 def describe_setup(setup: Setup, options: FinetuneOptions) -> str:
@@ -116,13 +162,20 @@ def describe_setup(setup: Setup, options: FinetuneOptions) -> str:
     ]
     if setup.model.config.classifier_pooling == "mean":
         lines.append("pooling mean: transformers loads the model but gives different scores (see --pooling)")
+    lines += [f"warning: {sentence}" for sentence in doubts(setup.train, setup.validation)]
     return "\n".join(lines)
 
 
-def train_setup(setup: Setup, options: FinetuneOptions, device: str | None = None) -> Finetuned:
-    """Train the setup's model in place."""
+def train_setup(
+    setup: Setup,
+    options: FinetuneOptions,
+    device: str | None = None,
+    folder: str | Path | None = None,
+    resume: bool = False,
+) -> Finetuned:
+    """Train the setup's model in place; see `finetune` for the folder of checkpoints."""
     train, validation = setup.features(setup.train), setup.features(setup.validation)
-    return finetune(setup.model, train, validation, options, device=device)
+    return finetune(setup.model, train, validation, options, device=device, folder=folder, resume=resume)
 
 
 def validation_scores(setup: Setup) -> Record:
@@ -140,18 +193,31 @@ def validation_scores(setup: Setup) -> Record:
     }
 
 
-def save_setup(setup: Setup, output: str | Path) -> None:
-    """Write model and tokenizer in transformers' format into a new folder, atomically.
+def save_setup(setup: Setup, output: str | Path, replace: bool = False) -> None:
+    """Write model and tokenizer in transformers' format into a folder, or else into a temporary one.
+
+    Args:
+        setup: with a trained model.
+        output: created if it does not exist.
+        replace: replace the model in the folder, from an earlier part of the run.
 
     Raises:
-        OSError: the disk is full or not writable, or the folder is not empty.
+        OSError: the folder could not be written; the message names the temporary one, see `save_or_rescue`.
     """
 
     def write(folder: Path) -> None:
         setup.model.save_pretrained(folder)
         setup.tokenizer.save_pretrained(folder, setup.max_length)
 
-    write_folder(output, write)
+    save_or_rescue(output, lambda folder: write_folder(folder, write, replace))
+
+
+def describe_stop(setup: Setup, tuned: Finetuned, output: str | Path) -> str:
+    """Return a few lines about a run that was stopped: what is there, and how to continue."""
+    stopped, resume = f"stopped at step {tuned.run.step}", "to continue, repeat the command with --resume"
+    if not tuned.scores:
+        return f"{stopped}, before the first evaluation, so there is no model yet; {resume}"
+    return f"{describe_result(setup, tuned, output)}\n{stopped}; {resume}"
 
 
 def describe_result(setup: Setup, tuned: Finetuned, output: str | Path) -> str:

@@ -1,8 +1,8 @@
 """A user's own labeled texts, from a CSV, TSV or JSON-lines file (chapter 6, and `bertlearn finetune`).
 
 A row that cannot be used is skipped, counted and reported with its line. A file that cannot be right is an
-error, whose message suggests a remedy. The content of a file is never interpreted as anything but data.
-Leaves out: guessing separators, encodings and columns.
+error, whose message suggests a remedy: also one whose quotes hide rows inside a field. The content of a file
+is never interpreted as anything but data. Leaves out: guessing separators, encodings and columns.
 """
 
 from __future__ import annotations
@@ -11,35 +11,42 @@ import codecs
 import csv
 import json
 import lzma
-import random
+import math
+import re
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
+from tqdm.auto import tqdm
+
+from bertlearn.finetuning.labeled_texts import LabeledTexts, listed
+from bertlearn.model.inference import PATIENCE
 from bertlearn.pretraining.corpus import SkippedRows
 from bertlearn.pretraining.corpus.texts import OPEN, kind_of
 
-MIN_ROWS = 20  # fewer are not worth training on
-SHOWN = 10  # maximum number of names in a message
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+Quoting = Literal["checked", "standard", "none"]
 Row = dict[str, Any]
 
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_BOM = "\ufeff"
+_LONGEST = 2**31 - 1  # characters in a field: the most that every system accepts
+_HELP = (
+    "use --quoting none if quotes mean nothing in this file, --quoting standard if they are right as they are"
+)
 
-class LabeledTexts(NamedTuple):
-    """Texts or pairs of texts, each with the name of its label at the same index."""
 
-    texts: list[Any]  # of str, or of (str, str)
-    labels: list[str]
-
-
-# 1. Reading
+# 1. Files and rows
 
 
 def read_table(
-    path: str | Path, text_columns: Sequence[str], label_column: str, skipped: SkippedRows
+    path: str | Path,
+    text_columns: Sequence[str],
+    label_column: str,
+    skipped: SkippedRows,
+    quoting: Quoting = "checked",
 ) -> LabeledTexts:
     """Read labeled texts from a .csv, .tsv or .jsonl file in UTF-8, possibly compressed (.gz, .bz2, .xz).
 
@@ -52,15 +59,20 @@ def read_table(
         label_column: its values are the labels, as text; in a .jsonl file they may also be numbers or
             Booleans.
         skipped: counts and reports the rows that are skipped.
+        quoting: "standard" reads a .csv or .tsv file with double quotes around fields; "checked" does so as
+            well, but refuses quotes that seem to hide rows; to "none", a quote is a character like any other.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is of another kind, broken or empty, lacks a column, or has no usable row.
+        ValueError: the file is of another kind, broken or empty, lacks a column, has no usable row, or has
+            stray quotes.
     """
     path = _check_path(Path(path).expanduser())
     texts: list[Any] = []
     labels = []
-    for location, row in _rows(path, (*text_columns, label_column), skipped):
+    rows = _rows(path, (*text_columns, label_column), skipped, quoting)
+    bar = tqdm(rows, f"read {path.name}", unit=" rows", delay=PATIENCE, leave=False, disable=None)
+    for location, row in bar:
         fault = _fault(row, text_columns, label_column)
         if fault:
             skipped.add(fault, location)
@@ -88,7 +100,9 @@ def _check_path(path: Path) -> Path:
     return path
 
 
-def _rows(path: Path, columns: Sequence[str], skipped: SkippedRows) -> Iterator[tuple[str, Row]]:
+def _rows(
+    path: Path, columns: Sequence[str], skipped: SkippedRows, quoting: Quoting
+) -> Iterator[tuple[str, Row]]:
     """Yield each row with its file and line. Bytes that are not UTF-8 become lone surrogates."""
     open_file = OPEN.get(path.suffix, open)
     try:
@@ -96,47 +110,15 @@ def _rows(path: Path, columns: Sequence[str], skipped: SkippedRows) -> Iterator[
             if binary.read(2) in _UTF16:
                 raise ValueError(f"{path} is UTF-16, expected UTF-8; save it as UTF-8 (in Excel: CSV UTF-8)")
         with open_file(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            read_rows = _json_rows if kind_of(path) == ".jsonl" else _csv_rows
-            yield from read_rows(path, file, columns, skipped)
+            if kind_of(path) == ".jsonl":
+                yield from _json_rows(path, file, columns, skipped)
+            else:
+                with _fields_of_any_length():
+                    yield from _csv_rows(path, file, columns, skipped, quoting)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(
             f"{path} cannot be read to its end ({error}); create or download it again"
         ) from error
-
-
-def _csv_rows(
-    path: Path, file: IO[str], columns: Sequence[str], skipped: SkippedRows
-) -> Iterator[tuple[str, Row]]:
-    header: list[str] = []
-    for location, cells in _records(path, file, skipped):
-        if not header:
-            header = [name.strip() for name in cells]
-            _check_columns(path, header, columns)
-        elif len(cells) != len(header):
-            skipped.add(f"does not have {len(header)} fields like the header", location)
-        else:
-            yield location, dict(zip(header, cells, strict=True))
-    if not header:
-        raise ValueError(f"{path} is empty, expected a header and rows; check how it was created")
-
-
-def _records(path: Path, file: IO[str], skipped: SkippedRows) -> Iterator[tuple[str, list[str]]]:
-    """Yield the cells of each record that is not blank; with quoted line breaks it spans several lines."""
-    reader = csv.reader(file, delimiter=_SEPARATORS[kind_of(path)], strict=True)
-    while True:
-        begin = reader.line_num + 1
-        try:
-            cells = next(reader, None)
-            fault = ""
-        except csv.Error as error:
-            cells, fault = [], f"not valid CSV ({error})"
-        if cells is None:
-            return
-        location = f"{path}:{begin}" + (f"-{reader.line_num}" if reader.line_num > begin else "")
-        if fault:
-            skipped.add(fault, location)
-        elif any(cells):
-            yield location, cells
 
 
 def _json_rows(
@@ -162,7 +144,7 @@ def _json_object(line: str) -> tuple[Row | None, str]:
     if not line.strip():
         return None, ""
     try:
-        row = json.loads(line)
+        row = json.loads(line.removeprefix(_BOM))
     except (ValueError, RecursionError):
         return None, "not valid JSON"
     return (row, "") if isinstance(row, dict) else (None, "not a JSON object")
@@ -177,7 +159,7 @@ def _check_columns(path: Path, names: list[str], columns: Sequence[str]) -> None
         )
     if missing:
         raise ValueError(
-            f"{path} has no column {missing[0]!r}; its columns are {_listed(names)}; use one of these, or, "
+            f"{path} has no column {missing[0]!r}; its columns are {listed(names)}; use one of these, or, "
             "if these are data, add a header line above them"
         )
     for column in columns:
@@ -206,85 +188,152 @@ def _label(value: Any) -> str:
     """Return a label as text, JSON's true and 1 as they are written; an empty string if it is not a label."""
     if isinstance(value, str):
         return value.strip()
-    return json.dumps(value) if isinstance(value, bool | int | float) else ""
+    return json.dumps(value) if isinstance(value, bool | int | float) and math.isfinite(value) else ""
 
 
-# 2. Checks, and splitting off a validation set
+# 2. Records of CSV and TSV, and stray quotes
 
 
-def check_classes(rows: LabeledTexts, path: str | Path, label_column: str) -> None:
-    """Check that a classifier can be trained on the rows.
+class _Record(NamedTuple):
+    """A record of the file, which spans several lines if a quoted field has line breaks."""
 
-    Raises:
-        ValueError: fewer than 20 rows, more than half as many labels as rows, only one label, or a label
-            that only one text has.
+    first: int  # number of its first line
+    lines: list[str]
+    cells: list[str]  # empty if the line is blank, or not valid
+    fault: str  # why it is not valid, or empty
+    unclosed: bool  # whether a quote is still open at the end of the file
+
+    def location(self, path: Path) -> str:
+        last = self.first + len(self.lines) - 1
+        return f"{path}:{self.first}" + (f"-{last}" if last > self.first else "")
+
+
+def _csv_rows(
+    path: Path, file: IO[str], columns: Sequence[str], skipped: SkippedRows, quoting: Quoting
+) -> Iterator[tuple[str, Row]]:
+    records = (record for record in _records(path, file, quoting) if record.fault or record.cells)
+    header = next(records, None)
+    if header is None:
+        raise ValueError(f"{path} is empty, expected a header and rows; check how it was created")
+    if header.fault:
+        raise ValueError(f"{header.location(path)}, the header, is {header.fault}; correct it, or {_HELP}")
+    names = [name.strip() for name in header.cells]
+    _check_columns(path, names, columns)
+    hidden = _HiddenRows(len(names), names.index(columns[-1]), _SEPARATORS[kind_of(path)])
+    after_fault = False
+    for record in records:
+        hidden.add(record)
+        if record.fault:
+            _skip_broken(path, record, skipped, quoting)
+        elif after_fault and sum(line.count('"') for line in record.lines) % 2:
+            skipped.add("ends a row that is not valid CSV", record.location(path))
+        elif record.cells == header.cells:
+            skipped.add("repeats the header", record.location(path))
+        elif len(record.cells) != len(names):
+            skipped.add(f"does not have {len(names)} fields like the header", record.location(path))
+        else:
+            yield record.location(path), dict(zip(names, record.cells, strict=True))
+        after_fault = bool(record.fault)
+    if quoting == "checked":
+        hidden.check(path)
+
+
+def _records(path: Path, file: IO[str], quoting: Quoting) -> Iterator[_Record]:
+    """Yield each record of the file; those that are blank have no cells."""
+    lines: list[str] = []
+
+    def collected() -> Iterator[str]:
+        for line in file:
+            lines.append(line.removeprefix(_BOM))  # one is inside the file if files were joined
+            yield lines[-1]
+
+    reader = csv.reader(
+        collected(),
+        delimiter=_SEPARATORS[kind_of(path)],
+        strict=True,
+        quoting=csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL,
+    )
+    while True:
+        first, cells, fault = reader.line_num + 1, None, ""
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            fault = f"not valid CSV ({error})"
+        if cells is None and not fault:
+            return
+        unclosed = "unexpected end of data" in fault
+        if unclosed:
+            fault = f"not valid CSV (the quote that opens in line {first} is never closed)"
+        shown = cells if cells and any(map(str.strip, cells)) else []
+        yield _Record(first, lines.copy(), shown, fault, unclosed)
+        lines.clear()
+
+
+def _skip_broken(path: Path, record: _Record, skipped: SkippedRows, quoting: Quoting) -> None:
+    """Count each line of a record that is not valid; refuse one whose end is unknown."""
+    if quoting == "checked" and len(record.lines) > 1 and not record.unclosed:
+        raise ValueError(
+            f"{record.location(path)}: {record.fault}, so where this row ends is unknown; double the quotes "
+            f"inside a quoted field, or {_HELP}"
+        )
+    for number in range(record.first, record.first + len(record.lines)):
+        skipped.add(record.fault, f"{path}:{number}")
+
+
+class _HiddenRows:
+    """Finds rows that a stray quote has made part of a field.
+
+    At least half of the lines of such a field would be rows by themselves, with a label that other rows have.
     """
-    size, counts = len(rows.labels), Counter(rows.labels)
-    if size < MIN_ROWS:
-        raise ValueError(f"{path} has {size} usable rows, expected at least {MIN_ROWS}; label more")
-    if 2 * len(counts) > size:
-        raise ValueError(
-            f"{path} has {len(counts):,} different labels in {size:,} rows, such as {_listed(counts)}; "
-            f"{label_column!r} is probably not the label column"
-        )
-    if len(counts) == 1:
-        raise ValueError(
-            f"{path} has only one label, {_listed(counts)}, expected two or more; add texts with others"
-        )
-    distinct_texts = Counter(label for _, label in set(zip(rows.texts, rows.labels, strict=True)))
-    rare = sorted(label for label, count in distinct_texts.items() if count == 1)
-    if rare:
-        raise ValueError(
-            f"{path} has only one text labeled {_listed(rare)}, expected two or more for each label; add "
-            "texts, or correct the label"
-        )
+
+    def __init__(self, fields: int, label_index: int, separator: str) -> None:
+        self.fields, self.label_index, self.separator = fields, label_index, separator
+        self.labels: set[str] = set()
+        self.suspects: list[tuple[_Record, list[str]]] = []  # with the label of each line, or ""
+
+    def add(self, record: _Record) -> None:
+        """Note the label of a row, and those of the lines inside its fields."""
+        if len(record.cells) == self.fields:
+            self.labels.add(record.cells[self.label_index])
+        for lines in self._quoted_lines(record) if len(record.lines) > 1 else ():
+            labels = [
+                cells[self.label_index].strip('"') if len(cells) == self.fields else "" for cells in lines
+            ]
+            if any(labels):
+                self.suspects.append((record, labels))
+
+    def _quoted_lines(self, record: _Record) -> Iterator[list[list[str]]]:
+        """Yield the lines of each field, split into cells; what is outside of the field is blank."""
+        if record.fault:
+            yield [self._split(line) for line in record.lines[1:] if line.strip()]
+        for index, cell in enumerate(record.cells):
+            lines = [self._split(line) for line in re.split(r"[\r\n]+", cell) if line.strip()]
+            if len(lines) > 1:
+                lines[0] = [""] * index + lines[0]
+                lines[-1] = lines[-1] + [""] * (len(record.cells) - index - 1)
+                yield lines
+
+    def _split(self, line: str) -> list[str]:
+        return next(csv.reader([line.rstrip("\r\n")], delimiter=self.separator))
+
+    def check(self, path: Path) -> None:
+        """Refuse the file if rows are hidden."""
+        known = {label for label in self.labels if label.strip()}
+        for record, labels in self.suspects:
+            hidden = sum(label in known for label in labels)
+            if 2 * hidden >= len(labels):
+                problem = "are lost, since its quote is never closed" if record.unclosed else "are one field"
+                raise ValueError(
+                    f"{record.location(path)}: {len(labels)} lines {problem}, but {hidden} of them look like "
+                    f"rows of their own; correct the quotes in line {record.first}, or {_HELP}"
+                )
 
 
-def check_known(rows: LabeledTexts, known: Sequence[str], path: str | Path) -> None:
-    """Check that validation texts have only labels that the training texts have.
-
-    Raises:
-        ValueError: there is another label.
-    """
-    unknown = sorted(set(rows.labels) - set(known))
-    if unknown:
-        raise ValueError(
-            f"{path} has the label {_listed(unknown)}, which no training text has; the training labels are "
-            f"{_listed(known)}; correct it, or add training texts with it"
-        )
-
-
-def split_off(rows: LabeledTexts, share: float, seed: int) -> tuple[LabeledTexts, LabeledTexts]:
-    """Split the rows into training and held-out rows: about this share of each label's texts, at least one.
-
-    A text that occurs several times is in one part only. The same seed gives the same split.
-    """
-    held_out = set()
-    for label in sorted(set(rows.labels)):
-        texts = {text: None for text, other in zip(*rows, strict=True) if other == label}
-        count = max(1, round(share * len(texts)))
-        held_out |= set(random.Random(f"{seed} {label}").sample(list(texts), count))
-    return _select(rows, held_out, False), _select(rows, held_out, True)
-
-
-def _select(rows: LabeledTexts, texts: set[Any], inside: bool) -> LabeledTexts:
-    selected = [(text, label) for text, label in zip(*rows, strict=True) if (text in texts) == inside]
-    return LabeledTexts([text for text, _ in selected], [label for _, label in selected])
-
-
-def describe_labels(labels: Sequence[str]) -> str:
-    """Return the labels and their counts in one line, the most frequent first."""
-    counts = Counter(labels)
-    shown = [f"{label[:40]!r} {count:,}" for label, count in counts.most_common(SHOWN)]
-    return f"{len(counts):,} labels: {_joined(shown, len(counts))}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    """Return names in one line, each quoted, so that none can be mistaken for part of the message."""
-    names = list(names)
-    return _joined([repr(name[:40]) for name in names[:SHOWN]], len(names))
-
-
-def _joined(shown: list[str], count: int) -> str:
-    more = [f"and {count - len(shown):,} more"] if count > len(shown) else []
-    return ", ".join([*shown, *more])
+@contextmanager
+def _fields_of_any_length() -> Iterator[None]:
+    """Lift csv's limit on the length of a field: after an error, the rest of a field would become rows."""
+    before = csv.field_size_limit(_LONGEST)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

@@ -66,15 +66,17 @@ def text_features(
     Args:
         tokenizer: the model's own.
         texts: N texts, or N pairs of texts.
-        labels: N numbers of labels, from 0.
+        labels: N numbers of labels, from 0, or −100 where a text does not count. Any type will do if the
+            number is whole: NumPy's and torch's, Booleans, 1.0.
         max_length: maximum number of tokens; longer texts are truncated.
 
     Raises:
-        ValueError: not one label per text, single texts mixed with pairs, or a text that `encode` rejects.
+        ValueError: not one label per text, a label that is not such a number, single texts mixed with pairs,
+            or a text that `encode` rejects.
     """
     _check_counts(texts=texts, labels=labels)
-    encodings = encode_texts(tokenizer, texts, max_length)
-    return Features(tokenizer, encodings, {"labels": [int(label) for label in labels]})
+    numbers = [_class_number(index, label) for index, label in enumerate(labels)]
+    return Features(tokenizer, encode_texts(tokenizer, texts, max_length), {"labels": numbers})
 
 
 def token_features(
@@ -180,6 +182,21 @@ def _stack(values: list[Any]) -> Tensor:
     if not isinstance(values[0], list):
         return torch.tensor(values)
     return pad_sequence([torch.tensor(row) for row in values], batch_first=True, padding_value=IGNORE)
+
+
+def _class_number(index: int, label: Any) -> int:
+    """Return the number of a class as an int; refuse what is no such number, such as 0.9 or NaN."""
+    try:
+        number = int(label)
+        is_class = bool(number == label) and (number >= 0 or number == IGNORE)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several numbers
+        is_class = False
+    if not is_class:
+        raise ValueError(
+            f"labels[{index}] is {repr(label)[:60]}, expected the number of a class: 0, 1, 2, …, or {IGNORE} "
+            "where a text does not count"
+        )
+    return number
 
 
 def _check_counts(**columns: Sequence[Any]) -> None:

@@ -55,6 +55,7 @@ class FinetuneOptions:
     def training(self, examples: int) -> TrainingOptions:
         """Return the options of the training loop for this number of examples."""
         steps = math.ceil(self.epochs * examples / self.batch_size)
+        evaluate_every = math.ceil(steps / (self.epochs * self.evaluations))
         return TrainingOptions(
             steps=steps,
             batch_size=self.batch_size,
@@ -67,8 +68,9 @@ class FinetuneOptions:
             precision=self.precision,
             compile="off",  # batches have many different lengths, and each would need its own compilation
             log_every=math.ceil(steps / 50),
-            evaluate_every=math.ceil(steps / (self.epochs * self.evaluations)),
-            checkpoint_every=steps,
+            evaluate_every=evaluate_every,
+            checkpoint_every=evaluate_every,
+            keep=1,
         )
 
 
@@ -87,6 +89,12 @@ class TableOptions:
     """Column with the label."""
     validation_share: float = 0.1
     """Share of each label's texts to hold out if there is no validation file."""
+    quoting: Literal["checked", "standard", "none"] = "checked"
+    """What double quotes mean in a .csv or .tsv file: standard, they enclose a field, which may then have
+    commas, tabs and line breaks; checked, the same, but refused where they seem to hide rows inside a field;
+    none, they are characters like any other."""
+    max_skipped: float = 0.1
+    """Largest share of a file's rows that may be skipped because they cannot be used; 1 allows all."""
 
     def __post_init__(self) -> None:
         """Validate the options."""
@@ -98,3 +106,7 @@ class TableOptions:
             )
         if not 0 < self.validation_share <= 0.5:
             raise ValueError(f"validation_share={self.validation_share} must lie in (0, 0.5]")
+        if self.quoting not in ("checked", "standard", "none"):
+            raise ValueError(f"quoting={self.quoting!r} is unknown; use checked, standard or none")
+        if not 0 <= self.max_skipped <= 1:
+            raise ValueError(f"max_skipped={self.max_skipped} must lie in [0, 1]")

@@ -3,16 +3,19 @@
 Texts of similar length share a batch, so that there is little padding. Each evaluation keeps a copy of the
 weights if they are the best so far, and the run returns the model with the best weights.
 Source: Devlin et al. 2019, §4 and appendix A.3; a learning rate for each layer: Howard & Ruder 2018, §3.2.
-Leaves out: checkpoints and resume, since a run takes minutes; several processes.
+Leaves out: several processes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import statistics
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -28,12 +31,14 @@ from bertlearn.model.heads import (
 )
 from bertlearn.model.inference import buckets, check_fit, outputs
 from bertlearn.training import metrics
+from bertlearn.training.checkpoint import Checkpoint, find_checkpoints, read_checkpoint, write_checkpoint
 from bertlearn.training.loop import train as run_training
 from bertlearn.training.metrics import Callback, Record, Score, score_logits
 from bertlearn.training.task import Run, Task
 
 FinetuningModel = BertForSequenceClassification | BertForTokenClassification | BertForQuestionAnswering
 EVALUATION_BATCH = 64
+BEST = "best"  # folder of the best weights in the folder of checkpoints
 DEFAULTS = FinetuneOptions()
 
 
@@ -85,6 +90,8 @@ def finetune(
     score: Callable[[Any], float] | None = None,
     device: torch.device | str | None = None,
     callback: Callback | None = None,
+    folder: str | Path | None = None,
+    resume: bool = False,
 ) -> Finetuned:
     """Train a model with a new head, and return it with the weights of its best evaluation.
 
@@ -97,6 +104,8 @@ def finetune(
             or of whole answers.
         device: the GPU if there is one, else the CPU.
         callback: called with the progress of each step; it can request a stop, see `train`.
+        folder: for a checkpoint at each evaluation and when the run is stopped; None keeps nothing.
+        resume: continue from the newest checkpoint in the folder; start from step 0 if it has none.
 
     Returns:
         The model and its best evaluation, the first one if several are equally good. Ctrl-C ends the run
@@ -104,16 +113,22 @@ def finetune(
         evaluation, the model as it is.
 
     Raises:
-        ValueError: no examples, features of another task than the model's or with ids that it does not have,
-            too many trainable layers.
-        TrainingError: see `train`.
+        ValueError: no examples, features of another task than the model's or with ids or labels that it
+            lacks, too many trainable layers.
+        TrainingError, CheckpointError, FileExistsError: see `train`.
     """
     for name, features in (("train", train), ("validation", validation)):
         _check_features(name, features, model)
-    best = _BestWeights(model, validation, score)
+    folder = None if folder is None else Path(folder).expanduser()
+    best = _BestWeights(model, validation, score, folder)
     task = finetuning_task(model, train, options, best.evaluate)
+    task = replace(task, identity=task.identity | {"validation": fingerprint(validation)})
+    if resume and folder is not None and find_checkpoints(folder):
+        best.restore()
     with frozen(model, options.trainable_layers):
-        run = run_training(model, task, options.training(len(train)), device=device, callback=callback)
+        run = run_training(
+            model, task, options.training(len(train)), folder, resume, device, callback=callback
+        )
     model.cpu()
     if best.state:
         model.load_state_dict(best.state)
@@ -167,23 +182,43 @@ def finetuning_task(
 ) -> Task:
     """Return the task for `train`: batches of labeled texts, and the scores to compute on them."""
     rows = endless_rows([len(row.input_ids) for row in features.encodings], options.batch_size, options.seed)
-    identity = {"examples": len(features), "layer_decay": options.layer_decay}
+    identity = {
+        **model.config.to_dict(),
+        "architectures": [type(model).__name__],
+        "examples": len(features),
+        "data": fingerprint(features),
+        "layer_decay": options.layer_decay,
+        "trainable_layers": options.trainable_layers,
+    }
     return Task(
         lambda first, count: features.batch(rows(first, count)),
         finetuning_targets,
         finetuning_scores,
         evaluate,
-        identity | {"trainable_layers": options.trainable_layers},
+        identity,
         layer_multipliers(model, options.layer_decay),
     )
 
 
+def fingerprint(features: Features) -> str:
+    """Return a few characters that differ for other tokens or targets."""
+    digest = hashlib.sha256()
+    for encoding, *targets in zip(features.encodings, *features.targets.values(), strict=True):
+        digest.update(repr((encoding.input_ids, encoding.token_type_ids, targets)).encode())
+    return digest.hexdigest()[:16]
+
+
 class _BestWeights:
-    """Evaluates the model, and keeps a copy of its best weights so far."""
+    """Evaluates the model, and keeps its best weights so far, in memory and in the folder if there is one."""
 
     def __init__(
-        self, model: FinetuningModel, validation: Features, score: Callable[[Any], float] | None
+        self,
+        model: FinetuningModel,
+        validation: Features,
+        score: Callable[[Any], float] | None,
+        folder: Path | None = None,
     ) -> None:
+        self.folder = None if folder is None else folder / BEST
         self.batches = [validation.batch(rows) for rows in buckets(validation.encodings, EVALUATION_BATCH)]
         self.score = score
         objective = "answer" if isinstance(model, BertForQuestionAnswering) else "label"
@@ -199,7 +234,23 @@ class _BestWeights:
         if not self.state or record[self.name] > self.scores[self.name]:
             self.scores = record
             self.state = {name: x.detach().to("cpu", copy=True) for name, x in model.state_dict().items()}
+            self._save()
         return record
+
+    def _save(self) -> None:
+        """Write the best weights; a full disk costs these, not the run."""
+        if self.folder is None:
+            return
+        try:
+            write_checkpoint(self.folder, Checkpoint(0, self.state, {"scores": self.scores}))
+        except OSError as error:
+            warnings.warn(f"the best weights are not kept on disk ({error}); training goes on", stacklevel=2)
+
+    def restore(self) -> None:
+        """Read what an earlier part of the run wrote."""
+        if self.folder is not None and find_checkpoints(self.folder):
+            checkpoint = read_checkpoint(find_checkpoints(self.folder)[0])
+            self.state, self.scores = checkpoint.tensors, checkpoint.metadata["scores"]
 
 
 def finetuning_targets(batch: FinetuningBatch) -> dict[str, int]:
@@ -289,3 +340,11 @@ def _check_features(name: str, features: Features, model: FinetuningModel) -> No
             f"{name} has {', '.join(features.targets)}, which {type(model).__name__} does not learn from"
         )
     check_fit(model.config, features.tokenizer, features.encodings)
+    if not has_answers:
+        labels = (max(row) if isinstance(row, list) else row for row in features.targets["labels"])
+        largest, count = max(labels), model.config.num_labels
+        if largest >= count:
+            raise ValueError(
+                f"{name} has the label {largest}, but the model has {count}, 0 to {count - 1}; give all "
+                "labels to from_encoder"
+            )

@@ -18,13 +18,11 @@ from torch.nn.functional import cross_entropy
 
 from bertlearn.model.bert import BertModel, LayerNorm, PreTrainedModel, gelu, init_weights, mean_pooling
 from bertlearn.model.config import TWO_LABELS, BertConfig
-from bertlearn.model.inputs import check_targets
+from bertlearn.model.inputs import IGNORE, check_labels, check_targets
 
 Model = TypeVar("Model", bound=nn.Module)
 
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-
-IGNORE = -100  # the label of a position that does not count in the loss
 
 
 class PretrainingOutput(NamedTuple):
@@ -142,10 +140,15 @@ class BertForMaskedLM(PreTrainedModel):
 
         Returns:
             The loss is the mean over the labeled positions, in nats.
+
+        Raises:
+            ValueError: inputs that `BertModel` refuses; labels of a wrong type, shape or range.
         """
         encoded = self.bert(
             input_ids, attention_mask, token_type_ids, position_ids, output_attentions, output_hidden_states
         )
+        if labels is not None:
+            check_labels("labels", labels, input_ids.shape, self.config.vocab_size)
         logits = self.cls.predictions(labeled(encoded.last_hidden_state, labels))
         loss = None if labels is None else cross_entropy(logits, targets(labels))
         return PretrainingOutput(loss, logits, None, encoded.hidden_states, encoded.attentions)
@@ -186,10 +189,17 @@ class BertForPreTraining(PreTrainedModel):
 
         Returns:
             The loss is the sum of the two means, in nats; None unless both kinds of label are given.
+
+        Raises:
+            ValueError: inputs that `BertModel` refuses; labels of a wrong type, shape or range.
         """
         encoded = self.bert(
             input_ids, attention_mask, token_type_ids, position_ids, output_attentions, output_hidden_states
         )
+        if labels is not None:
+            check_labels("labels", labels, input_ids.shape, self.config.vocab_size)
+        if next_sentence_label is not None:
+            check_labels("next_sentence_label", next_sentence_label, input_ids.shape[:1], 2)
         assert encoded.pooler_output is not None
         logits = self.cls.predictions(labeled(encoded.last_hidden_state, labels))
         relation = self.cls.seq_relationship(encoded.pooler_output)  # (B, 2)
@@ -462,14 +472,7 @@ def classification_loss(logits: Tensor, labels: Tensor | None) -> Tensor | None:
     """
     if labels is None:
         return None
-    labels = check_targets("labels", labels, logits.shape[:-1])
-    count = logits.shape[-1]
-    if not torch.compiler.is_compiling():  # reading values would break the graph
-        wrong = labels[(labels != IGNORE) & ((labels < 0) | (labels >= count))]
-        if len(wrong):
-            raise ValueError(
-                f"labels holds {int(wrong[0])}, expected 0 to {count - 1}, or {IGNORE} where none counts"
-            )
+    labels = check_labels("labels", labels, logits.shape[:-1], logits.shape[-1])
     return cross_entropy(logits.flatten(0, -2), labels.flatten())
 
 

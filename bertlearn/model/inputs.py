@@ -7,6 +7,8 @@ from torch import Tensor
 
 from bertlearn.model.config import BertConfig
 
+IGNORE = -100  # the label of a position that does not count in the loss
+
 
 def check_inputs(
     config: BertConfig,
@@ -74,6 +76,18 @@ def _check_mask(mask: Tensor, input_ids: Tensor) -> None:
         raise ValueError(
             f"attention_mask is all 0 in row {int(empty[0])}: nothing to attend to; drop that row"
         )
+
+
+def check_labels(name: str, labels: Tensor | None, shape: torch.Size, count: int) -> Tensor:
+    """Return the labels if they are whole numbers of this shape, from 0 to count − 1, or −100."""
+    labels = check_targets(name, labels, shape)
+    if not torch.compiler.is_compiling():  # reading values would break the graph
+        wrong = labels[(labels != IGNORE) & ((labels < 0) | (labels >= count))]
+        if len(wrong):
+            raise ValueError(
+                f"{name} holds {int(wrong[0])}, expected 0 to {count - 1}, or {IGNORE} where none counts"
+            )
+    return labels
 
 
 def check_targets(name: str, targets: Tensor | None, shape: torch.Size) -> Tensor:

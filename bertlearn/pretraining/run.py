@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bertlearn.files import check_output, save_or_rescue
 from bertlearn.model.config import BertConfig
 from bertlearn.model.heads import IGNORE, BertForMaskedLM, BertForPreTraining, targets
 from bertlearn.pretraining.corpus import Examples, Shards
@@ -63,19 +64,25 @@ def pretrain(
         callback: called with the progress of each step; it may request a stop. See `train`.
 
     Raises:
-        ValueError: the shards do not fit each other, or the options.
+        ValueError: the shards do not fit each other, or the options; the output folder cannot be written to.
         TrainingError, CheckpointError, FileExistsError: see `train`.
     """
     shards = Shards.open(data)
     tokenizer = WordPieceTokenizer.from_pretrained(shards.folder)
     model = new_model(options, tokenizer.vocab_size)
+    if output is not None and is_first_process():
+        check_output(output, 4 * sum(parameter.nbytes for parameter in model.parameters()))
     task = pretraining_task(shards, options, None if held_out is None else Shards.open(held_out))
     checkpoints = None if output is None else Path(output) / CHECKPOINTS
     run = train(model, task, options.training, checkpoints, resume, device, until, callback)
     if output is not None and run.finished and is_first_process():
-        model.save_pretrained(output)
-        tokenizer.save_pretrained(output)
+        save_or_rescue(output, lambda folder: _save(model, tokenizer, folder))
     return Pretrained(model.cpu().eval(), tokenizer, run)
+
+
+def _save(model: PretrainingModel, tokenizer: WordPieceTokenizer, folder: Path) -> None:
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def new_model(options: PretrainOptions, vocab_size: int) -> PretrainingModel:

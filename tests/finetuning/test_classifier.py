@@ -6,8 +6,10 @@ import csv
 import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 import torch
 import transformers
 from conftest import CONFIG, perturb
+from safetensors.torch import load_file
 
 from bertlearn import cli
 from bertlearn.finetuning import classifier
@@ -25,7 +28,7 @@ from bertlearn.model.heads import BertForSequenceClassification
 from bertlearn.model.inference import predict
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
-from bertlearn.training.task import Run
+from bertlearn.training.step import Stepper
 
 GOOD, BAD = ["fine", "lovely", "great"], ["dull", "poor", "awful"]
 PLAIN = [a + b for a in "bcdfghjklm" for b in "aeiou"]
@@ -230,12 +233,9 @@ def test_a_folder_that_is_not_empty_is_refused_before_anything_is_read(
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine", encoding="utf-8")
     monkeypatch.setattr(classifier, "read_tables", pytest.fail)
-    for name in ("out", "out/thesis.txt"):
-        words = ("--model", "none", "--train", "none.csv", "--output", tmp_path / name)
-        status, _, errors = run(*words)
-        assert status == 1
-        reason = f"{tmp_path / name} already exists and is not empty; choose another folder, or empty it"
-        assert errors == f"bertlearn finetune: {reason}\n"
+    status, _, errors = run("--model", "none", "--train", "none.csv", "--output", tmp_path / "out")
+    reason = f"{tmp_path / 'out'} already exists and is not empty; choose another folder, or empty it"
+    assert status == 1 and errors == f"bertlearn finetune: {reason}\n"
 
 
 def test_an_empty_folder_is_filled(run: Command, base: Path, mine: Path, tmp_path: Path) -> None:
@@ -245,29 +245,171 @@ def test_an_empty_folder_is_filled(run: Command, base: Path, mine: Path, tmp_pat
     assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
-def test_a_full_disk_leaves_nothing_behind(
+def test_a_full_disk_leaves_checkpoints_from_which_the_run_can_end(
     run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
 ) -> None:
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(WordPieceTokenizer, "save_pretrained", full)  # the model is written by then
-    before = sorted(tmp_path.iterdir())
-    words = ("--model", base, "--train", mine, "--output", tmp_path / "out")
-    status, _, errors = run(*words)
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    words = ("--model", base, "--train", mine, "--output", tmp_path / "out", "--epochs", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(WordPieceTokenizer, "save_pretrained", full)  # the model is written by then
+        status, _, errors = run(*words)
     assert status == 1 and "bertlearn finetune: [Errno 28] No space left" in errors
-    assert sorted(tmp_path.iterdir()) == before
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoints"]
+    assert list((tmp_path / "tmp").iterdir()) == []
+    status, output, _ = run(*words, "--resume")
+    assert status == 0 and "step 34 of 34 was the best" in output
+    assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
-def test_a_stopped_run_writes_nothing(
+def interrupt_before(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Press Ctrl-C in this step, counted from the next start of a run."""
+    update, steps = Stepper.update, []
+
+    def counted(self: Stepper, stop_requested: Callable[[], bool]) -> bool:
+        steps.append(1)
+        if len(steps) == step:
+            signal.raise_signal(signal.SIGINT)
+        return update(self, stop_requested)
+
+    monkeypatch.setattr(Stepper, "update", counted)
+
+
+def test_a_stopped_run_keeps_its_best_model_and_continues(
     run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
 ) -> None:
-    stopped = Finetuned(None, Run([], 5, False, "stopped"), 5, {})
-    monkeypatch.setattr(classifier, "train_setup", lambda *args: stopped)
+    for name in ("whole", "parts"):  # the two have the same weights in the end
+        words = ("--model", base, "--train", mine, "--output", tmp_path / name, "--epochs", "2")
+        with monkeypatch.context() as patch:
+            interrupt_before(patch, 40 if name == "parts" else 1000)
+            status, output, _ = run(*words)
+        if name == "parts":
+            assert status == 3
+            assert "step 34 of 40 was the best" in output
+            assert output.endswith("stopped at step 40; to continue, repeat the command with --resume\n")
+            assert len(ours(tmp_path / name, ["ba fine"])) == 1
+            status, _, errors = run(*words)
+            assert status == 1 and "has checkpoints of an earlier run; continue it with --resume" in errors
+            status, output, _ = run(*words, "--resume")
+        assert status == 0 and "of 68 was the best" in output
+        assert not (tmp_path / name / "checkpoints").exists()
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(one[key], other[key]) for key in one | other)
+
+
+def test_a_run_stopped_before_its_first_evaluation_says_that_there_is_no_model(
+    run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
+) -> None:
+    interrupt_before(monkeypatch, 5)
     words = ("--model", base, "--train", mine, "--output", tmp_path / "out")
     status, output, _ = run(*words)
-    assert status == 3 and f"stopped at step 5; {tmp_path / 'out'} was not written" in output
-    assert not (tmp_path / "out").exists()
+    assert status == 3
+    assert "stopped at step 5, before the first evaluation, so there is no model yet; to continue" in output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoints"]
+
+
+@pytest.mark.parametrize("name", [".", "link"])
+def test_the_working_directory_and_a_link_are_filled(
+    name: str, run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    try:
+        (tmp_path / "link").symlink_to(tmp_path / "empty", target_is_directory=True)
+    except OSError:
+        pytest.skip("no permission to make links")
+    output = tmp_path / "link" if name == "link" else "."
+    assert run("--model", base, "--train", mine, "--output", output, "--epochs", "1")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "empty").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer_config.json",
+        "vocab.txt",
+    ]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(
+    run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(classifier, "read_tables", pytest.fail)
+    status, _, errors = run("--model", "none", "--train", "none.csv", "--output", tmp_path / "file" / "out")
+    assert status == 1 and errors.startswith(f"bertlearn finetune: {tmp_path / 'file'} is a file, expected")
+
+
+def test_a_model_is_rescued_if_its_folder_is_lost_during_the_run(
+    run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    train_setup = classifier.train_setup
+
+    def lose_folder(*args: object) -> Finetuned:
+        tuned = train_setup(*args)
+        shutil.rmtree(tmp_path / "out")
+        (tmp_path / "out").touch()
+        return tuned
+
+    monkeypatch.setattr(classifier, "train_setup", lose_folder)
+    status, _, errors = run("--model", base, "--train", mine, "--output", tmp_path / "out", "--epochs", "1")
+    (rescued,) = (tmp_path / "tmp").iterdir()
+    assert status == 1 and f"{tmp_path / 'out'} could not be written" in errors
+    assert f"the model is in {rescued} instead: move it" in errors
+    assert len(ours(rescued, ["ba fine"])) == 1
+
+
+def test_many_skipped_rows_stop_the_command_unless_they_are_allowed(
+    run: Command, base: Path, tmp_path: Path
+) -> None:
+    path = write_csv(tmp_path / "mine.csv", ("text", "label"), [*rows(60), *([("", "fresh")] * 10)])
+    words = ("--model", base, "--train", path, "--output", tmp_path / "out", "--epochs", "1")
+    status, _, errors = run(*words)
+    assert status == 1
+    assert f"{path}: 10 rows of 70 skipped: 10 × empty text in the column 'text'\n" in errors
+    assert "14% of the rows were skipped, at most 10% may be; correct the file, or allow more with" in errors
+    assert run(*words, "--max-skipped", "0.2")[0] == 0
+
+
+def test_stray_quotes_are_refused_and_can_be_read_as_characters(
+    run: Command, base: Path, tmp_path: Path
+) -> None:
+    lines = [f"{text}\t{label}" for text, label in rows(60)]
+    lines[10], lines[30] = f'"{lines[10]}', lines[30].replace("\t", '"\t')
+    path = tmp_path / "swallow.tsv"
+    path.write_text("\n".join(["text\tlabel", *lines]), encoding="utf-8")
+    words = ("--model", base, "--train", path, "--output", tmp_path / "out", "--epochs", "1")
+    status, _, errors = run(*words)
+    assert status == 1 and "swallow.tsv:12-32: 21 lines are one field, but 20 of them look like" in errors
+    status, output, _ = run(*words, "--quoting", "none")
+    assert status == 0 and "54 texts to train on, 6 to validate on" in output
+
+
+def test_validation_texts_that_were_trained_on_are_noticed(run: Command, base: Path, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "mine.csv", ("text", "label"), rows(60))
+    other = write_csv(tmp_path / "other.csv", ("text", "label"), rows(60)[:30])
+    words = ("--model", base, "--train", path, "--output", tmp_path / "out", "--epochs", "1")
+    status, _, errors = run(*words, "--validation", tmp_path / ".." / tmp_path.name / "mine.csv")
+    assert status == 1 and "mine.csv is the training file as well; validate on another" in errors
+    status, _, errors = run(*words, "--validation", other)
+    assert status == 1 and "all texts of" in errors
+    write_csv(other, ("text", "label"), [*rows(60)[:3], *rows(27, seed=1)])
+    status, output, _ = run(*words, "--validation", other)
+    assert status == 0 and "warning: 3 validation texts (10%) are also training texts" in output
+
+
+def test_a_rare_label_is_warned_of(run: Command, base: Path, tmp_path: Path) -> None:
+    common, rare = (
+        [row for row in rows(300) if row[1] == "fresh"],
+        [("ba dull", "rotten"), ("be dull", "rotten")],
+    )
+    path = write_csv(tmp_path / "mine.csv", ("text", "label"), [*common, *rare])
+    words = ("--model", base, "--train", path, "--output", tmp_path / "out", "--epochs", "1")
+    status, output, _ = run(*words)
+    assert status == 0 and "warning: 135 texts are labeled 'fresh' and only 1 'rotten'; " in output
+    assert "macro-F1" in output.splitlines()[-3]
 
 
 def make(base: Path, mine: Path, seed: int = 0, **options: object) -> classifier.Setup:
@@ -316,6 +458,9 @@ def test_help_explains_each_option() -> None:
         "precision",
         "pooling",
         "dropout",
+        "quoting",
+        "max-skipped",
+        "resume",
     ):
         assert f"--{option}" in text
     assert "--max-length" in text and "--device" in text and "minilm" in text and "snapshot" in text

@@ -7,19 +7,14 @@ import gzip
 import io
 import json
 import random
-from collections import Counter
+import sys
 from pathlib import Path
 
 import pytest
 
-from bertlearn.finetuning.csv_data import (
-    LabeledTexts,
-    check_classes,
-    check_known,
-    describe_labels,
-    read_table,
-    split_off,
-)
+from bertlearn.finetuning import csv_data
+from bertlearn.finetuning.csv_data import Quoting, read_table
+from bertlearn.finetuning.labeled_texts import LabeledTexts
 from bertlearn.pretraining.corpus import SkippedRows
 
 GOOD = {
@@ -36,10 +31,16 @@ def written(folder: Path, name: str, content: bytes | str) -> Path:
 
 
 def read(path: Path, texts: tuple[str, ...] = ("text",), label: str = "label") -> LabeledTexts:
-    skipped = SkippedRows()
-    rows = read_table(path, texts, label, skipped)
-    assert not skipped.counts
+    rows, skipped = read_with_skipped(path, texts, label)
+    assert not skipped
     return rows
+
+
+def read_with_skipped(
+    path: Path, texts: tuple[str, ...] = ("text",), label: str = "label", quoting: Quoting = "checked"
+) -> tuple[LabeledTexts, dict[str, int]]:
+    skipped = SkippedRows()
+    return read_table(path, texts, label, skipped, quoting), dict(skipped.counts)
 
 
 # Skipped rows.
@@ -54,12 +55,7 @@ BAD_ROWS = {
     "latin-1 in the label": ("csv", b"coffee,caf\xe9", "not UTF-8", "3"),
     "more after a quote": ("csv", b'"a" b,pos', "not valid CSV (',' expected after '\"')", "3"),
     "two lines and no label": ("csv", b'"two\nlines",', "no label in the column 'label'", "3-4"),
-    "a field without end": (
-        "csv",
-        b"a" * 131_073 + b",pos",
-        "not valid CSV (field larger than field limit (131072))",
-        "3",
-    ),
+    "the header again": ("csv", b"text,label", "repeats the header", "3"),
     "commas for tabs": ("tsv", b"a,pos", "does not have 2 fields like the header", "3"),
     "half an object": ("jsonl", b'{"text": "a", "label":', "not valid JSON", "2"),
     "a list": ("jsonl", b'["a", "pos"]', "not a JSON object", "2"),
@@ -70,6 +66,13 @@ BAD_ROWS = {
     "a number for a text": ("jsonl", b'{"text": 5, "label": "pos"}', "no text in the column 'text'", "2"),
     "null for a text": ("jsonl", b'{"text": null, "label": "pos"}', "no text in the column 'text'", "2"),
     "an empty text": ("jsonl", b'{"text": "", "label": "pos"}', "empty text in the column 'text'", "2"),
+    "NaN for a label": ("jsonl", b'{"text": "a", "label": NaN}', "no label in the column 'label'", "2"),
+    "-Infinity for a label": (
+        "jsonl",
+        b'{"text": "a", "label": -Infinity}',
+        "no label in the column 'label'",
+        "2",
+    ),
     "null for a label": ("jsonl", b'{"text": "a", "label": null}', "no label in the column 'label'", "2"),
     "a list for a label": (
         "jsonl",
@@ -89,10 +92,9 @@ def test_a_bad_row_is_reported_with_its_line_and_skipped(
     ending, bad, kind, lines = BAD_ROWS[name]
     begin, end = GOOD[ending]
     path = written(tmp_path, f"mine.{ending}", begin + bad + end)
-    skipped = SkippedRows()
-    rows = read_table(path, ("text",), "label", skipped)
+    rows, skipped = read_with_skipped(path)
     assert rows == LabeledTexts(["first", "last"], ["pos", "neg"])
-    assert skipped.counts == {kind: 1}
+    assert skipped == {kind: 1}
     assert capsys.readouterr().err == f"{path}:{lines}: {kind}\n"
 
 
@@ -100,19 +102,10 @@ def test_the_first_few_of_each_kind_are_shown_and_all_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = written(tmp_path, "mine.csv", "text,label\n" + ",pos\n" * 50 + "fine,\n" * 2 + "a,b\n")
-    skipped = SkippedRows()
-    read_table(path, ("text",), "label", skipped)
-    assert list(skipped.counts.values()) == [50, 2]
+    assert list(read_with_skipped(path)[1].values()) == [50, 2]
     shown = capsys.readouterr().err.splitlines()
     assert len(shown) == 3 + 2
     assert shown[2].startswith(f"{path}:4: ") and shown[2].endswith("only counted)")
-
-
-def test_an_unclosed_quote_is_reported_and_skips_the_rest(tmp_path: Path) -> None:
-    path = written(tmp_path, "mine.csv", 'text,label\nfirst,pos\n"open,pos\nlost,neg\n')
-    skipped = SkippedRows()
-    assert read_table(path, ("text",), "label", skipped).texts == ["first"]
-    assert list(skipped.counts) == ["not valid CSV (unexpected end of data)"]
 
 
 # Files that are refused.
@@ -183,7 +176,7 @@ def test_a_file_that_cannot_be_right_is_refused(name: str, tmp_path: Path) -> No
     file, content, message = REFUSED[name]
     path = written(tmp_path, file, content)
     with pytest.raises(ValueError, match=message) as error:
-        read_table(path, ("text",), "label", SkippedRows(shown=0))
+        read_with_skipped(path)
     assert str(error.value).startswith(str(path))
 
 
@@ -224,6 +217,31 @@ def test_byte_order_marks_line_ends_and_compression_change_nothing(
     assert read(path) == LabeledTexts(["one", "two"], ["pos", "neg"])
 
 
+def test_byte_order_marks_between_joined_files_change_nothing(tmp_path: Path) -> None:
+    for ending, (begin, end) in GOOD.items():
+        path = written(
+            tmp_path, f"mine.{ending}", "\ufeff".encode() + begin + "\ufeff".encode() + end.strip()
+        )
+        assert read(path) == LabeledTexts(["first", "last"], ["pos", "neg"])
+
+
+def test_reading_a_large_file_shows_progress(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(csv_data, "PATIENCE", 0)
+    read(written(tmp_path, "mine.csv", "text,label\n" + "a,pos\n" * 1000))
+    assert "read mine.csv" in terminal.getvalue() and " rows/s" in terminal.getvalue()
+
+
+def test_a_field_may_be_of_any_length(tmp_path: Path) -> None:
+    text = "\n".join(f"log line {number}, with a comma" for number in range(12_000))
+    limit = csv.field_size_limit()
+    path = written(tmp_path, "mine.csv", f'text,label\nfirst,pos\n"{text}",neg\nlast,pos\n')
+    assert read(path) == LabeledTexts(["first", text, "last"], ["pos", "neg", "pos"])
+    assert csv.field_size_limit() == limit
+
+
 def test_json_labels_are_kept_as_written(tmp_path: Path) -> None:
     values = ("true", "false", "1", "0", "2.5", '" spam "')
     lines = "".join(f'{{"text": "a", "label": {value}}}\n\n' for value in values)
@@ -237,74 +255,106 @@ def test_pairs_come_from_two_columns(tmp_path: Path) -> None:
         read(path, ("a", "c"), "kind")
 
 
-# Checks before training.
+# Stray quotes.
 
 
-def table(**counts: int) -> LabeledTexts:
-    labels = [label for label, count in counts.items() for _ in range(count)]
-    return LabeledTexts([f"text {number}" for number in range(len(labels))], labels)
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        (table(a=10, b=9), "mine.csv has 19 usable rows, expected at least 20; label more"),
-        (table(a=30), "only one label, 'a', expected two or more"),
-        (
-            table(**{f"l{i}": 1 for i in range(30)}),
-            "30 different labels in 30 rows, .*'l9', and 20 more; 'y' is",
-        ),
-        (table(a=20, b=1, c=1), "only one text labeled 'b', 'c', expected two or more"),
-        (
-            LabeledTexts([*["x"] * 5, *map(str, range(20))], [*["a"] * 5, *["b"] * 20]),
-            "only one text labeled 'a'",
-        ),
-    ],
-)
-def test_tables_without_enough_to_learn_are_refused(rows: LabeledTexts, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        check_classes(rows, "mine.csv", "y")
-
-
-def test_a_learnable_table_passes() -> None:
-    check_classes(table(a=18, b=2), "mine.csv", "y")
-    check_known(table(a=1), ["a", "b"], "mine.csv")
-
-
-def test_labels_that_no_training_text_has_are_refused() -> None:
-    with pytest.raises(
-        ValueError, match="the label 'c', 'd', which no training text has; the training labels are 'a', 'b'"
-    ):
-        check_known(table(a=1, d=1, c=1), ["a", "b"], "mine.csv")
-
-
-# Splitting.
-
-
-def test_a_share_of_each_label_is_split_off() -> None:
-    rows = table(common=900, rare=100, two=2)
-    train, validation = split_off(rows, 0.1, seed=0)
-    assert Counter(validation.labels) == {"common": 90, "rare": 10, "two": 1}
-    assert sorted(train.texts + validation.texts) == sorted(rows.texts)
-    labels = dict(zip(*rows, strict=True))
-    assert all(
-        labels[text] == label for part in (train, validation) for text, label in zip(*part, strict=True)
-    )
-    assert split_off(rows, 0.1, seed=0) == (train, validation)
-    assert split_off(rows, 0.1, seed=1)[1].texts != validation.texts
-
-
-def test_a_text_that_repeats_is_in_one_part_only() -> None:
-    texts = [f"text {number % 40}" for number in range(200)]
-    labels = ["ab"[number % 40 % 2] for number in range(100)] + [
-        "ab"[number % 3 % 2] for number in range(100)
+def table(ending: str, order: tuple[str, ...] = ("text", "label"), count: int = 60) -> list[list[str]]:
+    """Return the lines of a table as fields: a header and rows whose columns are in this order."""
+    values = [
+        {"id": str(i), "text": f"a {'good' if i % 2 else 'bad'} film {i}", "label": "pos" if i % 2 else "neg"}
+        for i in range(count)
     ]
-    train, validation = split_off(LabeledTexts(texts, labels), 0.2, seed=0)
-    assert not set(train.texts) & set(validation.texts)
-    assert len(train.texts) + len(validation.texts) == 200
+    return [list(order), *([row[name] for name in order] for row in values)]
 
 
-def test_labels_are_shown_quoted_and_shortened() -> None:
-    line = describe_labels(["a"] * 1500 + ["\x1b[31mred"] * 2 + ["<b>" + "x" * 99])
-    assert line == f"3 labels: 'a' 1,500, '\\x1b[31mred' 2, '<b>{'x' * 37}' 1"
-    assert describe_labels([str(i) for i in range(50)]).endswith("'9' 1, and 40 more")
+def joined(fields: list[list[str]], ending: str) -> str:
+    return "".join({"csv": ",", "tsv": "\t"}[ending].join(row) + "\n" for row in fields)
+
+
+ORDERS = [("text", "label"), ("label", "text"), ("id", "text", "label"), ("text", "label", "id")]
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("first", "last"), [(11, 31), (11, 12), (1, 60)])
+def test_a_pair_of_stray_quotes_that_hides_rows_is_refused(
+    tmp_path: Path, first: int, last: int, order: tuple[str, ...], ending: str
+) -> None:
+    fields, column = table(ending, order), order.index("text")
+    fields[first][column] = '"' + fields[first][column]
+    fields[last][column] += '"'
+    path = written(
+        tmp_path, f"mine.{ending}", joined(fields, ending) + joined(table(ending, order)[1:], ending)
+    )
+    message = (
+        rf"mine.{ending}:{first + 1}-{last + 1}: {last - first + 1} lines are one field, .*--quoting none"
+    )
+    with pytest.raises(ValueError, match=message):
+        read(path)
+    rows, skipped = read_with_skipped(path, quoting="none")
+    assert len(rows.texts) == 120 and not skipped
+    assert rows.texts[first - 1] == fields[first][column] and set(rows.labels) == {"pos", "neg"}
+    assert len(read_with_skipped(path, quoting="standard")[0].texts) == 120 - (last - first)
+
+
+def test_a_stray_quote_before_a_quoted_field_is_refused(tmp_path: Path) -> None:
+    lines = ['"open,pos', "lost,neg", '"quoted, with a comma",pos', "last,neg"]
+    path = written(tmp_path, "mine.csv", "\n".join(["text,label", "first,pos", *lines]))
+    with pytest.raises(
+        ValueError, match=r"mine\.csv:3-5: not valid CSV .* so where this row ends is unknown"
+    ):
+        read(path)
+    rows, skipped = read_with_skipped(path, quoting="standard")
+    assert rows.texts == ["first", "last"] and list(skipped.values()) == [3]
+
+
+def test_a_quote_that_is_never_closed_says_how_many_lines_are_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kind = "not valid CSV (the quote that opens in line 3 is never closed)"
+    path = written(tmp_path, "cut.csv", 'text,label\nfirst,pos\n"a text of\n\nseveral lines, cut')
+    rows, skipped = read_with_skipped(path)
+    assert rows.texts == ["first"] and skipped == {kind: 3}
+    assert capsys.readouterr().err.startswith(f"{path}:3: {kind}\n{path}:4: {kind}\n")
+    path = written(tmp_path, "mine.csv", 'text,label\nfirst,pos\n"open,pos\nlost,pos\nalso lost,pos\n')
+    with pytest.raises(
+        ValueError, match=r"mine\.csv:3-5: 2 lines are lost.*never closed.*2 of them look like"
+    ):
+        read(path)
+
+
+def test_the_rest_of_a_broken_row_is_no_row(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, "mine.csv", 'text,label\nfirst,pos\n""two\nlines",neg\n5" long,pos\n6" long,neg\n'
+    )
+    rows, skipped = read_with_skipped(path)
+    assert rows == LabeledTexts(["first", '5" long', '6" long'], ["pos", "pos", "neg"])
+    assert skipped == {"not valid CSV (',' expected after '\"')": 1, "ends a row that is not valid CSV": 1}
+
+
+def test_a_header_with_a_stray_quote_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"mine\.csv:1-3, the header, is not valid CSV"):
+        read(written(tmp_path, "mine.csv", 'text,"label\na,pos\nb,neg\n'))
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_fields_of_several_lines_are_no_stray_quotes(
+    tmp_path: Path, order: tuple[str, ...], ending: str, quoting: int
+) -> None:
+    separator = {"csv": ",", "tsv": "\t"}[ending]
+    texts = [
+        "Shopping:\n\nmilk, 2\nbread, 1\n",
+        f'first line\r\n"second" line{separator}1\r\nthird line',
+        f"one{separator}two{separator}three\nfour{separator}five{separator}six\n",
+        "It was good.\nYes, pos",
+        '"',
+        "I give it\n1",
+    ]
+    stream = io.StringIO(newline="")
+    values = [{"id": i, "text": f"{texts[i % 6]} {i}", "label": ["1", "2", "pos"][i % 3]} for i in range(200)]
+    writer = csv.writer(stream, delimiter=separator, quoting=quoting)
+    writer.writerows([order, *([row[name] for name in order] for row in values)])
+    rows = read(written(tmp_path, f"mine.{ending}", stream.getvalue()))
+    assert rows == LabeledTexts([row["text"] for row in values], [row["label"] for row in values])

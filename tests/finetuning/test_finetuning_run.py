@@ -16,6 +16,7 @@ import torch
 from conftest import CONFIG, largest, perturb
 from torch.nn.functional import cross_entropy
 
+from bertlearn.finetuning import run as run_module
 from bertlearn.finetuning.features import (
     Features,
     answer_features,
@@ -147,6 +148,45 @@ def test_positions_of_answers_by_hand() -> None:
     assert batch.labels is None
     short = answer_features(TOKENIZER, ["ba"], [context], [(3, 8)], 6).batch([0])
     assert (short.start_positions.tolist(), short.end_positions.tolist()) == ([0], [0])
+
+
+WHOLE = [
+    [0, 1, IGNORE],
+    [False, True, 1],
+    [np.int64(0), np.uint8(1), np.bool_(True)],
+    np.array([0, 1, 1]),
+    np.array([0.0, 1.0, -100.0]),
+    torch.tensor([0, 1, 1]),
+    torch.tensor([0.0, 1.0, 1.0]),
+]
+
+
+@pytest.mark.parametrize("labels", WHOLE, ids=repr)
+def test_whole_numbers_of_any_type_are_labels(labels: object) -> None:
+    found = text_features(TOKENIZER, ["ba"] * 3, labels, 8).targets["labels"]
+    assert found == [int(label) for label in labels] and {type(label) for label in found} == {int}
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        0.9,
+        math.nan,
+        math.inf,
+        np.float32(0.5),
+        torch.tensor(0.2),
+        -1,
+        "1",
+        "pos",
+        None,
+        [0, 1],
+        torch.ones(2),
+    ],
+    ids=repr,
+)
+def test_what_is_no_number_of_a_class_is_refused_with_its_index(label: object) -> None:
+    with pytest.raises(ValueError, match=r"labels\[1\] is .*, expected the number of a class: 0, 1, 2, "):
+        text_features(TOKENIZER, ["ba", "be"], [0, label], 8)
 
 
 def test_columns_of_different_lengths_are_refused() -> None:
@@ -455,6 +495,54 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_bits(changes: dict, tmp_pa
         train(model, other, OPTIONS.training(24), tmp_path, resume=True)
 
 
+def test_a_stopped_run_keeps_its_best_weights_and_continues(tmp_path: Path) -> None:
+    """The first evaluation is the best, and the run is stopped after the second."""
+    options = replace(OPTIONS, epochs=3, evaluations=2)  # evaluated after steps 2, 4, 6, 8 and 9
+    values = [5.0, 4.0, 3.0, 2.0, 1.0]
+
+    def part(values: list[float], **where: object) -> Finetuned:
+        model = new_model("sequence", dropout=0.1)
+        made, validation = features("sequence"), features("sequence", seed=1)
+        return finetune(model, made, validation, options, scripted(values, []), **where)
+
+    whole = part(values)
+    stopped = part(values, folder=tmp_path, callback=lambda progress: progress.step == 4)
+    resumed = part(values[2:], folder=tmp_path, resume=True)
+    assert (whole.run.finished, stopped.run.finished, resumed.run.finished) == (True, False, True)
+    assert stopped.run.step == 5 and whole.step == stopped.step == resumed.step == 2
+    assert whole.scores == stopped.scores == resumed.scores
+    assert same_bits(copies(whole.model), copies(stopped.model))
+    assert same_bits(copies(whole.model), copies(resumed.model))
+
+
+def test_a_run_is_not_continued_with_other_texts_or_labels(tmp_path: Path) -> None:
+    train, validation = features("sequence"), features("sequence", seed=1)
+    finetune(new_model("sequence"), train, validation, OPTIONS, folder=tmp_path)
+    turned = replace(train, targets={"labels": [1 - label for label in train.targets["labels"]]})
+    for name, texts in (
+        ("data", (turned, validation)),
+        ("validation", (train, features("sequence", seed=2))),
+    ):
+        with pytest.raises(ValueError, match=f"belongs to another run: {name} is '"):
+            finetune(new_model("sequence"), *texts, OPTIONS, folder=tmp_path, resume=True)
+
+
+def test_a_full_disk_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_module, "write_checkpoint", full)
+    with pytest.warns(UserWarning, match="best weights are not kept on disk .*No space left"):
+        result = finetune(
+            new_model("sequence"),
+            features("sequence"),
+            features("sequence", seed=1),
+            OPTIONS,
+            folder=tmp_path,
+        )
+    assert result.run.finished
+
+
 def test_a_run_stopped_before_the_first_evaluation_returns_the_model_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -488,7 +576,9 @@ def test_wrong_features_are_refused() -> None:
         finetune(new_model("token"), features("question"), texts)
     with pytest.raises(ValueError, match=r"labels has shape \(8,\), expected \(8, "):
         finetune(new_model("token"), texts, texts, OPTIONS)
-    with pytest.raises(ValueError, match="labels holds 2, expected 0 to 1"):
+    with pytest.raises(
+        ValueError, match="train has the label 2, but the model has 2, 0 to 1; give all labels"
+    ):
         wrong = text_features(TOKENIZER, ["ba"] * 8, [2] * 8, 8)
         finetune(new_model("sequence"), wrong, texts, OPTIONS)
 

@@ -403,3 +403,39 @@ def test_a_classifier_on_an_untied_models_encoder_is_an_ordinary_one(tmp_path: P
     encoder = BertModel.from_pretrained(tmp_path)
     model = BertForSequenceClassification.from_encoder(encoder, ["bad", "good"], torch.Generator())
     assert model.config.tie_word_embeddings
+
+
+# Labels that are refused.
+
+
+BAD_LABELS = {
+    "too large": ({"labels": torch.full((2, 4), 101)}, "labels holds 101, expected 0 to 100, or -100"),
+    "negative": ({"labels": torch.full((2, 4), -1)}, "labels holds -1"),
+    "int32": ({"labels": torch.ones(2, 4).int()}, r"labels has dtype torch.int32, .*\.long\(\)"),
+    "a mask": ({"labels": torch.ones(2, 4).bool()}, "labels has dtype torch.bool"),
+    "too short": ({"labels": torch.ones(2, 3).long()}, r"labels has shape \(2, 3\), expected \(2, 4\)"),
+    "one a text": ({"labels": torch.ones(2).long()}, r"labels has shape \(2,\), expected \(2, 4\)"),
+    "a list": ({"labels": [[1] * 4] * 2}, r"labels is list, expected a tensor \(2, 4\)"),
+}
+BAD_PAIRS = {
+    "too large": (torch.tensor([0, 2]), "next_sentence_label holds 2, expected 0 to 1, or -100"),
+    "negative": (torch.tensor([-1, 0]), "next_sentence_label holds -1"),
+    "floats": (torch.ones(2), "next_sentence_label has dtype torch.float32"),
+    "a column": (torch.ones(2, 1).long(), r"next_sentence_label has shape \(2, 1\), expected \(2,\)"),
+}
+
+
+@pytest.mark.parametrize("cls", [BertForPreTraining, BertForMaskedLM])
+@pytest.mark.parametrize("name", BAD_LABELS)
+def test_bad_labels_of_tokens_are_named(name: str, cls: type[nn.Module]) -> None:
+    labels, message = BAD_LABELS[name]
+    with pytest.raises(ValueError, match=message):
+        cls(CONFIG)(torch.ones(2, 4).long(), **labels)
+
+
+@pytest.mark.parametrize("name", BAD_PAIRS)
+@pytest.mark.parametrize("labels", [None, torch.ones(2, 4).long()])
+def test_bad_labels_of_pairs_are_named(name: str, labels: torch.Tensor | None) -> None:
+    pairs, message = BAD_PAIRS[name]
+    with pytest.raises(ValueError, match=message):
+        BertForPreTraining(CONFIG)(torch.ones(2, 4).long(), labels=labels, next_sentence_label=pairs)

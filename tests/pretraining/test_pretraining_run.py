@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from conftest import largest, twins
 from bertlearn.data.corpora import Document
 from bertlearn.model.heads import BertForMaskedLM, BertForPreTraining
 from bertlearn.model.inference import fill_mask
+from bertlearn.pretraining import run as run_module
 from bertlearn.pretraining.corpus import Shards, build_shards
 from bertlearn.pretraining.masking import chunk
 from bertlearn.pretraining.options import PretrainOptions
@@ -29,7 +33,9 @@ from bertlearn.pretraining.run import (
 )
 from bertlearn.tokenizer.learn import train_wordpiece
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.training.loop import train
 from bertlearn.training.options import TrainingOptions
+from bertlearn.training.task import Run
 
 TRAINING = TrainingOptions(steps=12, batch_size=4, precision="fp32", log_every=4, evaluate_every=6)
 OPTIONS = PretrainOptions(max_length=32, training=TRAINING)
@@ -211,6 +217,38 @@ def test_held_out_text_of_another_vocabulary_is_rejected(folder: Path, tmp_path:
     build_shards([Document("tales", text) for text in SENTENCES], tmp_path, tokenizer, progress=False)
     with pytest.raises(ValueError, match="vocabulary"):
         pretrain(folder, OPTIONS, held_out=tmp_path)
+
+
+def test_the_output_is_checked_before_the_first_step(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(run_module, "train", pytest.fail)
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"file is a file, expected a folder; choose another"):
+        pretrain(folder, OPTIONS, tmp_path / "file")
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**9, 10**9 - 10**5, 10**5))
+    with pytest.raises(ValueError, match=r"has 0\.1 MB free, expected at least"):
+        pretrain(folder, OPTIONS, tmp_path / "out")
+
+
+def test_a_model_is_rescued_if_its_folder_is_lost_during_the_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+
+    def lose_folder(*args: object) -> Run:
+        run = train(*args)
+        shutil.rmtree(tmp_path / "out")
+        (tmp_path / "out").touch()
+        return run
+
+    monkeypatch.setattr(run_module, "train", lose_folder)
+    with pytest.raises(OSError, match=r"out could not be written .*; the model is in .* instead"):
+        pretrain(folder, OPTIONS, tmp_path / "out")
+    (rescued,) = (tmp_path / "tmp").iterdir()
+    assert (rescued / "model.safetensors").is_file() and (rescued / "vocab.txt").is_file()
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:

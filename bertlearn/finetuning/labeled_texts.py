@@ -1,0 +1,188 @@
+"""Labeled texts before training: checks of their labels, what to warn of, and a validation set (chapter 6).
+
+Used by `bertlearn finetune`. Leaves out: reading them, which is `csv_data`'s.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+MIN_ROWS = 20  # fewer are not worth training on
+IMBALANCE = 50  # a label with this many times the texts of another makes accuracy blind to the other
+SHOWN = 10  # maximum number of names in a message
+
+
+class LabeledTexts(NamedTuple):
+    """Texts or pairs of texts, each with the name of its label at the same index."""
+
+    texts: list[Any]  # of str, or of (str, str)
+    labels: list[str]
+
+
+# 1. Checks
+
+
+def check_classes(rows: LabeledTexts, path: str | Path, label_column: str) -> None:
+    """Check that a classifier can be trained on the rows.
+
+    Raises:
+        ValueError: fewer than 20 rows, more than half as many labels as rows, only one label, or a label
+            that fewer than two texts have, not counting texts with several labels.
+    """
+    size, counts = len(rows.labels), Counter(rows.labels)
+    if size < MIN_ROWS:
+        raise ValueError(f"{path} has {size} usable rows, expected at least {MIN_ROWS}; label more")
+    if 2 * len(counts) > size:
+        raise ValueError(
+            f"{path} has {len(counts):,} different labels in {size:,} rows, such as {listed(counts)}; "
+            f"{label_column!r} is probably not the label column"
+        )
+    if len(counts) == 1:
+        raise ValueError(
+            f"{path} has only one label, {listed(counts)}, expected two or more; add texts with others"
+        )
+    texts_of = _texts_of(rows)
+    rare = sorted(label for label, texts in texts_of.items() if len(texts) < 2)
+    if rare:
+        several = _describe_contradictions(rows)
+        raise ValueError(
+            f"{path} has fewer than two texts labeled {listed(rare)}, expected two or more for each label"
+            f"{several and f' ({several})'}; add texts, or correct the label"
+        )
+
+
+def check_known(rows: LabeledTexts, known: Sequence[str], path: str | Path) -> None:
+    """Check that validation texts have only labels that the training texts have.
+
+    Raises:
+        ValueError: there is another label.
+    """
+    unknown = sorted(set(rows.labels) - set(known))
+    if unknown:
+        raise ValueError(
+            f"{path} has the label {listed(unknown)}, which no training text has; the training labels are "
+            f"{listed(known)}; correct it, or add training texts with it"
+        )
+
+
+def check_validation(train: LabeledTexts, validation: LabeledTexts, path: str | Path) -> None:
+    """Check that the validation texts are not simply training texts.
+
+    Raises:
+        ValueError: each of them is a training text.
+    """
+    if set(validation.texts) <= set(train.texts):
+        raise ValueError(
+            f"all texts of {path} are training texts, on which a model scores too well; use other texts, or "
+            "leave out the validation file to hold out a share of the training texts"
+        )
+
+
+def doubts(train: LabeledTexts, validation: LabeledTexts) -> list[str]:
+    """Return what is probably wrong with texts that can be trained on, in one sentence each."""
+    found = [_describe_contradictions(train), _describe_lookalikes(train), _describe_imbalance(train)]
+    both = set(train.texts) & set(validation.texts)
+    if both:
+        share = sum(text in both for text in validation.texts) / len(validation.texts)
+        found.append(
+            f"{len(both):,} validation texts ({share:.0%}) are also training texts, such as "
+            f"{_short(min(both))}; the scores will be too good"
+        )
+    return [sentence for sentence in found if sentence]
+
+
+def _describe_contradictions(rows: LabeledTexts) -> str:
+    several = _texts_with_several_labels(rows)
+    if not several:
+        return ""
+    text, labels = next(iter(several.items()))
+    noun = "text has" if len(several) == 1 else "texts have"
+    return f"{len(several):,} {noun} several labels, such as {_short(text)} with {listed(sorted(labels))}"
+
+
+def _describe_lookalikes(rows: LabeledTexts) -> str:
+    """Name labels that differ only in case and spaces."""
+    groups: dict[str, list[str]] = {}
+    for label in sorted(set(rows.labels)):
+        groups.setdefault(" ".join(label.casefold().split()), []).append(label)
+    alike = [label for labels in groups.values() if len(labels) > 1 for label in labels]
+    return f"the labels {listed(alike)} differ only in case or spaces" if alike else ""
+
+
+def _describe_imbalance(rows: LabeledTexts) -> str:
+    counts = Counter(rows.labels).most_common()
+    (common, many), (rare, few) = counts[0], counts[-1]
+    if many < IMBALANCE * few:
+        return ""
+    return (
+        f"{many:,} texts are labeled {_short(common)} and only {few:,} {_short(rare)}; a model that never "
+        f"answers {_short(rare)} has a high accuracy: compare macro-F1, and label more texts"
+    )
+
+
+# 2. Splitting off a validation set
+
+
+def split_off(rows: LabeledTexts, share: float, seed: int) -> tuple[LabeledTexts, LabeledTexts]:
+    """Split the rows into training and held-out rows: about this share of each label's texts, at least one.
+
+    A text that occurs several times is in one part only; one with several labels is for training. The same
+    seed gives the same split.
+    """
+    held_out = set()
+    for label, texts in sorted(_texts_of(rows).items()):
+        count = min(len(texts), max(1, round(share * len(texts))))
+        held_out |= set(random.Random(f"{seed} {label}").sample(texts, count))
+    return _select(rows, held_out, False), _select(rows, held_out, True)
+
+
+def _texts_of(rows: LabeledTexts) -> dict[str, list[Any]]:
+    """Return the different texts of each label, in the order of the rows, without those of several labels."""
+    several = _texts_with_several_labels(rows)
+    texts_of: dict[str, dict[Any, None]] = {label: {} for label in rows.labels}
+    for text, label in zip(*rows, strict=True):
+        if text not in several:
+            texts_of[label][text] = None
+    return {label: list(texts) for label, texts in texts_of.items()}
+
+
+def _texts_with_several_labels(rows: LabeledTexts) -> dict[Any, set[str]]:
+    labels_of: dict[Any, set[str]] = {}
+    for text, label in zip(*rows, strict=True):
+        labels_of.setdefault(text, set()).add(label)
+    return {text: labels for text, labels in labels_of.items() if len(labels) > 1}
+
+
+def _select(rows: LabeledTexts, texts: set[Any], inside: bool) -> LabeledTexts:
+    selected = [(text, label) for text, label in zip(*rows, strict=True) if (text in texts) == inside]
+    return LabeledTexts([text for text, _ in selected], [label for _, label in selected])
+
+
+# 3. Names in messages
+
+
+def describe_labels(labels: Sequence[str]) -> str:
+    """Return the labels and their counts in one line, the most frequent first."""
+    counts = Counter(labels)
+    shown = [f"{_short(label)} {count:,}" for label, count in counts.most_common(SHOWN)]
+    return f"{len(counts):,} labels: {_joined(shown, len(counts))}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names in one line, each quoted, so that none can be mistaken for part of the message."""
+    names = list(names)
+    return _joined([_short(name) for name in names[:SHOWN]], len(names))
+
+
+def _short(text: Any) -> str:
+    """Return a text, or each of a pair, quoted and cut after 40 characters."""
+    return repr(text[:40]) if isinstance(text, str) else " and ".join(map(_short, text))
+
+
+def _joined(shown: list[str], count: int) -> str:
+    more = [f"and {count - len(shown):,} more"] if count > len(shown) else []
+    return ", ".join([*shown, *more])

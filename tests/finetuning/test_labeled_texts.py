@@ -1,0 +1,125 @@
+"""Labeled texts before training: refused tables, warnings, splits."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from bertlearn.finetuning.labeled_texts import (
+    LabeledTexts,
+    check_classes,
+    check_known,
+    check_validation,
+    describe_labels,
+    doubts,
+    split_off,
+)
+
+
+def table(**counts: int) -> LabeledTexts:
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    return LabeledTexts([f"text {number}" for number in range(len(labels))], labels)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (table(a=10, b=9), "mine.csv has 19 usable rows, expected at least 20; label more"),
+        (table(a=30), "only one label, 'a', expected two or more"),
+        (
+            table(**{f"l{i}": 1 for i in range(30)}),
+            "30 different labels in 30 rows, .*'l9', and 20 more; 'y' is",
+        ),
+        (table(a=20, b=1, c=1), "fewer than two texts labeled 'b', 'c', expected two or more"),
+        (
+            LabeledTexts([*["x"] * 5, *map(str, range(20))], [*["a"] * 5, *["b"] * 20]),
+            "fewer than two texts labeled 'a', expected two or more for each label; add",
+        ),
+        (
+            LabeledTexts(["x", "y"] * 10, [*["a"] * 10, *["b"] * 10]),
+            r"texts labeled 'a', 'b', expected .* \(2 texts have several labels, such as 'x' with 'a', 'b'\)",
+        ),
+    ],
+)
+def test_tables_without_enough_to_learn_are_refused(rows: LabeledTexts, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_classes(rows, "mine.csv", "y")
+
+
+def test_a_learnable_table_passes() -> None:
+    check_classes(table(a=18, b=2), "mine.csv", "y")
+    check_known(table(a=1), ["a", "b"], "mine.csv")
+
+
+def test_labels_that_no_training_text_has_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match="the label 'c', 'd', which no training text has; the training labels are 'a', 'b'"
+    ):
+        check_known(table(a=1, d=1, c=1), ["a", "b"], "mine.csv")
+
+
+def test_validation_texts_that_are_all_training_texts_are_refused() -> None:
+    rows = table(a=10, b=10)
+    for other in (rows, LabeledTexts(rows.texts[5:7], ["b", "a"])):
+        with pytest.raises(ValueError, match=r"all texts of valid\.csv are training texts.*leave out"):
+            check_validation(rows, other, "valid.csv")
+    check_validation(rows, LabeledTexts(["text 0", "another"], ["a", "a"]), "valid.csv")
+
+
+def test_what_is_probably_wrong_is_said() -> None:
+    other = LabeledTexts(["new"], ["a"])
+    assert doubts(table(a=100, b=3), other) == []
+    rows = table(a=1800, b=2)
+    assert doubts(rows, other) == [
+        "1,800 texts are labeled 'a' and only 2 'b'; a model that never answers 'b' has a high accuracy: "
+        "compare macro-F1, and label more texts"
+    ]
+    assert doubts(LabeledTexts(list("uvwx"), ["pos", "Pos", "neg", "a  b"]), other) == [
+        "the labels 'Pos', 'pos' differ only in case or spaces"
+    ]
+    assert doubts(LabeledTexts(list("uuvx"), ["pos", "neg", "neg", "pos"]), other) == [
+        "1 text has several labels, such as 'u' with 'neg', 'pos'"
+    ]
+    assert doubts(table(a=5, b=5), LabeledTexts(["text 3", "text 3", "new", "x"], ["a", "b", "a", "b"])) == [
+        "1 validation texts (50%) are also training texts, such as 'text 3'; the scores will be too good"
+    ]
+
+
+# Splitting.
+
+
+def test_a_share_of_each_label_is_split_off() -> None:
+    rows = table(common=900, rare=100, two=2)
+    train, validation = split_off(rows, 0.1, seed=0)
+    assert Counter(validation.labels) == {"common": 90, "rare": 10, "two": 1}
+    assert sorted(train.texts + validation.texts) == sorted(rows.texts)
+    labels = dict(zip(*rows, strict=True))
+    assert all(
+        labels[text] == label for part in (train, validation) for text, label in zip(*part, strict=True)
+    )
+    assert split_off(rows, 0.1, seed=0) == (train, validation)
+    assert split_off(rows, 0.1, seed=1)[1].texts != validation.texts
+
+
+def test_a_text_that_repeats_is_in_one_part_only() -> None:
+    texts = [f"text {number % 40}" for number in range(200)]
+    labels = ["ab"[number % 40 % 2] for number in range(100)] + [
+        "ab"[number % 3 % 2] for number in range(100)
+    ]
+    train, validation = split_off(LabeledTexts(texts, labels), 0.2, seed=0)
+    assert not set(train.texts) & set(validation.texts)
+    assert len(train.texts) + len(validation.texts) == 200
+
+
+def test_a_text_with_several_labels_is_for_training() -> None:
+    texts, labels = ["x", "x", "a", "b", "c", "d"], ["1", "2", "1", "1", "2", "2"]
+    for seed in range(20):
+        train, validation = split_off(LabeledTexts(texts, labels), 0.5, seed)
+        assert "x" not in validation.texts and set(train.labels) == {"1", "2"} == set(validation.labels)
+
+
+def test_labels_are_shown_quoted_and_shortened() -> None:
+    line = describe_labels(["a"] * 1500 + ["\x1b[31mred"] * 2 + ["<b>" + "x" * 99])
+    assert line == f"3 labels: 'a' 1,500, '\\x1b[31mred' 2, '<b>{'x' * 37}' 1"
+    assert describe_labels([str(i) for i in range(50)]).endswith("'9' 1, and 40 more")
