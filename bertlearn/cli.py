@@ -247,11 +247,12 @@ def _documents(text: TextOptions, skipped: SkippedRows) -> Iterable[Document]:
 
 def _load_tokenizer(vocab: str) -> WordPieceTokenizer:
     """Read a tokenizer from a folder, from the hub, or from a vocabulary file alone."""
+    from bertlearn.tokenizer.vocab_files import read_vocab
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
     path = Path(vocab)
-    if path.is_file() and path.name != "vocab.txt":
-        return WordPieceTokenizer(path.read_text(encoding="utf-8").splitlines())
+    if path.is_file() and path.name not in ("vocab.txt", "tokenizer.json"):
+        return WordPieceTokenizer(read_vocab(path))
     return WordPieceTokenizer.from_pretrained(path.parent if path.is_file() else vocab)
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 LOST = "lost+found"  # in every mount point of some file systems
 CONFIG, WEIGHTS, VOCAB = "config.json", "model.safetensors", "vocab.txt"
 INDEX, SHARDS = "model.safetensors.index.json", "model-*-of-*.safetensors"  # of weights in several files
-HUB_FILES = [CONFIG, WEIGHTS, INDEX, SHARDS, VOCAB, "tokenizer*.json"]  # what is downloaded
+_TOKENIZER_FILES = (VOCAB, "tokenizer*.json", "special_tokens_map.json", "added_tokens.json")
+HUB_FILES = [CONFIG, WEIGHTS, INDEX, SHARDS, *_TOKENIZER_FILES]  # what is downloaded
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

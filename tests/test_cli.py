@@ -17,6 +17,8 @@ from bertlearn import cli, data
 from bertlearn.course import corpus as course_corpus
 from bertlearn.course import doctor
 from bertlearn.pretraining import corpus
+from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 FAKE_SOURCE = data.Status("reviews", "damaged", Path("folder"), 3_000_000)
 
@@ -118,6 +120,27 @@ def test_data_build_learns_a_vocabulary_and_then_uses_it(
     assert status == 1
     assert err.startswith("bertlearn data build: ") and "has finished shards" in err
     assert err.count("\n") == 1
+
+
+def test_data_build_reads_a_vocabulary_file_as_transformers_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Only line feeds end a line, so the tokens after U+2028 keep their ids."""
+    (tmp_path / "a.txt").write_text("the film ends well\n" * 9, encoding="utf-8")
+    words = [*SPECIAL_TOKENS, "##\u2028", "the\x1c", "film", "ends", "well"]
+    file = tmp_path / "words.txt"
+    file.write_bytes("".join(f"{word} \r\n" for word in words).encode())
+    WordPieceTokenizer(words[:5] + words[7:]).fast().save(str(tmp_path / "tokenizer.json"))
+    for vocab, expected in (
+        (file, [*SPECIAL_TOKENS, "##", "the\x1c", "film", "ends", "well"]),
+        (tmp_path / "tokenizer.json", [*SPECIAL_TOKENS, "film", "ends", "well"]),
+    ):
+        output = tmp_path / vocab.stem
+        status, _, err = build_data(
+            monkeypatch, capsys, "--input", tmp_path / "a.txt", "--vocab", vocab, "--output", output
+        )
+        assert status == 0, err
+        assert list(corpus.Shards.open(output).vocab) == expected
 
 
 def test_data_build_takes_the_course_texts(

@@ -96,14 +96,18 @@ def token_features(
         max_length: maximum number of tokens; longer texts are truncated.
 
     Raises:
-        ValueError: not one list of spans per text, or something that `encode` or `token_labels` rejects.
+        ValueError: not one list of spans per text, a span beyond the end of its text, or something that
+            `encode` or `token_labels` rejects; the message begins with the number of the text.
     """
     _check_counts(texts=texts, spans=spans)
-    encodings = [tokenizer.encode(text, max_length=max_length) for text in texts]
-    labels = [
-        token_labels(encoding, text_spans, label2id)
-        for encoding, text_spans in zip(encodings, spans, strict=True)
-    ]
+    encodings, labels = [], []
+    for index, (text, text_spans) in enumerate(zip(texts, spans, strict=True)):
+        try:
+            encodings.append(tokenizer.encode(text, max_length=max_length))
+            _check_ends(text, text_spans)
+            labels.append(token_labels(encodings[-1], text_spans, label2id))
+        except ValueError as error:
+            raise ValueError(f"texts[{index}]: {error}") from error
     return Features(tokenizer, encodings, {"labels": labels})
 
 
@@ -197,6 +201,12 @@ def _class_number(index: int, label: Any) -> int:
             "where a text does not count"
         )
     return number
+
+
+def _check_ends(text: str, spans: Sequence[Span]) -> None:
+    for span in spans:
+        if span.end > len(text):
+            raise ValueError(f"{span} ends after the text, which has {len(text)} characters")
 
 
 def _check_counts(**columns: Sequence[Any]) -> None:

@@ -3,6 +3,10 @@
 People mark names and answers by characters, while BERT works on tokens; the tokenizer's offsets translate
 between the two. For token labels, this module puts a BIO tag on the first token of each word. For answers,
 it finds the best span and decides whether there is an answer at all.
+
+A token's characters go from the start of its offsets to its entry in `Encoding.ends`: an accent, a joiner or
+a variation selector that normalization drops belongs to the token before it. So "José" ends after its accent,
+however the é is written.
 Source: Devlin et al. 2019, §4.2 and §4.3 (answers), §5.3 (first tokens); Ramshaw & Marcus 1995 (BIO).
 Leaves out: texts longer than the model's input, which would have to be split into overlapping windows.
 """
@@ -83,13 +87,15 @@ def chars_to_tokens(encoding: Encoding, start: int, end: int, segment: int = 0) 
     overlapping = [
         position
         for position in text_tokens(encoding, segment)
-        if _overlap(encoding.offsets[position], start, end)
+        if _overlap(_char_span(encoding, TokenSpan(position, position)), start, end)
     ]
     return TokenSpan(overlapping[0], overlapping[-1]) if overlapping else None
 
 
 def tokens_to_chars(encoding: Encoding, first: int, last: int) -> Offsets:
     """Return the characters that a span of tokens covers: index of the first, and one after the last.
+
+    The last token's dropped accents are included.
 
     Args:
         encoding: of a text or a pair.
@@ -141,8 +147,11 @@ def token_labels(encoding: Encoding, spans: Iterable[Span], label2id: dict[str, 
 
     Args:
         encoding: of the text, S tokens.
-        spans: at most one in each word. A word that a span covers only in part belongs to the span; what lies
-            beyond the point where the text was truncated is lost.
+        spans: at most one in each word. A word that a span covers only in part belongs to the span, which
+            comes back from `decode_bio` with the whole word: a span that begins or ends inside a word, or
+            between a letter and its dropped accent, grows to the word's boundaries. White space and dropped
+            characters before the first word do not come back, and neither does what lies beyond the point
+            where the text was truncated.
         label2id: the number of each label: `model.config.label2id`.
 
     Returns:
@@ -176,8 +185,9 @@ def decode_bio(encoding: Encoding, labels: Sequence[int] | Tensor, id2label: dic
         id2label: the label of each number: `model.config.id2label`.
 
     Returns:
-        The spans in order; each begins and ends at a word boundary. An "I-" that does not continue a span of
-        its kind begins a new one, as in conlleval.
+        The spans in order; each begins and ends at a word boundary, and spans that did so before
+        `token_labels` are the same again. An "I-" that does not continue a span of its kind begins a new one,
+        as in conlleval.
 
     Raises:
         ValueError: there are not S labels, a number has no label, or a label is not BIO.
@@ -251,7 +261,7 @@ def span_scores(
         Only tokens of the context are allowed, and no answer ends before it begins.
 
     Raises:
-        ValueError: logits that are not (S,), no second text, or a maximum length below 1.
+        ValueError: logits that are not (S,) or not numbers, no second text, or a maximum length below 1.
     """
     _check_pair(encoding)
     if max_answer_length < 1:
@@ -262,6 +272,7 @@ def span_scores(
                 f"{name} has shape {tuple(logits.shape)}, expected (S,); take one row of the batch"
             )
         _check_length(name, len(logits), encoding)
+        _check_numbers(name, logits)
     scores = start_logits.float()[:, None] + end_logits.float()[None, :]  # (S, S)
     inside = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
     inside[text_tokens(encoding, 1)] = True
@@ -285,10 +296,11 @@ def best_answers(encoding: Encoding, context: str, scores: Tensor, n_best: int =
         n_best: maximum number of answers.
 
     Raises:
-        ValueError: n_best is below 1, or no answer is allowed.
+        ValueError: n_best is below 1, a score is NaN, or no answer is allowed.
     """
     if n_best < 1:
         raise ValueError(f"n_best={n_best} asks for no answer; use 1 or more")
+    _check_numbers("scores", scores)
     flat = scores.flatten()
     allowed = int((flat > -torch.inf).sum())
     if not allowed:
@@ -304,7 +316,7 @@ def best_answers(encoding: Encoding, context: str, scores: Tensor, n_best: int =
 
 
 def _char_span(encoding: Encoding, span: TokenSpan) -> Offsets:
-    return encoding.offsets[span.first][0], encoding.offsets[span.last][1]
+    return encoding.offsets[span.first][0], encoding.ends[span.last]
 
 
 def _overlap(offsets: Offsets, start: int, end: int) -> bool:
@@ -327,6 +339,14 @@ def _check_length(name: str, length: int, encoding: Encoding) -> None:
         raise ValueError(
             f"{name} has length {length}, but the encoding has {len(encoding.tokens)} tokens; remove the "
             "padding that the batch added"
+        )
+
+
+def _check_numbers(name: str, values: Tensor) -> None:
+    if (count := int(values.isnan().sum())) > 0:
+        raise ValueError(
+            f"{name} has {count} NaN among {values.numel()} numbers; check the model's weights, perhaps its "
+            "training diverged"
         )
 
 

@@ -1,76 +1,68 @@
-"""A tokenizer's files in transformers' layout: vocab.txt or tokenizer.json, and tokenizer_config.json."""
+"""A vocabulary and its file, vocab.txt: one token per line, and the number of the line is the id."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from bertlearn.files import VOCAB, write_whole
+from bertlearn.files import VOCAB
 
 MAX_WORD = 100  # characters; a longer word becomes [UNK] without a search
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-TOKENIZER_CONFIG, TOKENIZER_JSON = "tokenizer_config.json", "tokenizer.json"
 
-SPECIAL_NAMES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+# Unicode's White_Space, which transformers removes at line ends; str.rstrip would remove \x1c to \x1f as well
+_WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+_WHITE_SPACE += "\u2028\u2029\u202f\u205f\u3000"
 
-# Options of an added token that change how it is matched in a text; none of them is supported here.
-_MATCHING_OPTIONS = ("single_word", "lstrip", "rstrip", "normalized")
+_BYTE_ORDER_MARK = "\ufeff"
 
 
-def read_vocab(folder: Path, tokenizer_json: dict[str, Any]) -> Sequence[str] | dict[str, int]:
-    """Return the vocabulary from vocab.txt or, if that file is missing, from the content of tokenizer.json.
+def read_vocab(path: Path) -> list[str]:
+    r"""Return the tokens of a vocabulary file in the order of their ids, as transformers reads it.
+
+    Only \n ends a line: other separators, such as U+2028, belong to a token. White space at the end of a line
+    is removed. Blank lines at the end of the file are ignored, since no text gives their ids.
 
     Raises:
-        FileNotFoundError: neither has a vocabulary.
-        ValueError: vocab.txt is not UTF-8.
+        ValueError: the file is not UTF-8, begins with a byte order mark, or has a token twice.
     """
-    path = folder / VOCAB
-    if path.is_file():
-        try:
-            with path.open(encoding="utf-8") as lines:
-                return [line.rstrip("\n") for line in lines]
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 ({error}); download it again") from error
-    vocab = tokenizer_json.get("model", {}).get("vocab")
-    if vocab is None:
-        raise FileNotFoundError(
-            f"{folder} has neither a {VOCAB} nor a {TOKENIZER_JSON} with a vocabulary; a tokenizer needs one"
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}); download it again") from error
+    if text.startswith(_BYTE_ORDER_MARK):
+        raise ValueError(
+            f"{path} begins with a byte order mark, which would belong to its first token; save the file as "
+            "UTF-8 without it"
+        )
+    vocab = _tokens(text)
+    if repeat := _first_repeat(vocab):
+        first, second = repeat
+        raise ValueError(
+            f"{path} contains {vocab[first]!r} more than once, on the lines {first + 1} and {second + 1}; "
+            "each token has one id"
         )
     return vocab
 
 
-def check_settings(config: dict[str, Any], tokenizer_json: dict[str, Any], folder: Path) -> None:
-    """Check that `WordPieceTokenizer` would tokenize as these files of `folder` require.
-
-    Args:
-        config: the content of tokenizer_config.json, {} if there is none.
-        tokenizer_json: the content of tokenizer.json, {} if there is none.
-        folder: where the files are, for the error messages.
+def vocab_text(vocab: Sequence[str]) -> str:
+    """Return the content of the vocabulary file.
 
     Raises:
-        ValueError: another algorithm than WordPiece, other special tokens than BERT's, or added tokens.
+        ValueError: the file cannot hold a token, because it contains a line break, or because it differs from
+            another one only in the white space at its end.
     """
-    algorithm = tokenizer_json.get("model", {}).get("type", "WordPiece")
-    if algorithm != "WordPiece":
-        raise ValueError(f"{folder / TOKENIZER_JSON} is a {algorithm} tokenizer; BERT's is WordPiece")
-    for name, token in zip(SPECIAL_NAMES, SPECIAL_TOKENS, strict=True):
-        value = config.get(name) or token
-        if (value["content"] if isinstance(value, dict) else value) != token:
-            raise ValueError(
-                f"{name}={value!r} in {folder / TOKENIZER_CONFIG} is not supported, only {token!r}"
-            )
-    added = [*tokenizer_json.get("added_tokens", ()), *config.get("added_tokens_decoder", {}).values()]
-    for token in added:
-        if token["content"] not in SPECIAL_TOKENS or any(token.get(name) for name in _MATCHING_OPTIONS):
-            raise ValueError(
-                f"{folder} adds the token {token['content']!r} to BERT's five; added tokens are not supported"
-            )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, as UTF-8 and with the same line endings on every system."""
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
+    broken = [token for token in vocab if "\n" in token or "\r" in token]
+    if broken:
+        raise ValueError(f"the token {broken[0]!r} contains a line break; {VOCAB} has one token per line")
+    text = "".join(f"{token}\n" for token in vocab)
+    if repeat := _first_repeat(_tokens(text)):
+        one, other = (vocab[number] for number in repeat)
+        raise ValueError(
+            f"the tokens {one!r} and {other!r} differ only in white space at the end, which {VOCAB} cannot "
+            "hold; rename one of them"
+        )
+    return text
 
 
 def check_vocab(vocab: Sequence[str] | dict[str, int]) -> dict[str, int]:
@@ -94,7 +86,7 @@ def check_vocab(vocab: Sequence[str] | dict[str, int]) -> dict[str, int]:
     if len(ids) < len(vocab):
         repeated = next(token for number, token in enumerate(vocab) if ids[token] != number)
         raise ValueError(f"vocab contains {repeated!r} more than once; each token has one id")
-    if sorted(ids.values()) != list(range(len(ids))):
+    if set(ids.values()) != set(range(len(ids))):
         raise ValueError(
             f"the ids of vocab are not 0 to {len(ids) - 1} without gaps or repeats; renumber them"
         )
@@ -102,3 +94,24 @@ def check_vocab(vocab: Sequence[str] | dict[str, int]) -> dict[str, int]:
     if missing:
         raise ValueError(f"vocab has no {' '.join(missing)}; BERT needs {' '.join(SPECIAL_TOKENS)}")
     return ids
+
+
+def without_white_space(token: str) -> str:
+    """Return the token as a vocabulary file holds it: without white space at its end."""
+    return token.rstrip(_WHITE_SPACE)
+
+
+def _tokens(text: str) -> list[str]:
+    tokens = [without_white_space(line) for line in text.split("\n")]
+    while tokens and not tokens[-1]:
+        tokens.pop()
+    return tokens
+
+
+def _first_repeat(vocab: Sequence[str]) -> tuple[int, int] | None:
+    """Return the numbers of the first token that has occurred before, the earlier one first."""
+    seen: dict[str, int] = {}
+    for number, token in enumerate(vocab):
+        if (first := seen.setdefault(token, number)) != number:
+            return first, number
+    return None

@@ -10,7 +10,6 @@ Leaves out: tokens added to a vocabulary later, truncation on the left.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,20 +20,11 @@ import torch
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 
-from bertlearn.files import VOCAB, find_folder, read_json
+from bertlearn.files import find_folder
 from bertlearn.tokenizer.inputs import check_filled, check_ids, check_text, check_texts
-from bertlearn.tokenizer.vocab_files import (
-    MAX_WORD,
-    SPECIAL_NAMES,
-    SPECIAL_TOKENS,
-    TOKENIZER_CONFIG,
-    TOKENIZER_JSON,
-    check_settings,
-    check_vocab,
-    read_vocab,
-    write_text,
-)
-from bertlearn.tokenizer.words import BasicTokenizer, split_on_punctuation
+from bertlearn.tokenizer.pretrained import SPECIAL_NAMES, read_tokenizer, write_tokenizer
+from bertlearn.tokenizer.vocab_files import MAX_WORD, SPECIAL_TOKENS, check_vocab
+from bertlearn.tokenizer.words import BasicTokenizer, end_of_dropped, split_on_punctuation
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS
 
@@ -105,6 +95,7 @@ class Encoding(NamedTuple):
     attention_mask: list[int]  # 1 = token, 0 = padding
     tokens: list[str]
     offsets: list[Offsets]  # in the token's own text; (0, 0) for added special tokens and padding
+    ends: list[int]  # the ends in `offsets`, but after an accent or joiner that normalization drops
 
 
 class Batch(NamedTuple):
@@ -116,19 +107,21 @@ class Batch(NamedTuple):
 
 
 class _Segment(NamedTuple):
-    """The tokens of one text, and their offsets in it: two lists of equal length."""
+    """The tokens of one text, and where they are in it: three lists of equal length, as in `Encoding`."""
 
     tokens: list[str]
     offsets: list[Offsets]
+    ends: list[int]
 
     def truncated(self, length: int) -> _Segment:
         """Return the first `length` tokens."""
-        return _Segment(self.tokens[:length], self.offsets[:length])
+        return _Segment(self.tokens[:length], self.offsets[:length], self.ends[:length])
 
     def insert_special(self, position: int, token: str) -> None:
         """Insert a special token, which does not come from the text."""
         self.tokens.insert(position, token)
         self.offsets.insert(position, (0, 0))
+        self.ends.insert(position, 0)
 
 
 _CacheEntry = tuple[tuple[str, ...], tuple[Offsets, ...]]  # tokens and offsets, immutable
@@ -191,31 +184,24 @@ class WordPieceTokenizer:
 
     @classmethod
     def from_pretrained(cls, folder_or_name: str | Path) -> WordPieceTokenizer:
-        """Load a tokenizer from transformers' files: vocab.txt or tokenizer.json, and tokenizer_config.json.
+        """Load a tokenizer from the files that transformers writes; see `bertlearn.tokenizer.pretrained`.
 
         Args:
             folder_or_name: a folder, or a hub name such as "google-bert/bert-base-uncased".
 
         Raises:
             FileNotFoundError: there is no such folder, or it has no vocabulary.
-            ValueError: a damaged file, or a tokenizer that is not BERT's.
+            ValueError: a damaged file, files that contradict each other, or a tokenizer that is not BERT's.
         """
-        folder = find_folder(folder_or_name)
-        config, tokenizer_json = (
-            read_json(folder / name) if (folder / name).is_file() else {}
-            for name in (TOKENIZER_CONFIG, TOKENIZER_JSON)
-        )
-        check_settings(config, tokenizer_json, folder)
-        normalizer = tokenizer_json.get("normalizer") or {}
-        return cls(
-            read_vocab(folder, tokenizer_json),
-            config.get("do_lower_case", normalizer.get("lowercase", True)),
-            config.get("strip_accents", normalizer.get("strip_accents")),
-            config.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)),
-        )
+        files = read_tokenizer(find_folder(folder_or_name))
+        tokenizer = cls(files.vocab, **files.settings)
+        files.check_components(tokenizer.fast())
+        return tokenizer
 
     def save_pretrained(self, folder: str | Path, model_max_length: int | None = None) -> None:
-        """Write vocab.txt and tokenizer_config.json; transformers' `BertTokenizer` reads them.
+        """Write vocab.txt and tokenizer_config.json, which transformers' `BertTokenizer` reads.
+
+        The other files of an older tokenizer in the folder, such as its tokenizer.json, are removed.
 
         Args:
             folder: created if it does not exist.
@@ -225,23 +211,16 @@ class WordPieceTokenizer:
             ValueError: a token contains a line break, so vocab.txt cannot hold it.
             OSError: the disk is full or not writable; earlier files in the folder stay as they were.
         """
-        broken = [token for token in self.ids_to_tokens if "\n" in token or "\r" in token]
-        if broken:
-            raise ValueError(f"the token {broken[0]!r} contains a line break; {VOCAB} has one token per line")
         config: dict[str, Any] = {
             "tokenizer_class": "BertTokenizer",
             "do_lower_case": self.do_lower_case,
             "strip_accents": self.strip_accents,
             "tokenize_chinese_chars": self.tokenize_chinese_chars,
-            **dict(zip(SPECIAL_NAMES, SPECIAL_TOKENS, strict=True)),
+            **SPECIAL_NAMES,
         }
         if model_max_length is not None:
             config["model_max_length"] = model_max_length
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        lines = "".join(f"{token}\n" for token in self.ids_to_tokens)
-        for name, text in ((VOCAB, lines), (TOKENIZER_CONFIG, json.dumps(config, indent=2) + "\n")):
-            write_text(folder / name, text)
+        write_tokenizer(Path(folder), self.ids_to_tokens, config)
 
     def tokenize(self, text: str) -> list[str]:
         """Return the tokens of a text, without adding [CLS] and [SEP].
@@ -382,7 +361,7 @@ class WordPieceTokenizer:
         return fast
 
     def _tokenize_with_offsets(self, text: str) -> _Segment:
-        """Return the tokens of a text and their offsets.
+        """Return the tokens of a text and where they are in it.
 
         No step of the tokenizer looks beyond a space. So each stretch of text between two spaces is tokenized
         on its own, and its tokens are cached, since most of them occur again (see `caches_words`).
@@ -400,7 +379,7 @@ class WordPieceTokenizer:
                     offsets.append((begin + start, begin + end))
                 begin += len(stretch) + 1
             begin -= 1  # no space follows the last stretch
-        return _Segment(tokens, offsets)
+        return _Segment(tokens, offsets, _ends(text, offsets))
 
     def _tokenize_uncached(self, text: str) -> _CacheEntry:
         """Tokenize a stretch of text, or a special token; add the result to the cache if it is short."""
@@ -448,7 +427,19 @@ class WordPieceTokenizer:
             [1] * len(tokens) + [0] * padding,
             tokens + [PAD] * padding,
             [offsets for segment in segments for offsets in segment.offsets] + [(0, 0)] * padding,
+            [end for segment in segments for end in segment.ends] + [0] * padding,
         )
+
+
+def _ends(text: str, offsets: list[Offsets]) -> list[int]:
+    """Return where each token ends if the characters that normalization drops after it belong to it."""
+    if text.isascii() and text.isprintable():
+        return [end for _, end in offsets]  # nothing is dropped
+    next_starts = [*(start for start, _ in offsets[1:]), len(text)]
+    return [
+        end_of_dropped(text, end, start) if start > end else end
+        for (_, end), start in zip(offsets, next_starts, strict=False)  # a text may have no token
+    ]
 
 
 def _truncate(segments: list[_Segment], max_length: int, num_special: int) -> list[_Segment]:

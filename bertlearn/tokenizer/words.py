@@ -21,6 +21,8 @@ _CONTROL = re.compile(f"[{character_class(unicode_tables.CONTROL)}]")
 
 _WHITE_SPACE, _NO_SPACE = re.compile(r"\s"), re.compile(r"\S+")
 
+_NO_SPACE_LEFT = re.compile(rf"(?:{_CONTROL.pattern}|\S)*")  # some control characters are white space to \s
+
 _CHINESE = re.compile(
     # Differs from BERT's published code, which has 2B820 in place of 2B920, because transformers has 2B920.
     "[\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\U0002a700-\U0002b73f\U0002b740-\U0002b81f"
@@ -68,6 +70,19 @@ def split_on_punctuation(word: str) -> list[str]:
 def decompose(text: str) -> str:
     """Decompose characters into letter and marks: Unicode's form NFD, in the version transformers uses."""
     return _DECOMPOSABLE.sub(lambda run: unicodedata.normalize("NFD", run[0]), text)
+
+
+def end_of_dropped(text: str, start: int, stop: int) -> int:
+    """Return the index after the dropped characters that `start` begins, up to white space or `stop`.
+
+    Args:
+        text: the text.
+        start, stop: the end of a word and the start of the next one. Normalization makes nothing, or a space,
+            of each character between them.
+    """
+    match = _NO_SPACE_LEFT.match(text, start, stop)
+    assert match is not None  # it matches the empty string
+    return match.end()
 
 
 class Word(NamedTuple):

@@ -139,6 +139,21 @@ def test_labels_of_tokens_by_hand() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "span", "message"),
+    [
+        ("", Span(0, 1, "NAME"), "text is empty"),
+        ("ba", Span(1, 1, "NAME"), "start=1, end=1 is not a span"),
+        ("ba", Span(0, 1, "CITY"), "the label 'B-CITY' has no number"),
+        ("ba", Span(0, 3, "NAME"), r"label='NAME'\) ends after the text, which has 2 characters"),
+    ],
+)
+def test_the_text_with_a_bad_span_is_named(text: str, span: Span, message: str) -> None:
+    label2id = {tag: i for i, tag in enumerate(TAGS)}
+    with pytest.raises(ValueError, match=rf"texts\[1\]: .*{message}"):
+        token_features(TOKENIZER, ["ba", text], [[], [span]], label2id, 16)
+
+
 def test_positions_of_answers_by_hand() -> None:
     """[CLS] ba [SEP] be zora ##b bi [SEP]: an answer, no answer, and a truncated answer."""
     context = "be zorab bi"

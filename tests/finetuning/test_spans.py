@@ -98,11 +98,11 @@ def test_characters_to_tokens_and_back(name: str) -> None:
         start, end = random_span(len(text), rng)
         span = chars_to_tokens(encoding, start, end, segment)
         chars_of = {
-            position: set(range(*offsets))
-            for position, (offsets, token, type_id) in enumerate(
-                zip(encoding.offsets, encoding.tokens, encoding.token_type_ids, strict=True)
+            position: set(range(start_of, end_of))
+            for position, ((start_of, _), end_of, type_id) in enumerate(
+                zip(encoding.offsets, encoding.ends, encoding.token_type_ids, strict=True)
             )
-            if type_id == segment and offsets != (0, 0)
+            if type_id == segment and end_of > 0
         }
         expected = [position for position, chars in chars_of.items() if chars & set(range(start, end))]
         if span is None:
@@ -228,6 +228,69 @@ def test_spans_to_labels_and_back(name: str) -> None:
         )  # labels at the other tokens are ignored
         count += len(spans)
     assert count > 3000 and neighbors > 800
+
+
+def test_an_accent_comes_back_with_its_word() -> None:
+    text = "Ade\u0301 bb\u0308. c\u200d"
+    encoding = TOKENIZERS["uncased"].encode(text)
+    spans = [Span(0, 4, "PER"), Span(5, 8, "LOC"), Span(10, 12, "PER")]
+    assert decode_bio(encoding, token_labels(encoding, spans, LABEL2ID), ID2LABEL) == spans
+    for inside in (Span(0, 3, "PER"), Span(3, 4, "PER"), Span(2, 5, "PER")):  # grows to the whole word
+        labels = token_labels(encoding, [inside], LABEL2ID)
+        assert decode_bio(encoding, labels, ID2LABEL) == [Span(0, 4, "PER")]
+    pair = TOKENIZERS["uncased"].encode("ab", text)
+    start, end = torch.zeros(2, len(pair.tokens))
+    start[3] = end[5] = 1.0  # [CLS] ab [SEP] a ##d ##e
+    answer = best_answers(pair, text, span_scores(pair, start, end))[0]
+    assert answer.text == "Ade\u0301"
+
+
+CLUSTERS = [
+    *(
+        "a",
+        "b",
+        "é",
+        "e\u0301",
+        "a\u0323\u0308",
+        "B\u0345",
+        "Å",
+        "A\u030a",
+        "한",
+        "\u1112\u1161",
+        "c\u00ad",
+        "d\ufe0f",
+    ),
+    *(
+        "👩\u200d💻",
+        "❤\ufe0f",
+        "🏳\ufe0f\u200d🌈",
+        "👍🏽",
+        "1\ufe0f\u20e3",
+        "नि",
+        "ש\u05c1",
+        ".",
+        "'",
+        "!\u0301",
+        "電\u0301",
+    ),
+]
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_marks_joiners_and_selectors_survive_the_way_to_labels_and_back(name: str) -> None:
+    """Spans of words, made of clusters of characters, in 5,000 texts per tokenizer."""
+    rng, marked = random.Random(7), 0
+    for _ in range(5000):
+        words = ["".join(rng.choices(CLUSTERS, k=rng.randint(1, 5))) for _ in range(rng.randint(1, 6))]
+        text, spans = "", []
+        for word in words:
+            if rng.random() < 0.5 and TOKENIZERS[name].tokenize(word):
+                spans.append(Span(len(text), len(text) + len(word), rng.choice(KINDS)))
+            text += word + rng.choice((" ", "  ", "\n", "\u3000"))
+        encoding = TOKENIZERS[name].encode(text)
+        assert decode_bio(encoding, token_labels(encoding, spans, LABEL2ID), ID2LABEL) == spans, ascii(text)
+        marked += sum(encoding.offsets[i][1] != encoding.ends[i] for i in text_tokens(encoding))
+    assert marked > (5000 if name == "uncased" else 100)
 
 
 def test_a_partly_covered_word_belongs_to_the_span_and_truncated_words_are_lost() -> None:
@@ -391,7 +454,7 @@ def test_answers_against_brute_force(threshold: float | None) -> None:
         total = math.fsum(math.exp(score) for score, _, _ in expected)
         assert len(found) == min(7, len(expected))
         for answer, (score, i, j) in zip(found, expected, strict=False):
-            start, end = (0, 0) if j == 0 else (encoding.offsets[i][0], encoding.offsets[j][1])
+            start, end = (0, 0) if j == 0 else (encoding.offsets[i][0], encoding.ends[j])
             assert answer[:4] == (context[start:end], start, end, score)
             assert answer.probability == pytest.approx(math.exp(score) / total, rel=1e-4)
         no_answer += found[0].text == ""
@@ -490,6 +553,17 @@ def test_bad_answers_are_refused(name: str) -> None:
     tokenizer = TOKENIZERS["uncased"]
     with pytest.raises(ValueError, match=message):
         answer_positions(tokenizer, tokenizer.encode(QUESTION, context), context, start, end)
+
+
+def test_scores_that_are_not_numbers_are_named() -> None:
+    encoding = TOKENIZERS["uncased"].encode(QUESTION, CONTEXT)
+    row, broken = torch.zeros(14), torch.full((14,), torch.nan)
+    with pytest.raises(ValueError, match="end_logits has 14 NaN among 14 numbers; check the model's weights"):
+        span_scores(encoding, row, broken)
+    scores = span_scores(encoding, row, row)
+    scores[4, 5] = torch.nan
+    with pytest.raises(ValueError, match="scores has 1 NaN among 196 numbers"):
+        best_answers(encoding, CONTEXT, scores)
 
 
 def test_bad_scores_are_refused() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections import Counter
@@ -24,7 +23,7 @@ from bertlearn.data import load_articles, load_bible, load_plots, load_reviews, 
 from bertlearn.tokenizer import wordpiece, words
 from bertlearn.tokenizer.learn import Merge, learn_wordpieces, train_wordpiece
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
-from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 from bertlearn.tokenizer.words import BasicTokenizer
 
 SPECIALS = list(SPECIAL_TOKENS)
@@ -62,11 +61,11 @@ def theirs(tokenizer: WordPieceTokenizer) -> transformers.BertTokenizer:
 
 def their_encodings(
     tokenizer: WordPieceTokenizer, texts: list[str], pairs: list[str] | None = None, **options: object
-) -> Iterator[Encoding]:
-    """Yield transformers' encodings of the texts as our `Encoding`s."""
+) -> Iterator[tuple]:
+    """Yield transformers' encodings of the texts in the order of our `Encoding`, without the ends."""
     batch = theirs(tokenizer)(texts, pairs, return_offsets_mapping=True, **options)
     for i, ids in enumerate(batch["input_ids"]):
-        yield Encoding(
+        yield (
             ids,
             batch["token_type_ids"][i],
             batch["attention_mask"][i],
@@ -97,7 +96,7 @@ def assert_same_encodings(tokenizer: WordPieceTokenizer, texts: list[str]) -> No
     for begin in range(0, len(texts), 1000):
         batch = texts[begin : begin + 1000]
         for text, expected in zip(batch, their_encodings(tokenizer, batch), strict=True):
-            assert tokenizer.encode(text) == expected, repr(text)
+            assert tokenizer.encode(text)[:5] == expected, repr(text)
 
 
 # Against transformers: single characters, random strings, real text
@@ -239,7 +238,7 @@ def test_fast_gives_the_same_encodings(
         assert isinstance(fast, tokenizers.Tokenizer)
         for text in random_texts[:1000]:
             one, ours = fast.encode(text, "a pair"), tokenizer.encode(text, "a pair")
-            assert ours == Encoding(one.ids, one.type_ids, one.attention_mask, one.tokens, one.offsets)
+            assert ours[:5] == (one.ids, one.type_ids, one.attention_mask, one.tokens, one.offsets)
             assert tokenizer.decode(ours.input_ids) == fast.decode(one.ids, skip_special_tokens=False)
 
 
@@ -290,6 +289,18 @@ def test_longest_match_takes_the_longest_wordpiece_and_returns_unk_if_one_is_mis
     assert wordpiece.longest_match("filmx", vocab, "<?>", 5) == ["<?>"]
 
 
+def test_dropped_accents_and_joiners_belong_to_the_token_before_them(toy: WordPieceTokenizer) -> None:
+    text = "a\u0301\u200d, \u0301film\ufe0f\u0301 s\x1c\u2028\u0301a\u0301films\u0301[MASK]\u0301\x00 '"
+    encoding = toy.encode(text, "a\u0301 a", padding=20)
+    assert encoding.tokens[1:11] == ["a", ",", "film", "s", "a", "##film", "##s", "[MASK]", "'", "[SEP]"]
+    ends = [
+        text.index(after) for after in (", ", " \u0301film", " s", "\u2028", "films", "s\u0301[", "[M", " '")
+    ]
+    assert encoding.ends == [0, *ends, len(text), 0, 2, 4, 0, *[0] * 6]
+    assert encoding.offsets[3] == (6, 10)
+    assert toy.encode(text, max_length=4).ends == [0, *ends[:2], 0]
+
+
 # Pairs, truncation, padding, batches
 
 
@@ -303,9 +314,9 @@ def test_pairs_are_encoded_and_truncated_as_by_transformers(uncased: WordPieceTo
         )
         expected = their_encodings(uncased, texts, pairs, truncation=True, max_length=max_length)
         for text, pair, theirs in zip(texts, pairs, expected, strict=True):
-            assert uncased.encode(text, pair, max_length) == theirs
+            assert uncased.encode(text, pair, max_length)[:5] == theirs
         expected = their_encodings(uncased, texts, truncation=True, max_length=max_length)
-        assert [uncased.encode(text, max_length=max_length) for text in texts] == list(expected)
+        assert [uncased.encode(text, max_length=max_length)[:5] for text in texts] == list(expected)
 
 
 def test_truncation_takes_from_the_longer_text_first() -> None:
@@ -320,10 +331,11 @@ def test_truncation_takes_from_the_longer_text_first() -> None:
 def test_padding_and_missing_special_tokens_are_as_in_transformers(uncased: WordPieceTokenizer) -> None:
     texts, pairs = ["a film", "about [PAD] a very long sentence indeed"], ["it", "is"]
     padded = list(their_encodings(uncased, texts, pairs, padding="max_length", max_length=20))
-    assert [uncased.encode(t, p, 20, padding=True) for t, p in zip(texts, pairs, strict=True)] == padded
-    assert [uncased.encode(t, p, padding=20) for t, p in zip(texts, pairs, strict=True)] == padded
+    both = list(zip(texts, pairs, strict=True))
+    assert [uncased.encode(t, p, 20, padding=True)[:5] for t, p in both] == padded
+    assert [uncased.encode(t, p, padding=20)[:5] for t, p in both] == padded
     bare = list(their_encodings(uncased, texts, pairs, add_special_tokens=False))
-    assert [uncased.encode(t, p, add_special_tokens=False) for t, p in zip(texts, pairs, strict=True)] == bare
+    assert [uncased.encode(t, p, add_special_tokens=False)[:5] for t, p in both] == bare
     assert len(uncased.encode("a film", padding=1).tokens) == 4
 
 
@@ -418,65 +430,6 @@ def test_we_and_transformers_load_what_the_other_saved(
             assert again.vocab == ours.vocab
             assert again.encode(text) == ours.encode(text)
             assert vars(again.basic_tokenizer) == vars(ours.basic_tokenizer)
-
-
-def write(folder: Path, **files: object) -> Path:
-    """Write vocab.txt (a string) and JSON files, each named without its suffix, and return the folder."""
-    folder.mkdir(exist_ok=True)
-    for name, content in files.items():
-        path = folder / (f"{name}.txt" if isinstance(content, str) else f"{name}.json")
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return folder
-
-
-def test_settings_come_from_the_config_then_from_tokenizer_json(tmp_path: Path) -> None:
-    vocab = "".join(f"{token}\n" for token in TOY)
-    cased = {"normalizer": {"lowercase": False, "strip_accents": None, "handle_chinese_chars": False}}
-    assert WordPieceTokenizer.from_pretrained(write(tmp_path / "a", vocab=vocab)).do_lower_case
-    tokenizer = WordPieceTokenizer.from_pretrained(write(tmp_path / "b", vocab=vocab, tokenizer=cased))
-    assert not tokenizer.do_lower_case
-    assert not tokenizer.tokenize_chinese_chars
-    config = {"do_lower_case": True, "unk_token": {"content": "[UNK]"}}
-    folder = write(tmp_path / "c", vocab=vocab, tokenizer=cased, tokenizer_config=config)
-    assert WordPieceTokenizer.from_pretrained(folder).do_lower_case
-
-
-@pytest.mark.parametrize(
-    ("files", "error", "message"),
-    [
-        ({}, FileNotFoundError, r"neither a vocab\.txt nor a tokenizer\.json"),
-        ({"vocab": "a\nb\n"}, ValueError, r"\[PAD\]"),
-        ({"vocab": "\n".join([*TOY, "a"])}, ValueError, "'a' more than once"),
-        ({"tokenizer": {"model": {"type": "BPE"}}}, ValueError, "BPE"),
-        ({"vocab": "\n".join(TOY), "tokenizer_config": {"cls_token": "<s>"}}, ValueError, "cls_token"),
-        ({"vocab": "\n".join(TOY), "tokenizer": {"added_tokens": [{"content": "<x>"}]}}, ValueError, "<x>"),
-        (
-            {
-                "vocab": "\n".join(TOY),
-                "tokenizer_config": {"added_tokens_decoder": {"9": {"content": "<y>"}}},
-            },
-            ValueError,
-            "<y>",
-        ),
-    ],
-)
-def test_folders_without_a_bert_tokenizer_are_rejected(
-    files: dict, error: type[Exception], message: str, tmp_path: Path
-) -> None:
-    with pytest.raises(error, match=message):
-        WordPieceTokenizer.from_pretrained(write(tmp_path, **files))
-
-
-def test_a_vocabulary_that_is_not_utf8_is_named_in_the_error(tmp_path: Path) -> None:
-    (tmp_path / "vocab.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match=r"vocab\.txt is not UTF-8"):
-        WordPieceTokenizer.from_pretrained(tmp_path)
-
-
-def test_a_token_with_a_line_break_is_not_saved(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="line break"):
-        WordPieceTokenizer([*TOY, "a\nb"]).save_pretrained(tmp_path)
-    assert not list(tmp_path.iterdir())
 
 
 # Bad input

@@ -51,7 +51,12 @@ def highest_scored(start: Tensor, end: Tensor, allowed: Tensor, max_length: int)
     places = range(len(start))
     offsets = [(place, place + 1) for place in places]
     encoding = Encoding(
-        [0] * len(start), allowed.long().tolist(), [1] * len(start), ["a"] * len(start), offsets
+        [0] * len(start),
+        allowed.long().tolist(),
+        [1] * len(start),
+        ["a"] * len(start),
+        offsets,
+        [end for _, end in offsets],
     )
     scores = spans.span_scores(encoding, start, end, max_length)
     return divmod(int(scores.argmax()), len(scores))
