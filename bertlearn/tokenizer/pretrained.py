@@ -147,10 +147,7 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _read_optional(path: Path) -> dict[str, Any]:
-    content = read_json(path) if path.is_file() else {}
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} contains a {type(content).__name__}, expected an object; download it again")
-    return content
+    return read_json(path) if path.is_file() else {}
 
 
 # Class and options

@@ -319,7 +319,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "not an object": (
         {**TXT, "special_tokens_map.json": []},
-        r"special_tokens_map\.json contains a list, exp",
+        r"special_tokens_map\.json holds a list, exp",
     ),
     # the two files' settings
     "cased in one file": (
