@@ -42,23 +42,28 @@ def doctor(json: bool = False) -> int:
 
 
 def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool = False) -> int:
-    """Fetch the course's texts and weights and verify them; sources that are already there are kept.
+    """Fetch the course's texts and weights, verify them, and build the shards of chapter 4 from the texts.
 
-    To pretrain on these texts or on your own, see `bertlearn data build --help`.
+    What is already there and intact is kept. To pretrain on these texts or on your own, see
+    `bertlearn data build --help`.
 
     Args:
-        names: Sources to fetch; all of them if none is named.
-        check: Fetch nothing; only report what is cached and intact.
+        names: Sources to fetch; all of them, and the shards, if none is named.
+        check: Fetch and build nothing; only report what is cached and intact.
 
     Returns:
-        Exit status: 0 if every requested source is there and intact, 1 if not.
+        Exit status: 0 if all that was requested is there and intact, 1 if not.
     """
     from bertlearn import data as sources
+    from bertlearn.course import corpus
 
     try:
         if not check:
             sources.fetch(names or None)
+        if not check and not names:
+            corpus.build_course_shards()
         statuses = [status for status in sources.status() if not names or status.name in names]
+        statuses += [] if names else [corpus.shards_status()]
     except sources.DataError as error:
         print(f"bertlearn data: {error}", file=sys.stderr)
         return 1
@@ -72,10 +77,12 @@ def pretrain(
     pretraining: tyro.conf.OmitArgPrefixes[PretrainOptions],
     data: Path | None = None,
     held_out: Path | None = None,
+    start_from: str | None = None,
     resume: bool = False,
+    verify: bool = False,
     device: str | None = None,
 ) -> int:
-    """Pretrain a BERT from scratch; with torchrun, on several devices and machines.
+    """Pretrain a BERT, from scratch or from an earlier run's model; with torchrun, on several devices.
 
     Ctrl-C ends the run after the step in progress and keeps a checkpoint; --resume continues from there.
 
@@ -85,7 +92,11 @@ def pretrain(
         data: Shards made by `bertlearn data build`; the course's own corpus if not given.
         held_out: Shards to evaluate the model on. Without --data, the default is the course's own held-out
             text, which has no test film.
-        resume: Continue from the newest checkpoint in the output folder.
+        start_from: Folder of a pretrained model whose weights to start from, such as one trained on shorter
+            sequences: if --max-length needs more positions, they are added. The vocabulary must be that of
+            the shards, and --preset its size.
+        resume: Continue from the newest checkpoint in the output folder; all other options stay the same.
+        verify: Verify the checksums of the shards, even if that was done before.
         device: A device such as cpu or cuda:0; by default the GPU, if there is one.
 
     Returns:
@@ -101,7 +112,9 @@ def pretrain(
             check_output(output)  # before the shards, which may take a while
         if data is None:
             data, held_out = course_shards("train"), held_out or course_shards("validation")
-        run = run_pretraining(data, pretraining, output, held_out, resume, device).run
+        run = run_pretraining(
+            data, pretraining, output, held_out, resume, device, start_from=start_from, verify=verify
+        ).run
     except (OSError, ValueError, RuntimeError) as error:
         print(f"bertlearn pretrain: {error}", file=sys.stderr)
         return 1
@@ -195,6 +208,7 @@ def build(
     text: tyro.conf.OmitArgPrefixes[TextOptions],
     vocab: str | None = None,
     vocab_size: int = 4096,
+    limit_alphabet: int | None = None,
     workers: int = 1,
     overwrite: bool = False,
 ) -> int:
@@ -209,6 +223,8 @@ def build(
         vocab: A vocab.txt, or a tokenizer's folder or hub name. If not given, a vocabulary is learned first,
             from documents sampled evenly over the whole input, up to 10 million characters.
         vocab_size: Number of tokens in a vocabulary that is learned.
+        limit_alphabet: Maximum number of different characters in a vocabulary that is learned; the rarest
+            become [UNK]. The default is 1,000, or a quarter of the vocabulary if that is more.
         workers: Number of processes that tokenize.
         overwrite: Replace finished shards in the folder.
 
@@ -226,7 +242,7 @@ def build(
         documents = _documents(text, skipped)
         size = corpus.input_bytes(text.input)
         check_output(output, 0 if overwrite or size is None else size // 4)  # 2 bytes per token, of 8 at most
-        tokenizer = _load_tokenizer(vocab) if vocab else _learn_tokenizer(text, vocab_size)
+        tokenizer = _load_tokenizer(vocab) if vocab else _learn_tokenizer(text, vocab_size, limit_alphabet)
         corpus.build_shards(
             documents, output, tokenizer, workers, overwrite=overwrite, skipped=skipped, total_bytes=size
         )
@@ -256,15 +272,23 @@ def _load_tokenizer(vocab: str) -> WordPieceTokenizer:
     return WordPieceTokenizer.from_pretrained(path.parent if path.is_file() else vocab)
 
 
-def _learn_tokenizer(text: TextOptions, vocab_size: int) -> WordPieceTokenizer:
+def _learn_tokenizer(text: TextOptions, vocab_size: int, limit_alphabet: int | None) -> WordPieceTokenizer:
     from bertlearn.pretraining.corpus import SkippedRows, sample_texts
-    from bertlearn.tokenizer.learn import train_wordpiece
+    from bertlearn.tokenizer.learn import alphabet_limit, check_sizes, train_wordpiece
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
+    check_sizes(vocab_size, limit_alphabet)
+    limit = limit_alphabet or alphabet_limit(vocab_size)
+    print(
+        f"learning a vocabulary of up to {vocab_size:,} tokens, with at most {limit:,} different characters "
+        "(--limit-alphabet)",
+        flush=True,
+    )
     if not text.input:
         text = replace(text, split="train")  # never from text that a model is evaluated on
     documents = _documents(text, SkippedRows(shown=0))  # reported when the shards are built
-    return WordPieceTokenizer(train_wordpiece(sample_texts(documents), vocab_size).vocab)
+    learned = train_wordpiece(sample_texts(documents), vocab_size, limit_alphabet=limit)
+    return WordPieceTokenizer(learned.vocab)
 
 
 def main() -> None:

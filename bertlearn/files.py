@@ -1,26 +1,35 @@
-"""Helpers for files: output folders, atomic writes, JSON with clear errors, finding a model by its name.
+"""Helpers for files: output folders, atomic writes, locks, JSON with clear errors, finding a model by name.
 
 Leaves out: the contents of the files, for which the calling modules are responsible.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import secrets
 import shutil
 import stat
+import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 LOST = "lost+found"  # in every mount point of some file systems
 CONFIG, WEIGHTS, VOCAB = "config.json", "model.safetensors", "vocab.txt"
@@ -224,3 +233,50 @@ def first_names(model: nn.Module) -> dict[str, str]:
     first: dict[int, str] = {}
     named = model.state_dict(keep_vars=True)  # keeps the parameters themselves, so tied ones are one object
     return {name: first.setdefault(id(tensor), name) for name, tensor in named.items()}
+
+
+@contextmanager
+def file_lock(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold the operating system's lock on a file; it ends with the process, even if that is killed.
+
+    Where the file system has no locks, as on some network disks, a warning says so, and other processes are
+    not kept out.
+
+    Args:
+        path: created if it does not exist, and left in place; its content plays no role.
+        wait: wait until another process releases the lock.
+
+    Yields whether the lock is held: False if another process holds it and `wait` is off.
+
+    Raises:
+        OSError: the file cannot be opened for writing.
+    """
+    with path.open("ab") as file:
+        while not (held := _take_lock(file, path)) and wait:
+            time.sleep(0.1)
+        try:
+            yield held
+        finally:
+            if held and sys.platform == "win32":  # elsewhere, closing the file is enough
+                _at_lock(file)
+                msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+
+
+def _take_lock(file: IO[bytes], path: Path) -> bool:
+    """Return whether the lock is now held; a file system without locks counts as if it were."""
+    try:
+        if sys.platform == "win32":
+            _at_lock(file)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+            return False
+        warnings.warn(f"{path} cannot be locked ({error}); other processes are not kept out", stacklevel=4)
+    return True
+
+
+def _at_lock(file: IO[bytes]) -> None:
+    """Go to the byte that Windows locks, far behind the content, which then stays readable."""
+    file.seek(1 << 30)

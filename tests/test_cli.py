@@ -32,6 +32,9 @@ def bertlearn(*words: str) -> subprocess.CompletedProcess[str]:
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Let the doctor find no notebooks and intact data, so that a test sees only what it breaks."""
     monkeypatch.setattr(doctor, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(
+        course_corpus, "shards_status", lambda: FAKE_SOURCE._replace(name="shards", state="intact")
+    )
     monkeypatch.setattr(data, "status", lambda: [FAKE_SOURCE._replace(state="intact")])
 
 
@@ -94,6 +97,7 @@ def test_data_build_help_explains_each_option() -> None:
     for option in ("--output", "--input", "--vocab", "--vocab-size", "--split", "--lines", "--field"):
         assert option in text
     assert "--workers" in text and "--overwrite" in text and "hub:owner/name" in text
+    assert "--limit-alphabet" in text
     assert "bertlearn data build" in bertlearn("data", "--help").stdout
 
 
@@ -159,9 +163,31 @@ def test_data_build_takes_the_course_texts(
     assert corpus.Shards.open(tmp_path / "shards").sources == ("plots",)
 
 
+def test_data_build_learns_a_vocabulary_of_chinese(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    characters = [chr(0x4E00 + number) for number in range(5000)]
+    (tmp_path / "a.txt").write_text("".join(characters * 2 + characters[:900] * 9), encoding="utf-8")
+    words = ["--input", f"{tmp_path}/a.txt", "--output", tmp_path / "shards", "--vocab-size", 4096]
+    with pytest.warns(
+        UserWarning, match="5,000 different characters, of which the vocabulary keeps the 1,024"
+    ):
+        status, out, _ = build_data(monkeypatch, capsys, *words)
+    assert status == 0
+    assert out.startswith(
+        "learning a vocabulary of up to 4,096 tokens, with at most 1,024 different characters"
+    )
+    with pytest.warns(UserWarning, match="keeps the 900 most frequent; .*: 45.30% of the text"):
+        status, out, _ = build_data(monkeypatch, capsys, *words, "--overwrite", "--limit-alphabet", 900)
+    assert status == 0 and "45.30% of them [UNK]" in out  # 8,200 of 18,101, one of which is [SEP]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--input", "{utf16}"], "utf16.txt is UTF-16; expected UTF-8"),
+        (["--input", "{text}", "--vocab-size", "0"], "vocab_size=0 must be"),
+        (["--input", "{text}", "--limit-alphabet", "0"], "limit_alphabet=0 must be"),
         (["--input", "nowhere/*.txt"], "no file matches 'nowhere/*.txt'"),
         (["--split", "test"], "split='test' is not for pretraining"),
         (["--vocab", "no such folder", "--input", "{text}"], "no folder 'no such folder'"),
@@ -176,9 +202,10 @@ def test_data_build_reports_an_error_in_one_line(
     words: list[str],
     message: str,
 ) -> None:
-    files = {name: tmp_path / f"{name}.txt" for name in ("vocab", "text", "empty")}
+    files = {name: tmp_path / f"{name}.txt" for name in ("vocab", "text", "empty", "utf16")}
     files["vocab"].write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n", encoding="utf-8")
     files["text"].write_text("a a a", encoding="utf-8")
+    files["utf16"].write_bytes(("Сегодня хорошая погода.\r\n\r\n" * 300).encode("utf-16"))
     files["empty"].touch()
     monkeypatch.setattr(data.corpora, "load_reviews", pytest.fail)
     words = [word.format(**files) for word in words]
@@ -227,7 +254,16 @@ def test_a_healthy_machine(capsys: pytest.CaptureFixture[str]) -> None:
     report = json.loads(capsys.readouterr().out)
     assert report["ok"] is True
     topics = [f["topic"] for f in report["findings"]]
-    assert topics == ["Python", "packages", "device", "bfloat16", "memory", "disk", "data: reviews"]
+    assert topics == [
+        "Python",
+        "packages",
+        "device",
+        "bfloat16",
+        "memory",
+        "disk",
+        "data: reviews",
+        "data: shards",
+    ]
 
 
 @pytest.mark.usefixtures("quick")
@@ -272,6 +308,15 @@ def test_damaged_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "status", lambda: [FAKE_SOURCE])
     assert finding("data: reviews").value == "damaged"
     assert finding("data: reviews").remedy == "run `bertlearn data`"
+
+
+@pytest.mark.usefixtures("quick")
+def test_shards_that_are_damaged_or_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(course_corpus, "shards_status", lambda: FAKE_SOURCE)
+    assert finding("data: shards").remedy == "run `bertlearn data`"
+    monkeypatch.setattr(course_corpus, "shards_status", lambda: FAKE_SOURCE._replace(state="missing"))
+    assert finding("data: shards").value == "missing; chapter 4 builds them"
+    assert not finding("data: shards").problem
 
 
 @pytest.mark.usefixtures("quick")

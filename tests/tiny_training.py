@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -23,12 +24,12 @@ from bertlearn.model.heads import IGNORE, BertForPreTraining
 from bertlearn.pretraining.masking import PretrainingBatch
 from bertlearn.pretraining.run import pretraining_scores, pretraining_targets
 from bertlearn.training.checkpoint import find_checkpoints
-from bertlearn.training.loop import train
+from bertlearn.training.loop import LOCK, train
 from bertlearn.training.metrics import Record
 from bertlearn.training.optim import make_optimizer
 from bertlearn.training.options import TrainingOptions
 from bertlearn.training.step import derive_seed
-from bertlearn.training.task import Run, Task
+from bertlearn.training.task import Run, Task, TrainingError
 
 LENGTH, VOCABULARY = 12, 101
 ORDINARY = dict(
@@ -210,6 +211,11 @@ def processes(folder: Path) -> None:
     told: list[int] = []
     run = train(tiny_model(), tiny_task(), options(), callback=lambda p: told.append(p.step) or p.step == 2)
     (folder / f"watched-{rank}.json").write_text(json.dumps([run.step, told]), encoding="utf-8")
+    with files.file_lock(folder / "living" / LOCK) if rank == "0" else nullcontext():
+        try:
+            train(tiny_model(), tiny_task(), options(), folder / "living", resume=True)
+        except TrainingError as error:
+            (folder / f"refused-{rank}.txt").write_text(str(error), encoding="utf-8")
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:

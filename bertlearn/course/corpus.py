@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Literal
 
 from bertlearn.data import (
+    DataError,
     Document,
+    Status,
     cache_folder,
     load_articles,
     load_bible,
     load_plots,
     load_reviews,
+    own_cache_folder,
     split_of,
 )
-from bertlearn.pretraining.corpus import build_shards
+from bertlearn.data.cache import State
+from bertlearn.files import file_lock
+from bertlearn.pretraining.corpus import Shards, build_shards
 from bertlearn.pretraining.corpus.store import META, vocabulary_hash
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
+Split = Literal["train", "validation"]
+SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
 def course_documents(split: str = "train") -> list[Document]:
@@ -45,20 +53,88 @@ def course_documents(split: str = "train") -> list[Document]:
     return [Document(source, text) for source, texts in sources.items() for text in texts]
 
 
-def course_shards(split: Literal["train", "validation"]) -> Path:
-    """Return the folder with the shards of the course's own texts, which are built on the first call.
+def course_shards(split: Split) -> Path:
+    """Return the folder with the shards of the course's own texts, which are built if they are missing.
 
     Their vocabulary is that of the snapshots, 4,096 tokens. They contain no text about a test film (see
-    `course_documents`).
+    `course_documents`). If the cache can only be read and lacks them, they are built in the user's own.
 
     Raises:
         DataError: a source could not be fetched, or the disk is full.
     """
+    name = _shards_name(split)
+    folders = [cache / "shards" / name for cache in (cache_folder(), own_cache_folder())]
+    finished = [folder for folder in folders if (folder / META).is_file()]
+    return finished[0] if finished else _build(split, _writable_cache() / "shards" / name)
+
+
+def build_course_shards() -> None:
+    """Build the shards of both splits in the cache, unless they are there and intact.
+
+    Raises:
+        DataError: a source could not be fetched, the disk is full, or the cache cannot be written.
+    """
+    for split in SPLITS:
+        folder = cache_folder() / "shards" / _shards_name(split)
+        if _state(folder) != "intact":
+            _build(split, folder)
+
+
+def shards_status() -> Status:
+    """Verify the shards of both splits in the cache."""
+    folder = cache_folder() / "shards"
+    folders = [folder / _shards_name(split) for split in SPLITS]
+    states = {_state(one) for one in folders}
+    state: State = "missing" if "missing" in states else "damaged" if "damaged" in states else "intact"
+    size = sum(path.stat().st_size for one in folders for path in one.glob("*.*"))
+    return Status("shards", state, folder, size)
+
+
+def _shards_name(split: Split) -> str:
     tokenizer = WordPieceTokenizer.from_pretrained(SNAPSHOTS)
-    folder = cache_folder() / "shards" / f"{split}-{vocabulary_hash(tokenizer.ids_to_tokens)[:12]}"
+    return f"{split}-{vocabulary_hash(tokenizer.ids_to_tokens)[:12]}"
+
+
+def _state(folder: Path) -> State:
     if not (folder / META).is_file():
-        build_shards(course_documents(split), folder, tokenizer)
+        return "missing"
+    try:
+        Shards.open(folder, verify_again=True)
+    except (OSError, ValueError):
+        return "damaged"
+    return "intact"
+
+
+def _build(split: Split, folder: Path) -> Path:
+    """Build the shards of a split; of several processes that want to, one does, and the others wait."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with file_lock(folder.with_suffix(".lock")):
+            if _state(folder) != "intact":  # another process may have just built them
+                documents = course_documents(split)
+                build_shards(documents, folder, WordPieceTokenizer.from_pretrained(SNAPSHOTS), overwrite=True)
+    except OSError as error:
+        raise DataError(
+            f"the shards of the course's texts cannot be built in {folder} ({error}); set BERTLEARN_CACHE "
+            "to a folder of your own"
+        ) from error
     return folder
+
+
+def _writable_cache() -> Path:
+    """Return the cache, or the user's own if the cache can only be read."""
+    cache = cache_folder()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=cache):
+            return cache
+    except OSError:
+        own = own_cache_folder()
+        print(
+            f"{cache} has no shards of the course's texts and cannot be written; they are built in {own}. "
+            "For a class, its owner can build them there with `bertlearn data`"
+        )
+        return own
 
 
 def _gather(rows: Iterable[tuple[object, str]]) -> list[str]:

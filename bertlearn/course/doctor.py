@@ -295,3 +295,16 @@ def _data() -> Iterator[Finding]:
             yield Finding(topic, value)
         else:
             yield Finding(topic, status.state, f"not usable in {_tilde(status.folder)}", _fetch_remedy())
+    yield _shards()
+
+
+def _shards() -> Finding:
+    """Report whether the shards of the course's texts are intact; chapter 4 builds missing ones."""
+    from bertlearn.course.corpus import shards_status
+
+    status = shards_status()
+    if status.state == "damaged":
+        problem = f"not usable in {_tilde(status.folder)}"
+        return Finding("data: shards", status.state, problem, _fetch_remedy())
+    size = f", {status.size / 1e6:.0f} MB" if status.state == "intact" else "; chapter 4 builds them"
+    return Finding("data: shards", status.state + size)

@@ -5,7 +5,7 @@ no server of its own and no login, and mirrors and proxies work as they do for p
 Leaves out: everything that the course does not use.
 """
 
-from bertlearn.data.cache import DataError, Status, cache_folder
+from bertlearn.data.cache import DataError, Status, cache_folder, own_cache_folder
 from bertlearn.data.corpora import (
     Document,
     Plot,
@@ -45,6 +45,7 @@ __all__ = [
     "load_plots",
     "load_reviews",
     "minilm_path",
+    "own_cache_folder",
     "split_of",
     "status",
 ]

@@ -38,7 +38,12 @@ class Status(NamedTuple):
 def cache_folder() -> Path:
     """Return the folder for cached data: `BERTLEARN_CACHE` if set, else one in the user's cache directory."""
     chosen = os.environ.get("BERTLEARN_CACHE")
-    return Path(chosen).expanduser() if chosen else Path(user_cache_dir("bertlearn", appauthor=False))
+    return Path(chosen).expanduser() if chosen else own_cache_folder()
+
+
+def own_cache_folder() -> Path:
+    """Return the folder in the user's cache directory, which `BERTLEARN_CACHE` does not change."""
+    return Path(user_cache_dir("bertlearn", appauthor=False))
 
 
 def member_path(source: Source, member: Member) -> Path:

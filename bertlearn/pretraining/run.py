@@ -8,14 +8,16 @@ Leaves out: what only a larger corpus would need, such as dynamic mixing of sour
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from bertlearn.files import check_output, save_or_rescue
+from bertlearn.files import check_output, find_folder, save_or_rescue
 from bertlearn.model.config import BertConfig
 from bertlearn.model.heads import IGNORE, BertForMaskedLM, BertForPreTraining, targets
 from bertlearn.pretraining.corpus import Examples, Shards
@@ -31,6 +33,7 @@ from bertlearn.training.task import Run, Task
 
 PretrainingModel = BertForMaskedLM | BertForPreTraining
 CHECKPOINTS = "checkpoints"  # folder in the output folder
+POSITIONS = "bert.embeddings.position_embeddings.weight"
 
 
 class Pretrained(NamedTuple):
@@ -50,8 +53,10 @@ def pretrain(
     device: torch.device | str | None = None,
     until: int | None = None,
     callback: Callback | None = None,
+    start_from: str | Path | None = None,
+    verify: bool = False,
 ) -> Pretrained:
-    """Pretrain a BERT from scratch on shards that `bertlearn data build` has written.
+    """Pretrain a BERT on shards that `bertlearn data build` has written.
 
     Args:
         data: folder of shards to train on.
@@ -62,17 +67,29 @@ def pretrain(
         device: default: the GPU if there is one, else the CPU.
         until: stop after this step, with a checkpoint from which the run can be resumed.
         callback: called with the progress of each step; it may request a stop. See `train`.
+        start_from: folder of a pretrained model whose weights to start from, see `grown_model`; None starts
+            from scratch. AdamW's averages and the learning rate start anew.
+        verify: verify the checksums of the shards, even if that was done before.
 
     Raises:
-        ValueError: the shards do not fit each other, or the options; the output folder cannot be written to.
+        FileNotFoundError: there is no such folder, or one of its files is missing.
+        ValueError: shards were changed or damaged; they, the model and the options do not fit each other; the
+            output folder cannot be written to.
         TrainingError, CheckpointError, FileExistsError: see `train`.
     """
-    shards = Shards.open(data)
+    verify = verify and is_first_process()  # once for all processes
+    shards = Shards.open(data, verify)
     tokenizer = WordPieceTokenizer.from_pretrained(shards.folder)
-    model = new_model(options, tokenizer.vocab_size)
+    shards.check_vocabulary(tokenizer)  # its settings may have been changed since
+    start = None if start_from is None else find_folder(start_from)
+    if start is not None:
+        shards.check_vocabulary(WordPieceTokenizer.from_pretrained(start))
+    model = new_model(options, tokenizer.vocab_size) if start is None else grown_model(start, options)
     if output is not None and is_first_process():
         check_output(output, 4 * sum(parameter.nbytes for parameter in model.parameters()))
-    task = pretraining_task(shards, options, None if held_out is None else Shards.open(held_out))
+    task = pretraining_task(shards, options, None if held_out is None else Shards.open(held_out, verify))
+    if start is not None:
+        task = replace(task, identity={**task.identity, "start_from": _sha256(model)})
     checkpoints = None if output is None else Path(output) / CHECKPOINTS
     run = train(model, task, options.training, checkpoints, resume, device, until, callback)
     if output is not None and run.finished and is_first_process():
@@ -100,6 +117,53 @@ def new_model(options: PretrainOptions, vocab_size: int) -> PretrainingModel:
         hidden_dropout_prob=options.dropout,
         attention_probs_dropout_prob=options.dropout,
     )
+    return _initial_model(config, options)
+
+
+def grown_model(folder: Path, options: PretrainOptions) -> PretrainingModel:
+    """Return the model in a folder, with as many more positions as `options.max_length` needs.
+
+    The added positions are not trained yet: they have the initial values of a new model. So they were in the
+    paper, whose first nine tenths of the steps never saw positions beyond 128 (Devlin et al. 2019, A.2).
+    Dropout and `initializer_range` are those of the options.
+
+    Args:
+        folder: of a model with the heads that the options ask for, whose sizes are those of their preset.
+        options: `max_length` is the number of positions needed; a larger number in the folder is kept.
+
+    Raises:
+        ValueError: another size than that of the preset, or heads that do not fit.
+    """
+    start = (BertForPreTraining if options.pairs else BertForMaskedLM).from_pretrained(folder)
+    _check_preset(start.config, options.preset, folder)
+    config = replace(
+        start.config,
+        max_position_embeddings=max(options.max_length, start.config.max_position_embeddings),
+        initializer_range=options.initializer_range,
+        hidden_dropout_prob=options.dropout,
+        attention_probs_dropout_prob=options.dropout,
+    )
+    model = _initial_model(config, options)
+    state = start.state_dict()
+    positions = model.state_dict()[POSITIONS].clone()
+    positions[: len(state[POSITIONS])] = state[POSITIONS]
+    model.load_state_dict(state | {POSITIONS: positions})
+    return model
+
+
+def _check_preset(config: BertConfig, preset: str, folder: Path) -> None:
+    expected = BertConfig.preset(preset)
+    names = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size")
+    for name in names:
+        found = getattr(config, name)
+        if found != getattr(expected, name):
+            raise ValueError(
+                f"{folder} has {name}={found}, but the preset {preset!r} has {getattr(expected, name)}; "
+                "choose the preset of that model"
+            )
+
+
+def _initial_model(config: BertConfig, options: PretrainOptions) -> PretrainingModel:
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed(options.training.seed))
         model = BertForPreTraining(config) if options.pairs else BertForMaskedLM(config)
@@ -108,6 +172,14 @@ def new_model(options: PretrainOptions, vocab_size: int) -> PretrainingModel:
         scale = config.initializer_range * 2**0.5  # makes sines (variance 1/2) as large as random weights
         model.bert.embeddings.position_embeddings.weight.data.copy_(scale * table)
     return model
+
+
+def _sha256(model: nn.Module) -> str:
+    """Return a checksum of the weights."""
+    digest = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def pretraining_task(shards: Shards, options: PretrainOptions, held_out: Shards | None = None) -> Task:

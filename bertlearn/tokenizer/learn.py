@@ -15,6 +15,7 @@ Leaves out: several processes, and words that a tokenizer does not split (more t
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
@@ -26,6 +27,8 @@ from tqdm.auto import tqdm
 
 from bertlearn.tokenizer.vocab_files import MAX_WORD, SPECIAL_TOKENS
 from bertlearn.tokenizer.words import BasicTokenizer
+
+ALPHABET = 1000  # characters in a vocabulary of up to 4,000 tokens, if no limit is given
 
 DECIMALS = 6  # scores are rounded, so that rounding errors, which vary between processors, decide no ties
 
@@ -97,6 +100,7 @@ def learn_wordpieces(
     criterion: str = "likelihood",
     min_frequency: int = 2,
     progress: bool = True,
+    limit_alphabet: int | None = None,
 ) -> TrainedVocabulary:
     """Learn a vocabulary from counted words.
 
@@ -108,6 +112,10 @@ def learn_wordpieces(
         min_frequency: characters and pairs that occur less often are ignored, and so are the words with such
             characters. This keeps accidental pairs out of the vocabulary, which matters most with "ratio".
         progress: show a progress bar.
+        limit_alphabet: maximum number of different characters; the rarest are left out, and so are the words
+            with them. None for `alphabet_limit(vocab_size)`.
+
+    Warns if the limit leaves characters out: how many, and the share of the text that becomes [UNK].
 
     Returns:
         The vocabulary, in the order of its ids, and the merges. Of two pairs with the same score, the more
@@ -117,8 +125,11 @@ def learn_wordpieces(
     Raises:
         ValueError: an unknown criterion, no words, or a vocabulary too small for the characters.
     """
-    _check_arguments(vocab_size, criterion, min_frequency)
-    words, alphabet = _split_words(word_counts, min_frequency)
+    check_sizes(vocab_size, limit_alphabet, min_frequency)
+    if criterion not in CRITERIA:
+        raise ValueError(f"unknown criterion {criterion!r}; choose one of {', '.join(CRITERIA)}")
+    limit = alphabet_limit(vocab_size) if limit_alphabet is None else limit_alphabet
+    words, alphabet = _split_words(word_counts, min_frequency, limit)
     _check_room(vocab_size, alphabet)
     corpus = _Corpus(words, CRITERIA[criterion], min_frequency)
     vocab = dict.fromkeys([*SPECIAL_TOKENS, *alphabet])  # an ordered set
@@ -129,6 +140,28 @@ def learn_wordpieces(
             vocab[merge.merged] = None
             merges.append(merge)
     return TrainedVocabulary(list(vocab), merges)
+
+
+def alphabet_limit(vocab_size: int) -> int:
+    """Return how many different characters a vocabulary has at most, if no other limit is given.
+
+    That is a quarter of its tokens, so that at most half of them are single characters, with and without ##;
+    but not fewer than 1,000, which few texts in an alphabet reach.
+    """
+    return max(ALPHABET, vocab_size // 4)
+
+
+def check_sizes(vocab_size: int, limit_alphabet: int | None = None, min_frequency: int = 2) -> None:
+    """Check the sizes that a vocabulary is to have, before its text is read.
+
+    Raises:
+        ValueError: one of them is not a whole number of at least 1.
+    """
+    limit = 1 if limit_alphabet is None else limit_alphabet
+    sizes = {"vocab_size": vocab_size, "limit_alphabet": limit, "min_frequency": min_frequency}
+    for name, value in sizes.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
 
 
 def merge_pair(word: list[int], left: int, right: int, merged: int) -> list[int]:
@@ -295,32 +328,47 @@ def _x_log_x(x: Numbers | float) -> Numbers:
 
 
 def _split_words(
-    word_counts: Mapping[str, int], min_frequency: int
+    word_counts: Mapping[str, int], min_frequency: int, limit: int
 ) -> tuple[dict[tuple[str, ...], int], list[str]]:
     """Split words into characters, with ## before all but the first.
 
     Returns:
-        The split words with their counts, and the alphabet: the characters that occur `min_frequency` times.
-        Words with a rarer character are left out.
+        The split words with their counts, and the alphabet: the characters that occur `min_frequency` times,
+        and of these the most frequent. Words with another character are left out.
     """
     words = {tuple([word[0], *("##" + c for c in word[1:])]): n for word, n in word_counts.items()}
     counts: Counter[str] = Counter()
     for pieces, n in words.items():
         for piece in pieces:
             counts[piece] += n
-    alphabet = sorted(
-        (piece for piece, n in counts.items() if n >= min_frequency), key=lambda p: (p[:2] == "##", p)
+    frequent = {piece: n for piece, n in counts.items() if n >= min_frequency}
+    characters = _most_frequent(frequent, limit)
+    known = {piece for piece in frequent if piece[-1] in characters}
+    alphabet = sorted(known, key=lambda piece: (piece[:2] == "##", piece))
+    kept = {pieces: n for pieces, n in words.items() if known.issuperset(pieces)}
+    if len(known) < len(frequent):
+        _warn_of_unknown(words, kept, len({piece[-1] for piece in frequent}), limit)
+    return kept, alphabet
+
+
+def _most_frequent(pieces: Mapping[str, int], limit: int) -> set[str]:
+    """Return the `limit` most frequent characters of pieces such as a and ##a; of equals, the smaller one."""
+    counts: Counter[str] = Counter()
+    for piece, n in pieces.items():
+        counts[piece[-1]] += n
+    return set(sorted(counts, key=lambda character: (-counts[character], character))[:limit])
+
+
+def _warn_of_unknown(
+    words: Mapping[tuple[str, ...], int], kept: Mapping[tuple[str, ...], int], found: int, limit: int
+) -> None:
+    all_characters, known = (sum(len(w) * n for w, n in part.items()) for part in (words, kept))
+    warnings.warn(
+        f"the texts have {found:,} different characters, of which the vocabulary keeps the {limit:,} most "
+        f"frequent; words with another one become [UNK]: {1 - known / all_characters:.2%} of the text. A "
+        "higher limit_alphabet keeps more",
+        stacklevel=4,
     )
-    known = set(alphabet)
-    return {pieces: n for pieces, n in words.items() if known.issuperset(pieces)}, alphabet
-
-
-def _check_arguments(vocab_size: int, criterion: str, min_frequency: int) -> None:
-    if criterion not in CRITERIA:
-        raise ValueError(f"unknown criterion {criterion!r}; choose one of {', '.join(CRITERIA)}")
-    for name, value in (("vocab_size", vocab_size), ("min_frequency", min_frequency)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
 
 
 def _check_room(vocab_size: int, alphabet: list[str]) -> None:
@@ -330,7 +378,8 @@ def _check_room(vocab_size: int, alphabet: list[str]) -> None:
     if vocab_size < smallest:
         raise ValueError(
             f"vocab_size={vocab_size} has no room for {len(SPECIAL_TOKENS)} special tokens and "
-            f"{len(alphabet)} characters; use at least {smallest}, or a higher min_frequency"
+            f"{len(alphabet)} characters, with and without ##; use at least {smallest}, or a lower "
+            "limit_alphabet"
         )
 
 
@@ -341,6 +390,7 @@ def train_wordpiece(
     min_frequency: int = 2,
     do_lower_case: bool = True,
     progress: bool = True,
+    limit_alphabet: int | None = None,
 ) -> TrainedVocabulary:
     """Learn a vocabulary of wordpieces from texts.
 
@@ -352,6 +402,9 @@ def train_wordpiece(
         min_frequency: characters and pairs that occur less often are ignored.
         do_lower_case: train for an uncased tokenizer.
         progress: show progress bars.
+        limit_alphabet: maximum number of different characters; the rarest become [UNK], with a warning that
+            says how much of the text that is. None for `alphabet_limit(vocab_size)`: 1,000, or a quarter of
+            the vocabulary if that is more.
 
     Returns:
         `vocab`, for `WordPieceTokenizer(vocab, do_lower_case)`, and `merges`. The same texts always give
@@ -369,4 +422,4 @@ def train_wordpiece(
     for text in tqdm(texts, desc="texts", disable=not progress):
         counts.update(tokenizer.tokenize(text))
     counts = Counter({word: count for word, count in counts.items() if len(word) <= MAX_WORD})
-    return learn_wordpieces(counts, vocab_size, criterion, min_frequency, progress)
+    return learn_wordpieces(counts, vocab_size, criterion, min_frequency, progress, limit_alphabet)

@@ -116,7 +116,7 @@ def latest_checkpoint(folder: Path, identity: dict[str, Any]) -> Checkpoint | No
         raise CheckpointError(
             "no checkpoint can be used:\n  "
             + "\n  ".join(problems)
-            + "\nchoose another output folder to start from step 0"
+            + "\nresume with the options of the earlier run, or choose another output folder"
         )
     return None
 

@@ -13,7 +13,7 @@ import json
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from bertlearn.files import file_lock
 from bertlearn.training.checkpoint import (
     CheckpointError,
     find_checkpoints,
@@ -37,7 +38,7 @@ from bertlearn.training.step import Stepper, use_bf16
 from bertlearn.training.stopping import reporting, stop_signal
 from bertlearn.training.task import NonFiniteError, Run, Task, TrainingError
 
-HISTORY = "history.csv"
+HISTORY, LOCK = "history.csv", ".lock"
 MAY_CHANGE_ON_RESUME = ("log_every", "evaluate_every", "checkpoint_every", "keep", "precision", "compile")
 
 
@@ -70,11 +71,17 @@ def train(
         later, ends it at once. The model comes back in evaluation mode in any case.
 
     Raises:
-        TrainingError: the loss is no longer finite, or memory does not suffice.
+        TrainingError: the loss is no longer finite, memory does not suffice, or another run is training in
+            the folder.
         CheckpointError: nothing in the folder can be resumed.
         FileExistsError: the folder has checkpoints and `resume` is off.
     """
-    with join_processes(device) as processes, _isolated_rng(processes.device):
+    folder = None if folder is None else Path(folder).expanduser()
+    with (
+        join_processes(device) as processes,
+        _isolated_rng(processes.device),
+        _only_run_in(folder, processes),
+    ):
         stepper = Stepper(model, task, options, processes)
         try:
             run_folder = _RunFolder(stepper, folder)
@@ -145,9 +152,9 @@ def _evaluate(stepper: Stepper) -> Record:
 class _RunFolder:
     """Checkpoints and history of a run in its folder; without a folder it keeps nothing."""
 
-    def __init__(self, stepper: Stepper, folder: str | Path | None) -> None:
+    def __init__(self, stepper: Stepper, folder: Path | None) -> None:
         self.state, self.options, self.processes = stepper.state, stepper.options, stepper.processes
-        self.folder = None if folder is None else Path(folder).expanduser()
+        self.folder = folder
         self.identity = _identity(stepper)
 
     def start(self, resume: bool) -> None:
@@ -236,6 +243,21 @@ def _despite_full_disk(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         warnings.warn(f"{what} ({error}); training goes on, earlier files are kept", stacklevel=4)
+
+
+@contextmanager
+def _only_run_in(folder: Path | None, processes: Processes) -> Iterator[None]:
+    """Keep other runs out of the folder until this one ends; if the first process is refused, all are."""
+    with ExitStack() as stack:
+        free = True
+        if folder is not None and processes.is_first:
+            folder.mkdir(parents=True, exist_ok=True)
+            free = stack.enter_context(file_lock(folder / LOCK, wait=False))
+        if processes.sum([float(free)])[0] < processes.world_size:
+            raise TrainingError(
+                f"another run is training in {folder}; wait until it ends, stop it, or choose another folder"
+            )
+        yield
 
 
 @contextmanager

@@ -78,7 +78,8 @@ def films(tokenizer: WordPieceTokenizer, tmp_path: Path) -> Shards:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    """Return the files of a folder of shards, without the hidden record of what was verified."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
 
 
 def documents_of(shards: Shards) -> np.ndarray:
@@ -176,10 +177,12 @@ class TestReading:
     def test_bad_bytes_and_empty_files_are_reported_and_counted(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        (tmp_path / "a.txt").write_bytes(b"good\nbad \xff byte\n" + b"\xe9\n" * 4 + b"good again\n")
+        (tmp_path / "a.txt").write_bytes(
+            b"good\nbad \xff byte\n" + b"\xe9\n" * 4 + b"good again\n" + b"\n" + b"good\n" * 5
+        )
         (tmp_path / "b.txt").touch()
         found, skipped = self.read(f"{tmp_path}/*.txt")
-        assert [document.text for document in found] == ["good\ngood again"]
+        assert [document.text for document in found] == ["good\ngood again", "good\n" * 4 + "good"]
         assert skipped.counts == {"line is not UTF-8": 5, "empty file": 1}
         reported = capsys.readouterr().err.splitlines()
         assert reported == [
@@ -442,6 +445,11 @@ class TestBuilding:
         output = capsys.readouterr()
         assert "100%" in output.err
         assert output.out.startswith("4 documents, ") and output.out.endswith("left out: nothing\n")
+        assert " tokens, 0.00% of them [UNK] (" in output.out
+        texts = [Document("s", "the 山 talks"), Document("s", "山 山")]
+        unknown = build_shards(texts, tmp_path, tokenizer, overwrite=True)
+        share = (unknown.shards[0].tokens == tokenizer.unk_token_id).mean()
+        assert 0.2 < share < 0.5 and f" {share:.2%} of them [UNK]" in capsys.readouterr().out
 
     def test_memory_does_not_grow_with_the_text(self, tmp_path: Path) -> None:
         code = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import subprocess
@@ -24,7 +25,9 @@ from bertlearn.pretraining.corpus import Shards, build_shards
 from bertlearn.pretraining.masking import chunk
 from bertlearn.pretraining.options import PretrainOptions
 from bertlearn.pretraining.run import (
+    POSITIONS,
     evaluate,
+    grown_model,
     held_out_batches,
     new_model,
     pretrain,
@@ -33,6 +36,7 @@ from bertlearn.pretraining.run import (
 )
 from bertlearn.tokenizer.learn import train_wordpiece
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.training.checkpoint import CheckpointError
 from bertlearn.training.loop import train
 from bertlearn.training.options import TrainingOptions
 from bertlearn.training.task import Run
@@ -251,6 +255,88 @@ def test_a_model_is_rescued_if_its_folder_is_lost_during_the_run(
     assert (rescued / "model.safetensors").is_file() and (rescued / "vocab.txt").is_file()
 
 
+LONGER = replace(OPTIONS, max_length=64, short_share=0.0)
+
+
+def test_a_run_goes_on_from_a_model_with_longer_sequences(folder: Path, tmp_path: Path) -> None:
+    short = pretrain(folder, replace(OPTIONS, pairs=True), tmp_path / "short").model.state_dict()
+    options = replace(LONGER, pairs=True)
+    start = grown_model(tmp_path / "short", options)
+    assert start.config.max_position_embeddings == 64
+    fresh = new_model(options, start.config.vocab_size).state_dict()
+    for name, tensor in start.state_dict().items():
+        if name == POSITIONS:
+            assert torch.equal(tensor[:32], short[name]) and torch.equal(tensor[32:], fresh[name][32:])
+        else:
+            assert torch.equal(tensor, short[name]), name
+    run = pretrain(folder, options, tmp_path / "long", start_from=tmp_path / "short")
+    assert run.run.finished and run.model.config.max_position_embeddings == 64
+    moved = run.model.state_dict()[POSITIONS] - start.state_dict()[POSITIONS]
+    assert (moved.abs().amax(dim=1) > 0).all()  # the added positions are trained, too
+    theirs = transformers.BertForPreTraining.from_pretrained(tmp_path / "long").eval()
+    ids = torch.randint(5, start.config.vocab_size, (2, 64), generator=torch.Generator().manual_seed(0))
+    assert largest(run.model(ids).prediction_logits, theirs(ids).prediction_logits) < 1e-4
+
+
+def test_a_trained_model_starts_better_than_a_new_one(folder: Path, tmp_path: Path) -> None:
+    training = replace(TRAINING, steps=60, learning_rate=5e-3)
+    pretrain(folder, replace(OPTIONS, training=training), tmp_path / "short")
+    one_step = replace(LONGER, training=replace(TRAINING, steps=1, log_every=1, learning_rate=1e-6))
+    losses = [
+        pretrain(folder, one_step, start_from=start).run.history[0]["mlm_loss"]
+        for start in (None, tmp_path / "short")
+    ]
+    assert losses[1] < losses[0] - 1
+
+
+def test_fewer_positions_are_never_taken_away_and_dropout_is_that_of_the_options(
+    folder: Path, tmp_path: Path
+) -> None:
+    pretrain(folder, LONGER, tmp_path / "long")
+    model = grown_model(tmp_path / "long", replace(OPTIONS, dropout=0.1, positions="sinusoidal"))
+    assert (model.config.max_position_embeddings, model.config.hidden_dropout_prob) == (64, 0.1)
+    assert torch.equal(weights(model), weights(BertForMaskedLM.from_pretrained(tmp_path / "long")))
+
+
+def test_a_run_from_a_model_resumes_and_only_with_that_model(folder: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        seeded = replace(OPTIONS, training=replace(TRAINING, seed=seed))
+        pretrain(folder, seeded, tmp_path / f"short{seed}")
+    expected = pretrain(folder, LONGER, start_from=tmp_path / "short0")
+    pretrain(folder, LONGER, tmp_path / "long", start_from=tmp_path / "short0", until=5)
+    for other in (None, tmp_path / "short1"):
+        with pytest.raises(CheckpointError, match=r"start_from is '.*' there and (None|'.*') here"):
+            pretrain(folder, LONGER, tmp_path / "long", start_from=other, resume=True)
+    (tmp_path / "short0").rename(tmp_path / "moved")
+    rest = pretrain(folder, LONGER, tmp_path / "long", start_from=tmp_path / "moved", resume=True)
+    assert torch.equal(weights(rest.model), weights(expected.model))
+
+
+def test_a_model_that_does_not_fit_is_rejected(folder: Path, tmp_path: Path) -> None:
+    pretrain(folder, OPTIONS, tmp_path / "short")
+    with pytest.raises(ValueError, match=r"short has num_hidden_layers=2, but the preset 'mini' has 4"):
+        pretrain(folder, replace(LONGER, preset="mini"), start_from=tmp_path / "short")
+    with pytest.raises(ValueError, match=r"seq_relationship"):
+        pretrain(folder, replace(LONGER, pairs=True), start_from=tmp_path / "short")
+    tokenizer = WordPieceTokenizer(train_wordpiece(list(SENTENCES), 60).vocab)
+    documents = [Document("tales", text) for text in SENTENCES]
+    build_shards(documents, tmp_path / "other", tokenizer, progress=False)
+    with pytest.raises(ValueError, match=r"the shards in .*other were built with the vocabulary"):
+        pretrain(tmp_path / "other", LONGER, start_from=tmp_path / "short")
+    with pytest.raises(FileNotFoundError):
+        pretrain(folder, LONGER, start_from=tmp_path / "nowhere")
+
+
+def test_shards_whose_tokenizer_was_changed_are_rejected(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "shards")
+    path = tmp_path / "shards" / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("do_lower_case", "strip_accents"):
+        path.write_text(json.dumps({**config, name: False}), encoding="utf-8")
+        with pytest.raises(ValueError, match=f"built with {name}=.*, this tokenizer has False"):
+            pretrain(tmp_path / "shards", OPTIONS)
+
+
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bertlearn", "pretrain", *arguments]
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
@@ -268,6 +354,24 @@ def test_the_command_trains_stops_resumes_and_says_what_is_wrong(folder: Path, t
     assert again.returncode == 1 and "resume" in again.stderr and "Traceback" not in again.stderr
     other = run_command(*usual, "--resume", "--learning-rate", "0.01")
     assert other.returncode == 1 and "learning_rate is 0.002 there and 0.01 here" in other.stderr
+    longer = [*usual, "--max-length", "64", "--short-share", "0", "--start-from", output]
+    longer[longer.index("--output") + 1] = output + "-64"
+    grown = run_command(*longer)
+    assert grown.returncode == 0, grown.stderr
+    assert BertForMaskedLM.from_pretrained(output + "-64").config.max_position_embeddings == 64
+    shutil.copytree(folder, tmp_path / "shards")
+    tokens, record = tmp_path / "shards" / "00000.tokens.npy", tmp_path / "shards" / ".verified.json"
+    tokens.write_bytes(tokens.read_bytes()[:-2] + b"\1\0")
+    state = json.loads(record.read_text())
+    for name, values in state.items():
+        stat = (tmp_path / "shards" / name).stat()
+        values[1:3] = stat.st_mtime_ns, stat.st_ino  # as if the damage had come after it was verified
+    record.write_text(json.dumps(state))
+    usual = ["--data", str(tmp_path / "shards"), "--output", output + "-d", "--max-length", "32"]
+    usual += ["--batch-size", "4", "--steps", "2", "--precision", "fp32"]
+    assert run_command(*usual).returncode == 0
+    damaged = run_command(*usual, "--verify")
+    assert damaged.returncode == 1 and "00000.tokens.npy was changed or damaged" in damaged.stderr
     missing = run_command("--data", str(tmp_path / "none"), "--output", output)
     assert missing.returncode == 1 and "Traceback" not in missing.stderr
 
@@ -282,5 +386,7 @@ def test_help_explains_each_option() -> None:
         "--learning-rate",
         "--short-share",
         "--pairs",
+        "--start-from",
+        "--verify",
     ):
         assert option in text

@@ -131,7 +131,7 @@ def test_when_none_can_be_used_each_is_named(run: Path) -> None:
     text = str(error.value)
     assert "step-00000010.safetensors is truncated" in text
     assert "step-00000020.safetensors belongs to another run: data is 'b' there" in text
-    assert text.endswith("choose another output folder to start from step 0")
+    assert text.endswith("resume with the options of the earlier run, or choose another output folder")
 
 
 def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_death_costs_the_steps_since_the_checkpoint(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["dying", "living"])
 def test_one_process_writes(folder: Path, name: str) -> None:
     names = sorted(path.name for path in (folder / name).iterdir())
-    assert names == ["history.csv", "step-00000005.safetensors", "step-00000008.safetensors"]
+    assert names == [".lock", "history.csv", "step-00000005.safetensors", "step-00000008.safetensors"]
     assert len(find_checkpoints(folder / name)) == 2
 
 
@@ -90,3 +90,10 @@ def test_the_first_process_has_the_callback_and_all_stop_at_its_request(folder: 
     first, second = (json.loads((folder / f"watched-{rank}.json").read_text()) for rank in (0, 1))
     assert first == [3, [0, 1, 2, 3]]
     assert second == [3, []]
+
+
+def test_a_folder_in_use_is_refused_to_every_process(folder: Path) -> None:
+    """While another process held the lock, both were told; process 1 did not wait for process 0 in vain."""
+    for rank in (0, 1):
+        message = (folder / f"refused-{rank}.txt").read_text(encoding="utf-8")
+        assert message.startswith("another run is training in ")

@@ -31,11 +31,13 @@ from tiny_training import (
 )
 from torch import nn
 
+from bertlearn import files
+from bertlearn.files import file_lock
 from bertlearn.pretraining.masking import PretrainingBatch
 from bertlearn.pretraining.run import pretraining_scores, pretraining_targets
 from bertlearn.training import checkpoint, stopping
 from bertlearn.training.checkpoint import CheckpointError, find_checkpoints, read_checkpoint
-from bertlearn.training.loop import train, write_start
+from bertlearn.training.loop import LOCK, train, write_start
 from bertlearn.training.metrics import Progress, describe, read_history
 from bertlearn.training.optim import learning_rate_at, make_optimizer
 from bertlearn.training.step import derive_seed, micro_batch_size
@@ -457,6 +459,63 @@ def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
         train(tiny_model(), tiny_task(), options(steps=1), tmp_path)
 
 
+def test_a_second_run_in_the_same_folder_is_refused_before_its_first_batch(tmp_path: Path) -> None:
+    def second() -> None:
+        for resume in (False, True):
+            with pytest.raises(TrainingError, match=r"another run is training in .*choose another folder"):
+                train(tiny_model(), tiny_task(raising_at(0, pytest.fail)), options(), tmp_path, resume)
+
+    expected = tiny_model()
+    train(expected, tiny_task(), options())
+    model = tiny_model()
+    train(model, tiny_task(raising_at(16, second)), options(), tmp_path)
+    assert same_bits(model, expected)
+    assert train(tiny_model(), tiny_task(), options(), tmp_path, resume=True).finished  # the lock is gone
+
+
+def test_a_killed_run_leaves_no_lock(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from bertlearn.files import file_lock\n"
+        "with file_lock(Path(sys.argv[1]), wait=False) as held:\n"
+        "    print(held, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    path = tmp_path / LOCK
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "True\n"
+        with file_lock(path, wait=False) as held:
+            assert not held
+        other.kill()
+        other.wait()
+    with file_lock(path, wait=False) as held:
+        assert held
+    assert path.is_file()
+
+
+def test_a_run_on_a_file_system_without_locks_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if sys.platform == "win32":
+        monkeypatch.setattr(files.msvcrt, "locking", fail)
+    else:
+        monkeypatch.setattr(files.fcntl, "flock", fail)
+    with pytest.warns(UserWarning, match=r"\.lock cannot be locked \(.*No locks .*not kept out"):
+        assert train(tiny_model(), tiny_task(), options(steps=1), tmp_path).finished
+
+
+@pytest.mark.parametrize("steps", [1, 9])
+def test_another_number_of_steps_is_another_schedule_and_refused(tmp_path: Path, steps: int) -> None:
+    train(tiny_model(), tiny_task(), options(), tmp_path, until=5)
+    with pytest.raises(CheckpointError, match=rf"steps is 8 there and {steps} here\nresume with the options"):
+        train(tiny_model(), tiny_task(), options(steps=steps), tmp_path, resume=True)
+
+
 def test_another_run_is_not_resumed_and_each_difference_is_named(tmp_path: Path) -> None:
     train(tiny_model(), tiny_task(), options(steps=2), tmp_path)
     with pytest.raises(CheckpointError) as error:
@@ -503,7 +562,7 @@ def test_a_run_killed_twenty_times_ends_with_the_same_bits(tmp_path: Path) -> No
     assert without_times(report["history"]) == without_times(undisturbed.history)
     one, other = tensors(quiet), tensors(tmp_path / "killed")
     assert all(torch.equal(one[name], other[name]) for name in one.keys() | other.keys())
-    assert not list((tmp_path / "killed").glob(".*"))
+    assert [path.name for path in (tmp_path / "killed").glob(".*")] == [LOCK]
     steps = [path.name for path in find_checkpoints(tmp_path / "killed")]
     assert steps == [f"step-{LONG['steps'] - back:08d}.safetensors" for back in (0, 1)]
 
@@ -597,7 +656,8 @@ def test_a_full_disk_costs_the_new_checkpoint_only(tmp_path: Path, monkeypatch: 
         run = train(model, tiny_task(), options(), tmp_path)
     assert run.finished
     assert same_bits(model, expected)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "step-00000005.safetensors"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".lock", "history.csv", "step-00000005.safetensors"]
     assert read_checkpoint(find_checkpoints(tmp_path)[0]).step == 5
 
 

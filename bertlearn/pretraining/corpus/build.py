@@ -30,12 +30,15 @@ from tqdm.auto import tqdm
 from bertlearn.data import DataError, Document
 from bertlearn.pretraining.corpus.store import (
     DOCUMENTS,
+    FILES,
     META,
     SENTENCES,
     TOKENS,
+    UNKNOWN,
     VERSION,
     Shards,
     array_path,
+    settings_of,
     vocabulary_hash,
 )
 from bertlearn.pretraining.corpus.texts import SkippedRows, split_sentences
@@ -104,7 +107,8 @@ def build_shards(
         _write_meta(folder, tokenizer, records, skipped)
     shards = Shards.open(folder)
     if progress:
-        print(_summary(shards, skipped, time.monotonic() - start))
+        unknown = sum(record[UNKNOWN] for record in records) / shards.tokens
+        print(_summary(shards, unknown, skipped, time.monotonic() - start))
     return shards
 
 
@@ -282,7 +286,7 @@ class _ShardWriter:
     def __init__(
         self, folder: Path, number: int, tokenizer: WordPieceTokenizer, open_files: ExitStack
     ) -> None:
-        self.sep = tokenizer.sep_token_id
+        self.sep, self.unk, self.unknown = tokenizer.sep_token_id, tokenizer.unk_token_id, 0
         self.sources: dict[str, None] = {}  # an ordered set
         self.tokens, self.sentences, self.documents = self.arrays = (
             _ArrayFile(array_path(folder, number, TOKENS), _dtype(tokenizer), (), open_files),
@@ -297,18 +301,21 @@ class _ShardWriter:
         self.documents.append(np.array([[self.sentences.length, start]]))
         self.sentences.append(start + np.cumsum(document.lengths) - document.lengths)
         self.tokens.append(np.append(document.ids, self.sep))
+        self.unknown += int((document.ids == self.unk).sum())
 
     def finish(self) -> dict[str, Any]:
         """Write the final row of documents, close the files, and return the shard's record for meta.json."""
         count = self.documents.length
         self.documents.append(np.array([[self.sentences.length, self.tokens.length]]))
-        digests = "".join(array.finish() for array in self.arrays)
+        digests = [array.finish() for array in self.arrays]
         return {
             TOKENS: self.tokens.length,
             SENTENCES: self.sentences.length,
             DOCUMENTS: count,
+            UNKNOWN: self.unknown,
             "sources": list(self.sources),
-            "sha256": hashlib.sha256(digests.encode()).hexdigest(),
+            "sha256": hashlib.sha256("".join(digests).encode()).hexdigest(),
+            FILES: dict(zip((TOKENS, SENTENCES, DOCUMENTS), digests, strict=True)),
         }
 
 
@@ -349,12 +356,15 @@ def _write_meta(
 ) -> None:
     from bertlearn.files import write_whole
 
-    totals = {name: sum(record[name] for record in records) for name in (TOKENS, SENTENCES, DOCUMENTS)}
+    totals = {
+        name: sum(record[name] for record in records) for name in (TOKENS, SENTENCES, DOCUMENTS, UNKNOWN)
+    }
     meta = {
         "version": VERSION,
         "vocabulary": vocabulary_hash(tokenizer.ids_to_tokens),
         "vocab_size": tokenizer.vocab_size,
         "do_lower_case": tokenizer.do_lower_case,
+        "settings": settings_of(tokenizer),
         "dtype": _dtype(tokenizer),
         **totals,
         "shards": records,
@@ -384,11 +394,12 @@ def _remove_ours(folder: Path) -> None:
             path.unlink()
 
 
-def _summary(shards: Shards, skipped: SkippedRows, seconds: float) -> str:
+def _summary(shards: Shards, unknown: float, skipped: SkippedRows, seconds: float) -> str:
     size = sum(array.nbytes for shard in shards.shards for array in shard[:3])
     return (
-        f"{shards.documents:,} documents, {shards.tokens:,} tokens ({size / 1e6:,.1f} MB, shards: "
-        f"{len(shards.shards)}) in {shards.folder} after {seconds:,.0f} s; left out: {skipped}"
+        f"{shards.documents:,} documents, {shards.tokens:,} tokens, {unknown:.2%} of them [UNK] "
+        f"({size / 1e6:,.1f} MB, shards: {len(shards.shards)}) in {shards.folder} after {seconds:,.0f} s; "
+        f"left out: {skipped}"
     )
 
 

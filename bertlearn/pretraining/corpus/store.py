@@ -1,4 +1,4 @@
-"""The files of a folder of shards, and opening them with all checks that do not read the data.
+"""The files of a folder of shards, and opening them with all checks; `verify` has the one that reads all.
 
 meta.json               written last: a folder without it is incomplete
 vocab.txt, …            the tokenizer, in transformers' layout
@@ -20,12 +20,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bertlearn.pretraining.corpus.verify import Stored, verify
+
 if TYPE_CHECKING:
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 VERSION = 1
 META, VOCAB = "meta.json", "vocab.txt"
 TOKENS, SENTENCES, DOCUMENTS = "tokens", "sentences", "documents"
+UNKNOWN = "unknown"  # in meta.json, the number of tokens that are [UNK]
+FILES = "files_sha256"  # in meta.json, the checksum of each array of a shard
 SPECIAL = ("[CLS]", "[SEP]", "[PAD]")
 
 
@@ -49,6 +53,7 @@ class Shards:
         vocab: the tokens in the order of their ids.
         vocabulary: sha256 of the vocabulary, in hexadecimal.
         do_lower_case: whether the tokenizer lowercased the text.
+        settings: the tokenizer's other settings, by name; older folders lack them.
         skipped: what was skipped while building, counted by kind.
     """
 
@@ -57,16 +62,23 @@ class Shards:
     vocab: tuple[str, ...] = field(repr=False)
     vocabulary: str
     do_lower_case: bool
+    settings: dict[str, Any]
     skipped: dict[str, int]
 
     @classmethod
-    def open(cls, folder: str | Path) -> Shards:
+    def open(cls, folder: str | Path, verify_again: bool = False) -> Shards:
         """Open a folder that `build_shards` has completed, and map its arrays into memory.
+
+        The first time, all checksums are verified, which takes about a second per GB; see `verify`.
+
+        Args:
+            folder: the folder.
+            verify_again: verify the checksums even if they were verified before.
 
         Raises:
             FileNotFoundError: there is no such folder, or one of its files is missing.
             ValueError: an incomplete folder, another version of the format, a changed vocabulary, or an array
-                that is truncated or does not match meta.json; the message names the file.
+                that is truncated, changed or does not match meta.json; the message names the file.
         """
         folder = Path(folder).expanduser()
         meta = _read_meta(folder)
@@ -76,8 +88,19 @@ class Shards:
                 _open_shard(folder, number, meta["dtype"], record)
                 for number, record in enumerate(meta["shards"])
             )
+            stored = [
+                _stored(folder, number, shard, record.get(FILES))
+                for number, (shard, record) in enumerate(zip(shards, meta["shards"], strict=True))
+            ]
+            verify(folder, stored, verify_again)
             return cls(
-                folder, shards, vocab, meta["vocabulary"], meta["do_lower_case"], dict(meta["problems"])
+                folder,
+                shards,
+                vocab,
+                meta["vocabulary"],
+                meta["do_lower_case"],
+                dict(meta.get("settings", {})),
+                dict(meta["problems"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(
@@ -121,7 +144,7 @@ class Shards:
         """Check that the ids of these shards mean the same tokens to this tokenizer.
 
         Raises:
-            ValueError: another vocabulary, or another value of `do_lower_case`.
+            ValueError: another vocabulary, or another value of a setting such as `do_lower_case`.
         """
         vocabulary = vocabulary_hash(tokenizer.ids_to_tokens)
         if vocabulary != self.vocabulary:
@@ -131,11 +154,17 @@ class Shards:
                 f"{tokenizer.vocab_size}; use the tokenizer in that folder, or build the shards again with "
                 "this one"
             )
-        if tokenizer.do_lower_case != self.do_lower_case:
-            raise ValueError(
-                f"the shards in {self.folder} were built with do_lower_case={self.do_lower_case}, this "
-                f"tokenizer has {tokenizer.do_lower_case}; use the tokenizer in that folder"
-            )
+        for name, value in {"do_lower_case": self.do_lower_case, **self.settings}.items():
+            if getattr(tokenizer, name) != value:
+                raise ValueError(
+                    f"the shards in {self.folder} were built with {name}={value}, this tokenizer has "
+                    f"{getattr(tokenizer, name)}; use the tokenizer that the shards were built with"
+                )
+
+
+def settings_of(tokenizer: WordPieceTokenizer) -> dict[str, Any]:
+    """Return the settings of a tokenizer besides `do_lower_case`."""
+    return {name: getattr(tokenizer, name) for name in ("strip_accents", "tokenize_chinese_chars")}
 
 
 def vocabulary_hash(vocab: Iterable[str]) -> str:
@@ -197,6 +226,12 @@ def _open_shard(folder: Path, number: int, dtype: str, record: dict[str, Any]) -
     )
 
 
+def _stored(folder: Path, number: int, shard: Shard, files: dict[str, str] | None) -> Stored:
+    names = (TOKENS, SENTENCES, DOCUMENTS)
+    arrays = {array_path(folder, number, name): getattr(shard, name) for name in names}
+    return Stored(arrays, shard.sha256, None if files is None else [files[name] for name in names])
+
+
 def _map(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Map an array into memory, and check its header and its size on disk against meta.json."""
     if not path.is_file():
@@ -207,9 +242,12 @@ def _map(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[An
         raise ValueError(
             f"{path} is truncated or not an array ({error}); copy it again, or build the shards again"
         ) from error
-    if array.dtype != dtype or array.shape != shape or path.stat().st_size != array.offset + array.nbytes:
+    size = path.stat().st_size
+    if (array.dtype, array.shape, size) != (dtype, shape, array.offset + array.nbytes) or (
+        not array.flags.c_contiguous
+    ):
         raise ValueError(
-            f"{path} holds {array.dtype} {array.shape} in {path.stat().st_size} bytes, but {META} says "
+            f"{path} holds {array.dtype} {array.shape} in {size} bytes, but {META} says "
             f"{dtype} {shape}; copy the folder again, or build the shards again"
         )
     return array

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import bz2
 import codecs
-import glob
 import gzip
 import json
 import lzma
@@ -18,19 +17,24 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from tqdm.auto import tqdm
 
 from bertlearn.data import DataError, Document
+from bertlearn.pretraining.corpus.encoding import SAMPLE, character_end, foreign_encoding
+from bertlearn.pretraining.corpus.find import find_files
 
 HUB = "hub:"
 MAX_DOCUMENT = 1 << 20  # characters; a longer document is split into several
 MAX_JSON_LINE = 1 << 26  # bytes; a line of JSON must fit into memory, so a longer one is skipped
 MAX_SENTENCE = 2000  # characters; text without an end of sentence is split here
 OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)  # what reading a damaged file may raise
+
+_TOKENIZER_FILES = ("tokenizer_config.json", "config.json", "meta.json")  # beside a vocab.txt
 
 _NO_ENDS = ("Mr", "Mrs", "Ms", "Dr", "St", "Prof", "Rev", "Gen", "vs", "cf", "No", r"e\.g", r"i\.e", "[A-Z]")
 _NO_END = "".join(rf"(?<!\b{word}\.)" for word in _NO_ENDS)
@@ -87,19 +91,23 @@ def read_documents(
 
     Args:
         inputs: patterns of file names such as "books/**/*.txt". Files are read in alphabetical order, each
-            once. A .txt file has blank lines between documents, a .jsonl file one document per line; both may
-            be compressed (.gz, .bz2, .xz). Or "hub:owner/name", "hub:owner/name@config" for a data set of the
-            Hugging Face hub.
+            once, however many names it has; ** does not follow links to folders. A .txt file has blank lines
+            between documents, a .jsonl file one document per line; both may be compressed (.gz, .bz2, .xz).
+            Or "hub:owner/name", "hub:owner/name@config" for a data set of the Hugging Face hub.
         skipped: counts what cannot be read.
         one_document_a_line: each line of a .txt file is a document.
         field: the field of a .jsonl line, or of a row of a data set, that contains the text.
         split: the split of a hub data set to read.
 
     Raises:
-        ValueError: no file matches a pattern, or a file is of another kind; raised before anything is read.
+        ValueError: no file matches a pattern, or a file is of another kind or not UTF-8; raised before
+            anything is read.
         DataError: a data set cannot be read, or the library for it is missing.
     """
-    files = {name: [] if name.startswith(HUB) else _matches(name) for name in inputs}
+    files = _matches(inputs, skipped)
+    for paths in files.values():
+        for path in paths:
+            _check_encoding(path)
     return _read_all(files, skipped, one_document_a_line, field, split)
 
 
@@ -110,8 +118,8 @@ def input_bytes(inputs: Sequence[str]) -> int | None:
     """
     if not inputs or any(name.startswith(HUB) for name in inputs):
         return None
-    paths = {path for name in inputs for path in _matches(name)}
-    return None if any(path.suffix in OPEN for path in paths) else sum(path.stat().st_size for path in paths)
+    paths = [path for found in _matches(inputs, SkippedRows(shown=0)).values() for path in found]
+    return None if any(path.suffix in OPEN for path in paths) else sum(map(_size, paths))
 
 
 def sample_texts(documents: Iterable[Document], characters: int = 10_000_000) -> list[str]:
@@ -141,18 +149,35 @@ def _bounded(text: str, max_length: int) -> Iterator[str]:
     yield text
 
 
-def _matches(pattern: str) -> list[Path]:
-    """Return the files that match a pattern, in alphabetical order."""
-    if Path(pattern).expanduser().is_dir():
+def _matches(inputs: Sequence[str], skipped: SkippedRows) -> dict[str, list[Path]]:
+    """Return the files that each input names, each real file once; none for a data set of the hub."""
+    first_names: dict[tuple[int, ...], Path] = {}
+    files: dict[str, list[Path]] = {}
+    for name in dict.fromkeys(inputs):
+        files[name] = []
+        for path in [] if name.startswith(HUB) else _matching(name, skipped):
+            first = first_names.setdefault(_identity(path), path)
+            if first is path:
+                files[name].append(path)
+            elif first != path:
+                skipped.add("another name of a file that is read already", str(path))
+    return files
+
+
+def _matching(pattern: str, skipped: SkippedRows) -> list[Path]:
+    """Return the files of text that a pattern names."""
+    path = _expanded(pattern)
+    if path.is_dir():
         raise ValueError(
             f"{pattern} is a folder; name the files in it, such as {pattern.rstrip('/')}/**/*.txt"
         )
-    names = (
-        [pattern] if Path(pattern).is_file() else glob.glob(str(Path(pattern).expanduser()), recursive=True)
-    )
-    paths = [Path(name) for name in sorted(names) if Path(name).is_file()]
-    if not paths:
+    found = find_files(path, skipped)
+    vocabularies = [path for path in found if _is_vocabulary(path)]
+    for path in vocabularies:
+        skipped.add("the vocabulary of a tokenizer, not text", str(path))
+    if not found:
         raise ValueError(f"no file matches {pattern!r} (searched from {Path.cwd()}); check the spelling")
+    paths = [path for path in found if path not in vocabularies]
     for path in paths:
         if kind_of(path) not in (".txt", ".jsonl"):
             raise ValueError(
@@ -160,6 +185,52 @@ def _matches(pattern: str) -> list[Path]:
                 "or use a pattern that excludes it"
             )
     return paths
+
+
+def _expanded(pattern: str) -> Path:
+    try:
+        return Path(pattern).expanduser()
+    except RuntimeError as error:  # ~ names an unknown user, or nobody has a home here
+        raise ValueError(f"{pattern!r} has no home directory ({error}); write the path without ~") from error
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """Return what all names of one file share; size and time help where inodes are not unique."""
+    with suppress(FileNotFoundError):  # it may have just been deleted; reading it will report that
+        stat = path.stat()
+        return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+    return (hash(path),)
+
+
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
+
+
+def _is_vocabulary(path: Path) -> bool:
+    """Return whether a file is that of a tokenizer, as in a folder of shards or of a model."""
+    return path.name == "vocab.txt" and any((path.parent / name).is_file() for name in _TOKENIZER_FILES)
+
+
+def _check_encoding(path: Path) -> None:
+    """Check a sample of a file; one that cannot be read is reported when its turn comes.
+
+    Raises:
+        ValueError: the text is not UTF-8.
+    """
+    found = ""
+    with suppress(*_BROKEN), closing(OPEN.get(path.suffix, open)(path, "rb")) as file:
+        begin, middle = file.read(SAMPLE), b""
+        if path.suffix not in OPEN and (size := path.stat().st_size) > 2 * SAMPLE:
+            file.seek(size // 2)
+            middle = file.read(SAMPLE)
+        found = foreign_encoding(begin, middle)
+    if found:
+        raise ValueError(
+            f"{path} is {found}; expected UTF-8. Convert it, such as with `iconv -f UTF-16 -t UTF-8` and the "
+            "right name of its encoding, or use a pattern that excludes it"
+        )
 
 
 def kind_of(path: Path) -> str:
@@ -170,16 +241,13 @@ def kind_of(path: Path) -> str:
 def _read_all(
     files: dict[str, list[Path]], skipped: SkippedRows, one_document_a_line: bool, field: str, split: str
 ) -> Iterator[Document]:
-    seen: set[Path] = set()
     for source, paths in files.items():
         if source.startswith(HUB):
             texts = _hub_texts(source.removeprefix(HUB), field, split, skipped)
             yield from _documents(source, texts, skipped)
         for path in paths:
-            if path not in seen:
-                seen.add(path)
-                texts = _file_texts(path, skipped, one_document_a_line, field)
-                yield from _documents(source, texts, skipped)
+            texts = _file_texts(path, skipped, one_document_a_line, field)
+            yield from _documents(source, texts, skipped)
 
 
 def _documents(source: str, texts: Iterable[tuple[str, str]], skipped: SkippedRows) -> Iterator[Document]:
@@ -206,7 +274,7 @@ def _file_texts(
                 yield from ((text, f"{path}:{number}") for number, text in _lines(path, file, skipped))
             else:
                 yield from _blocks(path, file, skipped)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except _BROKEN as error:
         skipped.add(f"cannot be read to the end ({type(error).__name__})", str(path))
 
 
@@ -281,19 +349,13 @@ def _raw_lines(
                 yield number, buffer.rstrip(b"\r\n")
             number, buffer, skipping = number + 1, b"", False
         elif cut:
-            end = buffer.rfind(b" ") + 1 or _character_end(buffer)
+            end = buffer.rfind(b" ") + 1 or character_end(buffer)
             yield number, buffer[:end]
             buffer = buffer[end:]
         else:
             if not skipping:
                 skipped.add(f"line of more than {max_bytes:,} bytes", f"{path}:{number}")
             buffer, skipping = b"", True
-
-
-def _character_end(text: bytes) -> int:
-    """Return an index at which UTF-8 may be split: that of the last byte that begins a character."""
-    begins = (index for index in range(len(text) - 1, len(text) - 5, -1) if text[index] & 0xC0 != 0x80)
-    return next(begins, len(text))
 
 
 def _is_unicode(text: str, location: str, skipped: SkippedRows) -> bool:
