@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -105,14 +105,18 @@ def check_output(folder: str | Path, size: int = 0) -> None:
         )
 
 
-def check_empty(folder: str | Path) -> None:
+def check_empty(folder: str | Path, allowed: Sequence[str] = ()) -> None:
     """Check that a new model can be written to `folder`: it does not exist yet, or is an empty folder.
+
+    Args:
+        folder: the folder to write.
+        allowed: names of files or folders that may be in it.
 
     Raises:
         ValueError: the path is a file, or a folder that is not empty.
     """
     folder = Path(folder).expanduser()
-    if folder.is_file() or (folder.is_dir() and any(path.name != LOST for path in folder.iterdir())):
+    if folder.is_file() or (folder.is_dir() and {x.name for x in folder.iterdir()} - {LOST, *allowed}):
         raise ValueError(f"{folder} already exists and is not empty; choose another folder, or empty it")
 
 

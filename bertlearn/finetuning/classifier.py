@@ -36,6 +36,7 @@ from bertlearn.pretraining.corpus import SkippedRows
 from bertlearn.pretraining.run import CHECKPOINTS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 from bertlearn.training.checkpoint import find_checkpoints
+from bertlearn.training.loop import HISTORY, LOCK
 from bertlearn.training.metrics import Record
 
 
@@ -68,8 +69,11 @@ def check_folder(output: Path, resume: bool) -> bool:
         ValueError: the folder cannot be written to, is not empty, or has checkpoints that are not resumed.
     """
     check_output(output)
-    if not find_checkpoints(output / CHECKPOINTS):
-        check_empty(output)
+    checkpoints = output / CHECKPOINTS
+    if not find_checkpoints(checkpoints):
+        in_it = [path.name for path in checkpoints.iterdir()] if checkpoints.is_dir() else []
+        stopped_early = set(in_it) <= {LOCK, HISTORY}
+        check_empty(output, (CHECKPOINTS,) if stopped_early else ())
         return False
     if not resume:
         raise ValueError(

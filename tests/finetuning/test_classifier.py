@@ -245,6 +245,15 @@ def test_an_empty_folder_is_filled(run: Command, base: Path, mine: Path, tmp_pat
     assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
+def test_what_a_run_without_a_checkpoint_left_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / ".lock").touch()
+    assert classifier.check_folder(tmp_path, resume=False) is False
+    (tmp_path / "checkpoints" / "mine.txt").touch()
+    with pytest.raises(ValueError, match="not empty"):
+        classifier.check_folder(tmp_path, resume=False)
+
+
 def test_a_full_disk_leaves_checkpoints_from_which_the_run_can_end(
     run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
 ) -> None:
