@@ -147,6 +147,8 @@ apply_merge = Exercise(
         "twice": (["b", "##a", "##n", "##a", "##n", "##a"], "##a", "##n"),
         "three in a row": (["h", "##m", "##m", "##m"], "##m", "##m"),
         "the same letter at the start": (["a", "##b", "##a", "##b"], "a", "##b"),
+        "a longer piece on the right": (["t", "##he", "##h"], "t", "##h"),
+        "a longer piece on the left": (["at", "##h"], "t", "##h"),
     },
     wrong={
         "## left in the middle": Wrong(
@@ -176,6 +178,20 @@ apply_merge = Exercise(
             "Are a at the start of a word and ##a inside it the same piece?",
             ("pair == [left, right]", '[p.strip("#") for p in pair] == [left.strip("#"), right.strip("#")]'),
             ("left + right.removeprefix", "pair[0] + right.removeprefix"),
+        ),
+        # Both are what replacing in the joined text gives, with and without a space before the left piece.
+        "a longer piece on the right joined": Wrong(
+            "The pair t ##h is also in the text “t ##he”. Is ##he the piece ##h?",
+            ("pair == [left, right]", "len(pair) == 2 and pair[0] == left and pair[1].startswith(right)"),
+            ("left + right.removeprefix", "left + pair[1].removeprefix"),
+        ),
+        "longer pieces joined": Wrong(
+            "The pair t ##h is also in the text “at ##he”. Are these the pieces t and ##h?",
+            (
+                "pair == [left, right]",
+                "len(pair) == 2 and pair[0].endswith(left) and pair[1].startswith(right)",
+            ),
+            ("left + right.removeprefix", "pair[0] + pair[1].removeprefix"),
         ),
     },
     hints=(
@@ -303,6 +319,13 @@ build_inputs = Exercise(
         "segments 1 and 2": Wrong(
             "How many rows has the table of segment embeddings? Which is the first index?",
             ("[0] * len(first) + [1] * len(second)", "[1] * len(first) + [2] * len(second)"),
+        ),
+        "mask before segments": Wrong(
+            "In which order does the docstring name the three lists?",
+            (
+                "return input_ids, token_type_ids, attention_mask",
+                "return input_ids, attention_mask, token_type_ids",
+            ),
         ),
         "padding in front": Wrong(
             "At which position does BERT expect [CLS]?",

@@ -102,6 +102,18 @@ def all_at_once(pieces: list[str], left: str, right: str) -> list[str]:
         (check.longest_match, shortest_first, "the shortest match first"),
         (check.apply_merge, all_at_once, "## left in the middle"),
         (
+            check.apply_merge,
+            lambda pieces, a, b: (
+                (" " + " ".join(pieces)).replace(f" {a} {b}", f" {a}{b.removeprefix('##')}").split()
+            ),
+            "a longer piece on the right joined",
+        ),
+        (
+            check.apply_merge,
+            lambda pieces, a, b: " ".join(pieces).replace(f"{a} {b}", a + b.removeprefix("##")).split(),
+            "longer pieces joined",
+        ),
+        (
             check.truncate_pair,
             lambda a, b, n: (a, b[: max(0, n - 3 - len(a))]),
             "only the second is cut",
