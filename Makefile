@@ -23,6 +23,7 @@ help: ## list the targets
 
 setup: $(VENV)/.ready ## create .venv, install the locked packages, fetch data and weights
 	@$(BIN)/bertlearn data
+	@echo "Ready. \`make lab\` opens the course; \`source $(BIN)/activate\` puts the command bertlearn on the path."
 
 lab: setup ## set up if needed, then open JupyterLab on the welcome page
 	$(BIN)/jupyter lab $(LAB_FLAGS) --LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb
