@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from .lab import PYTHON, Lab, latency, shortcuts_unharmed
+from .lab import PYTHON, Lab, Watch, latency, shortcuts_unharmed
 
 pytestmark = pytest.mark.slow  # of the tests' own tools: each is used by the tests of the widgets
 
@@ -95,7 +95,8 @@ FALLBACK = f"""display(HTML({SCRIPT!r}))
 display(w)"""
 
 
-def test_reopened(lab: Lab) -> None:
+def test_reopened(lab: Lab, watch: Watch) -> None:
+    watch.allow("widget model not found")  # JupyterLab may look for it in the new kernel, which has none
     notebook = lab.open([WIDGET, FALLBACK])
     page = notebook.page
     button, fallback = page.get_by_role("button", name="count"), page.get_by_text("run the cell", exact=True)
