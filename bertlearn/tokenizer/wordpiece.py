@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
@@ -419,27 +420,28 @@ class WordPieceTokenizer:
 
     def _assemble(self, segments: list[_Segment], length: int) -> Encoding:
         """Concatenate the segments, number them in `token_type_ids`, and pad to `length` tokens."""
-        tokens = [token for segment in segments for token in segment.tokens]
+        tokens = list(chain.from_iterable(segment.tokens for segment in segments))
         padding = max(0, length - len(tokens))
         return Encoding(
             self.convert_tokens_to_ids(tokens) + [self.pad_token_id] * padding,
             [number for number, segment in enumerate(segments) for _ in segment.tokens] + [0] * padding,
             [1] * len(tokens) + [0] * padding,
             tokens + [PAD] * padding,
-            [offsets for segment in segments for offsets in segment.offsets] + [(0, 0)] * padding,
-            [end for segment in segments for end in segment.ends] + [0] * padding,
+            list(chain.from_iterable(segment.offsets for segment in segments)) + [(0, 0)] * padding,
+            list(chain.from_iterable(segment.ends for segment in segments)) + [0] * padding,
         )
 
 
 def _ends(text: str, offsets: list[Offsets]) -> list[int]:
     """Return where each token ends if the characters that normalization drops after it belong to it."""
+    ends = [end for _, end in offsets]
     if text.isascii() and text.isprintable():
-        return [end for _, end in offsets]  # nothing is dropped
+        return ends  # nothing is dropped
     next_starts = [*(start for start, _ in offsets[1:]), len(text)]
-    return [
-        end_of_dropped(text, end, start) if start > end else end
-        for (_, end), start in zip(offsets, next_starts, strict=False)  # a text may have no token
-    ]
+    for index, (end, start) in enumerate(zip(ends, next_starts, strict=False)):  # a text may have no token
+        if start > end and text[end] != " ":
+            ends[index] = end_of_dropped(text, end, start)
+    return ends
 
 
 def _truncate(segments: list[_Segment], max_length: int, num_special: int) -> list[_Segment]:
