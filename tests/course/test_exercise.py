@@ -33,7 +33,7 @@ CHAPTERS = {
     "05_finetuning": finetuning,
     "06_sentiment": sentiment,
 }
-VARIANTS_AT_LEAST = 505
+VARIANTS_AT_LEAST = 508
 
 
 def exercises_of(module: ModuleType) -> dict[str, Exercise]:
