@@ -240,8 +240,9 @@ def build(
         check_output(output)
         corpus.check_free(output, overwrite)
         documents = _documents(text, skipped)
+        corpus.check_apart(text.input, output)
         size = corpus.input_bytes(text.input)
-        check_output(output, 0 if overwrite or size is None else size // 4)  # 2 bytes per token, of 8 at most
+        check_output(output, 0 if size is None else size // 4)  # 2 bytes per token, of 8 at most
         tokenizer = _load_tokenizer(vocab) if vocab else _learn_tokenizer(text, vocab_size, limit_alphabet)
         corpus.build_shards(
             documents, output, tokenizer, workers, overwrite=overwrite, skipped=skipped, total_bytes=size
@@ -263,12 +264,12 @@ def _documents(text: TextOptions, skipped: SkippedRows) -> Iterable[Document]:
 
 def _load_tokenizer(vocab: str) -> WordPieceTokenizer:
     """Read a tokenizer from a folder, from the hub, or from a vocabulary file alone."""
-    from bertlearn.tokenizer.vocab_files import read_vocab
+    from bertlearn.tokenizer.vocab_files import check_vocab, read_vocab
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
     path = Path(vocab)
     if path.is_file() and path.name not in ("vocab.txt", "tokenizer.json"):
-        return WordPieceTokenizer(read_vocab(path))
+        return WordPieceTokenizer(check_vocab(read_vocab(path), path))
     return WordPieceTokenizer.from_pretrained(path.parent if path.is_file() else vocab)
 
 
@@ -286,8 +287,14 @@ def _learn_tokenizer(text: TextOptions, vocab_size: int, limit_alphabet: int | N
     )
     if not text.input:
         text = replace(text, split="train")  # never from text that a model is evaluated on
-    documents = _documents(text, SkippedRows(shown=0))  # reported when the shards are built
-    learned = train_wordpiece(sample_texts(documents), vocab_size, limit_alphabet=limit)
+    skipped = SkippedRows(shown=0)  # reported when the shards are built
+    texts = sample_texts(_documents(text, skipped))
+    if not texts:
+        raise ValueError(
+            f"no text to learn a vocabulary from was read; skipped: {skipped.with_places()}. Correct these "
+            "files or name others; for JSON, name the --field that has the text"
+        )
+    learned = train_wordpiece(texts, vocab_size, limit_alphabet=limit)
     return WordPieceTokenizer(learned.vocab)
 
 

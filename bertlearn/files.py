@@ -34,8 +34,10 @@ else:
 LOST = "lost+found"  # in every mount point of some file systems
 CONFIG, WEIGHTS, VOCAB = "config.json", "model.safetensors", "vocab.txt"
 INDEX, SHARDS = "model.safetensors.index.json", "model-*-of-*.safetensors"  # of weights in several files
+ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # peft's; not a whole model
+_LFS_POINTER = b"version https://git-lfs"
 _TOKENIZER_FILES = (VOCAB, "tokenizer*.json", "special_tokens_map.json", "added_tokens.json")
-HUB_FILES = [CONFIG, WEIGHTS, INDEX, SHARDS, *_TOKENIZER_FILES]  # what is downloaded
+HUB_FILES = [CONFIG, WEIGHTS, INDEX, SHARDS, ADAPTER, *_TOKENIZER_FILES]  # what is downloaded
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -182,10 +184,13 @@ def find_folder(folder_or_name: str | Path) -> Path:
 
     Raises:
         FileNotFoundError: there is no such folder, and neither the hub nor its local cache has the model.
+        ValueError: it is a file.
     """
     folder = Path(folder_or_name).expanduser()
     if folder.is_dir():
         return folder
+    if folder.exists():
+        raise ValueError(f"{folder} is a file, expected the folder that it is in; use {str(folder.parent)!r}")
     name = str(folder_or_name)
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise FileNotFoundError(f"no folder {name!r} exists, and it is not a hub name such as 'owner/model'")
@@ -212,6 +217,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{path.parent} has no {path.name}; a model folder needs {CONFIG} and {WEIGHTS}"
         )
+    check_fetched(path)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -221,6 +227,19 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path} holds a {type(values).__name__}, expected an object of fields; download the model again"
         )
     return values
+
+
+def check_fetched(path: Path) -> None:
+    """Check that a file is not what Git has in its place while Git LFS has not fetched it.
+
+    Raises:
+        ValueError: it is such a pointer.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise ValueError(
+                f"{path} is a pointer of Git LFS, not the file itself; run `git lfs pull` in its folder"
+            )
 
 
 def untied_state(model: nn.Module) -> dict[str, Tensor]:

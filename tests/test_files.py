@@ -117,6 +117,22 @@ def test_the_hub_is_asked_for_every_shard_but_not_for_pickles(monkeypatch: pytes
     assert asked == [HUB_FILES]
 
 
+def test_what_is_no_folder_is_not_looked_for_on_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").touch()
+    with pytest.raises(
+        ValueError, match=r"vocab\.txt is a file, expected the folder that it is in; use '.*'"
+    ):
+        find_folder(tmp_path / "vocab.txt")
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "tokenizer_config.json"])
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, name: str) -> None:
+    TOKENIZER.save_pretrained(tmp_path)
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 4\n")
+    with pytest.raises(ValueError, match=rf"{name} is a pointer of Git LFS, .*`git lfs pull`"):
+        WordPieceTokenizer.from_pretrained(tmp_path)
+
+
 # Output folders
 
 

@@ -26,6 +26,10 @@ EMBEDDINGS, DECODER = "bert.embeddings.word_embeddings.weight", "cls.predictions
 BIAS, DECODER_BIAS = "cls.predictions.bias", "cls.predictions.decoder.bias"
 FLOATS = ("F64", "F32", "F16", "BF16")  # the types of weights, as safetensors writes them
 LABELS = ("id2label", "num_labels")
+NOT_WEIGHTS = ("embeddings.position_ids", "embeddings.token_type_ids")  # buffers that older versions stored
+
+# What DataParallel, torch.compile, FSDP and activation checkpointing put before the names of what they wrap
+_WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
 SIZES = {  # size in the config: a matrix that shows it, and whether in its rows (0) or its columns (1)
     "vocab_size": ("embeddings.word_embeddings.weight", 0),
@@ -59,7 +63,7 @@ def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:
     stored = rename_old_keys(find_tensors(folder), folder)
     values = read_json(folder / CONFIG)
     head = getattr(cls, "head_prefix", None)
-    config = read_config(values, head)
+    config = read_config(values, head, folder)
     build: Callable[[BertConfig], Model] = cls
     if head is None:
         stored = encoder_tensors(stored)
@@ -98,30 +102,32 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> None:
     write_whole(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def read_config(values: dict[str, Any], head: str | None) -> BertConfig:
+def read_config(values: dict[str, Any], head: str | None, folder: Path) -> BertConfig:
     """Return the config; labels that cannot be read are left out unless the head is a classifier."""
     try:
         return BertConfig.from_dict(values)
-    except ValueError:
-        if head == "classifier":
-            raise
-        return BertConfig.from_dict({name: x for name, x in values.items() if name not in LABELS})
+    except ValueError as error:
+        if head != "classifier" and values.keys() & LABELS:
+            return read_config({name: x for name, x in values.items() if name not in LABELS}, head, folder)
+        raise ValueError(f"{folder / CONFIG}: {error}") from error
 
 
 def rename_old_keys(stored: dict[str, Entry], folder: Path) -> dict[str, Entry]:
     """Return the tensors under their current names.
 
-    Published weights also contain an index that is not a weight (`position_ids`), and the oldest of them call
-    LayerNorm's parameters `gamma` and `beta`.
+    Published weights also contain ids that are not weights (`position_ids`), and the oldest of them call
+    LayerNorm's parameters `gamma` and `beta`. A model that was saved while it was wrapped, as for several
+    devices, has the names of its wrappers in those of its tensors, such as `module.`.
     """
     renamed: dict[str, Entry] = {}
     for name, tensor in stored.items():
-        if name.endswith("embeddings.position_ids"):
+        new = _WRAPPERS.sub("", name)
+        if new.endswith(NOT_WEIGHTS):
             continue
-        new = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
+        new = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", new)
         new = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", new)
         if new in renamed:
-            raise ValueError(f"{folder} holds {new} twice, under its old and its new name; remove one")
+            raise ValueError(f"{folder} holds {new} twice, under two names; remove one")
         renamed[new] = tensor
     return renamed
 
@@ -130,6 +136,11 @@ def check_has_head(names: Mapping[str, object], head: str, cls: type[nn.Module],
     """Refuse a folder without the head's tensors: an encoder alone, or a model for another task."""
     if any(name.startswith(f"{head}.") for name in names):
         return
+    if not any(name.removeprefix("bert.") == SIZES["vocab_size"][0] for name in names):
+        raise ValueError(
+            f"the weights in {folder} have other names than BERT's, such as {min(names, default='none')}, "
+            f"expected {EMBEDDINGS} and so on; save the model itself with transformers' save_pretrained"
+        )
     found = "a model for another task" if any(name.startswith("bert.") for name in names) else "a BertModel"
     new = f"load BertModel from this one and copy its weights into .bert of a new {cls.__name__}(config)"
     if hasattr(cls, "from_encoder"):

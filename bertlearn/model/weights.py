@@ -9,18 +9,21 @@ when it is opened.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from bertlearn.files import CONFIG, INDEX, WEIGHTS, read_json
+from bertlearn.files import ADAPTER, ADAPTER_WEIGHTS, CONFIG, INDEX, WEIGHTS, check_fetched, read_json
 
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "model.ckpt")
 _SHARD = re.compile(r"[\w.-]+\.safetensors")  # a file of the same folder
+_ADAPTED = re.compile(
+    r"base_model\.model\.|.*\.(base_layer|lora_\w+|ia3_l|modules_to_save|original_module)\."
+)
 
 
 class StoredTensor(NamedTuple):
@@ -37,12 +40,25 @@ def find_tensors(folder: Path) -> dict[str, StoredTensor]:
 
     Raises:
         FileNotFoundError: there are no weights, or a shard is missing.
-        ValueError: only a pickle, an incomplete file, or shards that differ from their index.
+        ValueError: only a pickle or an adapter, an incomplete file, or shards that differ from their index.
     """
+    for name in (ADAPTER, ADAPTER_WEIGHTS):
+        if (folder / name).is_file():
+            raise ValueError(f"{folder} has {name}: {_MERGE}")
     if (folder / WEIGHTS).is_file():
-        return read_header(folder / WEIGHTS)
-    if (folder / INDEX).is_file():
-        return read_shard_headers(folder)
+        stored = read_header(folder / WEIGHTS)
+        _check_not_a_shard(stored, folder)
+    elif (folder / INDEX).is_file():
+        stored = read_shard_headers(folder)
+    else:
+        _refuse_missing(folder)
+    if adapted := next(filter(_ADAPTED.match, stored), None):
+        raise ValueError(f"the weights in {folder} have {adapted}: {_MERGE}")
+    return stored
+
+
+def _refuse_missing(folder: Path) -> NoReturn:
+    """Say what is there in place of weights."""
     pickles = [name for name in PICKLES if (folder / name).is_file()]
     if pickles:
         raise ValueError(
@@ -50,6 +66,20 @@ def find_tensors(folder: Path) -> dict[str, StoredTensor]:
             "and is never loaded here; save the model as safetensors with transformers' save_pretrained"
         )
     raise FileNotFoundError(f"{folder} has no {WEIGHTS}; a model folder needs {CONFIG} and {WEIGHTS}")
+
+
+def _check_not_a_shard(names: Collection[str], folder: Path) -> None:
+    """Refuse one shard of several under the name of the file for all tensors."""
+    try:
+        shard_of = _read_index(folder / INDEX)
+    except (FileNotFoundError, ValueError):  # the file alone counts, as it does for transformers
+        return
+    shards = {shard_of.get(name) for name in names}
+    if len(shards) == 1 and None not in shards and len(names) < len(shard_of):
+        raise ValueError(
+            f"{folder / WEIGHTS} is only one of several files: {INDEX} calls it {shards.pop()}. Give it that "
+            "name, or delete it if that file is there as well"
+        )
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
@@ -92,6 +122,10 @@ def read_tensors(stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
     return tensors
 
 
+_MERGE = (
+    "an adapter such as LoRA's, which is not supported; merge it into its model with peft's "
+    "merge_and_unload(), and save that into a new folder"
+)
 _SAVE_AGAIN = "download the model again, or save it again with transformers' save_pretrained"
 
 
@@ -115,4 +149,5 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except SafetensorError as error:
+        check_fetched(path)
         raise ValueError(f"{path} is not a complete safetensors file ({error}); fetch it again") from error

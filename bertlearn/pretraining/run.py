@@ -21,6 +21,7 @@ from bertlearn.files import check_output, find_folder, save_or_rescue
 from bertlearn.model.config import BertConfig
 from bertlearn.model.heads import IGNORE, BertForMaskedLM, BertForPreTraining, targets
 from bertlearn.pretraining.corpus import Examples, Shards
+from bertlearn.pretraining.corpus.store import META
 from bertlearn.pretraining.masking import PretrainingBatch, chunk, masked_batch
 from bertlearn.pretraining.options import PretrainOptions
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
@@ -73,21 +74,24 @@ def pretrain(
 
     Raises:
         FileNotFoundError: there is no such folder, or one of its files is missing.
-        ValueError: shards were changed or damaged; they, the model and the options do not fit each other; the
-            output folder cannot be written to.
+        ValueError: shards were changed or damaged; they, the model and the options do not fit each other;
+            held-out text is trained on; the output folder has shards, is `start_from`, or cannot be written.
         TrainingError, CheckpointError, FileExistsError: see `train`.
     """
+    start = None if start_from is None else find_folder(start_from)
+    if output is not None:
+        _check_apart(Path(output).expanduser(), start)
     verify = verify and is_first_process()  # once for all processes
     shards = Shards.open(data, verify)
+    evaluated = None if held_out is None else _open_held_out(held_out, shards, verify)
     tokenizer = WordPieceTokenizer.from_pretrained(shards.folder)
     shards.check_vocabulary(tokenizer)  # its settings may have been changed since
-    start = None if start_from is None else find_folder(start_from)
     if start is not None:
         shards.check_vocabulary(WordPieceTokenizer.from_pretrained(start))
     model = new_model(options, tokenizer.vocab_size) if start is None else grown_model(start, options)
     if output is not None and is_first_process():
         check_output(output, 4 * sum(parameter.nbytes for parameter in model.parameters()))
-    task = pretraining_task(shards, options, None if held_out is None else Shards.open(held_out, verify))
+    task = pretraining_task(shards, options, evaluated)
     if start is not None:
         task = replace(task, identity={**task.identity, "start_from": _sha256(model)})
     checkpoints = None if output is None else Path(output) / CHECKPOINTS
@@ -95,6 +99,29 @@ def pretrain(
     if output is not None and run.finished and is_first_process():
         save_or_rescue(output, lambda folder: _save(model, tokenizer, folder))
     return Pretrained(model.cpu().eval(), tokenizer, run)
+
+
+def _check_apart(output: Path, start: Path | None) -> None:
+    """Refuse an output folder whose files are read, or belong to shards."""
+    if (output / META).is_file():
+        raise ValueError(
+            f"{output} is a folder of shards, whose vocabulary a model would replace; choose another folder"
+        )
+    if start is not None and output.is_dir() and output.samefile(start):
+        raise ValueError(f"{output} is the model to start from, and would be replaced; choose another folder")
+
+
+def _open_held_out(folder: str | Path, trained: Shards, verify: bool) -> Shards:
+    """Open the shards to evaluate on; refuse text that is trained on."""
+    held_out = Shards.open(folder, verify)
+    checksums = {shard.sha256 for shard in trained.shards}
+    both = [number for number, shard in enumerate(held_out.shards) if shard.sha256 in checksums]
+    if both:
+        raise ValueError(
+            f"the held-out text in {held_out.folder} (shard {both[0]:05}) is also in {trained.folder}, which "
+            "the model is trained on; hold out other text, or none"
+        )
+    return held_out
 
 
 def _save(model: PretrainingModel, tokenizer: WordPieceTokenizer, folder: Path) -> None:

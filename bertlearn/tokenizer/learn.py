@@ -19,7 +19,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +130,7 @@ def learn_wordpieces(
         raise ValueError(f"unknown criterion {criterion!r}; choose one of {', '.join(CRITERIA)}")
     limit = alphabet_limit(vocab_size) if limit_alphabet is None else limit_alphabet
     words, alphabet = _split_words(word_counts, min_frequency, limit)
-    _check_room(vocab_size, alphabet)
+    _check_room(vocab_size, alphabet, min_frequency)
     corpus = _Corpus(words, CRITERIA[criterion], min_frequency)
     vocab = dict.fromkeys([*SPECIAL_TOKENS, *alphabet])  # an ordered set
     merges = []
@@ -371,9 +371,11 @@ def _warn_of_unknown(
     )
 
 
-def _check_room(vocab_size: int, alphabet: list[str]) -> None:
+def _check_room(vocab_size: int, alphabet: list[str], min_frequency: int) -> None:
     if not alphabet:
-        raise ValueError("the texts have no word whose characters reach min_frequency; give more text")
+        raise ValueError(
+            f"the texts have no word whose characters reach min_frequency={min_frequency}; give more text"
+        )
     smallest = len(SPECIAL_TOKENS) + len(alphabet)
     if vocab_size < smallest:
         raise ValueError(
@@ -411,7 +413,8 @@ def train_wordpiece(
         the same result.
 
     Raises:
-        ValueError: not an iterable of texts, a vocabulary that is too small, or an unknown criterion.
+        ValueError: not an iterable of texts, no text with words of at most 100 characters, a vocabulary that
+            is too small, or an unknown criterion.
     """
     if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
         raise ValueError(
@@ -421,5 +424,21 @@ def train_wordpiece(
     counts: Counter[str] = Counter()
     for text in tqdm(texts, desc="texts", disable=not progress):
         counts.update(tokenizer.tokenize(text))
-    counts = Counter({word: count for word, count in counts.items() if len(word) <= MAX_WORD})
-    return learn_wordpieces(counts, vocab_size, criterion, min_frequency, progress, limit_alphabet)
+    short = {word: count for word, count in counts.items() if len(word) <= MAX_WORD}
+    if not short:
+        _refuse_texts(counts)
+    return learn_wordpieces(short, vocab_size, criterion, min_frequency, progress, limit_alphabet)
+
+
+def _refuse_texts(counts: Mapping[str, int]) -> NoReturn:
+    """Say why the texts have no word that a vocabulary could be learned from."""
+    if not counts:
+        raise ValueError(
+            "the texts have no words: there are none, or they are empty or have only white space and "
+            "invisible characters; give texts with words"
+        )
+    example = next(iter(counts))
+    raise ValueError(
+        f"all words of the texts are longer than {MAX_WORD} characters, such as {example[:20]!r}… of "
+        f"{len(example):,}, and a tokenizer does not split these; put spaces between the words"
+    )

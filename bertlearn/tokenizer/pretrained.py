@@ -116,7 +116,9 @@ def read_tokenizer(folder: Path) -> TokenizerFiles:
     vocab = _vocabulary(files)
     _check_special_tokens(files, vocab, generic)
     settings = _settings(files, components, generic)
-    return TokenizerFiles(check_vocab(vocab), settings, components, folder / TOKENIZER_JSON)
+    return TokenizerFiles(
+        check_vocab(vocab, f"the vocabulary in {folder}"), settings, components, folder / TOKENIZER_JSON
+    )
 
 
 def write_tokenizer(folder: Path, vocab: list[str], config: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bertlearn.files import VOCAB
+from bertlearn.files import VOCAB, check_fetched
 
 MAX_WORD = 100  # characters; a longer word becomes [UNK] without a search
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -24,8 +24,10 @@ def read_vocab(path: Path) -> list[str]:
     is removed. Blank lines at the end of the file are ignored, since no text gives their ids.
 
     Raises:
-        ValueError: the file is not UTF-8, begins with a byte order mark, or has a token twice.
+        ValueError: the file is a pointer of Git LFS or not UTF-8, begins with a byte order mark, or has a
+            token twice.
     """
+    check_fetched(path)
     try:
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
@@ -65,11 +67,12 @@ def vocab_text(vocab: Sequence[str]) -> str:
     return text
 
 
-def check_vocab(vocab: Sequence[str] | dict[str, int]) -> dict[str, int]:
+def check_vocab(vocab: Sequence[str] | dict[str, int], source: object = "vocab") -> dict[str, int]:
     """Return the vocabulary as a dict from token to id.
 
     Args:
         vocab: the tokens in the order of their ids, or a dict from token to id.
+        source: where it comes from, for error messages.
 
     Raises:
         ValueError: not a list or dict of strings, or a vocabulary with a repeated token, a gap in its ids, or
@@ -77,22 +80,22 @@ def check_vocab(vocab: Sequence[str] | dict[str, int]) -> dict[str, int]:
     """
     if isinstance(vocab, str | bytes) or not isinstance(vocab, Sequence | dict):
         raise ValueError(
-            f"vocab is {type(vocab).__name__}, expected a list of tokens or a dict of ids; for a file use "
+            f"{source} is {type(vocab).__name__}, expected a list of tokens or a dict of ids; for a file use "
             "WordPieceTokenizer.from_pretrained(folder)"
         )
     ids = dict(vocab) if isinstance(vocab, dict) else {token: number for number, token in enumerate(vocab)}
     if not all(isinstance(token, str) for token in vocab):
-        raise ValueError("vocab contains something that is not a str; every token is a string")
+        raise ValueError(f"{source} contains something that is not a str; every token is a string")
     if len(ids) < len(vocab):
         repeated = next(token for number, token in enumerate(vocab) if ids[token] != number)
-        raise ValueError(f"vocab contains {repeated!r} more than once; each token has one id")
+        raise ValueError(f"{source} contains {repeated!r} more than once; each token has one id")
     if set(ids.values()) != set(range(len(ids))):
         raise ValueError(
-            f"the ids of vocab are not 0 to {len(ids) - 1} without gaps or repeats; renumber them"
+            f"the ids of {source} are not 0 to {len(ids) - 1} without gaps or repeats; renumber them"
         )
     missing = [token for token in SPECIAL_TOKENS if token not in ids]
     if missing:
-        raise ValueError(f"vocab has no {' '.join(missing)}; BERT needs {' '.join(SPECIAL_TOKENS)}")
+        raise ValueError(f"{source} has no {' '.join(missing)}; BERT needs {' '.join(SPECIAL_TOKENS)}")
     return ids
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -297,3 +298,101 @@ def test_a_class_name_in_place_of_a_list_is_refused(tmp_path: Path) -> None:
     edit_config(tmp_path, architectures="BertForSequenceClassification")
     with pytest.raises(ValueError, match=r"architectures='BertFor.*' in .* is not a list"):
         BertForSequenceClassification.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_a_config_that_cannot_be_read_is_named(kind: str, tmp_path: Path) -> None:
+    task_twins("sequence")[0].save_pretrained(tmp_path)
+    edit_config(tmp_path, **{"id2label": None, "label2id": None, **UNUSABLE[kind]})
+    with pytest.raises(ValueError, match=r"config\.json: (id2label|num_labels)"):
+        BertForSequenceClassification.from_pretrained(tmp_path)
+    edit_config(tmp_path, num_attention_heads=7)
+    for cls in (BertModel, BertForSequenceClassification):
+        with pytest.raises(ValueError, match=r"config\.json: "):
+            cls.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"config\.json: hidden_size=32 is not divisible"):
+        BertModel.from_pretrained(tmp_path)
+
+
+# Names that wrappers leave in saved weights.
+
+
+def rename_tensors(folder: Path, rename: Callable[[str], str]) -> None:
+    path = folder / "model.safetensors"
+    save_file({rename(name): tensor for name, tensor in load_file(path).items()}, path)
+
+
+WRAPPED = {
+    "DataParallel": lambda name: f"module.{name}",
+    "torch.compile": lambda name: f"_orig_mod.{name}",
+    "both": lambda name: f"module._orig_mod.{name}",
+    "encoder only": lambda name: name.replace("bert.", "bert._orig_mod."),
+    "layers": lambda name: name.replace(".layer.1.", ".layer.1._checkpoint_wrapped_module."),
+    "FSDP": lambda name: f"_fsdp_wrapped_module.{name}",
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+def test_a_model_that_was_wrapped_gives_the_numbers_of_the_model(kind: str, tmp_path: Path) -> None:
+    model, theirs = task_twins("sequence")
+    model.save_pretrained(tmp_path)
+    rename_tensors(tmp_path, WRAPPED[kind])
+    ours, encoder = (cls.from_pretrained(tmp_path) for cls in (BertForSequenceClassification, BertModel))
+    batch = random_batch(CONFIG)
+    with torch.no_grad():
+        assert largest(ours(**batch).logits, theirs(**batch).logits) < 1e-5
+        expected = theirs.bert(**batch).last_hidden_state
+        assert largest(encoder(**batch).last_hidden_state, expected) < 1e-5
+
+
+def test_names_of_a_wrapper_are_torchs(tmp_path: Path) -> None:
+    model, _ = task_twins("sequence")
+    for wrapped in (torch.nn.DataParallel(model), torch.compile(model)):
+        model.save_pretrained(tmp_path)
+        save_file(
+            {name: t.clone() for name, t in wrapped.state_dict().items()}, tmp_path / "model.safetensors"
+        )
+        again = BertForSequenceClassification.from_pretrained(tmp_path)
+        assert all(torch.equal(t, model.state_dict()[name]) for name, t in again.state_dict().items())
+
+
+def test_a_model_with_and_without_its_wrapper_is_refused(tmp_path: Path) -> None:
+    model, _ = task_twins("sequence")
+    model.save_pretrained(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    averages = {f"module.{name}": 2 * tensor for name, tensor in state.items()}
+    save_file({**state, **averages}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"holds .* twice, under two names; remove one"):
+        BertForSequenceClassification.from_pretrained(tmp_path)
+
+
+def test_tensors_with_other_names_are_not_taken_for_an_encoder(tmp_path: Path) -> None:
+    task_twins("sequence")[0].save_pretrained(tmp_path)
+    rename_tensors(tmp_path, lambda name: f"model.{name}")
+    with pytest.raises(
+        ValueError, match=r"have other names than BERT's, such as model\.bert\..*, expected bert"
+    ):
+        BertForSequenceClassification.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("prefix", ["", "bert."])
+def test_ids_that_were_stored_are_left_out_as_transformers_does(prefix: str, tmp_path: Path) -> None:
+    model, theirs = task_twins("sequence")
+    (model if prefix else model.bert).save_pretrained(tmp_path)
+    for name in ("position_ids", "token_type_ids"):
+        edit_tensors(tmp_path, **{f"{prefix}embeddings.{name}": torch.arange(32)[None]})
+    batch = random_batch(CONFIG)
+    _, report = transformers.BertModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not report["missing_keys"]
+    with torch.no_grad():
+        ours = BertModel.from_pretrained(tmp_path)(**batch).pooler_output
+        assert largest(ours, theirs.bert(**batch).pooler_output) < 1e-5
+
+
+# Folders that hold something else.
+
+
+def test_the_file_of_the_weights_is_no_folder(saved: tuple[BertModel, Path]) -> None:
+    for name in ("model.safetensors", "config.json"):
+        with pytest.raises(ValueError, match=rf"{name} is a file, expected the folder .* use '.*model'"):
+            BertModel.from_pretrained(saved[1] / name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -246,3 +247,94 @@ def test_comparing_draws_no_random_numbers(folder: Path) -> None:
     torch.manual_seed(0)
     BertModel.from_pretrained(folder)
     assert torch.equal(torch.rand(1), expected)
+
+
+# What is there in place of weights.
+
+
+def test_a_shard_under_the_name_of_all_weights_is_named(sharded: tuple[Any, Path]) -> None:
+    theirs, folder = sharded
+    shards = sorted(folder.glob("model-*.safetensors"))
+    for shard in shards:
+        shutil.copy(shard, folder / "model.safetensors")
+        with pytest.raises(
+            ValueError, match=rf"only one of several files: {INDEX} calls it {shard.name}\. Give it that name"
+        ):
+            BertModel.from_pretrained(folder)
+    theirs.save_pretrained(folder / "whole")
+    shutil.copy(folder / "whole" / "model.safetensors", folder)
+    for text in (None, "{}"):  # a complete file is read, whatever the index is
+        if text:
+            (folder / INDEX).write_text(text)
+        batch = random_batch(CONFIG)
+        with torch.no_grad():
+            ours = BertForMaskedLM.from_pretrained(folder)(**batch).prediction_logits
+            assert largest(ours, theirs(**batch).logits) < 1e-5
+
+
+@pytest.mark.parametrize("cls", [BertModel, BertForMaskedLM])
+def test_a_model_saved_beside_the_shards_of_an_earlier_one_is_read(
+    sharded: tuple[Any, Path], cls: type[BertModel | BertForMaskedLM]
+) -> None:
+    ours = cls(CONFIG)
+    perturb(ours)
+    ours.save_pretrained(sharded[1])
+    again = cls.from_pretrained(sharded[1]).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in ours.state_dict().items())
+
+
+def test_a_complete_file_with_an_index_is_read(tmp_path: Path) -> None:
+    ours, _ = twins(CONFIG)
+    ours.save_pretrained(tmp_path)
+    index = {"weight_map": dict.fromkeys(ours.state_dict(), "model-00001-of-00001.safetensors")}
+    (tmp_path / INDEX).write_text(json.dumps(index))
+    again = BertModel.from_pretrained(tmp_path)
+    assert torch.equal(again.pooler.dense.weight, ours.pooler.dense.weight)
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_the_folder_of_an_adapter_is_named(folder: Path, name: str) -> None:
+    """transformers would add the adapter to its model, even if whole weights are in the folder."""
+    save_file({"a": torch.zeros(1)}, folder / name)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=rf"has {name}: an adapter such as LoRA's, .*merge_and_unload"):
+            BertModel.from_pretrained(folder)
+        (folder / "model.safetensors").unlink(missing_ok=True)
+        (folder / "config.json").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"encoder.layer.0.attention.self.query.lora_A.default.weight": torch.zeros(4, 32)},
+        {"encoder.layer.0.attention.self.query.base_layer.weight": torch.zeros(32, 32)},
+        {"base_model.model.pooler.dense.weight": torch.zeros(32, 32)},
+        {"classifier.modules_to_save.default.weight": torch.zeros(2, 32)},
+    ],
+)
+def test_an_adapter_among_the_weights_is_named(folder: Path, change: dict[str, torch.Tensor]) -> None:
+    path = folder / "model.safetensors"
+    save_file({**load_file(path), **change}, path)
+    (name,) = change
+    with pytest.raises(ValueError, match=rf"the weights in .* have {name}: an adapter .*merge_and_unload"):
+        BertModel.from_pretrained(folder)
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 438\n"
+
+
+def test_a_pointer_of_git_lfs_is_named(folder: Path) -> None:
+    for name in ("model.safetensors", "config.json"):
+        before = (folder / name).read_bytes()
+        (folder / name).write_text(POINTER, encoding="utf-8")
+        with pytest.raises(ValueError, match=rf"{name} is a pointer of Git LFS, .*`git lfs pull`"):
+            BertModel.from_pretrained(folder)
+        (folder / name).write_bytes(before)
+    BertModel.from_pretrained(folder)
+
+
+def test_shards_that_are_pointers_are_named(sharded: tuple[Any, Path]) -> None:
+    shard = sorted(sharded[1].glob("model-*.safetensors"))[1]
+    shard.write_text(POINTER, encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"{shard.name} is a pointer of Git LFS"):
+        BertModel.from_pretrained(sharded[1])

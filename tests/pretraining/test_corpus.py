@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import errno
 import gzip
+import io
 import json
 import lzma
 import subprocess
@@ -128,6 +129,48 @@ class TestReading:
         assert [document.text for document in found] == ["one", "two", "three"]
         assert skipped.counts == {"empty document": 3}
 
+    @pytest.mark.parametrize("end", ["\r", "\n", "\r\n", "\r\r\n"])
+    def test_every_system_may_end_lines_in_its_way(self, tmp_path: Path, end: str) -> None:
+        path = tmp_path / "a.txt"
+        path.write_bytes(f"\ufeffone{end}two{end}{end}{end}three é{end}".encode())
+        found, _ = self.read(path)
+        assert found == [(str(path), "one\ntwo", f"{path}:1"), (str(path), "three é", f"{path}:5")]
+        found, skipped = self.read(path, one_document_a_line=True)
+        assert [(document.text, document.location) for document in found] == [
+            ("one", f"{path}:1"),
+            ("two", f"{path}:2"),
+            ("three é", f"{path}:5"),
+        ]
+        assert skipped.counts == {"empty document": 2}
+        path = tmp_path / "a.jsonl"
+        path.write_bytes(f'{{"text": "one"}}{end}{end}{{"text": "two"}}{end}'.encode())
+        found, _ = self.read(path)
+        assert [document.location for document in found] == [f"{path}:1", f"{path}:3"]
+
+    @pytest.mark.parametrize("max_bytes", range(3, 30))
+    def test_a_line_end_may_lie_anywhere_in_what_is_read_at_once(self, max_bytes: int) -> None:
+        """Lines are those of Python; only a line of more bytes than are read at once is split."""
+        text = b"ab\r\ncd\r\nef\n\r\ngh\ri\r\rjk\r\n\r\nlm\r"
+        lines: dict[int, bytes] = {}
+        skipped = SkippedRows()
+        for number, line in texts._raw_lines(Path("a"), io.BytesIO(text), skipped, max_bytes, cut=True):
+            lines[number] = lines.get(number, b"") + line
+        expected = [b"ab", b"cd", b"ef", b"", b"gh", b"i", b"", b"jk", b"", b"lm"]
+        assert list(lines.values()) == expected and list(lines) == list(range(1, len(expected) + 1))
+
+    def test_memory_is_bounded_whatever_ends_the_lines(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(texts._lines, "__defaults__", (1000, True))
+        path = tmp_path / "a.txt"
+        path.write_bytes(b"\r" * 5000 + b"word\r" * 5000 + b"\rlast")
+        parts: list[int] = []
+        with path.open("rb") as file:
+            lines = [line for _, line in texts._lines(path, file, SkippedRows())]
+        with path.open("rb") as file:
+            parts = [len(part) for part in texts._line_parts(file, 1000)]
+        assert max(parts) <= 6 and lines == [""] * 5000 + ["word"] * 5000 + ["", "last"]
+
     def test_patterns_are_read_in_order_and_each_file_once(self, tmp_path: Path) -> None:
         (tmp_path / "deep").mkdir()
         for name in ("b.txt", "a.txt", "deep/c.txt"):
@@ -173,6 +216,18 @@ class TestReading:
         assert f"{path}:3: not valid JSON" in capsys.readouterr().err
         found, _ = self.read(path, field="title")
         assert [document.text for document in found] == ["x"]
+
+    def test_a_text_that_shows_nothing_is_empty(self, tmp_path: Path, tokenizer: WordPieceTokenizer) -> None:
+        path = tmp_path / "a.jsonl"
+        nothing = ["", " \n\t", "\u200b\u200d\x01", "\xa0\u2028", "\ufeff", "\ue000", "\ufffd"]
+        path.write_text(
+            "".join(json.dumps({"text": text}) + "\n" for text in [*nothing, ".", "\u0378"]), encoding="utf-8"
+        )
+        found, skipped = self.read(path)
+        assert [document.text for document in found] == [".", "\u0378"]
+        assert skipped.counts == {"empty document": len(nothing)}
+        assert skipped.with_places() == f"{len(nothing)} × empty document (first: {path}:1)"
+        assert not any(tokenizer.tokenize(text) for text in nothing)
 
     def test_bad_bytes_and_empty_files_are_reported_and_counted(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -228,7 +283,7 @@ class TestReading:
         ("name", "message"),
         [
             ("none/*.txt", r"no file matches '.*none/\*.txt'"),
-            ("", r"is a folder; name the files in it, such as .*/\*\*/\*\.txt"),
+            ("", r"is a folder; name the files in it, such as .*\*\*.\*\.txt"),
             ("a.pdf", r"a\.pdf is neither \.txt nor \.jsonl"),
         ],
     )
@@ -374,7 +429,7 @@ class TestBuilding:
 
         with pytest.raises(KeyboardInterrupt):
             build_shards(interrupted(), tmp_path, tokenizer, workers=workers, progress=False)  # type: ignore[arg-type]
-        assert not list(tmp_path.glob("*.npy"))
+        assert list(tmp_path.iterdir()) == []
         with pytest.raises(
             ValueError, match=r"has no meta\.json: .*interrupted; run `bertlearn data build` again"
         ):
@@ -404,11 +459,39 @@ class TestBuilding:
         children = [pid for pid in map(int, result.stdout.split()) if psutil.pid_exists(pid)]
         assert len(result.stdout.split()) >= 2
         assert not psutil.wait_procs(map(psutil.Process, children), timeout=20)[1], "orphaned processes"
-        assert (folder / "00001.tokens.npy").is_file()
+        assert (folder / ".unfinished" / "00001.tokens.npy").is_file()
         with pytest.raises(ValueError, match=r"killed has no meta\.json"):
             Shards.open(folder)
         shards = build_shards([Document("s", FILMS[0])], folder, tokenizer, progress=False)
-        assert shards.documents == 1 and not (folder / "00001.tokens.npy").exists()
+        assert shards.documents == 1 and not (folder / ".unfinished").exists()
+
+    def test_an_error_leaves_the_folder_as_it_was(
+        self, films: Shards, tokenizer: WordPieceTokenizer, tmp_path: Path
+    ) -> None:
+        """Also shards that were to be overwritten, and a tokenizer."""
+        other = WordPieceTokenizer([*SPECIAL_TOKENS, *"abc"])
+        WordPieceTokenizer([*SPECIAL_TOKENS, "x"]).save_pretrained(tmp_path / "mine")
+        (tmp_path / "mine" / "notes.txt").write_text("mine", encoding="utf-8")
+        for folder in (films.folder, tmp_path / "mine"):
+            before = contents(folder)
+            for documents in ([], [Document("s", "a")]):
+                with pytest.raises(ValueError, match="no document of at least 2 tokens"):
+                    build_shards(documents, folder, other, overwrite=True, progress=False)
+            assert contents(folder) == before and not (folder / ".unfinished").exists()
+        with pytest.raises(ValueError, match="no document of at least 2 tokens"):
+            build_shards([], tmp_path / "new", other, progress=False)
+        assert not (tmp_path / "new").exists()
+        assert Shards.open(films.folder).fingerprint == films.fingerprint
+        new = build_shards([Document("s", "a b")], films.folder, other, overwrite=True, progress=False)
+        new.check_vocabulary(WordPieceTokenizer.from_pretrained(films.folder))
+
+    def test_a_model_keeps_its_vocabulary(self, tokenizer: WordPieceTokenizer, tmp_path: Path) -> None:
+        (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+        tokenizer.save_pretrained(tmp_path)
+        before = contents(tmp_path)
+        with pytest.raises(ValueError, match=r"has a model \(config\.json\).*; choose another folder"):
+            build_shards([Document("s", "a b")], tmp_path, tokenizer, overwrite=True, progress=False)
+        assert contents(tmp_path) == before
 
     def test_a_full_disk(
         self, tokenizer: WordPieceTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -421,7 +504,7 @@ class TestBuilding:
             DataError, match=r"the disk is full; free some space .*No incomplete files are left"
         ):
             build_shards([Document("s", FILMS[0])], tmp_path, tokenizer, progress=False)
-        assert not list(tmp_path.glob("*.npy"))
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_worker_that_dies_is_reported(
         self, tokenizer: WordPieceTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

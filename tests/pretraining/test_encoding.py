@@ -85,6 +85,12 @@ def test_a_few_damaged_lines_are_skipped_and_counted(tmp_path: Path) -> None:
     assert read(path)[1].counts == {"line is not UTF-8": 20}
 
 
+def test_a_few_damaged_lines_of_an_old_mac(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"good\r" * 3 + b"caf\xe9\r" + FRENCH.replace("\n", "\r").encode() * 50)
+    assert read(path)[1].counts == {"line is not UTF-8": 1}
+
+
 def test_english_text_in_another_encoding_is_recognized_by_its_quotation_marks(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes((ENGLISH * 9 + "“Yes,” she said.\n").encode("cp1252") * 20)

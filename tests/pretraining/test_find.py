@@ -139,3 +139,20 @@ def test_a_file_that_vanishes_is_reported(tree: Path) -> None:
     (tree / "x1.txt").unlink()
     assert len(list(documents)) == 2
     assert skipped.counts == {"cannot be read to the end (FileNotFoundError)": 1}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes with names")
+@pytest.mark.parametrize("name", ["pipe.txt", "link.txt", "/dev/zero"])
+def test_what_is_no_regular_file_is_named(tree: Path, name: str) -> None:
+    os.mkfifo(tree / "pipe.txt")
+    (tree / "link.txt").symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match=rf"{name} is not a regular file but a pipe.*; write its text to a"):
+        read("x1.txt", name)
+    texts, skipped = read("*.txt")
+    assert len(texts) == 3
+    assert skipped.counts == {"not a regular file but a pipe, a socket or a device": 2}
+
+
+def test_an_empty_pattern_is_the_working_directory(tree: Path) -> None:
+    with pytest.raises(ValueError, match=r"^\. is a folder; name the files in it, such as \*\*.\*\.txt"):
+        read("")

@@ -60,6 +60,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def held_out(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    other = tmp_path_factory.mktemp("held_out")
+    documents = [Document("fables", "\n".join(SENTENCES[::-1][i % 3 :] * 2)) for i in range(40)]
+    build_shards(documents, other, WordPieceTokenizer.from_pretrained(folder), progress=False)
+    return other
+
+
 def weights(model: torch.nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
@@ -157,10 +165,10 @@ def test_invalid_options_are_rejected(name: str, value: object, message: str) ->
 
 @pytest.mark.parametrize("pairs", [False, True])
 def test_runs_learn_are_repeatable_and_load_in_transformers(
-    folder: Path, tmp_path: Path, pairs: bool
+    folder: Path, held_out: Path, tmp_path: Path, pairs: bool
 ) -> None:
     options = replace(OPTIONS, pairs=pairs, training=replace(TRAINING, steps=60, learning_rate=5e-3))
-    one = pretrain(folder, options, tmp_path / "run", held_out=folder)
+    one = pretrain(folder, options, tmp_path / "run", held_out=held_out)
     again = pretrain(folder, options)
     assert torch.equal(weights(one.model), weights(again.model))
     losses = [record["mlm_loss"] for record in one.run.history]
@@ -221,6 +229,40 @@ def test_held_out_text_of_another_vocabulary_is_rejected(folder: Path, tmp_path:
     build_shards([Document("tales", text) for text in SENTENCES], tmp_path, tokenizer, progress=False)
     with pytest.raises(ValueError, match="vocabulary"):
         pretrain(folder, OPTIONS, held_out=tmp_path)
+
+
+def test_held_out_text_that_is_trained_on_is_rejected(folder: Path, tmp_path: Path) -> None:
+    """The folder itself, a copy of it, the same text built again, and one input of several."""
+    tokenizer = WordPieceTokenizer.from_pretrained(folder)
+    tales = [Document("tales", "\n".join(SENTENCES[i % 4 :])) for i in range(8)]
+    more = [Document("more", "Nobody came. The cat was red.") for _ in range(8)]
+    for name, documents in (("both", more + tales), ("one", tales), ("again", tales)):
+        build_shards(documents, tmp_path / name, tokenizer, progress=False)
+    shutil.copytree(folder, tmp_path / "copy")
+    for data, held_out in (
+        (folder, folder),
+        (folder, tmp_path / "copy"),
+        (tmp_path / "one", tmp_path / "again"),
+        (tmp_path / "both", tmp_path / "one"),
+    ):
+        with pytest.raises(ValueError, match=r"held-out text in .* is also in .*; hold out other text"):
+            pretrain(data, OPTIONS, held_out=held_out)
+
+
+def test_an_output_folder_with_what_is_read_is_rejected(folder: Path, held_out: Path, tmp_path: Path) -> None:
+    pretrain(folder, OPTIONS, tmp_path / "short")
+    shutil.rmtree(tmp_path / "short" / "checkpoints")
+    for path in (folder, held_out, tmp_path / "short"):
+        (tmp_path / "copy").mkdir()
+        shutil.copytree(path, tmp_path / "copy", dirs_exist_ok=True)
+        before = {file: file.read_bytes() for file in (tmp_path / "copy").iterdir() if file.is_file()}
+        start = tmp_path / "copy" if path.name == "short" else None
+        with pytest.raises(
+            ValueError, match=r"copy is (a folder of shards|the model to start from), .*choose"
+        ):
+            pretrain(folder, OPTIONS, tmp_path / "copy", start_from=start)
+        assert {file: file.read_bytes() for file in (tmp_path / "copy").iterdir()} == before
+        shutil.rmtree(tmp_path / "copy")
 
 
 def test_the_output_is_checked_before_the_first_step(
@@ -342,9 +384,11 @@ def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
 
 
-def test_the_command_trains_stops_resumes_and_says_what_is_wrong(folder: Path, tmp_path: Path) -> None:
+def test_the_command_trains_stops_resumes_and_says_what_is_wrong(
+    folder: Path, held_out: Path, tmp_path: Path
+) -> None:
     output = str(tmp_path / "out")
-    usual = ["--data", str(folder), "--held-out", str(folder), "--output", output, "--max-length", "32"]
+    usual = ["--data", str(folder), "--held-out", str(held_out), "--output", output, "--max-length", "32"]
     usual += ["--batch-size", "4", "--steps", "6", "--precision", "fp32"]
     done = run_command(*usual)
     assert done.returncode == 0, done.stderr

@@ -105,3 +105,21 @@ def test_a_limit_that_is_not_a_count_is_rejected(value: object) -> None:
 def test_a_vocabulary_without_room_names_a_remedy_that_exists() -> None:
     with pytest.raises(ValueError, match="use at least 10, or a lower limit_alphabet"):
         train_wordpiece(["a film a film"], 9, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ([], "the texts have no words: there are none, or they are empty"),
+        (["", " \n", "\u200b\x01"], "the texts have no words: there are none, or they are empty"),
+        (
+            ["a" * 101, "bc" * 300],
+            r"all words .* longer than 100 characters, such as 'a{20}'… of 101, .* spaces",
+        ),
+        (["ab ba"], "no word whose characters reach min_frequency=2; give more text"),
+    ],
+)
+def test_texts_without_usable_words_are_named(texts: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        train_wordpiece(texts, 50, progress=False)
+    train_wordpiece([*texts, "aa aa"], 50, progress=False)

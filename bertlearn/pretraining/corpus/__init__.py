@@ -15,6 +15,7 @@ from bertlearn.pretraining.corpus.examples import Examples, Rows
 from bertlearn.pretraining.corpus.store import Shard, Shards
 from bertlearn.pretraining.corpus.texts import (
     SkippedRows,
+    check_apart,
     input_bytes,
     read_documents,
     sample_texts,
@@ -28,6 +29,7 @@ __all__ = [
     "Shards",
     "SkippedRows",
     "build_shards",
+    "check_apart",
     "check_free",
     "input_bytes",
     "read_documents",

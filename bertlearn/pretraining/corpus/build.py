@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import time
 from collections import deque
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from bertlearn.data import DataError, Document
+from bertlearn.files import CONFIG, write_whole
 from bertlearn.pretraining.corpus.store import (
     DOCUMENTS,
     FILES,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 SHARD_TOKENS = 1 << 27  # 256 MB at two bytes each
 _BLOCK = 1 << 18  # characters sent to a worker at a time (at least one document)
 _SENTENCES_AT_ONCE = 512  # tokenized together; a limit, because the library stores much for each sentence
+_UNFINISHED = ".unfinished"  # folder in the output folder, for shards that are not complete yet
 _OURS = re.compile(rf"\d{{5,}}\.({TOKENS}|{SENTENCES}|{DOCUMENTS})\.npy")
 
 
@@ -77,8 +80,8 @@ def build_shards(
 
     Args:
         documents: any number of documents; they are streamed.
-        folder: created if it does not exist. It has no meta.json until it is complete, so nothing reads it
-            before.
+        folder: created if it does not exist. Its files are replaced when the new ones are complete; after an
+            error, it is as it was before.
         tokenizer: stored with the shards.
         workers: processes that tokenize; with 1, the current process does it. In a script of your own, more
             than one worker needs `if __name__ == "__main__":` around the call.
@@ -96,15 +99,17 @@ def build_shards(
     skipped = SkippedRows() if skipped is None else skipped
     _check_counts(workers=workers, shard_tokens=shard_tokens)
     start = time.monotonic()
-    with _explain_os_errors(folder), _all_or_nothing(folder, overwrite):
-        tokenizer.save_pretrained(folder)
+    check_free(folder, overwrite)
+    with _explain_os_errors(folder), _unfinished(folder) as unfinished:
+        tokenizer.save_pretrained(unfinished)  # one that cannot be saved is refused before the text is read
         with tqdm(total=total_bytes, unit="B", unit_scale=True, disable=not progress) as bar:
             blocks = _blocks(documents, bar)
             with closing(_encode_all(blocks, tokenizer.fast().to_str(), workers)) as encoded:
                 kept = _skip_short(encoded, skipped)
-                records = _write_shards(folder, kept, tokenizer, shard_tokens)
+                records = _write_shards(unfinished, kept, tokenizer, shard_tokens)
             bar.total = bar.n  # skipped text never advanced the bar
-        _write_meta(folder, tokenizer, records, skipped)
+        _write_meta(unfinished, tokenizer, records, skipped)
+        _move(unfinished, folder, tokenizer)
     shards = Shards.open(folder)
     if progress:
         unknown = sum(record[UNKNOWN] for record in records) / shards.tokens
@@ -113,12 +118,18 @@ def build_shards(
 
 
 def check_free(folder: str | Path, overwrite: bool = False) -> None:
-    """Check that a folder has no finished shards, unless they may be overwritten.
+    """Check that a folder has no model, and no finished shards unless they may be overwritten.
 
     Raises:
-        ValueError: the folder has finished shards.
+        ValueError: the folder has one of these.
     """
-    if (Path(folder).expanduser() / META).exists() and not overwrite:
+    path = Path(folder).expanduser()
+    if (path / CONFIG).exists():
+        raise ValueError(
+            f"{folder} has a model ({CONFIG}), whose vocabulary that of the shards would replace; choose "
+            "another folder"
+        )
+    if (path / META).exists() and not overwrite:
         raise ValueError(
             f"{folder} has finished shards; choose another folder, or overwrite=True (--overwrite)"
         )
@@ -131,14 +142,20 @@ def _check_counts(**counts: int) -> None:
 
 
 @contextmanager
-def _all_or_nothing(folder: Path, overwrite: bool) -> Iterator[None]:
-    """Remove earlier shards from the folder, and incomplete ones if an error occurs."""
-    _prepare_folder(folder, overwrite)
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder inside `folder`, and remove it at the end; also a new `folder` without files."""
+    is_new = not folder.exists()
+    path = folder / _UNFINISHED
+    if path.exists():  # of a build that was killed
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
     try:
-        yield
-    except BaseException:
-        _remove_ours(folder)
-        raise
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        if is_new:
+            with suppress(OSError):  # there are files in it
+                folder.rmdir()
 
 
 def encode(fast: tokenizers.Tokenizer, text: str) -> Encoded:
@@ -354,8 +371,6 @@ def _write_meta(
     records: list[dict[str, Any]],
     skipped: SkippedRows,
 ) -> None:
-    from bertlearn.files import write_whole
-
     totals = {
         name: sum(record[name] for record in records) for name in (TOKENS, SENTENCES, DOCUMENTS, UNKNOWN)
     }
@@ -379,19 +394,16 @@ def _dtype(tokenizer: WordPieceTokenizer) -> str:
     return "<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4"
 
 
-def _prepare_folder(folder: Path, overwrite: bool) -> None:
-    """Create the folder, and remove the files of an earlier build from it."""
-    check_free(folder, overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_ours(folder)
-
-
-def _remove_ours(folder: Path) -> None:
-    """Remove the files of shards, meta.json first: without it, nothing reads the others."""
+def _move(unfinished: Path, folder: Path, tokenizer: WordPieceTokenizer) -> None:
+    """Replace earlier shards; meta.json goes first and comes last: without it, nothing reads the others."""
     (folder / META).unlink(missing_ok=True)
     for path in list(folder.iterdir()):
         if _OURS.fullmatch(path.name):
             path.unlink()
+    for path in list(unfinished.glob("*.npy")):
+        os.replace(path, folder / path.name)
+    tokenizer.save_pretrained(folder)  # which removes what else an earlier one consisted of
+    os.replace(unfinished / META, folder / META)
 
 
 def _summary(shards: Shards, unknown: float, skipped: SkippedRows, seconds: float) -> str:

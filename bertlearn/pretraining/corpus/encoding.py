@@ -36,7 +36,7 @@ def foreign_encoding(begin: bytes, middle: bytes = b"") -> str:
     if any(switch in sample for switch in _ISO_2022):
         return "ISO-2022: it has its escape sequences"
     parts = [part[: character_end(part)] if len(part) == SAMPLE else part for part in (begin, middle)]
-    lines = (parts[0] + b"\n" + parts[1].lstrip(_CONTINUING)).split(b"\n")
+    lines = (parts[0] + b"\n" + parts[1].lstrip(_CONTINUING)).splitlines()
     lines = [line for line in lines if line.strip()]
     not_ascii = [line for line in lines if not line.isascii()]
     wrong = sum(not _is_utf8(line) for line in not_ascii)

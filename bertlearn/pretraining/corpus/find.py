@@ -23,16 +23,22 @@ def find_files(pattern: Path, skipped: SkippedRows) -> list[Path]:
     Args:
         pattern: a file, or a pattern with *, ?, [a-z] and ** (any number of folders). Names that begin with a
             dot are found only by a part of the pattern that does too.
-        skipped: counts links that are not followed or lead nowhere, and folders that cannot be read.
+        skipped: counts links that are not followed or lead nowhere, folders that cannot be read, and what is
+            neither a folder nor a regular file.
     """
     if pattern.is_file():  # even if its name looks like a pattern
         return [pattern]
     parts = pattern.parts[bool(pattern.anchor) :]
     found = set(_expand(Path(pattern.anchor), parts, skipped))
-    for link in sorted(found):
-        if link.is_symlink() and not link.exists():
-            skipped.add("link to a file that does not exist", str(link))
-    return sorted((path for path in found if path.is_file()), key=str)
+    files = []
+    for path in sorted(found, key=str):
+        if path.is_file():
+            files.append(path)
+        elif path.is_symlink() and not path.exists():
+            skipped.add("link to a file that does not exist", str(path))
+        elif path.exists() and not path.is_dir():
+            skipped.add("not a regular file but a pipe, a socket or a device", str(path))
+    return files
 
 
 def _expand(start: Path, parts: Sequence[str], skipped: SkippedRows) -> Iterator[Path]:

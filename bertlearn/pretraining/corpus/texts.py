@@ -1,8 +1,8 @@
 """Reading documents from files of any size or from the hub, and splitting them into sentences.
 
-Only one line is in memory at a time, and only a bounded part of a very long line. What cannot be read is
-skipped and counted, and the first few cases of each kind are printed with file and line: one broken line in
-a thousand files must not end a night's work.
+Only one line is in memory at a time, and only a bounded part of a very long line. LF, CR or CRLF ends a line.
+What cannot be read is skipped and counted, and the first few cases of each kind are printed with file and
+line: one broken line in a thousand files must not end a night's work.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import bz2
 import codecs
 import gzip
+import io
 import json
 import lzma
 import re
@@ -26,6 +27,7 @@ from tqdm.auto import tqdm
 from bertlearn.data import DataError, Document
 from bertlearn.pretraining.corpus.encoding import SAMPLE, character_end, foreign_encoding
 from bertlearn.pretraining.corpus.find import find_files
+from bertlearn.tokenizer.unicode_tables import CONTROL, character_class
 
 HUB = "hub:"
 MAX_DOCUMENT = 1 << 20  # characters; a longer document is split into several
@@ -35,6 +37,8 @@ OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz"
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)  # what reading a damaged file may raise
 
 _TOKENIZER_FILES = ("tokenizer_config.json", "config.json", "meta.json")  # beside a vocab.txt
+
+_INVISIBLE = re.compile(rf"[\s{character_class(CONTROL)}]*")  # text of which a tokenizer leaves nothing
 
 _NO_ENDS = ("Mr", "Mrs", "Ms", "Dr", "St", "Prof", "Rev", "Gen", "vs", "cf", "No", r"e\.g", r"i\.e", "[A-Z]")
 _NO_END = "".join(rf"(?<!\b{word}\.)" for word in _NO_ENDS)
@@ -51,15 +55,18 @@ class SkippedRows:
 
     Attributes:
         counts: the number of cases of each kind.
+        first: where the first case of each kind was found.
     """
 
     def __init__(self, shown: int = 3) -> None:
         self.shown = shown
         self.counts: Counter[str] = Counter()
+        self.first: dict[str, str] = {}
 
     def add(self, kind: str, location: str) -> None:
         """Count one case, and print it if it is among the first; `location` is the file and line."""
         self.counts[kind] += 1
+        self.first.setdefault(kind, location)
         if self.counts[kind] <= self.shown:
             more = " (further cases are only counted)" if self.counts[kind] == self.shown else ""
             tqdm.write(f"{location}: {kind}{more}", file=sys.stderr)
@@ -67,6 +74,11 @@ class SkippedRows:
     def __str__(self) -> str:
         """Return all counts in one line."""
         return ", ".join(f"{count:,} × {kind}" for kind, count in self.counts.items()) or "nothing"
+
+    def with_places(self) -> str:
+        """Return all counts in one line, each with the place of its first case."""
+        cases = (f"{count:,} × {kind} (first: {self.first[kind]})" for kind, count in self.counts.items())
+        return ", ".join(cases) or "nothing"
 
 
 def split_sentences(text: str) -> list[str]:
@@ -118,8 +130,22 @@ def input_bytes(inputs: Sequence[str]) -> int | None:
     """
     if not inputs or any(name.startswith(HUB) for name in inputs):
         return None
-    paths = [path for found in _matches(inputs, SkippedRows(shown=0)).values() for path in found]
+    paths = _all_files(inputs)
     return None if any(path.suffix in OPEN for path in paths) else sum(map(_size, paths))
+
+
+def check_apart(inputs: Sequence[str], folder: str | Path) -> None:
+    """Check that no text lies in the folder for the shards: reading the text again would find their files.
+
+    Raises:
+        ValueError: a file that is read lies in the folder.
+    """
+    output = Path(folder).expanduser().resolve()
+    for path in _all_files(inputs):
+        if path.parent.resolve() == output:
+            raise ValueError(
+                f"{path} is text to read, and in the folder for the shards; choose another folder"
+            )
 
 
 def sample_texts(documents: Iterable[Document], characters: int = 10_000_000) -> list[str]:
@@ -149,6 +175,11 @@ def _bounded(text: str, max_length: int) -> Iterator[str]:
     yield text
 
 
+def _all_files(inputs: Sequence[str]) -> list[Path]:
+    """Return the files of all inputs; what is skipped is reported by the reading."""
+    return [path for found in _matches(inputs, SkippedRows(shown=0)).values() for path in found]
+
+
 def _matches(inputs: Sequence[str], skipped: SkippedRows) -> dict[str, list[Path]]:
     """Return the files that each input names, each real file once; none for a data set of the hub."""
     first_names: dict[tuple[int, ...], Path] = {}
@@ -168,8 +199,11 @@ def _matching(pattern: str, skipped: SkippedRows) -> list[Path]:
     """Return the files of text that a pattern names."""
     path = _expanded(pattern)
     if path.is_dir():
+        raise ValueError(f"{path} is a folder; name the files in it, such as {path / '**' / '*.txt'}")
+    if path.exists() and not path.is_file():
         raise ValueError(
-            f"{pattern} is a folder; name the files in it, such as {pattern.rstrip('/')}/**/*.txt"
+            f"{pattern} is not a regular file but a pipe, a socket or a device, which cannot be read several "
+            "times; write its text to a file"
         )
     found = find_files(path, skipped)
     vocabularies = [path for path in found if _is_vocabulary(path)]
@@ -253,7 +287,7 @@ def _read_all(
 def _documents(source: str, texts: Iterable[tuple[str, str]], skipped: SkippedRows) -> Iterator[Document]:
     """Yield documents of bounded size from pairs of text and location."""
     for text, location in texts:
-        if not text.strip():
+        if _INVISIBLE.fullmatch(text):
             skipped.add("empty document", location)
             continue
         if len(text) > MAX_DOCUMENT:
@@ -281,7 +315,7 @@ def _file_texts(
 def _blocks(path: Path, file: IO[bytes], skipped: SkippedRows) -> Iterator[tuple[str, str]]:
     """Yield the texts between blank lines; a text that grows too long is split into several."""
     block: list[str] = []
-    first_line, size = 1, 0
+    number = first_line = size = 0
     for number, line in _lines(path, file, skipped):
         blank = not line.strip()
         if block and (blank or size + len(line) > MAX_DOCUMENT):
@@ -298,6 +332,8 @@ def _blocks(path: Path, file: IO[bytes], skipped: SkippedRows) -> Iterator[tuple
             size += len(line) + 1
     if block:
         yield "\n".join(block), f"{path}:{first_line}"
+    elif number and not first_line:
+        skipped.add("only blank lines", str(path))
 
 
 def _json_texts(path: Path, file: IO[bytes], skipped: SkippedRows, field: str) -> Iterator[tuple[str, str]]:
@@ -340,14 +376,16 @@ def _raw_lines(
 ) -> Iterator[tuple[int, bytes]]:
     """Yield the number and bytes of each line; a very long line is split or skipped, see `_lines`."""
     number, buffer, skipping = 1, b"", False
-    while (part := file.readline(max_bytes)) or buffer:
+    for part in _line_parts(file, max_bytes):
         buffer += part
         if number == 1:
             buffer = buffer.removeprefix(codecs.BOM_UTF8)
-        if len(part) < max_bytes or part.endswith(b"\n"):  # the end of the line, or of the file
+        if part.endswith(b"\n"):
             if not skipping:
-                yield number, buffer.rstrip(b"\r\n")
+                yield number, buffer.removesuffix(b"\n")
             number, buffer, skipping = number + 1, b"", False
+        elif len(buffer) < max_bytes:  # the rest follows, or it is the end of the file
+            continue
         elif cut:
             end = buffer.rfind(b" ") + 1 or character_end(buffer)
             yield number, buffer[:end]
@@ -356,6 +394,23 @@ def _raw_lines(
             if not skipping:
                 skipped.add(f"line of more than {max_bytes:,} bytes", f"{path}:{number}")
             buffer, skipping = b"", True
+    if buffer and not skipping:
+        yield number, buffer
+
+
+def _line_parts(file: IO[bytes], max_bytes: int) -> Iterator[bytes]:
+    r"""Yield the lines of a file in parts of at most `max_bytes` bytes; the last part of a line ends with \n.
+
+    In the file, \n, \r, \r\n or \r\r\n (a \r\n that was converted once more) ends a line.
+    """
+    after_return = False
+    while part := file.readline(max_bytes):
+        if part.endswith(b"\n"):
+            part = part.rstrip(b"\r\n") + b"\n"
+        is_rest = after_return and part == b"\n"  # of a \r\n that was read in two parts
+        after_return = part.endswith(b"\r")
+        if not is_rest:
+            yield from io.BytesIO(part.replace(b"\r", b"\n"))
 
 
 def _is_unicode(text: str, location: str, skipped: SkippedRows) -> bool:
