@@ -245,8 +245,8 @@ def _all_logits(
 ) -> Tensor:
     """Return the logits (N, C) on the CPU, in the order of the encodings."""
     logits = torch.zeros(len(encodings), model.config.num_labels)
-    for rows, output in outputs(model, tokenizer, encodings, batch_size):
-        logits[rows] = output.logits.float().cpu()
+    for rows, result in outputs(model, tokenizer, encodings, batch_size, lambda output: output.logits):
+        logits[rows] = result
     return logits
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from bertlearn.finetuning.spans import NO_ANSWER, Span, answer_positions, token_labels
+from bertlearn.finetuning.spans import NO_ANSWER, Span, answer_positions, as_spans, token_labels
 from bertlearn.model.heads import IGNORE
 from bertlearn.model.inference import Pair, encode_texts
 from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
@@ -57,8 +58,8 @@ class Features:
 
 def text_features(
     tokenizer: WordPieceTokenizer,
-    texts: Sequence[str] | Sequence[Pair],
-    labels: Sequence[int],
+    texts: Iterable[str] | Iterable[Pair],
+    labels: Iterable[int],
     max_length: int,
 ) -> Features:
     """Return features of texts, or of pairs of texts, for `BertForSequenceClassification`.
@@ -74,15 +75,15 @@ def text_features(
         ValueError: not one label per text, a label that is not such a number, single texts mixed with pairs,
             or a text that `encode` rejects.
     """
-    _check_counts(texts=texts, labels=labels)
+    texts, labels = _columns(texts=texts, labels=labels)
     numbers = [_class_number(index, label) for index, label in enumerate(labels)]
     return Features(tokenizer, encode_texts(tokenizer, texts, max_length), {"labels": numbers})
 
 
 def token_features(
     tokenizer: WordPieceTokenizer,
-    texts: Sequence[str],
-    spans: Sequence[Sequence[Span]],
+    texts: Iterable[str],
+    spans: Iterable[Iterable[Span]],
     label2id: dict[str, int],
     max_length: int,
 ) -> Features:
@@ -91,7 +92,7 @@ def token_features(
     Args:
         tokenizer: the model's own.
         texts: N texts.
-        spans: the spans of each text.
+        spans: the spans of each text; an empty list if it has none.
         label2id: the number of each BIO label: `model.config.label2id`.
         max_length: maximum number of tokens; longer texts are truncated.
 
@@ -99,11 +100,12 @@ def token_features(
         ValueError: not one list of spans per text, a span beyond the end of its text, or something that
             `encode` or `token_labels` rejects; the message begins with the number of the text.
     """
-    _check_counts(texts=texts, spans=spans)
+    texts, spans = _columns(texts=texts, spans=spans)
     encodings, labels = [], []
     for index, (text, text_spans) in enumerate(zip(texts, spans, strict=True)):
         try:
             encodings.append(tokenizer.encode(text, max_length=max_length))
+            text_spans = as_spans(text_spans)
             _check_ends(text, text_spans)
             labels.append(token_labels(encodings[-1], text_spans, label2id))
         except ValueError as error:
@@ -113,9 +115,9 @@ def token_features(
 
 def answer_features(
     tokenizer: WordPieceTokenizer,
-    questions: Sequence[str],
-    contexts: Sequence[str],
-    answers: Sequence[tuple[int, int] | None],
+    questions: Iterable[str],
+    contexts: Iterable[str],
+    answers: Iterable[tuple[int, int] | None],
     max_length: int,
 ) -> Features:
     """Return features of questions, contexts and answers for `BertForQuestionAnswering`.
@@ -128,10 +130,12 @@ def answer_features(
         max_length: maximum number of tokens; the longer of question and context is truncated.
 
     Raises:
-        ValueError: lists of different lengths, or something that `encode` or `answer_positions` rejects.
+        ValueError: lists of different lengths, an answer that is not two whole numbers, or something that
+            `encode` or `answer_positions` rejects.
     """
-    _check_counts(questions=questions, contexts=contexts, answers=answers)
-    rows = list(zip(questions, contexts, answers, strict=True))
+    questions, contexts, answers = _columns(questions=questions, contexts=contexts, answers=answers)
+    ends = [_answer_ends(index, answer) for index, answer in enumerate(answers)]
+    rows = list(zip(questions, contexts, ends, strict=True))
     encodings = [tokenizer.encode(question, context, max_length) for question, context, _ in rows]
     spans = [
         NO_ANSWER if answer is None else answer_positions(tokenizer, encoding, context, *answer)
@@ -203,14 +207,35 @@ def _class_number(index: int, label: Any) -> int:
     return number
 
 
+def _answer_ends(index: int, answer: Any) -> tuple[int, int] | None:
+    """Return the start and the end of an answer as ints, None for no answer."""
+    if answer is None:
+        return None
+    try:
+        start, end = map(operator.index, answer)
+    except (TypeError, ValueError):  # ValueError: more or fewer than two
+        raise ValueError(
+            f"answers[{index}] is {repr(answer)[:60]}, expected (start, end), counted in characters of the "
+            "context, or None if there is no answer"
+        ) from None
+    return start, end
+
+
 def _check_ends(text: str, spans: Sequence[Span]) -> None:
     for span in spans:
         if span.end > len(text):
             raise ValueError(f"{span} ends after the text, which has {len(text)} characters")
 
 
-def _check_counts(**columns: Sequence[Any]) -> None:
-    counts = {name: len(column) for name, column in columns.items()}
+def _columns(**columns: Any) -> list[list[Any]]:
+    """Return the columns as lists, so that a generator can be read twice; refuse other lengths and types."""
+    for name, column in columns.items():
+        has_no_rows = isinstance(column, str | bytes | Mapping | Set) or hasattr(column, "columns")  # a table
+        if has_no_rows or not isinstance(column, Iterable):
+            raise ValueError(f"{name} is {type(column).__name__}, expected a list with one entry per text")
+    lists = {name: list(column) for name, column in columns.items()}
+    counts = {name: len(column) for name, column in lists.items()}
     if len(set(counts.values())) > 1 or 0 in counts.values():
         lengths = ", ".join(f"{count} {name}" for name, count in counts.items())
         raise ValueError(f"{lengths}; give the same number of each, at least one")
+    return list(lists.values())

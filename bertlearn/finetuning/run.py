@@ -9,10 +9,11 @@ Leaves out: several processes.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import statistics
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bertlearn.files import check_output
 from bertlearn.finetuning.features import Features, FinetuningBatch, endless_rows
 from bertlearn.finetuning.options import FinetuneOptions
 from bertlearn.model.heads import (
@@ -28,8 +30,9 @@ from bertlearn.model.heads import (
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
+    QuestionAnsweringOutput,
 )
-from bertlearn.model.inference import buckets, check_fit, outputs
+from bertlearn.model.inference import buckets, check_fit, check_model, outputs
 from bertlearn.training import metrics
 from bertlearn.training.checkpoint import Checkpoint, find_checkpoints, read_checkpoint, write_checkpoint
 from bertlearn.training.loop import train as run_training
@@ -37,6 +40,7 @@ from bertlearn.training.metrics import Callback, Record, Score, score_logits
 from bertlearn.training.task import Run, Task
 
 FinetuningModel = BertForSequenceClassification | BertForTokenClassification | BertForQuestionAnswering
+KINDS = (BertForSequenceClassification, BertForTokenClassification, BertForQuestionAnswering)
 EVALUATION_BATCH = 64
 BEST = "best"  # folder of the best weights in the folder of checkpoints
 DEFAULTS = FinetuneOptions()
@@ -68,15 +72,26 @@ def predict_logits(
     Returns:
         N float32 tensors on the CPU: (C,) from a `BertForSequenceClassification`; (S, C) from a
         `BertForTokenClassification`; (S, 2), start and end, from a `BertForQuestionAnswering`.
+
+    Raises:
+        ValueError: another kind of model, something else than features, or features with ids or lengths that
+            the model lacks; a batch size below 1; weights that give no finite numbers.
     """
+    check_model(model, *KINDS)
+    _check_type("features", features)
     by_row: dict[int, Tensor] = {}
-    is_answering = isinstance(model, BertForQuestionAnswering)
-    for rows, output in outputs(model, features.tokenizer, features.encodings, batch_size):
-        logits = torch.stack([output.start_logits, output.end_logits], -1) if is_answering else output.logits
-        for row, text_logits in zip(rows, logits.float().cpu(), strict=True):
+    for rows, logits in outputs(model, features.tokenizer, features.encodings, batch_size, _logits):
+        for row, text_logits in zip(rows, logits, strict=True):
             length = len(features.encodings[row].input_ids)
             by_row[row] = text_logits[:length].clone() if text_logits.dim() == 2 else text_logits.clone()
     return [by_row[row] for row in range(len(features))]
+
+
+def _logits(output: Any) -> Tensor:
+    """Return the logits (B, C) or (B, S, C) of one of the three models; of an answer, C is start and end."""
+    if isinstance(output, QuestionAnsweringOutput):
+        return torch.stack([output.start_logits, output.end_logits], -1)
+    return output.logits
 
 
 # 1. The run
@@ -113,13 +128,19 @@ def finetune(
         evaluation, the model as it is.
 
     Raises:
-        ValueError: no examples, features of another task than the model's or with ids or labels that it
-            lacks, too many trainable layers.
+        ValueError: another kind of model; no examples or no labels, features of another task than the model's
+            or with ids or labels that it lacks, too many trainable layers; a folder that cannot be written
+            to; a score that is not a number, at the first evaluation, after which there is a checkpoint.
         TrainingError, CheckpointError, FileExistsError: see `train`.
     """
+    check_model(model, *KINDS)
     for name, features in (("train", train), ("validation", validation)):
         _check_features(name, features, model)
+    if score is not None and not callable(score):
+        raise ValueError(f"score={score!r} is {type(score).__name__}, expected a function of the model")
     folder = None if folder is None else Path(folder).expanduser()
+    if folder is not None:
+        check_output(folder)
     best = _BestWeights(model, validation, score, folder)
     task = finetuning_task(model, train, options, best.evaluate)
     task = replace(task, identity=task.identity | {"validation": fingerprint(validation)})
@@ -152,14 +173,19 @@ def finetune_seeds(
         new_model: returns a model whose head is initialized with the given seed.
         train, validation, score, device: see `finetune`.
         options: how to train; the seed in it is replaced.
-        seeds: two or more.
+        seeds: two or more, all different.
 
     Raises:
-        ValueError: fewer than two seeds, or arguments that `finetune` rejects.
+        ValueError: fewer than two seeds or one twice, or arguments that `finetune` rejects.
         KeyboardInterrupt: a run was stopped; the runs after it are not started.
     """
-    if len(seeds) < 2:
-        raise ValueError(f"seeds={list(seeds)} give no standard deviation; use two or more, or `finetune`")
+    if not isinstance(seeds, Iterable):
+        raise ValueError(f"seeds={seeds!r} is {type(seeds).__name__}, expected a list, such as [0, 1, 2]")
+    seeds = list(seeds)
+    if len(set(seeds)) < max(2, len(seeds)):
+        raise ValueError(
+            f"seeds={seeds} give no standard deviation; use two or more, all different, or `finetune`"
+        )
     results: list[Finetuned] = []
     for seed in seeds:
         seed_options = replace(options, seed=seed)
@@ -230,7 +256,7 @@ class _BestWeights:
         """Return loss, accuracy and, if there is a score function, the score."""
         record = metrics.evaluate(model, self.batches, finetuning_targets, finetuning_scores)
         if self.score is not None:
-            record["valid_score"] = float(self.score(model))
+            record["valid_score"] = _as_score(self.score(model))
         if not self.state or record[self.name] > self.scores[self.name]:
             self.scores = record
             self.state = {name: x.detach().to("cpu", copy=True) for name, x in model.state_dict().items()}
@@ -251,6 +277,20 @@ class _BestWeights:
         if self.folder is not None and find_checkpoints(self.folder):
             checkpoint = read_checkpoint(find_checkpoints(self.folder)[0])
             self.state, self.scores = checkpoint.tensors, checkpoint.metadata["scores"]
+
+
+def _as_score(value: Any) -> float:
+    """Return what a score function returned; refuse what cannot be compared."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several numbers
+        number = math.nan
+    if math.isnan(number):
+        raise ValueError(
+            f"the score function returned {repr(value)[:60]}, expected a number, the higher the better; "
+            "correct it, and continue a run that has a folder with resume=True"
+        )
+    return number
 
 
 def finetuning_targets(batch: FinetuningBatch) -> dict[str, int]:
@@ -328,12 +368,16 @@ def height(name: str, layers: int) -> int:
 # What callers may get wrong
 
 
-def _check_features(name: str, features: Features, model: FinetuningModel) -> None:
+def _check_type(name: str, features: Features) -> None:
     if not isinstance(features, Features):
         raise ValueError(
             f"{name} is {type(features).__name__}, expected Features; use text_features, token_features or "
             "answer_features"
         )
+
+
+def _check_features(name: str, features: Features, model: FinetuningModel) -> None:
+    _check_type(name, features)
     has_answers = "start_positions" in features.targets
     if has_answers != isinstance(model, BertForQuestionAnswering):
         raise ValueError(
@@ -341,10 +385,19 @@ def _check_features(name: str, features: Features, model: FinetuningModel) -> No
         )
     check_fit(model.config, features.tokenizer, features.encodings)
     if not has_answers:
-        labels = (max(row) if isinstance(row, list) else row for row in features.targets["labels"])
-        largest, count = max(labels), model.config.num_labels
-        if largest >= count:
-            raise ValueError(
-                f"{name} has the label {largest}, but the model has {count}, 0 to {count - 1}; give all "
-                "labels to from_encoder"
-            )
+        _check_labels(name, features.targets["labels"], model.config.num_labels)
+
+
+def _check_labels(name: str, rows: Sequence[Any], count: int) -> None:
+    """Refuse labels that the model lacks, and a whole set without one, whose scores would be NaN."""
+    largest = max((max(row) if isinstance(row, list) else row for row in rows), default=IGNORE)
+    if largest == IGNORE:
+        raise ValueError(
+            f"{name} has no label but {IGNORE}, which does not count; give a label to at least one of the "
+            f"{len(rows)} texts"
+        )
+    if largest >= count:
+        raise ValueError(
+            f"{name} has the label {largest}, but the model has {count}, 0 to {count - 1}; give all "
+            "labels to from_encoder"
+        )

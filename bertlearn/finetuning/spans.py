@@ -13,14 +13,18 @@ Leaves out: texts longer than the model's input, which would have to be split in
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from bertlearn.model.heads import IGNORE
-from bertlearn.tokenizer.wordpiece import Encoding, Offsets, WordPieceTokenizer
+from bertlearn.model.inference import check_count
+from bertlearn.tokenizer.inputs import check_text
+from bertlearn.tokenizer.wordpiece import UNK, Encoding, Offsets, WordPieceTokenizer
 
 OUTSIDE = "O"
 
@@ -159,15 +163,14 @@ def token_labels(encoding: Encoding, spans: Iterable[Span], label2id: dict[str, 
         [CLS], [SEP] and padding, and in a second text.
 
     Raises:
-        ValueError: two spans share a word, a span is empty, or a label has no number.
+        ValueError: something else than spans, two that share a word, an empty one, or a label without number.
     """
     words = split_words(encoding)
     labels = [IGNORE] * len(encoding.tokens)
     for word in words:
         labels[word.first] = _label_id(OUTSIDE, label2id)
     owner: dict[TokenSpan, Span] = {}
-    for span in spans:
-        _check_span(span.start, span.end)
+    for span in as_spans(spans):
         covered = [word for word in words if _overlap(_char_span(encoding, word), span.start, span.end)]
         for tag, word in zip("B" + "I" * len(covered), covered, strict=False):
             if owner.setdefault(word, span) is not span:
@@ -190,9 +193,9 @@ def decode_bio(encoding: Encoding, labels: Sequence[int] | Tensor, id2label: dic
         as in conlleval.
 
     Raises:
-        ValueError: there are not S labels, a number has no label, or a label is not BIO.
+        ValueError: there are not S labels, not whole numbers, a number has no label, or a label is not BIO.
     """
-    numbers = [int(number) for number in labels]
+    numbers = _as_numbers(labels)
     _check_length("labels", len(numbers), encoding)
     spans: list[Span] = []
     previous = OUTSIDE  # kind of the previous word
@@ -216,7 +219,7 @@ def answer_positions(
     """Return the tokens of an answer: `start_positions` and `end_positions` of `BertForQuestionAnswering`.
 
     Args:
-        tokenizer: the one that produced the encoding.
+        tokenizer: the one that made the encoding.
         encoding: of question and context, possibly truncated.
         context: the full text, not truncated.
         start, end: the answer's first character in the context, and one after its last.
@@ -225,9 +228,10 @@ def answer_positions(
         First and last token; `NO_ANSWER` if any token of the answer was truncated.
 
     Raises:
-        ValueError: the encoding has no second text, or the answer contains no word of the context.
+        ValueError: the encoding has no second text or another one than the context, or the answer contains no
+            word of the context.
     """
-    _check_pair(encoding)
+    _check_context(encoding, context)
     _check_span(start, end)
     if not tokenizer.tokenize(context[start:end]) or end > len(context):
         raise ValueError(
@@ -250,7 +254,7 @@ def span_scores(
 
     Args:
         encoding: of question and context, S tokens.
-        start_logits, end_logits: floats (S,), one row of the model's output.
+        start_logits, end_logits: floats (S,), one row of the model's output; −∞ excludes a token.
         max_answer_length: the longest answer allowed, in tokens.
         null_threshold: None if every question has an answer. A number allows "no answer": the span from 0 to
             0, which is [CLS], competes with its score plus this threshold, the paper's τ. A higher
@@ -261,18 +265,14 @@ def span_scores(
         Only tokens of the context are allowed, and no answer ends before it begins.
 
     Raises:
-        ValueError: logits that are not (S,) or not numbers, no second text, or a maximum length below 1.
+        ValueError: logits that are not (S,), NaN or too large; no second text; a maximum length below 1; an
+            infinite threshold.
     """
     _check_pair(encoding)
-    if max_answer_length < 1:
-        raise ValueError(f"max_answer_length={max_answer_length} allows no answer; use 1 or more tokens")
-    for name, logits in (("start_logits", start_logits), ("end_logits", end_logits)):
-        if logits.dim() != 1:
-            raise ValueError(
-                f"{name} has shape {tuple(logits.shape)}, expected (S,); take one row of the batch"
-            )
-        _check_length(name, len(logits), encoding)
-        _check_numbers(name, logits)
+    max_answer_length = check_count("max_answer_length", max_answer_length)
+    _check_threshold(null_threshold)
+    start_logits = _check_row("start_logits", start_logits, encoding)
+    end_logits = _check_row("end_logits", end_logits, encoding)
     scores = start_logits.float()[:, None] + end_logits.float()[None, :]  # (S, S)
     inside = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
     inside[text_tokens(encoding, 1)] = True
@@ -291,16 +291,22 @@ def best_answers(encoding: Encoding, context: str, scores: Tensor, n_best: int =
 
     Args:
         encoding: of question and context, S tokens.
-        context: the text that the answers are taken from.
+        context: the encoding's second text, not truncated.
         scores: floats (S, S) from `span_scores`.
         n_best: maximum number of answers.
 
     Raises:
-        ValueError: n_best is below 1, a score is NaN, or no answer is allowed.
+        ValueError: another context than the encoding's, n_best is below 1, scores that are not (S, S), NaN or
+            too large, or no answer is allowed.
     """
-    if n_best < 1:
-        raise ValueError(f"n_best={n_best} asks for no answer; use 1 or more")
-    _check_numbers("scores", scores)
+    _check_context(encoding, context)
+    n_best = check_count("n_best", n_best)
+    scores, size = _as_floats("scores", scores), len(encoding.tokens)
+    if scores.shape != (size, size):
+        raise ValueError(
+            f"scores has shape {tuple(scores.shape)}, expected {(size, size)} for an encoding of {size} "
+            "tokens; use span_scores with the same encoding"
+        )
     flat = scores.flatten()
     allowed = int((flat > -torch.inf).sum())
     if not allowed:
@@ -326,12 +332,47 @@ def _overlap(offsets: Offsets, start: int, end: int) -> bool:
 # What callers may get wrong
 
 
+def as_spans(spans: Iterable[Span]) -> list[Span]:
+    """Return the spans of a text as a list; plain (start, end, label) become a `Span`.
+
+    Raises:
+        ValueError: something else than spans, or a span that is empty or negative.
+    """
+    if not isinstance(spans, Iterable) or isinstance(spans, str | bytes | dict | Span):
+        raise ValueError(f"spans is {repr(spans)[:60]}, expected a list of Span, empty if a text has none")
+    found = [_as_span(span) for span in spans]
+    for span in found:
+        _check_span(span.start, span.end)
+    return found
+
+
+def _as_span(span: Any) -> Span:
+    if isinstance(span, Span):
+        return span
+    if not isinstance(span, tuple | list) or len(span) != 3:
+        raise ValueError(f"a span is {repr(span)[:60]}, expected Span(start, end, label)")
+    return Span(*span)
+
+
 def _check_span(start: int, end: int) -> None:
-    if not 0 <= start < end:
+    try:
+        is_span = 0 <= operator.index(start) < operator.index(end)
+    except TypeError:
+        is_span = False
+    if not is_span:
         raise ValueError(
-            f"start={start}, end={end} is not a span of a text; start counts from 0, and end is one after "
-            "the last character"
+            f"start={start!r}, end={end!r} is not a span of a text; use whole numbers: start counts from 0, "
+            "and end is one after the last character"
         )
+
+
+def _as_numbers(labels: Iterable[Any]) -> list[int]:
+    try:
+        return [operator.index(label) for label in labels]
+    except TypeError:
+        raise ValueError(
+            f"labels is {repr(labels)[:60]}, expected whole numbers; of logits (S, C), use logits.argmax(-1)"
+        ) from None
 
 
 def _check_length(name: str, length: int, encoding: Encoding) -> None:
@@ -342,17 +383,59 @@ def _check_length(name: str, length: int, encoding: Encoding) -> None:
         )
 
 
-def _check_numbers(name: str, values: Tensor) -> None:
-    if (count := int(values.isnan().sum())) > 0:
+def _as_floats(name: str, values: Any) -> Tensor:
+    """Return numbers as float32; −∞ is allowed, NaN and ∞ have no probability."""
+    try:
+        numbers = torch.as_tensor(values).float()
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} is {type(values).__name__}, expected a tensor of floats") from None
+    if count := int((~(numbers < torch.inf)).sum()):
         raise ValueError(
-            f"{name} has {count} NaN among {values.numel()} numbers; check the model's weights, perhaps its "
-            "training diverged"
+            f"{name} has {count} NaN or infinite among {numbers.numel()} numbers; check the model's weights, "
+            "perhaps its training diverged"
+        )
+    return numbers
+
+
+def _check_row(name: str, logits: Any, encoding: Encoding) -> Tensor:
+    """Return the logits of the encoding's tokens, float32 (S,)."""
+    row = _as_floats(name, logits)
+    if row.dim() != 1:
+        raise ValueError(f"{name} has shape {tuple(row.shape)}, expected (S,); take one row of the batch")
+    _check_length(name, len(row), encoding)
+    return row
+
+
+def _check_threshold(null_threshold: float | None) -> None:
+    try:
+        is_number = null_threshold is None or math.isfinite(null_threshold)
+    except (TypeError, ValueError):
+        is_number = False
+    if not is_number:
+        raise ValueError(
+            f"null_threshold={null_threshold!r}, expected a number, or None if every question has an answer"
         )
 
 
 def _check_pair(encoding: Encoding) -> None:
     if 1 not in encoding.token_type_ids:
         raise ValueError("the encoding has no second text; use tokenizer.encode(question, context)")
+
+
+def _check_context(encoding: Encoding, context: str) -> None:
+    """Refuse a context that is not the encoding's second text, as far as its tokens show."""
+    _check_pair(encoding)
+    check_text(context, "context")
+    for position in text_tokens(encoding, 1):
+        token, (start, end) = encoding.tokens[position], encoding.offsets[position]
+        found = context[start:end]
+        comparable = found.isascii() and found.isprintable() and token != UNK  # only its case may differ
+        differs = comparable and found.lower() != token.removeprefix("##").lower()
+        if differs or encoding.ends[position] > len(context):
+            raise ValueError(
+                f"the encoding's second text has the token {token!r} at {start} to {end}, but the context "
+                f"has {found!r} there; give the text that was encoded"
+            )
 
 
 def _label_id(label: str, label2id: dict[str, int]) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from bertlearn.model.config import BertConfig
 from bertlearn.model.heads import BertForMaskedLM, BertForPreTraining, BertForSequenceClassification
 from bertlearn.model.prepacking import prepacked_weights
 from bertlearn.tokenizer.inputs import check_texts
-from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
+from bertlearn.tokenizer.wordpiece import MASK, Encoding, WordPieceTokenizer
 
 Pair = tuple[str, str]
 
@@ -50,19 +51,18 @@ def predict(
         float32 (N, C) on the CPU, in the order of the texts; the C labels are `model.config.id2label`.
 
     Raises:
-        ValueError: texts mixed with pairs, an empty text or one that `encode` refuses, another kind of model,
-            a tokenizer that does not fit it.
+        ValueError: another kind of model, a tokenizer that does not fit it, a batch size below 1; texts mixed
+            with pairs, an empty text or one that `encode` refuses; weights that give no finite numbers.
     """
+    check_model(model, BertForSequenceClassification)
     check_fit(model.config, tokenizer)
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(
-            f"batch_size={batch_size!r} is not a number of texts; use a whole number of at least 1"
-        )
+    batch_size = check_count("batch_size", batch_size)
     limit = model.config.max_position_embeddings if max_length is None else max_length
     encodings = encode_texts(tokenizer, texts, limit)
     probs = torch.zeros(len(encodings), model.config.num_labels)
-    for rows, output in outputs(model, tokenizer, encodings, batch_size):
-        probs[rows] = text_logits(output).float().softmax(-1).cpu()
+    batches = outputs(model, tokenizer, encodings, batch_size, lambda output: probabilities(output.logits))
+    for rows, result in batches:
+        probs[rows] = result
     return probs
 
 
@@ -85,17 +85,20 @@ def sentence_vectors(
         float32 (N, H) on the CPU, in the order of the texts, not normalized.
 
     Raises:
-        ValueError: an empty text, or one that `encode` refuses; a tokenizer that does not fit the model.
+        ValueError: another kind of model, a tokenizer that does not fit it, a batch size below 1; an empty
+            text or one that `encode` refuses; weights that give no finite numbers.
     """
+    check_model(encoder, BertModel)
     check_fit(encoder.config, tokenizer)
+    batch_size = check_count("batch_size", batch_size)
     limit = encoder.config.max_position_embeddings if max_length is None else max_length
     encodings = encode_texts(tokenizer, texts, limit)
     vectors = torch.zeros(len(encodings), encoder.config.hidden_size)
-    for rows, output in outputs(encoder, tokenizer, encodings, batch_size):
-        hidden = output.last_hidden_state  # (B, S, H)
+    batches = outputs(encoder, tokenizer, encodings, batch_size, lambda output: output.last_hidden_state)
+    for rows, hidden in batches:  # hidden: (B, S, H)
         lengths = torch.tensor([len(encodings[row].input_ids) for row in rows])
         keep = torch.arange(hidden.shape[1]) < lengths[:, None]  # (B, S)
-        vectors[rows] = mean_pooling(hidden.float().cpu(), keep)
+        vectors[rows] = mean_pooling(hidden, keep)
     return vectors
 
 
@@ -124,28 +127,37 @@ def fill_mask(
         ids sum to 1.
 
     Raises:
-        ValueError: no [MASK] in the text or none left after truncation, or k not in 1 … V; a tokenizer that
-            does not fit the model.
+        ValueError: another kind of model, a tokenizer that does not fit it; no [MASK] in the text, or one
+            that would be truncated; k not in 1 … V; weights that give no finite numbers.
     """
+    check_model(model, BertForMaskedLM, BertForPreTraining)
     check_fit(model.config, tokenizer)
-    if not 1 <= k <= tokenizer.vocab_size:
-        raise ValueError(f"k={k} is not a possible number of guesses; use 1 to {tokenizer.vocab_size}")
-    batch = tokenizer.encode_batch([text], max_length=model.config.max_position_embeddings)
-    masks = batch.input_ids[0] == tokenizer.mask_token_id
-    if not masks.any():
-        raise ValueError(
-            f"no [MASK] to fill in the first {batch.input_ids.shape[1]} tokens of {text[:60]!r}; write for "
-            "example 'the film was [MASK].'"
-        )
-    device = next(model.parameters()).device
-    with evaluation_mode(model):
-        output = model(**{name: value.to(device) for name, value in batch._asdict().items()})
-    probs = output.prediction_logits[0, masks].float().softmax(-1)  # (masks, V of the model)
+    k = check_count("k", k, most=tokenizer.vocab_size)
+    encoding = _encode_with_masks(tokenizer, text, model.config.max_position_embeddings)
+    masks = torch.tensor(encoding.input_ids) == tokenizer.mask_token_id
+    batches = outputs(
+        model, tokenizer, [encoding], 1, lambda output: probabilities(output.prediction_logits[0, masks])
+    )
+    ((_, probs),) = batches  # (masks, V of the model)
     best = probs[:, : tokenizer.vocab_size].topk(k)  # (masks, k)
     return [
         [Guess(tokenizer.ids_to_tokens[i], p) for i, p in zip(ids, likely, strict=True)]
         for ids, likely in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
+
+
+def _encode_with_masks(tokenizer: WordPieceTokenizer, text: str, max_length: int) -> Encoding:
+    """Encode a text with one or more [MASK]; refuse one that has none, or loses some by truncation."""
+    encoding = tokenizer.encode(text, max_length=max_length)
+    kept, count = encoding.tokens.count(MASK), tokenizer.tokenize(text).count(MASK)
+    if not count:
+        raise ValueError(f"no [MASK] to fill in {text[:60]!r}; write for example 'the film was [MASK].'")
+    if kept < count:
+        raise ValueError(
+            f"the text has {count} [MASK], but only {kept} within the {max_length} tokens that the model "
+            "reads; shorten it"
+        )
+    return encoding
 
 
 def check_fit(config: BertConfig, tokenizer: WordPieceTokenizer, encodings: Sequence[Encoding] = ()) -> None:
@@ -197,25 +209,50 @@ def encode_texts(
 
 
 def outputs(
-    model: PreTrainedModel, tokenizer: WordPieceTokenizer, encodings: Sequence[Encoding], batch_size: int
-) -> Iterator[tuple[list[int], Any]]:
-    """Run a model over encodings, batch by batch, without dropout; yield row numbers and output."""
+    model: PreTrainedModel,
+    tokenizer: WordPieceTokenizer,
+    encodings: Sequence[Encoding],
+    batch_size: int,
+    read: Callable[[Any], Tensor],
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Run a model over encodings, batch by batch, without dropout.
+
+    Args:
+        model, tokenizer, encodings: see `check_fit`.
+        batch_size: encodings per batch.
+        read: returns the numbers that are needed of the model's output.
+
+    Yields:
+        The indices of the batch's encodings, and what `read` returned, as float32 on the CPU.
+
+    Raises:
+        ValueError: encodings that do not fit the model, a batch size below 1, or numbers that are not finite.
+    """
     check_fit(model.config, tokenizer, encodings)
+    batch_size = check_count("batch_size", batch_size)
     device = next(model.parameters()).device
     prepacking = prepacked_weights(model) if len(encodings) >= WORTH_PREPACKING else nullcontext()
     with evaluation_mode(model), prepacking:
         for rows in tqdm(buckets(encodings, batch_size), desc="predict", delay=PATIENCE, leave=False):
             batch = tokenizer.pad([encodings[row] for row in rows])
-            yield rows, model(**{name: value.to(device) for name, value in batch._asdict().items()})
+            output = model(**{name: value.to(device) for name, value in batch._asdict().items()})
+            yield rows, check_finite(read(output).float().cpu())
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Return the probabilities that logits (..., C) stand for, float32 (..., C)."""
+    return logits.float().softmax(-1)
 
 
 def split_pairs(texts: Sequence[Any]) -> list[tuple[str, str | None]]:
     """Return each text with its second text, None if it has none; refuse texts mixed with pairs."""
     if isinstance(texts, str | bytes) or not isinstance(texts, Sequence):
-        raise ValueError(f"texts is {type(texts).__name__}, expected a list; put a single text into a list")
+        several = isinstance(texts, Iterable) and not isinstance(texts, str | bytes)
+        remedy = "use list(texts)" if several else "put a single text into a list"
+        raise ValueError(f"texts is {type(texts).__name__}, expected a list; {remedy}")
     if not texts:
         return []
-    firsts, seconds = (texts, None) if isinstance(texts[0], str) else _columns(texts)
+    firsts, seconds = _columns(texts) if isinstance(texts[0], tuple | list) else (texts, None)
     return list(zip(firsts, check_texts(firsts, seconds), strict=True))
 
 
@@ -223,7 +260,8 @@ def _columns(pairs: Sequence[Any]) -> tuple[list[str], list[str]]:
     """Return the first texts and the second texts of pairs."""
     for number, pair in enumerate(pairs):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise ValueError(f"texts[{number}] is {repr(pair)[:60]}, expected a pair (A, B) like texts[0]")
+            like = " like texts[0]" if number else ""
+            raise ValueError(f"texts[{number}] is {repr(pair)[:60]}, expected a pair (A, B){like}")
     return [first for first, _ in pairs], [second for _, second in pairs]
 
 
@@ -245,12 +283,74 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def text_logits(output: Any) -> Tensor:
-    """Return the logits (B, C) of a model's output; refuse a model that has none for whole texts."""
-    logits = getattr(output, "logits", None)
-    if logits is None or logits.dim() != 2:
+# What callers may get wrong
+
+
+def check_model(model: Any, *kinds: type[nn.Module]) -> None:
+    """Refuse a model of another kind, or one that cannot be run, before any work is done.
+
+    Raises:
+        ValueError: not a model of one of these classes; weights on the meta device, of several types, or on
+            several devices.
+    """
+    plain = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
+    if not isinstance(plain, kinds):
+        names = " or ".join(map(_full_name, kinds))
+        remedy = f"load one with {kinds[0].__name__}.from_pretrained(folder)"
+        if isinstance(plain, BertModel) and hasattr(kinds[0], "from_encoder"):
+            remedy = f"put a head on it with {kinds[0].__name__}.from_encoder, and train it"
+        if isinstance(getattr(plain, "bert", None), kinds):
+            remedy = "use its .bert"
+        raise ValueError(f"model is {_full_name(type(plain))}, expected {names}; {remedy}")
+    places = {(parameter.dtype, parameter.device) for parameter in plain.parameters()}
+    if any(device.type == "meta" for _, device in places):
         raise ValueError(
-            f"a model with a {type(output).__name__} has no label for a whole text; use a "
-            "BertForSequenceClassification"
+            "the model is on the meta device, so it has no weights; load it with from_pretrained"
         )
-    return logits
+    if len(places) > 1:
+        listed = " and ".join(sorted(f"{dtype} on {device}" for dtype, device in places))
+        raise ValueError(
+            f"the model's weights are {listed}, expected one type on one device; convert all of it, for "
+            "example with model.float().cpu()"
+        )
+
+
+def _full_name(kind: type) -> str:
+    """Return a class's name with its package, because several libraries have a BertModel."""
+    package = kind.__module__.partition(".")[0]
+    return kind.__name__ if package == "builtins" else f"{package}.{kind.__name__}"
+
+
+def check_count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """Return a whole number as an int, whichever library it comes from.
+
+    Raises:
+        ValueError: not a whole number, such as 2.0, "2", None or True, or one that is out of range.
+    """
+    expected = f"of at least {least}" if most is None else f"from {least} to {most}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise ValueError(
+            f"{name}={repr(value)[:60]} is {type(value).__name__}, expected a whole number {expected}"
+        )
+    if number < least or (most is not None and number > most):
+        raise ValueError(f"{name}={number} is out of range, expected a whole number {expected}")
+    return number
+
+
+def check_finite(numbers: Tensor) -> Tensor:
+    """Return what a model computed; refuse NaN and infinity, which would pass for a result.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    finite = numbers.isfinite()
+    if not finite.all():
+        raise ValueError(
+            f"the model returns {int((~finite).sum())} NaN or infinite numbers among {numbers.numel()}; use "
+            "weights from before its training diverged, or model.float() if it is in half precision"
+        )
+    return numbers

@@ -57,7 +57,7 @@ def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:
     Raises:
         FileNotFoundError: no such folder, or a file is missing from it.
         ValueError: an unsupported config, a pickle, or tensors that do not fit; the message names them all.
-            Nothing is built before all sizes fit.
+            Nothing is built before all sizes fit. NaN, infinity, or numbers too large for fp32.
     """
     folder = find_folder(folder_or_name)
     stored = rename_old_keys(find_tensors(folder), folder)
@@ -79,6 +79,7 @@ def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:
     check_tensors(stored, shapes(template, config), folder)
     model = build(config)
     model.load_state_dict(read_tensors(stored), strict=True)
+    check_numbers(model, folder)
     return model.eval()
 
 
@@ -285,6 +286,20 @@ def check_tensors(
         if expected[name] != stored[name].shape
     ]
     _refuse(differences, folder)
+
+
+def check_numbers(model: nn.Module, folder: Path) -> None:
+    """Refuse weights that are not finite in fp32: every result would be NaN.
+
+    Raises:
+        ValueError: the message names the first tensor.
+    """
+    for name, parameter in model.named_parameters():
+        if not torch.stack(torch.aminmax(parameter.detach())).isfinite().all():
+            raise ValueError(
+                f"{name} in {folder} holds NaN, infinity or a number too large for fp32; use weights from "
+                "before the training diverged, or download them again"
+            )
 
 
 def _refuse(differences: list[str], folder: Path) -> None:

@@ -10,11 +10,12 @@ Leaves out: tokens added to a vocabulary later, truncation on the left.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 import tokenizers
 import torch
@@ -290,14 +291,21 @@ class WordPieceTokenizer:
         """Combine B encodings into one batch, padded to the length of the longest.
 
         Raises:
-            ValueError: no encodings.
+            ValueError: no encodings, or something else than encodings.
         """
-        if not encodings:
+        rows = list(encodings)
+        if not rows:
             raise ValueError("encodings is empty, expected at least one; a batch without texts has no shape")
+        for index, row in enumerate(rows):
+            if not isinstance(row, Encoding):
+                raise ValueError(
+                    f"encodings[{index}] is {type(row).__name__}, expected what encode returns; put a single "
+                    "encoding into a list"
+                )
         return Batch(
-            _stack([row.input_ids for row in encodings], self.pad_token_id),
-            _stack([row.attention_mask for row in encodings], 0),
-            _stack([row.token_type_ids for row in encodings], 0),
+            _stack([row.input_ids for row in rows], self.pad_token_id),
+            _stack([row.attention_mask for row in rows], 0),
+            _stack([row.token_type_ids for row in rows], 0),
         )
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
@@ -322,10 +330,16 @@ class WordPieceTokenizer:
         """Return the id of each token, and that of [UNK] for a token that is not in the vocabulary.
 
         Raises:
-            ValueError: a single string in place of a list.
+            ValueError: a single string in place of a list, or something else than strings in it.
         """
         if isinstance(tokens, str):
             raise ValueError(f"tokens={tokens!r} is one string, expected a list of tokens; use [{tokens!r}]")
+        tokens = list(tokens)
+        for kind in set(map(type, tokens)):
+            if not issubclass(kind, str):
+                raise ValueError(
+                    f"tokens has {kind.__name__}, expected strings only, such as ['film', '##s']"
+                )
         return [self.vocab.get(token, self.unk_token_id) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
@@ -446,13 +460,14 @@ def _ends(text: str, offsets: list[Offsets]) -> list[int]:
 
 def _truncate(segments: list[_Segment], max_length: int, num_special: int) -> list[_Segment]:
     """Truncate the segments so that they and `num_special` special tokens fit into `max_length` tokens."""
-    if not _is_count(max_length) or max_length < num_special:
+    room = _count("max_length", max_length)
+    if room < num_special:
         raise ValueError(
             f"max_length={max_length!r} has no room for {num_special} special tokens; use a whole number of "
             f"at least {num_special}, or add_special_tokens=False"
         )
     first, second = (*(len(segment.tokens) for segment in segments), 0)[:2]
-    kept = longest_first(first, second, max_length - num_special)
+    kept = longest_first(first, second, room - num_special)
     return [segment.truncated(length) for segment, length in zip(segments, kept, strict=False)]
 
 
@@ -461,17 +476,23 @@ def _padded_length(padding: bool | int, max_length: int | None) -> int:
     if padding is False:
         return 0
     length = max_length if padding is True else padding
-    if not _is_count(length):
+    if length is None or _count("padding", length) < 0:
         raise ValueError(
             f"padding={padding!r} with max_length={max_length!r} gives no length to pad to; use padding=True "
             "and a max_length, or a number of tokens"
         )
-    return length
+    return _count("padding", length)
 
 
-def _is_count(value: object) -> TypeGuard[int]:
-    """Return whether `value` is a whole number of at least 0."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _count(name: str, value: Any) -> int:
+    """Return a whole number as an int, whichever library it comes from."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise ValueError(f"{name}={value!r} is {type(value).__name__}, expected a whole number of tokens")
+    return number
 
 
 def _stack(rows: list[list[int]], filler: int) -> Tensor:

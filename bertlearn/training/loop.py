@@ -109,6 +109,8 @@ def _run(stepper: Stepper, run_folder: _RunFolder, until: int, callback: Callbac
         stop_signal() as signaled,
         reporting(callback if is_first else None, progress) as asked_to_stop,
     ):
+        if state.metrics.steps and _add_record(stepper, run_folder):  # one that failed before the resume
+            run_folder.save()
         while state.step < until and not stopped:
             try:
                 stopped = stepper.update(lambda: signaled() or asked_to_stop())
@@ -120,10 +122,7 @@ def _run(stepper: Stepper, run_folder: _RunFolder, until: int, callback: Callbac
             bar.update()
 
             # once in a while: evaluate, and add a line to the history
-            due = last or state.step % options.evaluate_every == 0
-            evaluates = due and stepper.task.evaluate is not None
-            if last or evaluates or state.step % options.log_every == 0:
-                state.history.append(state.close_record() | (_evaluate(stepper) if evaluates else {}))
+            if _add_record(stepper, run_folder):
                 bar.set_postfix_str(describe(state.history[-1], ("loss",)))  # there is no room for more
 
             # once in a while: save
@@ -136,6 +135,26 @@ def _run(stepper: Stepper, run_folder: _RunFolder, until: int, callback: Callbac
             run_folder.write_history()
     state.optimizer.zero_grad()
     return Run(state.history, state.step, state.step == options.steps, _summary(state, options, resumed_at))
+
+
+def _add_record(stepper: Stepper, run_folder: _RunFolder) -> bool:
+    """Evaluate if it is time to, and add a line to the history; return whether one was added.
+
+    If the evaluation fails, it leaves a checkpoint; a run resumed from there begins with this evaluation.
+    """
+    state, options = stepper.state, stepper.options
+    last = state.step == options.steps
+    due = last or state.step % options.evaluate_every == 0
+    evaluates = due and stepper.task.evaluate is not None
+    if not (last or evaluates or state.step % options.log_every == 0):
+        return False
+    try:
+        scores = _evaluate(stepper) if evaluates else {}
+    except Exception:
+        run_folder.write_checkpoint()
+        raise
+    state.history.append(state.close_record() | scores)
+    return True
 
 
 def _evaluate(stepper: Stepper) -> Record:
@@ -178,11 +197,15 @@ class _RunFolder:
         """Write a checkpoint and the history; a full disk costs the new checkpoint, not the run."""
         if self.folder is None:
             return
-        if self.processes.is_first:
-            with _despite_full_disk(f"no checkpoint at step {self.state.step}"):
-                write_checkpoint(self.folder, self.state.checkpoint(self.identity), self.options.keep)
+        self.write_checkpoint()
         self.write_history()
         self.processes.wait()
+
+    def write_checkpoint(self) -> None:
+        """Write a checkpoint without waiting for other processes."""
+        if self.folder is not None and self.processes.is_first:
+            with _despite_full_disk(f"no checkpoint at step {self.state.step}"):
+                write_checkpoint(self.folder, self.state.checkpoint(self.identity), self.options.keep)
 
     def write_history(self) -> None:
         """Write history.csv anew."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import signal
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from conftest import CONFIG, largest, perturb
 from torch.nn.functional import cross_entropy
 
@@ -40,6 +42,7 @@ from bertlearn.finetuning.spans import Span, bio_labels
 from bertlearn.model.bert import BertModel
 from bertlearn.model.heads import (
     IGNORE,
+    BertForMaskedLM,
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
@@ -204,6 +207,64 @@ def test_what_is_no_number_of_a_class_is_refused_with_its_index(label: object) -
         text_features(TOKENIZER, ["ba", "be"], [0, label], 8)
 
 
+LABEL2ID = {tag: i for i, tag in enumerate(TAGS)}
+
+
+def test_generators_are_read_to_their_end_and_but_once() -> None:
+    text, span = "zora ba", Span(0, 4, "NAME")
+    expected = token_features(TOKENIZER, [text] * 2, [[span], []], LABEL2ID, 8).targets
+    assert expected["labels"][0].count(LABEL2ID["B-NAME"]) == 1
+    spans = (iter(each) for each in ([span], []))
+    assert token_features(TOKENIZER, iter([text] * 2), spans, LABEL2ID, 8).targets == expected
+    plain = [[(0, 4, "NAME")], ()]
+    assert token_features(TOKENIZER, np.array([text] * 2), plain, LABEL2ID, 8).targets == expected
+    made = text_features(TOKENIZER, iter(["ba", "be"]), iter([1, 0]), 8)
+    assert made.targets == {"labels": [1, 0]} and len(made) == 2
+    rows = answer_features(TOKENIZER, ["ba"] * 2, [text] * 2, [(0, 4), None], 8).targets
+    answers = (answer and iter(answer) for answer in ((0, 4), None))
+    assert answer_features(TOKENIZER, iter(["ba"] * 2), iter([text] * 2), answers, 8).targets == rows
+    assert answer_features(TOKENIZER, ["ba"], [text], np.array([[0, 4]]), 8).targets["end_positions"] == [3]
+
+
+@pytest.mark.parametrize("column", ["ba", b"ba", {"ba": "be"}, {"ba"}, None, 3], ids=repr)
+def test_a_column_that_is_no_list_is_named(column: object) -> None:
+    kind = type(column).__name__
+    with pytest.raises(ValueError, match=f"texts is {kind}, expected a list with one entry per text"):
+        text_features(TOKENIZER, column, [0, 1], 8)
+    with pytest.raises(ValueError, match=f"spans is {kind}, expected a list with one entry per text"):
+        token_features(TOKENIZER, ["ba", "be"], column, LABEL2ID, 8)
+
+
+def test_a_table_in_place_of_a_column_is_named() -> None:
+    """Its own iterator goes through the names of its columns."""
+
+    class DataFrame:
+        columns = ("ba", "bo")
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(self.columns)
+
+    with pytest.raises(ValueError, match="texts is DataFrame, expected a list"):
+        text_features(TOKENIZER, DataFrame(), [0, 1], 8)
+
+
+@pytest.mark.parametrize(
+    "answer", ["zora", (0,), (0, 4, 1), (0.0, 4.0), ("0", "4"), {"text": ["zora"], "answer_start": [0]}, 4]
+)
+def test_an_answer_that_is_not_two_numbers_is_named(answer: object) -> None:
+    with pytest.raises(
+        ValueError, match=r"answers\[1\] is .*, expected \(start, end\), counted in characters"
+    ):
+        answer_features(TOKENIZER, ["ba"] * 2, ["zora"] * 2, [None, answer], 8)
+
+
+def test_spans_that_are_none_are_named_with_their_text() -> None:
+    with pytest.raises(ValueError, match=r"texts\[1\]: spans is None, expected a list of Span, empty if"):
+        token_features(TOKENIZER, ["ba", "be"], [[], None], LABEL2ID, 8)
+    with pytest.raises(ValueError, match=r"texts\[0\]: a span is None, expected Span\(start, end, label\)"):
+        token_features(TOKENIZER, ["ba", "be"], [[None], []], LABEL2ID, 8)
+
+
 def test_columns_of_different_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="2 texts, 1 labels; give the same number of each"):
         text_features(TOKENIZER, ["ba", "be"], [1], 8)
@@ -230,6 +291,21 @@ def test_logits_of_a_text_do_not_depend_on_its_batch(task: str) -> None:
         texts = [" ".join(words) for words in sentences(9)]
         probs = predict(model, TOKENIZER, texts, max_length=16)
         assert largest(torch.stack(batched).softmax(-1), probs) < 1e-6
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, None])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_bad_batch_size_is_named(task: str, size: object) -> None:
+    with pytest.raises(ValueError, match=f"batch_size={size}"):
+        predict_logits(new_model(task), features(task, 9), batch_size=size)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_weights_that_are_not_numbers_give_no_logits(task: str) -> None:
+    model = new_model(task)
+    model.bert.encoder.layer[0].output.dense.bias.data[3] = torch.nan
+    with pytest.raises(ValueError, match=r"the model returns \d+ NaN or infinite numbers"):
+        predict_logits(model, features(task, 9))
 
 
 # 2. The order of the examples.
@@ -598,6 +674,98 @@ def test_wrong_features_are_refused() -> None:
         finetune(new_model("sequence"), wrong, texts, OPTIONS)
 
 
+OTHER_MODELS: dict[str, Callable[[], object]] = {
+    r"bertlearn\.BertModel": lambda: BertModel(CONFIG),
+    r"bertlearn\.BertForMaskedLM": lambda: BertForMaskedLM(CONFIG),
+    r"transformers\.BertForSequenceClassification": lambda: transformers.BertForSequenceClassification(
+        transformers.BertConfig(**CONFIG.to_dict())
+    ),
+    "str": lambda: "folder",
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_MODELS)
+def test_a_model_without_a_head_for_the_task_is_named(kind: str) -> None:
+    made = features("sequence")
+    message = rf"model is {kind}, expected bertlearn\.BertForSequenceClassification or .*QuestionAnswering;"
+    with pytest.raises(ValueError, match=message):
+        finetune(OTHER_MODELS[kind](), made, made, OPTIONS)
+    with pytest.raises(ValueError, match=message):
+        predict_logits(OTHER_MODELS[kind](), made)
+
+
+def test_a_model_without_weights_or_with_mixed_ones_is_refused_before_training() -> None:
+    made = features("sequence")
+    with pytest.raises(ValueError, match="on the meta device"):
+        finetune(new_model("sequence").to("meta"), made, made, OPTIONS)
+    mixed = new_model("sequence")
+    mixed.bert.half()
+    with pytest.raises(ValueError, match=r"weights are torch\.float16 on cpu and torch\.float32 on cpu"):
+        finetune(mixed, made, made, OPTIONS)
+
+
+def test_logits_need_features() -> None:
+    with pytest.raises(ValueError, match="features is list, expected Features; use text_features"):
+        predict_logits(new_model("sequence"), ["ba"])
+
+
+def unlabeled(task: str) -> Features:
+    """Return features of which no label counts."""
+    made = features(task)
+    none = [[IGNORE] * len(encoding.tokens) if task == "token" else IGNORE for encoding in made.encodings]
+    return replace(made, targets={"labels": none})
+
+
+@pytest.mark.parametrize("name", ["train", "validation"])
+@pytest.mark.parametrize("task", ["sequence", "token"])
+def test_texts_without_a_label_are_refused_before_training(
+    task: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = new_model(task)
+    monkeypatch.setattr(model, "forward", lambda **given: pytest.fail("the model was run"))
+    sets = {"train": features(task), "validation": features(task), name: unlabeled(task)}
+    message = (
+        f"{name} has no label but -100, which does not count; give a label to at least one of the 24 texts"
+    )
+    with pytest.raises(ValueError, match=message):
+        finetune(model, **sets, options=OPTIONS)
+
+
+def test_a_folder_that_is_a_file_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    model, made = new_model("sequence"), features("sequence")
+    monkeypatch.setattr(model, "forward", lambda **given: pytest.fail("the model was run"))
+    for folder in (tmp_path / "file", str(tmp_path / "file" / "inside")):
+        with pytest.raises(ValueError, match="file is a file, expected a folder; choose another folder"):
+            finetune(model, made, made, OPTIONS, folder=folder)
+
+
+def test_a_score_that_is_no_function_is_refused_before_training() -> None:
+    made = features("sequence")
+    with pytest.raises(ValueError, match="score='f1' is str, expected a function of the model"):
+        finetune(new_model("sequence"), made, made, OPTIONS, score="f1")
+
+
+@pytest.mark.parametrize("value", [None, math.nan, "high", torch.zeros(2)], ids=repr)
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_score_that_is_no_number_costs_no_training(value: object, at: int, tmp_path: Path) -> None:
+    """Corrected and resumed, the run ends with the same weights; its last evaluation is made up for."""
+    train, validation = features("sequence"), features("sequence", seed=1)
+    one = replace(OPTIONS, epochs=at + 1)  # evaluated once or twice
+    scores = [1.0, 2.0]
+    whole = finetune(new_model("sequence", dropout=0.1), train, validation, one, scripted(scores, []))
+    wrong = scripted([*scores[:at], value], [])
+    with pytest.raises(ValueError, match=r"the score function returned .*, expected a number.*resume=True"):
+        finetune(new_model("sequence", dropout=0.1), train, validation, one, wrong, folder=tmp_path)
+    again = new_model("sequence", dropout=0.1)
+    right = scripted(scores[at:], [])
+    resumed = finetune(again, train, validation, one, right, folder=tmp_path, resume=True)
+    assert resumed.run.finished and resumed.step == whole.step and resumed.scores == whole.scores
+    assert same_bits(copies(resumed.model), copies(whole.model))
+
+
 # 5. Several seeds.
 
 
@@ -631,9 +799,17 @@ def test_the_seed_changes_order_and_dropout() -> None:
     assert same_bits(ends[0], ends[1]) and not same_bits(ends[0], ends[2])
 
 
-def test_one_seed_has_no_standard_deviation() -> None:
-    with pytest.raises(ValueError, match=r"seeds=\[0\] give no standard deviation; use two or more"):
-        finetune_seeds(lambda seed: new_model("sequence"), features("pair"), features("pair"), seeds=[0])
+@pytest.mark.parametrize("seeds", [[0], [], [1, 1], [0, 1, 0]])
+def test_fewer_than_two_different_seeds_have_no_standard_deviation(seeds: list[int]) -> None:
+    message = rf"seeds={re.escape(str(seeds))} give no standard deviation; use two or more, all different"
+    for given in (seeds, iter(seeds)):
+        with pytest.raises(ValueError, match=message):
+            finetune_seeds(lambda seed: new_model("pair"), features("pair"), features("pair"), seeds=given)
+
+
+def test_a_number_of_seeds_is_not_a_list_of_seeds() -> None:
+    with pytest.raises(ValueError, match=r"seeds=3 is int, expected a list, such as \[0, 1, 2\]"):
+        finetune_seeds(lambda seed: new_model("pair"), features("pair"), features("pair"), seeds=3)
 
 
 # 6. Options.

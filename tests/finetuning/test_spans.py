@@ -6,10 +6,12 @@ import math
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers
 from conftest import perturb
+from torch import Tensor
 
 from bertlearn.finetuning.spans import (
     NO_ANSWER,
@@ -376,6 +378,16 @@ BAD_SPANS = {
     "overlapping": ([Span(0, 4, "PER"), Span(3, 4, "LOC")], "share a word"),
     "two in a word": ([Span(0, 1, "PER"), Span(1, 2, "LOC")], "share a word; merge them"),
     "unknown": ([Span(0, 2, "ORG")], "the label 'B-ORG' has no number; label2id has O, B-PER"),
+    "None": (None, "spans is None, expected a list of Span, empty if a text has none"),
+    "a single one": (Span(0, 2, "PER"), r"spans is Span\(start=0, .* expected a list of Span"),
+    "None in a list": ([None], r"a span is None, expected Span\(start, end, label\)"),
+    "a dictionary": ([{"start": 0, "end": 2}], r"a span is \{'start': .*, expected Span"),
+    "without a label": ([(0, 2)], r"a span is \(0, 2\), expected Span"),
+    "text as a number": (
+        [Span("0", 2, "PER")],
+        "start='0', end=2 is not a span of a text; use whole numbers",
+    ),
+    "half a character": ([Span(0, 1.5, "PER")], "start=0, end=1.5 is not a span of a text"),
 }
 
 
@@ -386,11 +398,27 @@ def test_bad_spans_are_refused(name: str) -> None:
         token_labels(TOKENIZERS["uncased"].encode("ab a"), spans, LABEL2ID)
 
 
+def test_spans_may_come_as_tuples_lists_or_from_a_generator() -> None:
+    encoding = TOKENIZERS["uncased"].encode("ab a")
+    expected = token_labels(encoding, [Span(0, 2, "PER"), Span(3, 4, "LOC")], LABEL2ID)
+    assert expected.count(LABEL2ID["O"]) == 0
+    plain = [(0, 2, "PER"), [np.int64(3), np.int64(4), "LOC"]]
+    assert token_labels(encoding, plain, LABEL2ID) == expected
+    assert token_labels(encoding, (span for span in plain), LABEL2ID) == expected
+
+
 @pytest.mark.parametrize(
     ("labels", "id2label", "message"),
     [
         ([0, 0, 0], ID2LABEL, "labels has length 3, but the encoding has 4 tokens; remove the padding"),
         ([0, 9, 0, 0], ID2LABEL, "the number 9 stands for None, expected O, or B-"),
+        ([0, 0.9, 0, 0], ID2LABEL, r"labels is \[0, 0.9, 0, 0\], expected whole numbers"),
+        (
+            torch.zeros(4, 5),
+            ID2LABEL,
+            r"expected whole numbers; of logits \(S, C\), use logits\.argmax\(-1\)",
+        ),
+        (None, ID2LABEL, "labels is None, expected whole numbers"),
         ([0, 1, 0, 0], {0: "LABEL_0", 1: "LABEL_1"}, "stands for 'LABEL_1', expected O, or B-"),
         ([0, IGNORE, 0, 0], ID2LABEL, "the number -100 stands for None"),
         ([0, 1, 0, 0], {0: "O", 1: "B-"}, "stands for 'B-'"),
@@ -557,13 +585,86 @@ def test_bad_answers_are_refused(name: str) -> None:
 
 def test_scores_that_are_not_numbers_are_named() -> None:
     encoding = TOKENIZERS["uncased"].encode(QUESTION, CONTEXT)
-    row, broken = torch.zeros(14), torch.full((14,), torch.nan)
-    with pytest.raises(ValueError, match="end_logits has 14 NaN among 14 numbers; check the model's weights"):
-        span_scores(encoding, row, broken)
-    scores = span_scores(encoding, row, row)
-    scores[4, 5] = torch.nan
-    with pytest.raises(ValueError, match="scores has 1 NaN among 196 numbers"):
-        best_answers(encoding, CONTEXT, scores)
+    row = torch.zeros(14)
+    for value in (torch.nan, torch.inf):
+        broken = torch.full((14,), value)
+        with pytest.raises(
+            ValueError, match="end_logits has 14 NaN or infinite among 14 numbers; check the mod"
+        ):
+            span_scores(encoding, row, broken)
+        scores = span_scores(encoding, row, row)
+        scores[4, 5] = value
+        with pytest.raises(ValueError, match="scores has 1 NaN or infinite among 196 numbers"):
+            best_answers(encoding, CONTEXT, scores)
+    huge = torch.full((14,), 3e38)  # the sum of two is infinite
+    with pytest.raises(ValueError, match="scores has 24 NaN or infinite among 196 numbers"):
+        best_answers(encoding, CONTEXT, span_scores(encoding, huge, huge, max_answer_length=3))
+
+
+def test_a_token_can_be_excluded_by_minus_infinity() -> None:
+    encoding = TOKENIZERS["uncased"].encode(QUESTION, CONTEXT)
+    starts, ends = torch.zeros(14), torch.zeros(14)
+    starts[6] = -torch.inf
+    found = best_answers(encoding, CONTEXT, span_scores(encoding, starts, ends, 3), n_best=99)
+    assert len(found) == 24 - 3 and 3 not in {answer.start for answer in found}
+    assert math.fsum(answer.probability for answer in found) == pytest.approx(1)
+
+
+def test_scores_may_be_arrays_or_lists() -> None:
+    encoding = TOKENIZERS["uncased"].encode(QUESTION, CONTEXT)
+    starts, ends = torch.randn(2, 14, generator=torch.Generator().manual_seed(0))
+    expected = span_scores(encoding, starts, ends, 3)
+    for convert in (Tensor.tolist, Tensor.numpy, Tensor.double):
+        found = span_scores(encoding, convert(starts), convert(ends), np.int64(3))
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, expected)
+        answers = best_answers(encoding, CONTEXT, convert(expected), np.int64(2))
+        assert answers == best_answers(encoding, CONTEXT, expected, 2)
+
+
+OTHER_CONTEXTS = {
+    "shorter": CONTEXT[:-4],
+    "by one character": CONTEXT[:-1],
+    "empty": "",
+    "of the same length": "cc Adé, cd!",
+    "with other words": "ab ab ab ab ab ab",
+    "moved": " " + CONTEXT,
+}
+
+
+@pytest.mark.parametrize("name", OTHER_CONTEXTS)
+def test_another_context_than_the_encodings_is_refused(name: str) -> None:
+    tokenizer, row = TOKENIZERS["uncased"], torch.zeros(14)
+    encoding, other = tokenizer.encode(QUESTION, CONTEXT), OTHER_CONTEXTS[name]
+    message = (
+        "the encoding's second text has the token .* but the context has .* give the text that was encoded"
+    )
+    with pytest.raises(ValueError, match=message):
+        best_answers(encoding, other, span_scores(encoding, row, row))
+    with pytest.raises(ValueError, match=message):
+        answer_positions(tokenizer, encoding, other, 0, 2)
+
+
+def test_a_context_of_another_type_is_named() -> None:
+    encoding, row = TOKENIZERS["uncased"].encode(QUESTION, CONTEXT), torch.zeros(14)
+    with pytest.raises(ValueError, match="context is NoneType, expected str"):
+        best_answers(encoding, None, span_scores(encoding, row, row))
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_the_encodings_own_context_is_never_refused(name: str) -> None:
+    rng, tokenizer, count = random.Random(9), TOKENIZERS[name], 0
+    for _ in range(3000):
+        context = random_text(rng)
+        encoding = tokenizer.encode("ab?", context, max_length=rng.choice([None, 12]), padding=20)
+        if not text_tokens(encoding, 1):
+            continue
+        scores = torch.full((len(encoding.tokens),) * 2, -torch.inf)
+        scores[text_tokens(encoding, 1)[-1], text_tokens(encoding, 1)[-1]] = 0.0
+        (answer,) = best_answers(encoding, context, scores)
+        assert answer.text == context[answer.start : answer.end] != ""
+        count += 1
+    assert count > 2500
 
 
 def test_bad_scores_are_refused() -> None:
@@ -578,14 +679,33 @@ def test_bad_scores_are_refused() -> None:
             "end_logits has length 20, but the encoding has 14 tokens; remove",
         ),
         ((encoding, row[None], row), r"start_logits has shape \(1, 14\), expected \(S,\); take one row"),
-        ((encoding, row, row, 0), "max_answer_length=0 allows no answer"),
+        (
+            (encoding, row, row, 0),
+            "max_answer_length=0 is out of range, expected a whole number of at least 1",
+        ),
+        ((encoding, row, row, 2.5), "max_answer_length=2.5 is float"),
+        ((encoding, row, row, 3, math.nan), "null_threshold=nan, expected a number, or None"),
+        ((encoding, row, row, 3, "0"), "null_threshold='0', expected a number, or None"),
+        ((encoding, ["a"] * 14, row), "start_logits is list, expected a tensor of floats"),
+        ((encoding, None, row), "start_logits is NoneType, expected a tensor of floats"),
     ):
         with pytest.raises(ValueError, match=message):
             span_scores(*arguments)
     with pytest.raises(ValueError, match="no second text"):
         answer_positions(tokenizer, alone, CONTEXT, 0, 2)
-    with pytest.raises(ValueError, match="n_best=0 asks for no answer"):
-        best_answers(encoding, CONTEXT, span_scores(encoding, row, row), n_best=0)
+    scores = span_scores(encoding, row, row)
+    for count, message in (
+        (0, "n_best=0 is out of range"),
+        (2.5, "n_best=2.5 is float"),
+        (True, "n_best=True"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            best_answers(encoding, CONTEXT, scores, n_best=count)
+    for wrong in (scores[0], scores[:, :-1], scores[None]):
+        with pytest.raises(
+            ValueError, match=r"scores has shape .*, expected \(14, 14\) for an encoding of 14"
+        ):
+            best_answers(encoding, CONTEXT, wrong)
     cut = tokenizer.encode(QUESTION, "a", max_length=4)
     with pytest.raises(ValueError, match="no token of the context is left; make max_length larger"):
         best_answers(cut, "a", span_scores(cut, torch.zeros(4), torch.zeros(4)))

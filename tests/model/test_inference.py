@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -14,12 +16,12 @@ from task_models import WORDS, twins, varied
 from torch import nn
 
 from bertlearn.model import inference
-from bertlearn.model.bert import mean_pooling
+from bertlearn.model.bert import BertModel, mean_pooling
 from bertlearn.model.heads import (
     BertForMaskedLM,
     BertForSequenceClassification,
 )
-from bertlearn.model.inference import fill_mask, predict, sentence_vectors
+from bertlearn.model.inference import fill_mask, outputs, predict, sentence_vectors
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
@@ -161,8 +163,13 @@ BAD_TEXTS = {
     "a pair among texts": (["ba", ("ba", "be")], r"texts\[1\] is tuple, expected str"),
     "a text among pairs": ([("ba", "be"), "bi"], r"texts\[1\] is 'bi', expected a pair \(A, B\)"),
     "a triple": ([("ba", "be", "bi")], r"texts\[0\] is .*, expected a pair \(A, B\)"),
-    "bytes": ([b"ba"], r"texts\[0\] is b'ba', expected a pair"),
-    "a number": (7, "texts is int, expected a list"),
+    "bytes": ([b"ba"], r'texts\[0\] is bytes, expected str; use .decode\("utf-8"\)'),
+    "None first": ([None, "ba"], r"texts\[0\] is NoneType, expected str$"),
+    "NaN first": ([float("nan"), "ba"], r"texts\[0\] is float, expected str$"),
+    "a number": (7, "texts is int, expected a list; put a single text into a list"),
+    "an array": (np.array(["ba", "be"]), r"texts is ndarray, expected a list; use list\(texts\)"),
+    "a generator": ((text for text in ["ba"]), r"texts is generator, expected a list; use list\(texts\)"),
+    "an array of pairs": (np.array([["ba", "be"]]), r"texts is ndarray, expected a list"),
 }
 
 
@@ -175,18 +182,189 @@ def test_bad_texts_are_named(
         predict(classifier, tokenizer, texts, batch_size=3)
 
 
-@pytest.mark.parametrize("size", [0, -1, 2.5])
-def test_a_bad_batch_size_is_named(tokenizer: WordPieceTokenizer, size: float) -> None:
-    with pytest.raises(ValueError, match=f"batch_size={size} is not a number of texts"):
-        predict(twins("sequence")[0], tokenizer, ["ba"], batch_size=size)
+def test_the_message_names_the_first_text_that_differs_from_the_first_pair(
+    classifier: BertForSequenceClassification, tokenizer: WordPieceTokenizer
+) -> None:
+    with pytest.raises(ValueError, match=r"texts\[0\] is \('ba',\), expected a pair \(A, B\)$"):
+        predict(classifier, tokenizer, [("ba",)])
+    with pytest.raises(ValueError, match=r"texts\[1\] is .*, expected a pair \(A, B\) like texts\[0\]"):
+        predict(classifier, tokenizer, [("ba", "be"), ("ba",)])
 
 
-@pytest.mark.parametrize("task", ["token", "question"])
-def test_predict_refuses_another_model(tokenizer: WordPieceTokenizer, task: str) -> None:
+READERS = {
+    "predict": lambda tokenizer, size: predict(varied("cls"), tokenizer, ["ba be", "bi"], size),
+    "sentence_vectors": lambda tokenizer, size: sentence_vectors(
+        varied("cls").bert, tokenizer, ["ba be", "bi"], size
+    ),
+    "outputs": lambda tokenizer, size: list(
+        outputs(varied("cls"), tokenizer, [tokenizer.encode("ba")], size, lambda output: output.logits)
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (0, "batch_size=0 is out of range, expected a whole number of at least 1"),
+        (-1, "batch_size=-1 is out of range"),
+        (2.0, "batch_size=2.0 is float, expected a whole number"),
+        ("2", "batch_size='2' is str"),
+        (None, "batch_size=None is NoneType"),
+        (True, "batch_size=True is bool"),
+    ],
+)
+@pytest.mark.parametrize("name", READERS)
+def test_a_bad_batch_size_is_named(
+    tokenizer: WordPieceTokenizer, name: str, size: object, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        READERS[name](tokenizer, size)
+
+
+@pytest.mark.parametrize("name", ["predict", "sentence_vectors"])
+def test_a_bad_batch_size_is_named_before_a_text_is_read(
+    tokenizer: WordPieceTokenizer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WordPieceTokenizer, "encode", lambda *given: pytest.fail("a text was read"))
+    with pytest.raises(ValueError, match="batch_size=-1"):
+        READERS[name](tokenizer, -1)
+
+
+def test_whole_numbers_of_other_libraries_are_counts(
+    classifier: BertForSequenceClassification, tokenizer: WordPieceTokenizer
+) -> None:
+    texts = some_texts(9)
+    expected = predict(classifier, tokenizer, texts, 4, max_length=9)
+    for whole in (np.int64, np.uint8, torch.tensor):
+        assert torch.equal(predict(classifier, tokenizer, texts, whole(4), max_length=whole(9)), expected)
+
+
+@pytest.mark.parametrize("length", [2.0, "8", True])
+def test_a_length_of_another_type_is_named(
+    classifier: BertForSequenceClassification, tokenizer: WordPieceTokenizer, length: object
+) -> None:
+    found = f"max_length={length!r} is {type(length).__name__}"
+    with pytest.raises(ValueError, match=f"{found}, expected a whole number of tokens"):
+        predict(classifier, tokenizer, ["ba be"], max_length=length)
+
+
+# Models that are refused
+
+THEIRS = transformers.BertConfig(**CONFIG.to_dict())
+OTHER_MODELS: dict[str, Callable[[], object]] = {  # whose names are in the message
+    "bertlearn.BertModel": lambda: BertModel(CONFIG),
+    "bertlearn.BertForMaskedLM": lambda: BertForMaskedLM(CONFIG),
+    "bertlearn.BertForSequenceClassification": lambda: varied("cls"),
+    "bertlearn.BertForTokenClassification": lambda: twins("token")[0],
+    "bertlearn.BertForQuestionAnswering": lambda: twins("question")[0],
+    "transformers.BertForMaskedLM": lambda: transformers.BertForMaskedLM(THEIRS),
+    "transformers.BertForSequenceClassification": lambda: twins("sequence")[1],
+    "bertlearn.WordPieceTokenizer": lambda: WordPieceTokenizer([*SPECIAL_TOKENS, *WORDS]),
+    "str": lambda: "a folder",
+    "type": lambda: BertModel,
+}
+FITTING = {
+    "predict": {"bertlearn.BertForSequenceClassification"},
+    "sentence_vectors": {"bertlearn.BertModel"},
+    "fill_mask": {"bertlearn.BertForMaskedLM"},
+}
+ON_MODELS: dict[str, Callable[..., object]] = {
+    "predict": lambda model, tokenizer: predict(model, tokenizer, ["ba be"]),
+    "sentence_vectors": lambda model, tokenizer: sentence_vectors(model, tokenizer, ["ba be"]),
+    "fill_mask": lambda model, tokenizer: fill_mask(model, tokenizer, "ba [MASK]", 2),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_MODELS)
+@pytest.mark.parametrize("name", ON_MODELS)
+def test_a_model_of_another_kind_is_named_before_a_text_is_read(
+    name: str, kind: str, tokenizer: WordPieceTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = OTHER_MODELS[kind]()
+    if kind in FITTING[name]:
+        assert len(ON_MODELS[name](model, tokenizer)) == 1
+        return
+    monkeypatch.setattr(WordPieceTokenizer, "encode", lambda *given: pytest.fail("a text was read"))
+    with pytest.raises(ValueError, match=f"model is {kind}, expected {min(FITTING[name])}"):
+        ON_MODELS[name](model, tokenizer)
+
+
+def test_the_remedy_depends_on_the_model(tokenizer: WordPieceTokenizer) -> None:
+    model = varied("cls")
+    with pytest.raises(ValueError, match=r"expected bertlearn\.BertModel; use its \.bert"):
+        sentence_vectors(model, tokenizer, ["ba"])
     with pytest.raises(
-        ValueError, match="has no label for a whole text; use a BertForSequenceClassification"
+        ValueError, match=r"put a head on it with BertForSequenceClassification\.from_encoder"
     ):
-        predict(twins(task)[0], tokenizer, ["ba be"])
+        predict(model.bert, tokenizer, ["ba"])
+    with pytest.raises(ValueError, match=r"BertForPreTraining; load one with BertForMaskedLM\.from_pret"):
+        fill_mask(model, tokenizer, "[MASK]")
+
+
+def test_subclasses_and_compiled_models_are_of_the_kind_too(tokenizer: WordPieceTokenizer) -> None:
+    class Mine(BertForSequenceClassification):
+        pass
+
+    model = varied("cls")
+    mine = Mine(model.config).eval()
+    mine.load_state_dict(model.state_dict())
+    compiled = torch.compile(model, backend="eager")
+    for other in (mine, compiled):
+        assert largest(predict(other, tokenizer, ["ba be"]), predict(model, tokenizer, ["ba be"])) < 1e-6
+
+
+def fitting_model(name: str) -> nn.Module:
+    (kind,) = FITTING[name]
+    return OTHER_MODELS[kind]()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("name", ON_MODELS)
+def test_weights_that_are_not_numbers_are_refused(
+    name: str, value: float, tokenizer: WordPieceTokenizer
+) -> None:
+    model = fitting_model(name)
+    dict(model.named_parameters())[
+        "encoder.layer.1.output.dense.weight"
+        if name == "sentence_vectors"
+        else "bert.encoder.layer.1.output.dense.weight"
+    ].data[3, 4] = value
+    with pytest.raises(ValueError, match=r"the model returns \d+ NaN or infinite .* training diverged"):
+        ON_MODELS[name](model, tokenizer)
+
+
+def test_a_token_excluded_by_its_bias_has_the_probability_0(
+    guesser: tuple[BertForMaskedLM, WordPieceTokenizer],
+) -> None:
+    model, tokenizer = guesser
+    best = fill_mask(model, tokenizer, "w1 [MASK]", 2)[0]
+    model.cls.predictions.bias.data[tokenizer.vocab[best[0].token]] = -torch.inf
+    (found,) = fill_mask(model, tokenizer, "w1 [MASK]", 101)
+    assert found[0].token == best[1].token
+    assert (found[-1].token, found[-1].probability) == (best[0].token, 0.0)
+
+
+def test_numbers_too_large_for_float32_are_refused(tokenizer: WordPieceTokenizer) -> None:
+    model = varied("cls").double()
+    model.classifier.bias.data[0] = 1e300
+    with pytest.raises(ValueError, match="the model returns 3 NaN or infinite numbers among 3"):
+        predict(model, tokenizer, ["ba"])
+
+
+@pytest.mark.parametrize("name", ON_MODELS)
+def test_a_model_without_weights_or_with_mixed_ones_is_refused(
+    name: str, tokenizer: WordPieceTokenizer
+) -> None:
+    with pytest.raises(ValueError, match="on the meta device, so it has no weights; load it with from_pret"):
+        ON_MODELS[name](fitting_model(name).to("meta"), tokenizer)
+    mixed = fitting_model(name)
+    next(module for module in mixed.modules() if isinstance(module, nn.Linear)).half()
+    with pytest.raises(
+        ValueError,
+        match=r"weights are torch.float16 on cpu and torch.float32 on cpu, expected one type .*model\.float",
+    ):
+        ON_MODELS[name](mixed, tokenizer)
+    assert len(ON_MODELS[name](mixed.float(), tokenizer)) == 1
 
 
 def test_a_foreign_tokenizer_is_named() -> None:
@@ -265,9 +443,6 @@ def test_transformers_pipeline_gives_our_scores(tokenizer: WordPieceTokenizer, t
     assert len({answer[0]["label"] for answer in theirs}) > 1  # the best label is not always the same
 
 
-# fill_mask
-
-
 # fill_mask.
 
 
@@ -325,20 +500,51 @@ def test_fill_mask_leaves_every_mode_even_if_the_model_fails(
     assert [module.training for module in model.modules()] == before
 
 
-@pytest.mark.parametrize("text", ["w1 w2", "w1 " * 40 + "[MASK]"])
+@pytest.mark.parametrize("text", ["w1 w2", "w1 [mask]", "w1 <mask>"])
 def test_fill_mask_without_mask_is_refused(
     guesser: tuple[BertForMaskedLM, WordPieceTokenizer], text: str
 ) -> None:
-    with pytest.raises(ValueError, match=r"no \[MASK\] to fill in the first \d+ tokens of"):
+    with pytest.raises(ValueError, match=rf"no \[MASK\] to fill in '{re.escape(text)}'; write"):
         fill_mask(*guesser, text)
 
 
-@pytest.mark.parametrize("k", [0, 102, -1])
-def test_fill_mask_with_an_impossible_k_is_refused(
-    guesser: tuple[BertForMaskedLM, WordPieceTokenizer], k: int
+@pytest.mark.parametrize(("early", "late"), [(0, 1), (1, 1), (2, 3)])
+def test_fill_mask_refuses_a_text_that_loses_a_mask_by_truncation(
+    guesser: tuple[BertForMaskedLM, WordPieceTokenizer], early: int, late: int
 ) -> None:
-    with pytest.raises(ValueError, match=f"k={k} is not a possible number of guesses; use 1 to 101"):
+    text = "[MASK] " * early + "w1 " * (30 - early)  # with [CLS] and [SEP], as many as there are positions
+    assert len(fill_mask(*guesser, text + "w1 " * 9)) == early if early else True
+    message = rf"the text has {early + late} \[MASK\], but only {early} within the 32 tokens .*; shorten it"
+    with pytest.raises(ValueError, match=message):
+        fill_mask(*guesser, text + "[MASK]" * late)
+
+
+@pytest.mark.parametrize("text", [["w1 [MASK]"], b"w1 [MASK]", None])
+def test_fill_mask_refuses_what_is_no_text(
+    guesser: tuple[BertForMaskedLM, WordPieceTokenizer], text: object
+) -> None:
+    with pytest.raises(ValueError, match=f"text is {type(text).__name__}, expected str"):
+        fill_mask(*guesser, text)
+
+
+@pytest.mark.parametrize(
+    ("k", "found"),
+    [
+        (0, "0 is out of range"),
+        (102, "102 is out of range"),
+        (-1, "-1 is out of range"),
+        ("3", "'3' is str"),
+        (None, "None is NoneType"),
+        (2.5, "2.5 is float"),
+        (True, "True is bool"),
+    ],
+)
+def test_fill_mask_with_an_impossible_k_is_refused(
+    guesser: tuple[BertForMaskedLM, WordPieceTokenizer], k: object, found: str
+) -> None:
+    with pytest.raises(ValueError, match=f"k={found}, expected a whole number from 1 to 101"):
         fill_mask(*guesser, "w1 [MASK]", k)
+    assert len(fill_mask(*guesser, "w1 [MASK]", np.int64(3))[0]) == 3
 
 
 def test_fill_mask_never_offers_an_id_without_a_token(tmp_path: Path) -> None:
@@ -359,5 +565,5 @@ def test_fill_mask_never_offers_an_id_without_a_token(tmp_path: Path) -> None:
     (found,) = fill_mask(model, small, "w1 [MASK] w2", k=20)
     assert dict(found) == pytest.approx(expected, rel=1e-4)
     assert [guess.token for guess in found] == list(expected)
-    with pytest.raises(ValueError, match="k=21 is not a possible number of guesses; use 1 to 20"):
+    with pytest.raises(ValueError, match="k=21 is out of range, expected a whole number from 1 to 20"):
         fill_mask(model, small, "w1 [MASK] w2", k=21)

@@ -144,6 +144,29 @@ class Explosive:
         return (Path.touch, (self.trace,))
 
 
+NOT_FINITE = {
+    "NaN": torch.full((2,), torch.nan),
+    "infinity": torch.full((2,), -torch.inf, dtype=torch.float16),
+    "too large": torch.full((2,), 1e300, dtype=torch.float64),
+}
+
+
+@pytest.mark.parametrize("name", NOT_FINITE)
+def test_weights_that_are_not_finite_in_fp32_are_refused(saved: tuple[BertModel, Path], name: str) -> None:
+    ours, folder = saved
+    bias = ours.encoder.layer[1].output.dense.bias.detach()
+    large = bias.to(NOT_FINITE[name].dtype)
+    edit_tensors(folder, **{"encoder.layer.1.output.dense.bias": large})
+    BertModel.from_pretrained(folder)  # other types of numbers are no problem
+    large[-2:] = NOT_FINITE[name]
+    edit_tensors(folder, **{"encoder.layer.1.output.dense.bias": large})
+    with pytest.raises(
+        ValueError,
+        match=r"encoder\.layer\.1\.output\.dense\.bias in .* holds NaN, infinity or a number too large",
+    ):
+        BertModel.from_pretrained(folder)
+
+
 def test_a_pickle_is_refused_and_not_opened(saved: tuple[BertModel, Path], tmp_path: Path) -> None:
     _, folder = saved
     (folder / "model.safetensors").unlink()

@@ -10,6 +10,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tokenizers
 import torch
@@ -462,13 +463,18 @@ def test_invalid_texts_are_rejected(text: object, message: str, toy: WordPieceTo
         (lambda t: t.encode("a", max_length=1), "max_length=1"),
         (lambda t: t.encode("a", "b", max_length=2), "max_length=2"),
         (lambda t: t.encode("a", max_length=-1, add_special_tokens=False), "max_length=-1"),
-        (lambda t: t.encode("a", max_length=4.0), "max_length=4.0"),
+        (lambda t: t.encode("a", max_length=4.0), "max_length=4.0 is float, expected a whole number"),
+        (lambda t: t.encode("a", max_length="4"), "max_length='4' is str"),
+        (lambda t: t.encode("a", max_length=True), "max_length=True is bool"),
+        (lambda t: t.encode("a", padding=4.0), "padding=4.0 is float"),
         (lambda t: t.encode("a", padding=True), "padding=True"),
         (lambda t: t.encode("a", padding=-1), "padding=-1"),
         (lambda t: t.encode_batch("a film"), "texts is str"),
         (lambda t: t.encode_batch(None), "texts is NoneType"),
         (lambda t: t.encode_batch([]), r"texts=\[\] is empty"),
         (lambda t: t.pad([]), "encodings is empty, expected at least one"),
+        (lambda t: t.pad([t.encode("a"), None]), r"encodings\[1\] is NoneType, expected what encode returns"),
+        (lambda t: t.pad(t.encode("a")), r"encodings\[0\] is list, .*put a single encoding into a list"),
         (lambda t: t.encode_batch(["a"], "b"), "pairs is str"),
         (lambda t: t.encode_batch(["a"], ["b", "c"]), "2 pairs"),
         (lambda t: t.encode_batch(["a", ""]), r"texts\[1\] is empty"),
@@ -477,11 +483,22 @@ def test_invalid_texts_are_rejected(text: object, message: str, toy: WordPieceTo
         (lambda t: t.decode([1.5]), "whole numbers"),
         (lambda t: t.decode(None), "whole numbers"),
         (lambda t: t.convert_tokens_to_ids("film"), "one string"),
+        (lambda t: t.convert_tokens_to_ids(["film", 5]), "tokens has int, expected strings only"),
+        (lambda t: t.convert_tokens_to_ids([["film"]]), "tokens has list, expected strings only"),
+        (lambda t: t.convert_tokens_to_ids([None]), "tokens has NoneType, expected strings only"),
     ],
 )
 def test_invalid_arguments_are_rejected(call: Callable, message: str, toy: WordPieceTokenizer) -> None:
     with pytest.raises(ValueError, match=message):
         call(toy)
+
+
+def test_other_whole_numbers_and_generators_are_read(toy: WordPieceTokenizer) -> None:
+    expected = toy.encode("film films", max_length=3, padding=6)
+    assert toy.encode("film films", max_length=np.int64(3), padding=torch.tensor(6)) == expected
+    assert toy.convert_tokens_to_ids(token for token in ["film", "##s"]) == [6, 8]
+    rows = [toy.encode("film"), toy.encode("film films")]
+    assert all(map(torch.equal, toy.pad(row for row in rows), toy.pad(rows)))
 
 
 @pytest.mark.parametrize(

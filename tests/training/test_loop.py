@@ -661,6 +661,28 @@ def test_a_full_disk_costs_the_new_checkpoint_only(tmp_path: Path, monkeypatch: 
     assert read_checkpoint(find_checkpoints(tmp_path)[0]).step == 5
 
 
+def failing_at(last: int) -> Callable[[nn.Module], dict[str, float]]:
+    """Return an evaluation that works until its call number `last`."""
+    calls = iter(range(1, last + 1))
+    return lambda model: measure(model) if next(calls) < last else 1 / 0
+
+
+def test_an_evaluation_that_fails_costs_no_step(tmp_path: Path) -> None:
+    """A resumed run makes up for the evaluation, and ends as if it had not failed."""
+    plan = options(steps=6, evaluate_every=2, checkpoint_every=6, log_every=6)
+    whole = tiny_model()
+    expected = train(whole, tiny_task(), plan)
+    for step in (2, 4, 6):  # the evaluation after each fails once
+        task = tiny_task(evaluate=failing_at(1 if step == 2 else 2))
+        with pytest.raises(ZeroDivisionError):
+            train(tiny_model(), task, plan, tmp_path, resume=True)
+        assert read_checkpoint(find_checkpoints(tmp_path)[0]).step == step
+    resumed = tiny_model()
+    run = train(resumed, tiny_task(), plan, tmp_path, resume=True)
+    assert run.finished and same_bits(resumed, whole)
+    assert without_times(run.history) == without_times(expected.history)
+
+
 def test_evaluation_sees_the_model_without_dropout_and_gradient() -> None:
     seen = []
 
