@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import os
+import re
 import shutil
 import sys
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import redirect_stderr
+from dataclasses import is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import tyro
 
 from bertlearn.finetuning.options import FinetuneOptions, TableOptions
 from bertlearn.pretraining.options import PretrainOptions, TextOptions
+from bertlearn.training.options import OptionError, check_count, check_device, check_share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from bertlearn.data import Document
     from bertlearn.pretraining.corpus import SkippedRows
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
@@ -65,8 +69,7 @@ def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool =
         statuses = [status for status in sources.status() if not names or status.name in names]
         statuses += [] if names else [corpus.shards_status()]
     except sources.DataError as error:
-        print(f"bertlearn data: {error}", file=sys.stderr)
-        return 1
+        return _fail("data", error)
     for status in statuses:
         print(f"{status.name:<10} {status.state:<8} {status.size / 1e6:6.1f} MB  {status.folder}")
     return 0 if all(status.state == "intact" for status in statuses) else 1
@@ -104,20 +107,22 @@ def pretrain(
     """
     from bertlearn.course.corpus import course_shards
     from bertlearn.files import check_output
+    from bertlearn.pretraining.corpus import Shards
     from bertlearn.pretraining.run import pretrain as run_pretraining
     from bertlearn.training.distributed import is_first_process
 
     try:
+        check_device(device)
         if is_first_process():
             check_output(output)  # before the shards, which may take a while
         if data is None:
             data, held_out = course_shards("train"), held_out or course_shards("validation")
+        pretraining.check_corpus(Shards.open(data).tokens)
         run = run_pretraining(
             data, pretraining, output, held_out, resume, device, start_from=start_from, verify=verify
         ).run
     except (OSError, ValueError, RuntimeError) as error:
-        print(f"bertlearn pretrain: {error}", file=sys.stderr)
-        return 1
+        return _fail("pretrain", error)
     if is_first_process():
         print(run.summary)
     return 0 if run.finished else 3
@@ -160,8 +165,7 @@ def finetune(
     try:
         return _finetune(model, output, table, finetuning, (pooling, dropout, max_length), resume, device)
     except (OSError, ValueError, RuntimeError) as error:
-        print(f"bertlearn finetune: {error}", file=sys.stderr)
-        return 1
+        return _fail("finetune", error)
 
 
 def _finetune(
@@ -180,12 +184,15 @@ def _finetune(
     from bertlearn.files import check_output
     from bertlearn.finetuning import classifier
 
+    pooling, dropout, max_length = head
+    check_device(device)
+    check_count("max_length", max_length, 2 * len(table.text_column) + 1)  # a token per text, [CLS] and [SEP]
+    check_share("dropout", dropout or 0.0)
     output = output.expanduser()
     checkpoints = output / classifier.CHECKPOINTS
     resume = classifier.check_folder(output, resume)
     train, validation = classifier.read_tables(table, finetuning.seed)
     generator = torch.Generator().manual_seed(finetuning.seed)
-    pooling, dropout, max_length = head
     encoder, tokenizer = load_encoder(model)
     setup = classifier.make_setup(
         encoder, tokenizer, train, validation, generator, pooling, dropout, max_length
@@ -237,6 +244,7 @@ def build(
 
     skipped = corpus.SkippedRows()
     try:
+        check_count("workers", workers, 1)
         check_output(output)
         corpus.check_free(output, overwrite)
         documents = _documents(text, skipped)
@@ -248,8 +256,7 @@ def build(
             documents, output, tokenizer, workers, overwrite=overwrite, skipped=skipped, total_bytes=size
         )
     except (DataError, OSError, ValueError) as error:
-        print(f"bertlearn data build: {error}", file=sys.stderr)
-        return 1
+        return _fail("data build", error)
     return 0
 
 
@@ -314,18 +321,90 @@ def main() -> None:
     sys.exit(status)
 
 
+COMMANDS: dict[str, Callable[..., int]] = {
+    "doctor": doctor,
+    "data": data,
+    "data build": build,
+    "pretrain": pretrain,
+    "finetune": finetune,
+}
+
+
 def _run(arguments: list[str]) -> int:
     """Run the command that the arguments name; `data build` is a command of its own, next to `data`."""
-    config = (tyro.conf.FlagCreatePairsOff,)
-    if arguments[:2] == ["data", "build"]:
-        return tyro.cli(build, prog="bertlearn data build", args=arguments[2:], config=config)
+    name = " ".join(arguments[: 2 if arguments[:2] == ["data", "build"] else 1])
+    if name in COMMANDS:
+        return _parse(name, arguments[len(name.split()) :])()
     return tyro.extras.subcommand_cli_from_dict(
-        {"doctor": doctor, "data": data, "pretrain": pretrain, "finetune": finetune},
+        {name: command for name, command in COMMANDS.items() if " " not in name},
         prog="bertlearn",
         description="Command-line tools of the bertlearn course.",
         args=arguments,
-        config=config,
+        config=(tyro.conf.FlagCreatePairsOff,),
     )
+
+
+def _parse(name: str, words: list[str]) -> Callable[[], int]:
+    """Return a command with the options that the words set; with wrong ones, say so and exit with status 2.
+
+    Values that our own checks refuse are reported in one line. Everything else is reported by tyro, which
+    would frame those as well, under a name of its own.
+    """
+    command, errors = COMMANDS[name], io.StringIO()
+
+    @functools.wraps(command)
+    def with_options(*values: Any, **options: Any) -> Callable[[], int]:
+        return functools.partial(command, *values, **options)
+
+    try:
+        _check_not_empty(words)
+        with redirect_stderr(errors):
+            return tyro.cli(
+                with_options, prog=f"bertlearn {name}", args=words, config=(tyro.conf.FlagCreatePairsOff,)
+            )
+    except (OptionError, SystemExit) as error:
+        refused = _refused_option(error)
+        if refused is None:
+            raise
+        errors = io.StringIO()
+        _fail(name, f"{refused}; see bertlearn {name} --help")
+        raise SystemExit(2) from None
+    finally:
+        sys.stderr.write(errors.getvalue())
+
+
+def _check_not_empty(words: list[str]) -> None:
+    """Refuse empty values: no option has one, and an empty path would mean the working directory."""
+    option = "an argument"
+    for word in words:
+        option, equals, value = word.partition("=") if word.startswith("--") else (option, "=", word)
+        if equals and not value:
+            raise OptionError(f"{option} is empty; give it a value, or leave it out")
+
+
+def _refused_option(error: BaseException | None) -> OptionError | None:
+    """Return the error of our own checks that an error came from."""
+    while error is not None and not isinstance(error, OptionError):
+        error = error.__context__
+    return error
+
+
+def _fail(name: str, error: object) -> int:
+    """Print the error of a command, in which options have the names of the command line; return status 1."""
+    names = (name + (r"\b" if "_" in name else "(?==)") for name in _option_names(COMMANDS[name]))
+    own_names = rf"(?<![^\s(])({'|'.join(names)})"
+    message = re.sub(own_names, lambda found: "--" + found[0].replace("_", "-"), str(error))
+    print(f"bertlearn {name}: {message}", file=sys.stderr)
+    return 1
+
+
+def _option_names(options: Any) -> Iterator[str]:
+    """Yield the names that a command's options have in Python, those inside its dataclasses as well."""
+    for name, kind in get_type_hints(options).items():
+        if is_dataclass(kind):
+            yield from _option_names(kind)
+        else:
+            yield name
 
 
 if __name__ == "__main__":

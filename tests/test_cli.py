@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 
 from bertlearn import cli, data
 from bertlearn.course import corpus as course_corpus
@@ -19,6 +20,7 @@ from bertlearn.course import doctor
 from bertlearn.pretraining import corpus
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.training.options import check_device
 
 FAKE_SOURCE = data.Status("reviews", "damaged", Path("folder"), 3_000_000)
 
@@ -186,12 +188,14 @@ def test_data_build_learns_a_vocabulary_of_chinese(
     ("words", "message"),
     [
         (["--input", "{utf16}"], "utf16.txt is UTF-16; expected UTF-8"),
-        (["--input", "{text}", "--vocab-size", "0"], "vocab_size=0 must be"),
-        (["--input", "{text}", "--limit-alphabet", "0"], "limit_alphabet=0 must be"),
+        (["--input", "{text}", "--vocab-size", "0"], "--vocab-size=0 must be"),
+        (["--input", "{text}", "--limit-alphabet", "0"], "--limit-alphabet=0 must be"),
+        (["--input", "{many}", "--vocab-size", "5"], "--vocab-size=5 has no room for 5 special tokens"),
+        (["--input", "{many}", "--vocab-size", "5"], "or a lower --limit-alphabet"),
         (["--input", "nowhere/*.txt"], "no file matches 'nowhere/*.txt'"),
-        (["--split", "test"], "split='test' is not for pretraining"),
+        (["--split", "test"], "--split='test' is not for pretraining"),
         (["--vocab", "no such folder", "--input", "{text}"], "no folder 'no such folder'"),
-        (["--workers", "0", "--vocab", "{vocab}", "--input", "{text}"], "workers=0 must be"),
+        (["--workers", "0", "--vocab", "{vocab}", "--input", "{text}"], "--workers=0 must be"),
         (["--vocab", "{vocab}", "--input", "{empty}"], "no document of at least 2 tokens"),
     ],
 )
@@ -202,9 +206,10 @@ def test_data_build_reports_an_error_in_one_line(
     words: list[str],
     message: str,
 ) -> None:
-    files = {name: tmp_path / f"{name}.txt" for name in ("vocab", "text", "empty", "utf16")}
+    files = {name: tmp_path / f"{name}.txt" for name in ("vocab", "text", "many", "empty", "utf16")}
     files["vocab"].write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n", encoding="utf-8")
     files["text"].write_text("a a a", encoding="utf-8")
+    files["many"].write_text("the film ends well\n" * 9, encoding="utf-8")
     files["utf16"].write_bytes(("Сегодня хорошая погода.\r\n\r\n" * 300).encode("utf-16"))
     files["empty"].touch()
     monkeypatch.setattr(data.corpora, "load_reviews", pytest.fail)
@@ -235,6 +240,138 @@ def test_data_build_checks_the_space_for_its_output(
     words = ("--input", tmp_path / "a.txt", "--output", tmp_path / "out")
     status, _, err = build_data(monkeypatch, capsys, *words)
     assert status == 1 and "has 1.0 MB free, expected at least 2.5 MB; free some space" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "status"),
+    [
+        (["--workers", "0"], "--workers=0 must be a whole number of at least 1", 1),
+        (
+            ["--input", ""],
+            "--input is empty; give it a value, or leave it out; see bertlearn data build --",
+            2,
+        ),
+        (["--vocab", ""], "--vocab is empty; give it a value", 2),
+    ],
+)
+def test_data_build_checks_its_options_before_it_reads(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    words: list[str],
+    message: str,
+    status: int,
+) -> None:
+    monkeypatch.setattr(cli, "_documents", pytest.fail)
+    found, out, err = build_data(monkeypatch, capsys, "--output", tmp_path / "out", *words)
+    assert (found, out) == (status, "")
+    assert err.startswith(f"bertlearn data build: {message}") and err.count("\n") == 1
+
+
+# Options of `bertlearn pretrain`.
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """Shards of 9 documents with 5 tokens each."""
+    tokenizer = WordPieceTokenizer([*SPECIAL_TOKENS, "the", "film", "ends", "well"])
+    documents = [data.Document("films", "the film ends well")] * 9
+    corpus.build_shards(documents, tmp_path / "shards", tokenizer, progress=False)
+    return tmp_path / "shards"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--mask-probability", "0"], "--mask-probability=0.0 must lie between 0 and 1"),
+        (["--dropout", "1.5"], "--dropout=1.5 must lie in [0, 1)"),
+        (["--initializer-range", "nan"], "--initializer-range=nan must be a positive number"),
+        (["--max-length", "0"], "--max-length=0 must be a whole number of at least 8"),
+        (["--max-length", "60"], "--max-length=60 cannot be split into chunks of --short-length=8; use for"),
+        (["--learning-rate", "inf"], "--learning-rate=inf must be a positive number"),
+        (["--seed", str(2**64)], f"--seed={2**64} must be at most {2**64 - 1}"),
+        (["--micro-batch-size", "5"], "--batch-size=16 is not a multiple of --micro-batch-size=5; use"),
+        (["--data", ""], "--data is empty; give it a value, or leave it out"),
+    ],
+)
+def test_pretrain_refuses_an_option_by_its_own_name(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    words: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr(
+        sys, "argv", ["bertlearn", "pretrain", "--data", "none", "--output", str(tmp_path / "out"), *words]
+    )
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and list(tmp_path.iterdir()) == []
+    assert error.startswith(f"bertlearn pretrain: {message}") and error.count("\n") == 1
+    assert error.endswith("; see bertlearn pretrain --help\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--batch-size", "100000000"],
+            "--batch-size=100000000 sequences of --max-length=8 tokens are more than the whole text, which "
+            "has 45; use smaller ones, or more text",
+        ),
+        (["--batch-size", "6"], "--batch-size=6 sequences of --max-length=8 tokens are more than the whole"),
+        (["--device", "gpu"], "--device='gpu' is not on this machine, where PyTorch "),
+    ],
+)
+def test_pretrain_refuses_what_the_machine_and_the_text_cannot_give(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    shards: Path,
+    words: list[str],
+    message: str,
+) -> None:
+    usual = ["--data", str(shards), "--output", str(tmp_path / "out"), "--max-length", "8"]
+    monkeypatch.setattr(sys, "argv", ["bertlearn", "pretrain", *usual, *words])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1 and not (tmp_path / "out").exists()
+    error = capsys.readouterr().err
+    assert error.startswith(f"bertlearn pretrain: {message}") and error.count("\n") == 1
+
+
+def test_devices_that_exist_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for device in (None, "cpu", "cpu:0"):
+        check_device(device)
+    accelerator = torch.accelerator
+    monkeypatch.setattr(accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
+    monkeypatch.setattr(accelerator, "device_count", lambda: 2)
+    for device in ("cuda", "cuda:1"):
+        check_device(device)
+    for device in ("cuda:2", "mps"):
+        with pytest.raises(
+            ValueError, match=f"device='{device}' is not on .* finds cpu and cuda:0 to cuda:1"
+        ):
+            check_device(device)
+    monkeypatch.setattr(accelerator, "current_accelerator", lambda check_available: None)
+    with pytest.raises(ValueError, match=r"device='cuda' is not on .* finds cpu; choose"):
+        check_device("cuda")
+
+
+def test_only_names_of_options_are_rewritten(capsys: pytest.CaptureFixture[str]) -> None:
+    message = "seed=1 and max_length=2 (or max_length), but no seed, 'max_length=3' or a/seed=4"
+    assert cli._fail("pretrain", message) == 1
+    shown = "--seed=1 and --max-length=2 (or --max-length), but no seed, 'max_length=3' or a/seed=4"
+    assert capsys.readouterr().err == f"bertlearn pretrain: {shown}\n"
+
+
+def test_words_that_are_no_options_are_refused_with_the_help_of_the_command() -> None:
+    for words in (["finetune", "--epochs", "many"], ["pretrain", "--step", "9"], ["finetune"]):
+        result = bertlearn(*words)
+        text = " ".join((result.stdout + result.stderr).replace("│", " ").split())
+        assert result.returncode == 2 and f"bertlearn {words[0]} --help" in text
+        assert "dummy" not in text
 
 
 def test_data_build_refuses_unknown_options(tmp_path: Path) -> None:

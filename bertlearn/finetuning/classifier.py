@@ -6,6 +6,7 @@ Leaves out: token labels and answers, which do not fit into a table.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -31,13 +32,16 @@ from bertlearn.finetuning.options import FinetuneOptions, TableOptions
 from bertlearn.finetuning.run import Finetuned, finetune
 from bertlearn.model.bert import BertModel
 from bertlearn.model.heads import BertForSequenceClassification
-from bertlearn.model.inference import check_fit, predict
+from bertlearn.model.inference import check_fit, encode_texts, predict
 from bertlearn.pretraining.corpus import SkippedRows
 from bertlearn.pretraining.run import CHECKPOINTS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 from bertlearn.training.checkpoint import find_checkpoints
 from bertlearn.training.loop import HISTORY, LOCK
 from bertlearn.training.metrics import Record
+
+SAMPLE = 1000  # texts in which unknown words are counted
+MANY_UNKNOWN = 0.2  # share of tokens that are [UNK]; texts in the vocabulary's language have far less
 
 
 @dataclass(frozen=True)
@@ -158,16 +162,43 @@ def _read(path: Path, table: TableOptions) -> LabeledTexts:
 
 def describe_setup(setup: Setup, options: FinetuneOptions) -> str:
     """Return a few lines that describe the data and the run."""
+    training = options.training(len(setup.train.texts))
     lines = [
         describe_labels(setup.train.labels),
         f"{len(setup.train.texts):,} texts to train on, {len(setup.validation.texts):,} to validate on",
-        f"{options.training(len(setup.train.texts)).steps:,} steps of {options.batch_size} texts, cut after "
-        f"{setup.max_length} tokens",
+        f"{training.steps:,} steps of {training.batch_size} texts, cut after {setup.max_length} tokens",
     ]
+    if training.batch_size < options.batch_size:
+        lines.append(f"each step has all texts: there are fewer than --batch-size {options.batch_size}")
     if setup.model.config.classifier_pooling == "mean":
         lines.append("pooling mean: transformers loads the model but gives different scores (see --pooling)")
-    lines += [f"warning: {sentence}" for sentence in doubts(setup.train, setup.validation)]
-    return "\n".join(lines)
+    warnings = [*doubts(setup.train, setup.validation), *_describe_unknown(setup)]
+    return "\n".join([*lines, *(f"warning: {sentence}" for sentence in warnings)])
+
+
+def _describe_unknown(setup: Setup) -> list[str]:
+    """Return a sentence for the training texts, and one for the validation texts, if many words are [UNK]."""
+    parts = {"training": setup.train, "validation": setup.validation}
+    shares = {name: unknown_share(setup, rows) for name, rows in parts.items()}
+    return [
+        f"{share:.0%} of the tokens of the {name} texts are [UNK], words that the model's vocabulary lacks "
+        "and that it cannot tell apart; use a model for the language of these texts"
+        for name, share in shares.items()
+        if share > MANY_UNKNOWN
+    ]
+
+
+def unknown_share(setup: Setup, rows: LabeledTexts) -> float:
+    """Return the share of [UNK] among the tokens that the model sees of up to 1,000 of the texts.
+
+    Added special tokens do not count. The texts are spread evenly over the rows.
+    """
+    tokenizer, step = setup.tokenizer, math.ceil(len(rows.texts) / SAMPLE)
+    counts: Counter[int] = Counter()
+    for encoding in encode_texts(tokenizer, rows.texts[::step], setup.max_length):
+        counts.update(encoding.input_ids)
+    words = counts.total() - counts[tokenizer.cls_token_id] - counts[tokenizer.sep_token_id]
+    return counts[tokenizer.unk_token_id] / max(1, words)
 
 
 def train_setup(

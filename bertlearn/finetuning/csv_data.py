@@ -7,7 +7,6 @@ is never interpreted as anything but data. Leaves out: guessing separators, enco
 
 from __future__ import annotations
 
-import codecs
 import csv
 import json
 import lzma
@@ -24,13 +23,24 @@ from tqdm.auto import tqdm
 from bertlearn.finetuning.labeled_texts import LabeledTexts, listed
 from bertlearn.model.inference import PATIENCE
 from bertlearn.pretraining.corpus import SkippedRows
+from bertlearn.pretraining.corpus.encoding import SAMPLE, foreign_encoding
 from bertlearn.pretraining.corpus.texts import OPEN, kind_of
 
 Quoting = Literal["checked", "standard", "none"]
 Row = dict[str, Any]
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_COMPRESSED = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ": ".xz"}  # first bytes, and the extension
+_NOT_TEXT = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook (.xlsx)",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls)",
+    b"PAR1\x15": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    b"%PDF": "a PDF",
+    b"\x28\xb5\x2f\xfd": "compressed with Zstandard",
+    b"7z\xbc\xaf": "a 7z archive",
+    **dict.fromkeys(_COMPRESSED, "compressed twice"),
+}
 _BOM = "\ufeff"
 _LONGEST = 2**31 - 1  # characters in a field: the most that every system accepts
 _HELP = (
@@ -106,9 +116,9 @@ def _rows(
     """Yield each row with its file and line. Bytes that are not UTF-8 become lone surrogates."""
     open_file = OPEN.get(path.suffix, open)
     try:
+        _check_compression(path)
         with open_file(path, "rb") as binary:
-            if binary.read(2) in _UTF16:
-                raise ValueError(f"{path} is UTF-16, expected UTF-8; save it as UTF-8 (in Excel: CSV UTF-8)")
+            _check_content(path, binary)
         with open_file(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             if kind_of(path) == ".jsonl":
                 yield from _json_rows(path, file, columns, skipped)
@@ -121,19 +131,70 @@ def _rows(
         ) from error
 
 
+def _check_compression(path: Path) -> None:
+    """Refuse a file that is compressed otherwise than its name says."""
+    with path.open("rb") as file:
+        found = _named(file.read(8), _COMPRESSED)
+    expected = path.suffix if path.suffix in OPEN else ""
+    if found and not expected:
+        raise ValueError(f"{path} is compressed, as a {found} file; rename it to {path.name}{found}")
+    if found != expected and path.stat().st_size:
+        raise ValueError(
+            f"{path} is {f'a {found} file' if found else 'not compressed'}, expected a {expected} file; "
+            f"rename it to {path.stem}{found}"
+        )
+
+
+def _check_content(path: Path, file: IO[bytes]) -> None:
+    """Refuse what is not text in UTF-8, and JSON lines that are no objects, by the first bytes."""
+    begin = file.read(SAMPLE)
+    if found := _named(begin, _NOT_TEXT):
+        raise ValueError(f"{path} is {found}, expected text; unpack it, or save the table as CSV UTF-8")
+    if b"\0" not in re.split(rb"[\r\n]", begin)[0]:
+        begin = begin.replace(b"\0", b" ")  # inside a text, NUL is a character like any other
+    if found := foreign_encoding(begin):
+        raise ValueError(f"{path} is {found}, expected UTF-8; save it as UTF-8 (in Excel: CSV UTF-8)")
+    if kind_of(path) == ".jsonl":
+        _check_objects(path, begin.decode("utf-8-sig", errors="replace"))
+
+
+def _named(begin: bytes, names: dict[bytes, str]) -> str:
+    """Return the name of a file's first bytes, or an empty string."""
+    return next((name for magic, name in names.items() if begin.startswith(magic)), "")
+
+
+def _check_objects(path: Path, begin: str) -> None:
+    """Refuse a .jsonl file that begins with an array, or with lines none of which is an object."""
+    lines = [line.strip() for line in begin.splitlines() if line.strip()]
+    has_objects = any(line.startswith("{") for line in lines)
+    if lines and (not has_objects or re.match(r"\s*\[\s*{", begin)):
+        raise _no_object_per_line(path, lines[0])
+
+
+def _no_object_per_line(path: Path, begin: str) -> ValueError:
+    return ValueError(
+        f"{path} begins with {begin[:40]!r}, expected one JSON object per line, with a text and a label; "
+        'write it so (in pandas: to_json(…, orient="records", lines=True)), or give a table the extension '
+        ".csv or .tsv"
+    )
+
+
 def _json_rows(
     path: Path, file: IO[str], columns: Sequence[str], skipped: SkippedRows
 ) -> Iterator[tuple[str, Row]]:
     names: dict[str, None] = {}
-    number = 0
+    is_empty = True
     for number, line in enumerate(file, start=1):
         row, fault = _json_object(line)
+        is_empty = is_empty and row is None and not fault
         if fault:
             skipped.add(fault, f"{path}:{number}")
         elif row is not None:
+            if not names and all(isinstance(row.get(name), dict | list) for name in columns):
+                raise _no_object_per_line(path, line)  # a whole table, column by column
             names |= dict.fromkeys(row)
             yield f"{path}:{number}", row
-    if number == 0:
+    if is_empty:
         raise ValueError(f"{path} is empty, expected one object per line; check how it was created")
     if names:
         _check_columns(path, list(names), columns)
@@ -144,18 +205,32 @@ def _json_object(line: str) -> tuple[Row | None, str]:
     if not line.strip():
         return None, ""
     try:
-        row = json.loads(line.removeprefix(_BOM))
+        row = json.loads(line.removeprefix(_BOM), object_pairs_hook=_unique)
+    except _RepeatedKeyError as error:
+        return None, str(error)
     except (ValueError, RecursionError):
         return None, "not valid JSON"
     return (row, "") if isinstance(row, dict) else (None, "not a JSON object")
 
 
+class _RepeatedKeyError(ValueError):
+    """An object has a key twice; which of the values counts is unknown."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        repeated = next(name for name in row if [key for key, _ in pairs].count(name) > 1)
+        raise _RepeatedKeyError(f"has the field {repeated[:40]!r} several times")
+    return row
+
+
 def _check_columns(path: Path, names: list[str], columns: Sequence[str]) -> None:
     missing = [column for column in columns if column not in names]
-    if missing and len(names) == 1 and any(separator in names[0] for separator in ";\t|"):
+    if missing and len(names) == 1 and any(separator in names[0] for separator in ",;\t|"):
         raise ValueError(
             f"{path} begins with {names[0][:60]!r}, which is a single column; save it with commas between "
-            "columns, or with tabs as .tsv"
+            "columns as .csv, or with tabs as .tsv"
         )
     if missing:
         raise ValueError(
@@ -213,6 +288,8 @@ def _csv_rows(
 ) -> Iterator[tuple[str, Row]]:
     records = (record for record in _records(path, file, quoting) if record.fault or record.cells)
     header = next(records, None)
+    if header is not None and header.cells == ["sep=", ""]:
+        header = next(records, None)  # Excel names the separator in a first line
     if header is None:
         raise ValueError(f"{path} is empty, expected a header and rows; check how it was created")
     if header.fault:
@@ -221,6 +298,7 @@ def _csv_rows(
     _check_columns(path, names, columns)
     hidden = _HiddenRows(len(names), names.index(columns[-1]), _SEPARATORS[kind_of(path)])
     after_fault = False
+    record: _Record | None = None
     for record in records:
         hidden.add(record)
         if record.fault:
@@ -234,6 +312,8 @@ def _csv_rows(
         else:
             yield record.location(path), dict(zip(names, record.cells, strict=True))
         after_fault = bool(record.fault)
+    if record is None:
+        raise ValueError(f"{path} has a header but no rows, expected labeled texts; check how it was created")
     if quoting == "checked":
         hidden.check(path)
 

@@ -6,8 +6,10 @@ Used by `bertlearn finetune`. Leaves out: reading them, which is `csv_data`'s.
 from __future__ import annotations
 
 import random
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,9 +65,10 @@ def check_known(rows: LabeledTexts, known: Sequence[str], path: str | Path) -> N
     """
     unknown = sorted(set(rows.labels) - set(known))
     if unknown:
+        alike = _describe_lookalikes([*unknown, *known])
         raise ValueError(
             f"{path} has the label {listed(unknown)}, which no training text has; the training labels are "
-            f"{listed(known)}; correct it, or add training texts with it"
+            f"{listed(known)}{alike and f' ({alike})'}; correct it, or add training texts with it"
         )
 
 
@@ -84,7 +87,12 @@ def check_validation(train: LabeledTexts, validation: LabeledTexts, path: str | 
 
 def doubts(train: LabeledTexts, validation: LabeledTexts) -> list[str]:
     """Return what is probably wrong with texts that can be trained on, in one sentence each."""
-    found = [_describe_contradictions(train), _describe_lookalikes(train), _describe_imbalance(train)]
+    found = [
+        _describe_contradictions(train),
+        _describe_lookalikes(train.labels),
+        _describe_imbalance(train),
+        _describe_missing(train, validation),
+    ]
     both = set(train.texts) & set(validation.texts)
     if both:
         share = sum(text in both for text in validation.texts) / len(validation.texts)
@@ -104,13 +112,36 @@ def _describe_contradictions(rows: LabeledTexts) -> str:
     return f"{len(several):,} {noun} several labels, such as {_short(text)} with {listed(sorted(labels))}"
 
 
-def _describe_lookalikes(rows: LabeledTexts) -> str:
-    """Name labels that differ only in case and spaces."""
-    groups: dict[str, list[str]] = {}
-    for label in sorted(set(rows.labels)):
-        groups.setdefault(" ".join(label.casefold().split()), []).append(label)
-    alike = [label for labels in groups.values() if len(labels) > 1 for label in labels]
-    return f"the labels {listed(alike)} differ only in case or spaces" if alike else ""
+def _describe_lookalikes(labels: Iterable[str]) -> str:
+    """Name labels that a reader would take for the same one."""
+    groups: dict[str | Decimal, list[str]] = {}
+    for label in sorted(set(labels)):
+        groups.setdefault(_essence(label), []).append(label)
+    alike = [label for group in groups.values() if len(group) > 1 for label in group]
+    if not alike:
+        return ""
+    shown = listed(alike, ascii if len(set(map(_look, alike))) < len(alike) else repr)
+    return f"the labels {shown} differ only in case, spaces, invisible characters or the way they are written"
+
+
+def _essence(label: str) -> str | Decimal:
+    """Return what labels that look alike have in common: a number, or else text without such differences."""
+    text = " ".join(_look(_look(label).casefold()).split())
+    try:
+        number = Decimal(text)
+    except ArithmeticError:
+        return text
+    return number if number.is_finite() else text
+
+
+def _look(text: str) -> str:
+    """Return a text without what cannot be seen: how characters are composed, and invisible ones."""
+    return "".join(filter(_is_visible, unicodedata.normalize("NFKC", text)))
+
+
+def _is_visible(character: str) -> bool:
+    """Return False for format characters, such as zero-width spaces, and for variation selectors."""
+    return unicodedata.category(character) != "Cf" and not "\ufe00" <= character <= "\ufe0f"
 
 
 def _describe_imbalance(rows: LabeledTexts) -> str:
@@ -122,6 +153,13 @@ def _describe_imbalance(rows: LabeledTexts) -> str:
         f"{many:,} texts are labeled {_short(common)} and only {few:,} {_short(rare)}; a model that never "
         f"answers {_short(rare)} has a high accuracy: compare macro-F1, and label more texts"
     )
+
+
+def _describe_missing(train: LabeledTexts, validation: LabeledTexts) -> str:
+    missing = sorted(set(train.labels) - set(validation.labels))
+    if not missing:
+        return ""
+    return f"no validation text is labeled {listed(missing)}; the scores do not say how well these are found"
 
 
 # 2. Splitting off a validation set
@@ -172,10 +210,10 @@ def describe_labels(labels: Sequence[str]) -> str:
     return f"{len(counts):,} labels: {_joined(shown, len(counts))}"
 
 
-def listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str], quoted: Callable[[str], str] = repr) -> str:
     """Return names in one line, each quoted, so that none can be mistaken for part of the message."""
     names = list(names)
-    return _joined([_short(name) for name in names[:SHOWN]], len(names))
+    return _joined([quoted(name[:40]) for name in names[:SHOWN]], len(names))
 
 
 def _short(text: Any) -> str:

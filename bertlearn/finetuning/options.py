@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bertlearn.training.options import TrainingOptions, check_count
+from bertlearn.training.options import OptionError, TrainingOptions, check_count
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class FinetuneOptions:
     epochs: int = 3
     """Passes over the training examples."""
     batch_size: int = 32
-    """Examples per step."""
+    """Examples per step; all of them if there are fewer."""
     micro_batch_size: int = 0
     """Examples that go through the model at once; 0 means all examples of a step. A smaller number saves
     memory; the gradients of the micro-batches are added up."""
@@ -49,17 +49,23 @@ class FinetuneOptions:
         if self.trainable_layers is not None:
             check_count("trainable_layers", self.trainable_layers, 0)
         if not 0 < self.layer_decay <= 1:
-            raise ValueError(f"layer_decay={self.layer_decay} must lie in (0, 1]; 1 means no decay")
-        self.training(1)
+            raise OptionError(f"layer_decay={self.layer_decay} must lie in (0, 1]; 1 means no decay")
+        self.training(self.batch_size)
 
     def training(self, examples: int) -> TrainingOptions:
-        """Return the options of the training loop for this number of examples."""
-        steps = math.ceil(self.epochs * examples / self.batch_size)
+        """Return the options of the training loop for this number of examples.
+
+        A step has all examples if there are fewer than `batch_size`.
+        """
+        batch_size, micro_batch_size = self.batch_size, self.micro_batch_size
+        if examples < batch_size:
+            batch_size, micro_batch_size = examples, math.gcd(examples, micro_batch_size)
+        steps = math.ceil(self.epochs * examples / batch_size)
         evaluate_every = math.ceil(steps / (self.epochs * self.evaluations))
         return TrainingOptions(
             steps=steps,
-            batch_size=self.batch_size,
-            micro_batch_size=self.micro_batch_size,
+            batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
             learning_rate=self.learning_rate,
             warmup=self.warmup,
             weight_decay=self.weight_decay,
@@ -86,7 +92,8 @@ class TableOptions:
     text_column: tuple[str, ...] = ("text",)
     """Column with the text; give two columns for pairs of texts."""
     label_column: str = "label"
-    """Column with the label."""
+    """Column with the label. In a .jsonl file it may also be a number or a Boolean, and counts as the same
+    label as the string that is written like it: 1 as "1", true as "true"."""
     validation_share: float = 0.1
     """Share of each label's texts to hold out if there is no validation file."""
     quoting: Literal["checked", "standard", "none"] = "checked"
@@ -100,13 +107,13 @@ class TableOptions:
         """Validate the options."""
         columns = (*self.text_column, self.label_column)
         if len(self.text_column) not in (1, 2) or len(set(columns)) < len(columns):
-            raise ValueError(
+            raise OptionError(
                 f"text_column={' '.join(self.text_column)} and label_column={self.label_column} are not "
                 "valid; use one text column, or two for pairs of texts, and a different label column"
             )
         if not 0 < self.validation_share <= 0.5:
-            raise ValueError(f"validation_share={self.validation_share} must lie in (0, 0.5]")
+            raise OptionError(f"validation_share={self.validation_share} must lie in (0, 0.5]")
         if self.quoting not in ("checked", "standard", "none"):
-            raise ValueError(f"quoting={self.quoting!r} is unknown; use checked, standard or none")
+            raise OptionError(f"quoting={self.quoting!r} is unknown; use checked, standard or none")
         if not 0 <= self.max_skipped <= 1:
-            raise ValueError(f"max_skipped={self.max_skipped} must lie in [0, 1]")
+            raise OptionError(f"max_skipped={self.max_skipped} must lie in [0, 1]")

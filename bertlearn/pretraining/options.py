@@ -8,7 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bertlearn.training.options import TrainingOptions
+from bertlearn.training.options import (
+    OptionError,
+    TrainingOptions,
+    check_count,
+    check_positive,
+    check_share,
+)
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,26 @@ class PretrainOptions:
 
     def __post_init__(self) -> None:
         """Check that the options are valid together."""
-        if not 0 <= self.short_share < 1:
-            raise ValueError(f"short_share={self.short_share} must be at least 0 and less than 1")
+        check_count("max_length", self.max_length, 8)
+        check_share("short_share", self.short_share)
+        check_share("dropout", self.dropout)
+        check_positive("initializer_range", self.initializer_range)
+        if not 0 < self.mask_probability < 1:
+            raise OptionError(
+                f"mask_probability={self.mask_probability} must lie between 0 and 1, for example 0.15"
+            )
         if self.short_length < 1 or (self.short_share and self.max_length % self.short_length):
-            raise ValueError(
+            raise OptionError(
                 f"max_length={self.max_length} cannot be split into chunks of short_length="
                 f"{self.short_length}; use for example 64 and 8, or short_share=0"
+            )
+
+    def check_corpus(self, tokens: int) -> None:
+        """Refuse a batch with more tokens than the whole text to train on, which has `tokens`."""
+        if self.training.batch_size * self.max_length > tokens:
+            raise OptionError(
+                f"batch_size={self.training.batch_size} sequences of max_length={self.max_length} tokens are "
+                f"more than the whole text, which has {tokens:,}; use smaller ones, or more text"
             )
 
     @property

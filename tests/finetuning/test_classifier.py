@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 from bertlearn import cli
 from bertlearn.finetuning import classifier
+from bertlearn.finetuning.labeled_texts import LabeledTexts
 from bertlearn.finetuning.options import TableOptions
 from bertlearn.finetuning.run import Finetuned
 from bertlearn.model.bert import BertModel
@@ -187,10 +188,36 @@ WRONG = {
         ("--validation", "other.csv"),
         "other.csv has the label 'boring', which no training text has",
     ),
-    "no share": (("--validation-share", "0"), "validation_share=0.0 must lie in"),
-    "no epochs": (("--epochs", "0"), "epochs=0 must be a whole number"),
-    "many layers": (("--trainable-layers", "9"), "trainable_layers=9, but the model has 2"),
-    "no room": (("--max-length", "1"), "max_length=1"),
+    "many layers": (("--trainable-layers", "9"), "--trainable-layers=9, but the model has 2"),
+}
+
+# Options that are refused before anything is read; with the exit status.
+WRONG_OPTIONS = {
+    "no share": (2, ("--validation-share", "0"), "--validation-share=0.0 must lie in (0, 0.5]"),
+    "no epochs": (2, ("--epochs", "0"), "--epochs=0 must be a whole number of at least 1"),
+    "not a number": (2, ("--learning-rate", "nan"), "--learning-rate=nan must be a positive number"),
+    "a large seed": (2, ("--seed", str(10**30)), f"--seed={10**30} must be at most {2**64 - 1}"),
+    "micro-batches": (
+        2,
+        ("--micro-batch-size", str(10**9)),
+        "--batch-size=8 is not a multiple of --micro-batch-size=1000000000; use a --micro-batch-size that "
+        "divides it, or make --batch-size a multiple of 1000000000",
+    ),
+    "an empty model": (2, ("--model", ""), "--model is empty; give it a value, or leave it out"),
+    "an empty column": (2, ("--text-column", "a", ""), "--text-column is empty; give it a value"),
+    "an empty folder": (2, ("--output=",), "--output is empty; give it a value, or leave it out"),
+    "no room": (1, ("--max-length", "0"), "--max-length=0 must be a whole number of at least 3"),
+    "no room for a text": (1, ("--max-length", "2"), "--max-length=2 must be a whole number of at least 3"),
+    "no room for a pair": (
+        1,
+        ("--text-column", "a", "b", "--max-length", "4"),
+        "--max-length=4 must be a whole number of at least 5",
+    ),
+    "much dropout": (1, ("--dropout", "1.5"), "--dropout=1.5 must lie in [0, 1)"),
+    "undefined dropout": (1, ("--dropout", "nan"), "--dropout=nan must lie in [0, 1)"),
+    "no device": (1, ("--device", "gpu"), "--device='gpu' is not on this machine, where PyTorch "),
+    "a device without memory": (1, ("--device", "meta"), "--device='meta' is not on this machine"),
+    "a far device": (1, ("--device", "cuda:99"), "--device='cuda:99' is not on this machine"),
 }
 
 
@@ -206,9 +233,22 @@ def test_an_error_is_reported_in_one_line_and_nothing_is_written(
     usual.pop(words[0], None)
     status, output, errors = run(*(word for pair in usual.items() for word in pair), *words)
     assert status in (1, 2)
-    text = (output + errors).replace("│", " ")  # tyro frames its messages with "│"
-    assert message in " ".join(text.split())
+    assert message in output + errors
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", WRONG_OPTIONS)
+def test_a_wrong_option_is_refused_by_its_own_name_before_anything_is_read(
+    name: str, run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    status, words, message = WRONG_OPTIONS[name]
+    monkeypatch.setattr(classifier, "read_tables", pytest.fail)
+    usual = ("--model", "none", "--train", "none.csv", "--output", tmp_path / "out")
+    found, output, errors = run(*usual, *words)
+    assert (found, output) == (status, "")
+    assert errors.startswith(f"bertlearn finetune: {message}")
+    assert errors.endswith("; see bertlearn finetune --help\n") == (status == 2)
+    assert errors.count("\n") == 1 and list(tmp_path.iterdir()) == []
 
 
 def test_an_error_is_one_line_and_status_1(tmp_path: Path) -> None:
@@ -419,6 +459,40 @@ def test_a_rare_label_is_warned_of(run: Command, base: Path, tmp_path: Path) -> 
     status, output, _ = run(*words)
     assert status == 0 and "warning: 135 texts are labeled 'fresh' and only 1 'rotten'; " in output
     assert "macro-F1" in output.splitlines()[-3]
+
+
+def test_a_batch_that_is_larger_than_the_training_set_has_all_of_it(
+    run: Command, base: Path, tmp_path: Path
+) -> None:
+    path = write_csv(tmp_path / "mine.csv", ("text", "label"), rows(40))
+    words = ("--model", base, "--train", path, "--output", tmp_path / "out")
+    status, output, _ = run(*words, "--epochs", "1", "--batch-size", "1000000000")
+    assert status == 0
+    assert "1 steps of 36 texts, cut after 32 tokens\n" in output
+    assert "each step has all texts: there are fewer than --batch-size 1000000000\n" in output
+
+
+def test_texts_that_the_vocabulary_cannot_spell_are_noticed(run: Command, base: Path, tmp_path: Path) -> None:
+    chinese = [(f"电影 {word}", "01"[number % 2]) for number, word in enumerate(PLAIN)]
+    path = write_csv(tmp_path / "mine.csv", ("text", "label"), chinese)
+    other = write_csv(tmp_path / "other.csv", ("text", "label"), [("ba", "0"), ("be", "1")])
+    words = ("--model", base, "--train", path, "--output", tmp_path / "out", "--epochs", "1")
+    status, output, _ = run(*words, "--validation", other)
+    assert status == 0
+    sentence = "warning: 67% of the tokens of the training texts are [UNK], words that the model's vocabulary"
+    assert sentence in output and "use a model for the language of these texts" in output
+    assert "of the validation texts" not in output
+
+
+def test_the_share_of_unknown_words_by_hand(base: Path, mine: Path) -> None:
+    setup = make(base, mine)
+    assert classifier.unknown_share(setup, setup.train) == 0
+    texts = LabeledTexts(["ba 好 好", "ba be bi", "好 [SEP]"], ["fresh"] * 3)
+    assert classifier.unknown_share(setup, texts) == 3 / 7
+    pairs = LabeledTexts([("ba", "好"), ("好 be", "bi")], ["fresh"] * 2)
+    assert classifier.unknown_share(setup, pairs) == 2 / 5
+    many = LabeledTexts(["ba"] * 90_000 + ["好"] * 10_000, ["fresh"] * 100_000)
+    assert classifier.unknown_share(setup, many) == 0.1
 
 
 def make(base: Path, mine: Path, seed: int = 0, **options: object) -> classifier.Setup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
@@ -80,6 +81,12 @@ BAD_ROWS = {
         "no label in the column 'label'",
         "2",
     ),
+    "a field twice": (
+        "jsonl",
+        b'{"text": "a", "label": "pos", "label": "neg"}',
+        "has the field 'label' several times",
+        "2",
+    ),
     "half a character": ("jsonl", b'{"text": "\\ud83d", "label": "pos"}', "not UTF-8", "2"),
     "latin-1 in an object": ("jsonl", b'{"text": "caf\xe9", "label": "pos"}', "not UTF-8", "2"),
 }
@@ -121,7 +128,10 @@ REFUSED = {
     "nothing": ("mine.csv", b"", "is empty, expected a header and rows"),
     "blank lines": ("mine.csv", b"\n\n , \n"[:2], "is empty, expected a header and rows"),
     "no object": ("mine.jsonl", b"", "is empty, expected one object per line"),
-    "a header alone": ("mine.csv", b"text,label\n", "has no usable row; skipped: nothing"),
+    "a header alone": ("mine.csv", b"text,label\n", "has a header but no rows, expected labeled texts"),
+    "a header after a separator": ("mine.csv", b"sep=,\ntext,label\n", "has a header but no rows"),
+    "a separator alone": ("mine.csv", b"sep=,\n", "is empty, expected a header"),
+    "blank lines for objects": ("mine.jsonl", b"\n \n", "is empty, expected one object per line"),
     "bad rows alone": (
         "mine.csv",
         b"text,label\n,pos\n",
@@ -148,6 +158,16 @@ REFUSED = {
         b"text;label\na;pos\n",
         "begins with 'text;label', which is a single column; save it with commas",
     ),
+    "Excel's semicolons": (
+        "mine.csv",
+        b"sep=;\r\ntext;label\r\na;pos\r\n",
+        "begins with 'sep=;', which is a single column; save it with commas",
+    ),
+    "commas": (
+        "mine.tsv",
+        b"text,label\na,pos\n",
+        r"begins with 'text,label', which is a single column; save it .* as \.csv",
+    ),
     "tabs": (
         "mine.csv",
         b"text\tlabel\na\tpos\n",
@@ -159,15 +179,82 @@ REFUSED = {
         "text,label\na,pos\n".encode("utf-16"),
         "is UTF-16, expected UTF-8; save it as UTF-8",
     ),
-    "no gzip": ("mine.csv.gz", b"text,label\n", "cannot be read to its end .*create or download it again"),
+    "UTF-32": ("mine.csv", "text,label\na,pos\n".encode("utf-32"), "is UTF-32, expected UTF-8"),
+    "UTF-16 without a mark": (
+        "mine.csv",
+        "text,label\na,pos\n".encode("utf-16-le"),
+        "is UTF-16 or UTF-32, or no text at all: it has NUL bytes, expected UTF-8",
+    ),
+    "objects in UTF-16": (
+        "mine.jsonl",
+        '{"text": "a", "label": "b"}'.encode("utf-16-be"),
+        "is UTF-16 or UTF-32",
+    ),
+    "zeros": ("mine.csv", bytes(500), "no text at all: it has NUL bytes"),
+    "Latin-1": (
+        "mine.csv",
+        b"text,label\n" + "café,pos\n".encode("latin-1") * 30,
+        "is not UTF-8, perhaps Windows-1252.*, expected UTF-8; save it as UTF-8",
+    ),
+    "a gzip without its extension": (
+        "mine.csv",
+        gzip.compress(b"text,label\na,pos\n"),
+        r"is compressed, as a \.gz file; rename it to mine\.csv\.gz",
+    ),
+    "a gzip in a gzip": (
+        "mine.csv.gz",
+        gzip.compress(gzip.compress(b"text,label\na,pos\n")),
+        "is compressed twice, expected text; unpack it",
+    ),
+    "bzip2 for gzip": (
+        "mine.csv.gz",
+        bz2.compress(b"text,label\na,pos\n"),
+        r"is a \.bz2 file, expected a \.gz file; rename it to mine\.csv\.bz2",
+    ),
+    "a renamed workbook": (
+        "mine.csv",
+        b"PK\x03\x04" + bytes(range(256)),
+        r"is a zip archive or an Excel workbook \(\.xlsx\), expected text; .* save the table as CSV UTF-8",
+    ),
+    "a renamed PDF": ("mine.csv.gz", gzip.compress(b"%PDF-1.7\n"), "is a PDF, expected text"),
+    "an array": (
+        "mine.jsonl",
+        b'[{"text": "a", "label": "pos"}, {"text": "b", "label": "neg"}]',
+        r"begins with '\[\{.*', expected one JSON object per line.*lines=True",
+    ),
+    "an array of several lines": (
+        "mine.jsonl",
+        b'\n[\n {\n  "text": "a",\n  "label": "pos"\n }\n]',
+        r"begins with '\[', expected one JSON object per line",
+    ),
+    "columns": (
+        "mine.jsonl",
+        b'{"text": {"0": "a", "1": "b"}, "label": {"0": "pos", "1": "neg"}}',
+        r"begins with '\{.*', expected one JSON object per line, with a text and a label",
+    ),
+    "lists": (
+        "mine.jsonl",
+        b'{"text": ["a", "b"], "label": ["pos", "neg"]}',
+        "expected one JSON object per line",
+    ),
+    "a table for objects": (
+        "mine.jsonl",
+        b"text,label\na,pos\n",
+        r"begins with 'text,label', expected one .*, or give a table the extension \.csv",
+    ),
+    "no gzip": (
+        "mine.csv.gz",
+        b"text,label\n",
+        r"is not compressed, expected a \.gz file; rename it to mine\.csv$",
+    ),
     "half a gzip": (
         "mine.csv.gz",
         gzip.compress(b"text,label\na,pos\n" * 99)[:-9],
         "cannot be read to its end",
     ),
-    "no bzip2": ("mine.jsonl.bz2", b"text,label\n", "cannot be read to its end"),
-    "no xz": ("mine.tsv.xz", b"text,label\n", "cannot be read to its end"),
-    "a picture": ("mine.csv", bytes(range(256)), "has no column 'text'"),
+    "no bzip2": ("mine.jsonl.bz2", b"text,label\n", "is not compressed"),
+    "no xz": ("mine.tsv.xz", b"text,label\n", "is not compressed"),
+    "a picture": ("mine.csv", bytes(range(256)), "no text at all: it has NUL bytes"),
 }
 
 
@@ -215,6 +302,23 @@ def test_byte_order_marks_line_ends_and_compression_change_nothing(
     content = (mark + line_end.join(["text , label", "", "one, pos ", ",", "two,neg", ""])).encode("utf-8")
     path = written(tmp_path, f"mine{ending}", gzip.compress(content) if ending.endswith("gz") else content)
     assert read(path) == LabeledTexts(["one", "two"], ["pos", "neg"])
+
+
+def test_the_line_in_which_excel_names_the_separator_is_no_header(tmp_path: Path) -> None:
+    for ending, separator in (("csv", ","), ("tsv", "\t")):
+        begin, end = GOOD[ending]
+        path = written(tmp_path, f"mine.{ending}", f"\ufeffsep={separator}\r\n".encode() + begin + end)
+        assert read(path) == LabeledTexts(["first", "last"], ["pos", "neg"])
+
+
+def test_a_first_line_that_is_cut_off_costs_one_row(tmp_path: Path) -> None:
+    path = written(tmp_path, "mine.jsonl", b'"label": "pos"}\n' + b"".join(GOOD["jsonl"]))
+    assert read_with_skipped(path)[1] == {"not valid JSON": 1}
+
+
+def test_nul_in_a_text_is_a_character(tmp_path: Path) -> None:
+    path = written(tmp_path, "mine.csv", "text,label\n" + "a\0,pos\n" * 9)
+    assert read(path).texts == ["a\0"] * 9
 
 
 def test_byte_order_marks_between_joined_files_change_nothing(tmp_path: Path) -> None:

@@ -824,7 +824,14 @@ def test_options_of_the_loop_by_hand() -> None:
     assert training.evaluate_every == 16  # 94 / 6
     assert (training.batch_size, training.micro_batch_size, training.seed) == (32, 8, 7)
     assert (training.learning_rate, training.warmup, training.beta2) == (1e-4, 0.1, 0.999)
-    assert options.training(1).steps == 1
+
+
+def test_a_step_has_at_most_all_examples() -> None:
+    options = FinetuneOptions(epochs=3, batch_size=10**9, micro_batch_size=10**9 // 4)
+    training = options.training(36)
+    assert (training.steps, training.batch_size, training.micro_batch_size) == (3, 36, 4)
+    assert replace(options, micro_batch_size=0).training(18).micro_batch_size == 18
+    assert replace(options, batch_size=32, micro_batch_size=8).training(32).micro_batch_size == 8
 
 
 @pytest.mark.parametrize(
@@ -839,13 +846,23 @@ def test_options_of_the_loop_by_hand() -> None:
         ("layer_decay", 1.1, "layer_decay=1.1"),
         ("learning_rate", -1.0, "learning_rate=-1.0"),
         ("warmup", 1.0, "warmup=1.0"),
+        ("weight_decay", -0.1, "weight_decay=-0.1 must be a number of at least 0"),
+        ("weight_decay", math.nan, "weight_decay=nan"),
         ("seed", -1, "seed=-1"),
+        ("seed", 10**30, f"seed={10**30} must be at most {2**64 - 1}"),
+        ("micro_batch_size", 10**9, "batch_size=8 is not a multiple of micro_batch_size=1000000000; use"),
+        ("micro_batch_size", 3, "batch_size=8 is not a multiple of micro_batch_size=3; use"),
         ("precision", "fp16", "precision='fp16' is unknown"),
     ],
 )
 def test_invalid_options_are_refused(name: str, value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(OPTIONS, **{name: value})
+
+
+def test_the_largest_seed_can_be_used() -> None:
+    made = features("sequence", 16)
+    finetune(new_model("sequence"), made, made, replace(OPTIONS, seed=2**64 - 1, epochs=1))
 
 
 # 7. Dropout of a new head.

@@ -68,22 +68,52 @@ def test_validation_texts_that_are_all_training_texts_are_refused() -> None:
 
 
 def test_what_is_probably_wrong_is_said() -> None:
-    other = LabeledTexts(["new"], ["a"])
+    other = LabeledTexts(["new", "newer"], ["a", "b"])
     assert doubts(table(a=100, b=3), other) == []
     rows = table(a=1800, b=2)
     assert doubts(rows, other) == [
         "1,800 texts are labeled 'a' and only 2 'b'; a model that never answers 'b' has a high accuracy: "
         "compare macro-F1, and label more texts"
     ]
-    assert doubts(LabeledTexts(list("uvwx"), ["pos", "Pos", "neg", "a  b"]), other) == [
-        "the labels 'Pos', 'pos' differ only in case or spaces"
-    ]
+    other = LabeledTexts(["new", "newer"], ["pos", "neg"])
     assert doubts(LabeledTexts(list("uuvx"), ["pos", "neg", "neg", "pos"]), other) == [
         "1 text has several labels, such as 'u' with 'neg', 'pos'"
     ]
     assert doubts(table(a=5, b=5), LabeledTexts(["text 3", "text 3", "new", "x"], ["a", "b", "a", "b"])) == [
         "1 validation texts (50%) are also training texts, such as 'text 3'; the scores will be too good"
     ]
+    assert doubts(table(a=5, b=5, c=5), LabeledTexts(["new", "newer"], ["b", "b"])) == [
+        "no validation text is labeled 'a', 'c'; the scores do not say how well these are found"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (["pos", "Pos"], "'Pos', 'pos'"),
+        (["a b", "A  B"], "'A  B', 'a b'"),
+        (["1", "1.0", "01", "1e0"], "'01', '1', '1.0', '1e0'"),
+        (["-0", "0.00"], "'-0', '0.00'"),
+        (["\u00e9", "e\u0301"], r"'e\u0301', '\xe9'"),
+        (["\ufb01n", "fin"], r"'fin', '\ufb01n'"),
+        (["stra\u00dfe", "STRASSE"], "'STRASSE', 'straße'"),
+        (["pos", "pos\u200b", "\u2060pos"], r"'pos', 'pos\u200b', '\u2060pos'"),
+        (["\u2764", "\u2764\ufe0f"], r"'\u2764', '\u2764\ufe0f'"),
+    ],
+)
+def test_labels_that_look_alike_are_named(labels: list[str], shown: str) -> None:
+    rows = LabeledTexts(list(map(str, range(9))), [*labels, *["other"] * (9 - len(labels))])
+    sentence = "differ only in case, spaces, invisible characters or the way they are written"
+    assert doubts(rows, LabeledTexts(["new"] * 9, rows.labels)) == [f"the labels {shown} {sentence}"]
+    with pytest.raises(ValueError, match=r"which no training text has; .*differ only in case"):
+        check_known(LabeledTexts(["new"], labels[:1]), [*labels[1:], "other"], "valid.csv")
+
+
+def test_labels_that_do_not_look_alike_are_not_named() -> None:
+    large = ["10000000000000000001", "10000000000000000002"]
+    labels = ["1", "2", "1.5", "true", "nan", "infinity", "a", "b", "é", "e", "👍", "👎", *large]
+    rows = LabeledTexts(list(map(str, range(len(labels)))), labels)
+    assert doubts(rows, LabeledTexts(["new"] * len(labels), labels)) == []
 
 
 # Splitting.

@@ -397,7 +397,7 @@ def test_the_command_trains_stops_resumes_and_says_what_is_wrong(
     again = run_command(*usual)
     assert again.returncode == 1 and "resume" in again.stderr and "Traceback" not in again.stderr
     other = run_command(*usual, "--resume", "--learning-rate", "0.01")
-    assert other.returncode == 1 and "learning_rate is 0.002 there and 0.01 here" in other.stderr
+    assert other.returncode == 1 and "--learning-rate is 0.002 there and 0.01 here" in other.stderr
     longer = [*usual, "--max-length", "64", "--short-share", "0", "--start-from", output]
     longer[longer.index("--output") + 1] = output + "-64"
     grown = run_command(*longer)
