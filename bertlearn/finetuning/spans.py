@@ -4,7 +4,7 @@ People mark names and answers by characters, while BERT works on tokens; the tok
 between the two. For token labels, this module puts a BIO tag on the first token of each word. For answers,
 it finds the best span and decides whether there is an answer at all.
 
-A token's characters go from the start of its offsets to its entry in `Encoding.ends`: an accent, a joiner or
+A token's characters go from the start of its offsets to its `Encoding.end`: an accent, a joiner or
 a variation selector that normalization drops belongs to the token before it. So "José" ends after its accent,
 however the é is written.
 Source: Devlin et al. 2019, §4.2 and §4.3 (answers), §5.3 (first tokens); Ramshaw & Marcus 1995 (BIO).
@@ -322,7 +322,7 @@ def best_answers(encoding: Encoding, context: str, scores: Tensor, n_best: int =
 
 
 def _char_span(encoding: Encoding, span: TokenSpan) -> Offsets:
-    return encoding.offsets[span.first][0], encoding.ends[span.last]
+    return encoding.offsets[span.first][0], encoding.end(span.last)
 
 
 def _overlap(offsets: Offsets, start: int, end: int) -> bool:
@@ -431,7 +431,7 @@ def _check_context(encoding: Encoding, context: str) -> None:
         found = context[start:end]
         comparable = found.isascii() and found.isprintable() and token != UNK  # only its case may differ
         differs = comparable and found.lower() != token.removeprefix("##").lower()
-        if differs or encoding.ends[position] > len(context):
+        if differs or encoding.end(position) > len(context):
             raise ValueError(
                 f"the encoding's second text has the token {token!r} at {start} to {end}, but the context "
                 f"has {found!r} there; give the text that was encoded"

@@ -203,7 +203,7 @@ def encode_texts(
 ) -> list[Encoding]:
     """Encode texts or pairs, keeping only ids: tokens and offsets of many texts would fill the memory."""
     return [
-        tokenizer.encode(first, second, max_length)._replace(tokens=[], offsets=[], ends=[])
+        tokenizer.encode(first, second, max_length)._replace(tokens=[], offsets=[], ends={})
         for first, second in tqdm(split_pairs(texts), desc="encode", delay=PATIENCE, leave=False)
     ]
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,7 +96,11 @@ class Encoding(NamedTuple):
     attention_mask: list[int]  # 1 = token, 0 = padding
     tokens: list[str]
     offsets: list[Offsets]  # in the token's own text; (0, 0) for added special tokens and padding
-    ends: list[int]  # the ends in `offsets`, but after an accent or joiner that normalization drops
+    ends: dict[int, int]  # of tokens before accents or joiners that normalization drops, the end after these
+
+    def end(self, position: int) -> int:
+        """Return where a token ends in its text, with the characters that normalization drops after it."""
+        return self.ends.get(position, self.offsets[position][1])
 
 
 class Batch(NamedTuple):
@@ -109,24 +112,16 @@ class Batch(NamedTuple):
 
 
 class _Segment(NamedTuple):
-    """The tokens of one text, and where they are in it: three lists of equal length, as in `Encoding`."""
+    """The tokens of one text, and where they are in it, as in `Encoding`."""
 
     tokens: list[str]
     offsets: list[Offsets]
-    ends: list[int]
+    ends: dict[int, int]
 
     def truncated(self, length: int) -> _Segment:
         """Return the first `length` tokens."""
-        return _Segment(self.tokens[:length], self.offsets[:length], self.ends[:length])
-
-    def insert_special(self, position: int, token: str) -> None:
-        """Insert a special token, which does not come from the text."""
-        self.tokens.insert(position, token)
-        self.offsets.insert(position, (0, 0))
-        self.ends.insert(position, 0)
-
-
-_CacheEntry = tuple[tuple[str, ...], tuple[Offsets, ...]]  # tokens and offsets, immutable
+        ends = {position: end for position, end in self.ends.items() if position < length}
+        return _Segment(self.tokens[:length], self.offsets[:length], ends)
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
@@ -177,7 +172,7 @@ class WordPieceTokenizer:
         self.pad_token_id, self.unk_token_id = self.vocab[PAD], self.vocab[UNK]
         self.cls_token_id, self.sep_token_id = self.vocab[CLS], self.vocab[SEP]
         self.mask_token_id = self.vocab[MASK]
-        self._cache: dict[str, _CacheEntry] = {}  # from a stretch of text without spaces to its tokens
+        self._cache: dict[str, _Segment] = {}  # from a stretch of text without spaces to its tokens
 
     @property
     def vocab_size(self) -> int:
@@ -260,11 +255,7 @@ class WordPieceTokenizer:
             segments.append(self._tokenize_with_offsets(check_filled(pair, "pair")))
         if max_length is not None:
             segments = _truncate(segments, max_length, len(segments) + 1 if add_special_tokens else 0)
-        if add_special_tokens:
-            for segment in segments:
-                segment.insert_special(len(segment.tokens), SEP)
-            segments[0].insert_special(0, CLS)
-        return self._assemble(segments, _padded_length(padding, max_length))
+        return self._assemble(segments, add_special_tokens, _padded_length(padding, max_length))
 
     def encode_batch(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, max_length: int | None = None
@@ -340,7 +331,7 @@ class WordPieceTokenizer:
                 raise ValueError(
                     f"tokens has {kind.__name__}, expected strings only, such as ['film', '##s']"
                 )
-        return [self.vocab.get(token, self.unk_token_id) for token in tokens]
+        return self._ids(tokens)
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
         """Return the token of each id.
@@ -383,23 +374,26 @@ class WordPieceTokenizer:
         """
         tokens: list[str] = []
         offsets: list[Offsets] = []
+        ends: dict[int, int] = {}
         begin = 0
         for part in _SPECIAL.split(text):
             keep_whole = part in SPECIAL_TOKENS or not self.caches_words
             for stretch in [part] if keep_whole else part.split(" "):
-                entry = self._cache.get(stretch) if self.caches_words else None
-                stretch_tokens, stretch_offsets = entry or self._tokenize_uncached(stretch)
+                cached = self._cache.get(stretch) if self.caches_words else None
+                stretch_tokens, stretch_offsets, stretch_ends = cached or self._tokenize_uncached(stretch)
+                if stretch_ends:  # few have any
+                    ends |= _shifted(stretch_ends, len(tokens), begin)
                 tokens += stretch_tokens
                 for start, end in stretch_offsets:
                     offsets.append((begin + start, begin + end))
                 begin += len(stretch) + 1
             begin -= 1  # no space follows the last stretch
-        return _Segment(tokens, offsets, _ends(text, offsets))
+        return _Segment(tokens, offsets, ends)
 
-    def _tokenize_uncached(self, text: str) -> _CacheEntry:
+    def _tokenize_uncached(self, text: str) -> _Segment:
         """Tokenize a stretch of text, or a special token; add the result to the cache if it is short."""
         if text in SPECIAL_TOKENS:
-            return (text,), ((0, len(text)),)
+            return _Segment([text], [(0, len(text))], {})
         if not self.caches_words:
             return self._tokenize_any(text)
         simple = text.isascii() and text.isprintable()
@@ -408,7 +402,7 @@ class WordPieceTokenizer:
             self._cache[text] = entry
         return entry
 
-    def _tokenize_any(self, text: str) -> _CacheEntry:
+    def _tokenize_any(self, text: str) -> _Segment:
         """Tokenize a text without special tokens: split it into words, and each word into wordpieces."""
         tokens: list[str] = []
         offsets: list[Offsets] = []
@@ -418,9 +412,9 @@ class WordPieceTokenizer:
             for start, end in wordpiece_offsets(word.text, pieces, 0):
                 covered = word.starts[start:end] or word.starts[-1:]
                 offsets.append((covered[0], covered[-1] + 1))
-        return tuple(tokens), tuple(offsets)
+        return _Segment(tokens, offsets, _ends(text, offsets))
 
-    def _tokenize_ascii(self, text: str) -> _CacheEntry:
+    def _tokenize_ascii(self, text: str) -> _Segment:
         """Tokenize printable ASCII without spaces, faster: normalization can change nothing but the case."""
         tokens: list[str] = []
         offsets: list[Offsets] = []
@@ -430,32 +424,51 @@ class WordPieceTokenizer:
             tokens += pieces
             offsets += wordpiece_offsets(word, pieces, begin)
             begin += len(word)
-        return tuple(tokens), tuple(offsets)
+        return _Segment(tokens, offsets, {})
 
-    def _assemble(self, segments: list[_Segment], length: int) -> Encoding:
+    def _assemble(self, segments: list[_Segment], add_special_tokens: bool, length: int) -> Encoding:
         """Concatenate the segments, number them in `token_type_ids`, and pad to `length` tokens."""
-        tokens = list(chain.from_iterable(segment.tokens for segment in segments))
+        tokens = [CLS] if add_special_tokens else []
+        offsets = [(0, 0)] * len(tokens)
+        ends: dict[int, int] = {}
+        token_type_ids: list[int] = []
+        for number, segment in enumerate(segments):
+            if segment.ends:
+                ends |= _shifted(segment.ends, len(tokens), 0)
+            tokens += segment.tokens
+            offsets += segment.offsets
+            if add_special_tokens:
+                tokens.append(SEP)
+                offsets.append((0, 0))
+            token_type_ids += [number] * (len(tokens) - len(token_type_ids))
         padding = max(0, length - len(tokens))
         return Encoding(
-            self.convert_tokens_to_ids(tokens) + [self.pad_token_id] * padding,
-            [number for number, segment in enumerate(segments) for _ in segment.tokens] + [0] * padding,
+            self._ids(tokens) + [self.pad_token_id] * padding,
+            token_type_ids + [0] * padding,
             [1] * len(tokens) + [0] * padding,
             tokens + [PAD] * padding,
-            list(chain.from_iterable(segment.offsets for segment in segments)) + [(0, 0)] * padding,
-            list(chain.from_iterable(segment.ends for segment in segments)) + [0] * padding,
+            offsets + [(0, 0)] * padding,
+            ends,
         )
 
+    def _ids(self, tokens: list[str]) -> list[int]:
+        return [self.vocab.get(token, self.unk_token_id) for token in tokens]
 
-def _ends(text: str, offsets: list[Offsets]) -> list[int]:
-    """Return where each token ends if the characters that normalization drops after it belong to it."""
-    ends = [end for _, end in offsets]
-    if text.isascii() and text.isprintable():
-        return ends  # nothing is dropped
+
+def _ends(text: str, offsets: list[Offsets]) -> dict[int, int]:
+    """Return where the tokens end, by their positions, that are followed by characters which are dropped."""
+    ends: dict[int, int] = {}
     next_starts = [*(start for start, _ in offsets[1:]), len(text)]
-    for index, (end, start) in enumerate(zip(ends, next_starts, strict=False)):  # a text may have no token
-        if start > end and text[end] != " ":
-            ends[index] = end_of_dropped(text, end, start)
+    for position, ((_, end), start) in enumerate(zip(offsets, next_starts, strict=False)):
+        whole = end_of_dropped(text, end, start) if start > end else end
+        if whole > end:
+            ends[position] = whole
     return ends
+
+
+def _shifted(ends: dict[int, int], positions: int, characters: int) -> dict[int, int]:
+    """Return the ends of tokens that stand after so many other tokens and characters."""
+    return {positions + position: characters + end for position, end in ends.items()}
 
 
 def _truncate(segments: list[_Segment], max_length: int, num_special: int) -> list[_Segment]:

@@ -294,12 +294,11 @@ def test_dropped_accents_and_joiners_belong_to_the_token_before_them(toy: WordPi
     text = "a\u0301\u200d, \u0301film\ufe0f\u0301 s\x1c\u2028\u0301a\u0301films\u0301[MASK]\u0301\x00 '"
     encoding = toy.encode(text, "a\u0301 a", padding=20)
     assert encoding.tokens[1:11] == ["a", ",", "film", "s", "a", "##film", "##s", "[MASK]", "'", "[SEP]"]
-    ends = [
-        text.index(after) for after in (", ", " \u0301film", " s", "\u2028", "films", "s\u0301[", "[M", " '")
-    ]
-    assert encoding.ends == [0, *ends, len(text), 0, 2, 4, 0, *[0] * 6]
+    followed = {1: ", ", 3: " s", 4: "\u2028", 5: "films", 7: "[MASK]"}
+    assert encoding.ends == {number: text.index(after) for number, after in followed.items()} | {11: 2}
+    assert [encoding.end(number) for number in (0, 6, 11, 12)] == [0, text.index("s\u0301["), 2, 4]
     assert encoding.offsets[3] == (6, 10)
-    assert toy.encode(text, max_length=4).ends == [0, *ends[:2], 0]
+    assert toy.encode(text, max_length=4).ends == {1: 3}
 
 
 # Pairs, truncation, padding, batches
