@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import tyro
 
+from bertlearn.arguments import OptionError, check_count, check_device, check_share
 from bertlearn.finetuning.options import FinetuneOptions, TableOptions
 from bertlearn.pretraining.options import PretrainOptions, TextOptions
-from bertlearn.training.options import OptionError, check_count, check_device, check_share
 
 if TYPE_CHECKING:
     from bertlearn.data import Document
@@ -107,7 +107,6 @@ def pretrain(
     """
     from bertlearn.course.corpus import course_shards
     from bertlearn.files import check_output
-    from bertlearn.pretraining.corpus import Shards
     from bertlearn.pretraining.run import pretrain as run_pretraining
     from bertlearn.training.distributed import is_first_process
 
@@ -117,7 +116,6 @@ def pretrain(
             check_output(output)  # before the shards, which may take a while
         if data is None:
             data, held_out = course_shards("train"), held_out or course_shards("validation")
-        pretraining.check_corpus(Shards.open(data).tokens)
         run = run_pretraining(
             data, pretraining, output, held_out, resume, device, start_from=start_from, verify=verify
         ).run

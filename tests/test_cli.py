@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from bertlearn import cli, data
+from bertlearn.arguments import check_device
 from bertlearn.course import corpus as course_corpus
 from bertlearn.course import doctor
 from bertlearn.pretraining import corpus
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
-from bertlearn.training.options import check_device
 
 FAKE_SOURCE = data.Status("reviews", "damaged", Path("folder"), 3_000_000)
 
@@ -289,7 +289,7 @@ def shards(tmp_path: Path) -> Path:
         (["--max-length", "0"], "--max-length=0 must be a whole number of at least 8"),
         (["--max-length", "60"], "--max-length=60 cannot be split into chunks of --short-length=8; use for"),
         (["--learning-rate", "inf"], "--learning-rate=inf must be a positive number"),
-        (["--seed", str(2**64)], f"--seed={2**64} must be at most {2**64 - 1}"),
+        (["--seed", str(2**64)], f"--seed={2**64} must be a whole number from 0 to {2**64 - 1}"),
         (["--micro-batch-size", "5"], "--batch-size=16 is not a multiple of --micro-batch-size=5; use"),
         (["--data", ""], "--data is empty; give it a value, or leave it out"),
     ],

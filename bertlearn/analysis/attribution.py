@@ -18,6 +18,7 @@ from captum.attr import LayerIntegratedGradients
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bertlearn.arguments import check_count
 from bertlearn.finetuning.spans import text_tokens
 from bertlearn.model.heads import BertForSequenceClassification
 from bertlearn.model.inference import check_fit, evaluation_mode, outputs
@@ -77,8 +78,7 @@ def integrated_gradients(
         ValueError: a text without words, an unknown label, fewer than 2 steps, a text that `encode` rejects.
     """
     encoding = _encode(model, tokenizer, text, max_length)
-    if not isinstance(steps, int) or steps < 2:
-        raise ValueError(f"steps={steps!r} must be a whole number of at least 2; 32 is a good start")
+    check_count("steps", steps, 2, remedy="32 is a good start")
     device = next(model.parameters()).device
     ids = torch.tensor([encoding.input_ids], device=device)  # (1, S)
     baseline = torch.tensor([_masked(encoding, text_tokens(encoding), tokenizer)], device=device)
@@ -172,8 +172,7 @@ def deletion(
         ValueError: not one score per token, a count below 0, a text without words or one that `encode`
             rejects.
     """
-    if not isinstance(count, int) or count < 0:
-        raise ValueError(f"count={count!r} must be a whole number of at least 0")
+    check_count("count", count, 0)
     full = [_encode(model, tokenizer, text, max_length) for text in texts]
     if len(scores) != len(full):
         raise ValueError(f"{len(full)} texts but scores for {len(scores)}; give one array for each text")

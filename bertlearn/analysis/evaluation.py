@@ -17,6 +17,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from scipy.stats import bootstrap
 
+from bertlearn.arguments import check_count
+
 Floats = NDArray[np.floating[Any]]
 LOG_TEMPERATURES = (-5.0, 5.0)  # search range of the log temperature: temperatures from 0.007 to 148
 
@@ -111,8 +113,7 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> 
     probs, labels_array = _scored("probabilities", probabilities, labels)
     if not (np.all(probs >= 0) and np.allclose(probs.sum(axis=1), 1, atol=1e-3)):
         raise ValueError("probabilities has rows that do not sum to 1; turn logits into them with softmax")
-    if not isinstance(bins, int) or bins < 1:
-        raise ValueError(f"bins={bins!r} must be a whole number of at least 1")
+    check_count("bins", bins)
     confidence, correct = probs.max(axis=1), probs.argmax(axis=1) == labels_array  # (N,) each
     edges = np.linspace(0, 1, bins + 1, dtype=probs.dtype)  # same dtype: confidences can equal an edge
     indices = np.digitize(confidence, edges[1:-1], right=True)

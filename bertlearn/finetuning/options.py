@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bertlearn.training.options import OptionError, TrainingOptions, check_count
+from bertlearn.arguments import OptionError, check_count
+from bertlearn.training.options import TrainingOptions
 
 
 @dataclass(frozen=True)

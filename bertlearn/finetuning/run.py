@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bertlearn.arguments import check_device
 from bertlearn.files import check_output
 from bertlearn.finetuning.features import Features, FinetuningBatch, endless_rows
 from bertlearn.finetuning.options import FinetuneOptions
@@ -133,6 +134,7 @@ def finetune(
             to; a score that is not a number, at the first evaluation, after which there is a checkpoint.
         TrainingError, CheckpointError, FileExistsError: see `train`.
     """
+    check_device(device)
     check_model(model, *KINDS)
     for name, features in (("train", train), ("validation", validation)):
         _check_features(name, features, model)

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from bertlearn.arguments import check_count
 from bertlearn.model.heads import IGNORE
-from bertlearn.model.inference import check_count
 from bertlearn.tokenizer.inputs import check_text
 from bertlearn.tokenizer.wordpiece import UNK, Encoding, Offsets, WordPieceTokenizer
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from bertlearn.arguments import check_count
 from bertlearn.model.bert import BertModel, PreTrainedModel, mean_pooling
 from bertlearn.model.config import BertConfig
 from bertlearn.model.heads import BertForMaskedLM, BertForPreTraining, BertForSequenceClassification
@@ -319,26 +319,6 @@ def _full_name(kind: type) -> str:
     """Return a class's name with its package, because several libraries have a BertModel."""
     package = kind.__module__.partition(".")[0]
     return kind.__name__ if package == "builtins" else f"{package}.{kind.__name__}"
-
-
-def check_count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
-    """Return a whole number as an int, whichever library it comes from.
-
-    Raises:
-        ValueError: not a whole number, such as 2.0, "2", None or True, or one that is out of range.
-    """
-    expected = f"of at least {least}" if most is None else f"from {least} to {most}"
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
-        raise ValueError(
-            f"{name}={repr(value)[:60]} is {type(value).__name__}, expected a whole number {expected}"
-        )
-    if number < least or (most is not None and number > most):
-        raise ValueError(f"{name}={number} is out of range, expected a whole number {expected}")
-    return number
 
 
 def check_finite(numbers: Tensor) -> Tensor:

@@ -8,13 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bertlearn.training.options import (
-    OptionError,
-    TrainingOptions,
-    check_count,
-    check_positive,
-    check_share,
-)
+from bertlearn.arguments import OptionError, check_count, check_positive, check_share
+from bertlearn.training.options import TrainingOptions
 
 
 @dataclass(frozen=True)

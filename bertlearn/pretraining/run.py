@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bertlearn.arguments import check_device
 from bertlearn.files import check_output, find_folder, save_or_rescue
 from bertlearn.model.config import BertConfig
 from bertlearn.model.heads import IGNORE, BertForMaskedLM, BertForPreTraining, targets
@@ -78,6 +79,7 @@ def pretrain(
             held-out text is trained on; the output folder has shards, is `start_from`, or cannot be written.
         TrainingError, CheckpointError, FileExistsError: see `train`.
     """
+    check_device(device)
     start = None if start_from is None else find_folder(start_from)
     if output is not None:
         _check_apart(Path(output).expanduser(), start)
@@ -88,6 +90,7 @@ def pretrain(
     shards.check_vocabulary(tokenizer)  # its settings may have been changed since
     if start is not None:
         shards.check_vocabulary(WordPieceTokenizer.from_pretrained(start))
+    options.check_corpus(shards.tokens)
     model = new_model(options, tokenizer.vocab_size) if start is None else grown_model(start, options)
     if output is not None and is_first_process():
         check_output(output, 4 * sum(parameter.nbytes for parameter in model.parameters()))

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from bertlearn.arguments import check_count
 from bertlearn.tokenizer.vocab_files import MAX_WORD, SPECIAL_TOKENS
 from bertlearn.tokenizer.words import BasicTokenizer
 
@@ -160,8 +161,7 @@ def check_sizes(vocab_size: int, limit_alphabet: int | None = None, min_frequenc
     limit = 1 if limit_alphabet is None else limit_alphabet
     sizes = {"vocab_size": vocab_size, "limit_alphabet": limit, "min_frequency": min_frequency}
     for name, value in sizes.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+        check_count(name, value)
 
 
 def merge_pair(word: list[int], left: int, right: int, merged: int) -> list[int]:

@@ -10,7 +10,6 @@ Leaves out: tokens added to a vocabulary later, truncation on the left.
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 
+from bertlearn.arguments import check_count
 from bertlearn.files import find_folder
 from bertlearn.tokenizer.inputs import check_filled, check_ids, check_text, check_texts
 from bertlearn.tokenizer.pretrained import SPECIAL_NAMES, read_tokenizer, write_tokenizer
@@ -473,14 +473,10 @@ def _shifted(ends: dict[int, int], positions: int, characters: int) -> dict[int,
 
 def _truncate(segments: list[_Segment], max_length: int, num_special: int) -> list[_Segment]:
     """Truncate the segments so that they and `num_special` special tokens fit into `max_length` tokens."""
-    room = _count("max_length", max_length)
-    if room < num_special:
-        raise ValueError(
-            f"max_length={max_length!r} has no room for {num_special} special tokens; use a whole number of "
-            f"at least {num_special}, or add_special_tokens=False"
-        )
+    remedy = f"{num_special} are special tokens, which add_special_tokens=False leaves out"
+    room = check_count("max_length", max_length, num_special, remedy=remedy) - num_special
     first, second = (*(len(segment.tokens) for segment in segments), 0)[:2]
-    kept = longest_first(first, second, room - num_special)
+    kept = longest_first(first, second, room)
     return [segment.truncated(length) for segment, length in zip(segments, kept, strict=False)]
 
 
@@ -488,24 +484,9 @@ def _padded_length(padding: bool | int, max_length: int | None) -> int:
     """Return the number of tokens to pad to, 0 for no padding."""
     if padding is False:
         return 0
-    length = max_length if padding is True else padding
-    if length is None or _count("padding", length) < 0:
-        raise ValueError(
-            f"padding={padding!r} with max_length={max_length!r} gives no length to pad to; use padding=True "
-            "and a max_length, or a number of tokens"
-        )
-    return _count("padding", length)
-
-
-def _count(name: str, value: Any) -> int:
-    """Return a whole number as an int, whichever library it comes from."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
-        raise ValueError(f"{name}={value!r} is {type(value).__name__}, expected a whole number of tokens")
-    return number
+    if padding is True and max_length is None:
+        raise ValueError("padding=True needs a max_length to pad to; give one, or a number of tokens")
+    return check_count("padding", max_length if padding is True else padding, 0)
 
 
 def _stack(rows: list[list[int]], filler: int) -> Tensor:

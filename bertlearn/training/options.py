@@ -1,7 +1,7 @@
 """What can be chosen for the training loop, as a plain dataclass for notebooks and command line.
 
-Imports no torch until a device is checked, so that `--help` answers at once. The defaults are the recipe of
-chapter 4; `docs/pretraining.md` says what each choice is worth.
+Imports no torch, so that `--help` answers at once. The defaults are the recipe of chapter 4;
+`docs/pretraining.md` says what each choice is worth.
 """
 
 from __future__ import annotations
@@ -10,18 +10,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from bertlearn.arguments import LARGEST_SEED, OptionError, check_count, check_positive, check_share
+
 _COUNTS = ("steps", "batch_size", "log_every", "evaluate_every", "checkpoint_every", "keep")
 
 _CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
     "compile": ("auto", "on", "off"),
 }
-
-LARGEST_SEED = 2**64 - 1
-
-
-class OptionError(ValueError):
-    """An option has a value that it cannot have; the message gives its name in Python and the value."""
 
 
 @dataclass(frozen=True)
@@ -86,51 +82,3 @@ class TrainingOptions:
             raise OptionError(f"weight_decay={self.weight_decay} must be a number of at least 0")
         for name in ("warmup", "beta1", "beta2"):
             check_share(name, getattr(self, name))
-
-
-def check_count(name: str, value: object, least: int, most: int | None = None) -> None:
-    """Refuse what is not a whole number of at least `least` and at most `most`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise OptionError(f"{name}={value!r} must be a whole number of at least {least}")
-    if most is not None and value > most:
-        raise OptionError(f"{name}={value!r} must be at most {most}")
-
-
-def check_positive(name: str, value: float) -> None:
-    """Refuse what is not a positive number, such as NaN."""
-    if not (value > 0 and math.isfinite(value)):
-        raise OptionError(f"{name}={value} must be a positive number")
-
-
-def check_share(name: str, value: float) -> None:
-    """Refuse what does not lie in [0, 1)."""
-    if not 0 <= value < 1:
-        raise OptionError(f"{name}={value} must lie in [0, 1)")
-
-
-def check_device(device: str | None) -> None:
-    """Check that this machine has a device; None, the default, is one that it has.
-
-    Args:
-        device: as `torch.device` reads it, such as "cpu", "cuda" or "cuda:1".
-
-    Raises:
-        OptionError: it has no such device; the message names those that it has.
-    """
-    if device is None:
-        return
-    import torch
-
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    found = {"cpu": 1} | ({} if accelerator is None else {accelerator.type: torch.accelerator.device_count()})
-    try:
-        chosen = torch.device(device)
-        exists = (chosen.index or 0) < found.get(chosen.type, 0)
-    except RuntimeError:  # no device of any machine
-        exists = False
-    if not exists:
-        names = [kind if count == 1 else f"{kind}:0 to {kind}:{count - 1}" for kind, count in found.items()]
-        raise OptionError(
-            f"device={device!r} is not on this machine, where PyTorch {torch.__version__} finds "
-            f"{' and '.join(names)}; choose one of these, or leave it out"
-        )

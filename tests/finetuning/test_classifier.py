@@ -196,7 +196,11 @@ WRONG_OPTIONS = {
     "no share": (2, ("--validation-share", "0"), "--validation-share=0.0 must lie in (0, 0.5]"),
     "no epochs": (2, ("--epochs", "0"), "--epochs=0 must be a whole number of at least 1"),
     "not a number": (2, ("--learning-rate", "nan"), "--learning-rate=nan must be a positive number"),
-    "a large seed": (2, ("--seed", str(10**30)), f"--seed={10**30} must be at most {2**64 - 1}"),
+    "a large seed": (
+        2,
+        ("--seed", str(10**30)),
+        f"--seed={10**30} must be a whole number from 0 to {2**64 - 1}",
+    ),
     "micro-batches": (
         2,
         ("--micro-batch-size", str(10**9)),

@@ -849,7 +849,7 @@ def test_a_step_has_at_most_all_examples() -> None:
         ("weight_decay", -0.1, "weight_decay=-0.1 must be a number of at least 0"),
         ("weight_decay", math.nan, "weight_decay=nan"),
         ("seed", -1, "seed=-1"),
-        ("seed", 10**30, f"seed={10**30} must be at most {2**64 - 1}"),
+        ("seed", 10**30, f"seed={10**30} must be a whole number from 0 to {2**64 - 1}"),
         ("micro_batch_size", 10**9, "batch_size=8 is not a multiple of micro_batch_size=1000000000; use"),
         ("micro_batch_size", 3, "batch_size=8 is not a multiple of micro_batch_size=3; use"),
         ("precision", "fp16", "precision='fp16' is unknown"),

@@ -681,9 +681,9 @@ def test_bad_scores_are_refused() -> None:
         ((encoding, row[None], row), r"start_logits has shape \(1, 14\), expected \(S,\); take one row"),
         (
             (encoding, row, row, 0),
-            "max_answer_length=0 is out of range, expected a whole number of at least 1",
+            "max_answer_length=0 must be a whole number of at least 1",
         ),
-        ((encoding, row, row, 2.5), "max_answer_length=2.5 is float"),
+        ((encoding, row, row, 2.5), "max_answer_length=2.5 must be a whole number"),
         ((encoding, row, row, 3, math.nan), "null_threshold=nan, expected a number, or None"),
         ((encoding, row, row, 3, "0"), "null_threshold='0', expected a number, or None"),
         ((encoding, ["a"] * 14, row), "start_logits is list, expected a tensor of floats"),
@@ -695,8 +695,8 @@ def test_bad_scores_are_refused() -> None:
         answer_positions(tokenizer, alone, CONTEXT, 0, 2)
     scores = span_scores(encoding, row, row)
     for count, message in (
-        (0, "n_best=0 is out of range"),
-        (2.5, "n_best=2.5 is float"),
+        (0, "n_best=0 must be a whole number of at least 1"),
+        (2.5, "n_best=2.5 must be a whole number"),
         (True, "n_best=True"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -205,12 +205,12 @@ READERS = {
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        (0, "batch_size=0 is out of range, expected a whole number of at least 1"),
-        (-1, "batch_size=-1 is out of range"),
-        (2.0, "batch_size=2.0 is float, expected a whole number"),
-        ("2", "batch_size='2' is str"),
-        (None, "batch_size=None is NoneType"),
-        (True, "batch_size=True is bool"),
+        (0, "batch_size=0 must be a whole number of at least 1"),
+        (-1, "batch_size=-1 must be a whole number"),
+        (2.0, "batch_size=2.0 must be a whole number"),
+        ("2", "batch_size='2' must be a whole"),
+        (None, "batch_size=None must be a whole"),
+        (True, "batch_size=True must be a whole"),
     ],
 )
 @pytest.mark.parametrize("name", READERS)
@@ -243,8 +243,7 @@ def test_whole_numbers_of_other_libraries_are_counts(
 def test_a_length_of_another_type_is_named(
     classifier: BertForSequenceClassification, tokenizer: WordPieceTokenizer, length: object
 ) -> None:
-    found = f"max_length={length!r} is {type(length).__name__}"
-    with pytest.raises(ValueError, match=f"{found}, expected a whole number of tokens"):
+    with pytest.raises(ValueError, match=f"max_length={length!r} must be a whole number of at least 2"):
         predict(classifier, tokenizer, ["ba be"], max_length=length)
 
 
@@ -527,22 +526,11 @@ def test_fill_mask_refuses_what_is_no_text(
         fill_mask(*guesser, text)
 
 
-@pytest.mark.parametrize(
-    ("k", "found"),
-    [
-        (0, "0 is out of range"),
-        (102, "102 is out of range"),
-        (-1, "-1 is out of range"),
-        ("3", "'3' is str"),
-        (None, "None is NoneType"),
-        (2.5, "2.5 is float"),
-        (True, "True is bool"),
-    ],
-)
+@pytest.mark.parametrize("k", [0, 102, -1, "3", None, 2.5, True])
 def test_fill_mask_with_an_impossible_k_is_refused(
-    guesser: tuple[BertForMaskedLM, WordPieceTokenizer], k: object, found: str
+    guesser: tuple[BertForMaskedLM, WordPieceTokenizer], k: object
 ) -> None:
-    with pytest.raises(ValueError, match=f"k={found}, expected a whole number from 1 to 101"):
+    with pytest.raises(ValueError, match=f"k={k!r} must be a whole number from 1 to 101"):
         fill_mask(*guesser, "w1 [MASK]", k)
     assert len(fill_mask(*guesser, "w1 [MASK]", np.int64(3))[0]) == 3
 
@@ -565,5 +553,5 @@ def test_fill_mask_never_offers_an_id_without_a_token(tmp_path: Path) -> None:
     (found,) = fill_mask(model, small, "w1 [MASK] w2", k=20)
     assert dict(found) == pytest.approx(expected, rel=1e-4)
     assert [guess.token for guess in found] == list(expected)
-    with pytest.raises(ValueError, match="k=21 is out of range, expected a whole number from 1 to 20"):
+    with pytest.raises(ValueError, match="k=21 must be a whole number from 1 to 20"):
         fill_mask(model, small, "w1 [MASK] w2", k=21)

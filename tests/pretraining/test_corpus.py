@@ -738,7 +738,7 @@ class TestAnyExamples:
     def test_arguments_out_of_range(self, numbered: Shards, pairs: bool) -> None:
         with pytest.raises(ValueError, match="max_length=7 must be"):
             Examples(numbered, 7, pairs, 0)
-        with pytest.raises(ValueError, match=r"seed=-1 must be a whole number from 0 to 2\*\*64"):
+        with pytest.raises(ValueError, match=f"seed=-1 must be a whole number from 0 to {2**64 - 1}"):
             Examples(numbered, 32, pairs, -1)
         with pytest.raises(ValueError, match="first=-1 must be at least 0"):
             Examples(numbered, 32, pairs, 0).rows(-1, 2)

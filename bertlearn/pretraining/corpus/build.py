@@ -28,6 +28,7 @@ import tokenizers
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from bertlearn.arguments import check_count
 from bertlearn.data import DataError, Document
 from bertlearn.files import CONFIG, write_whole
 from bertlearn.pretraining.corpus.store import (
@@ -97,7 +98,8 @@ def build_shards(
     """
     folder = Path(folder).expanduser()
     skipped = SkippedRows() if skipped is None else skipped
-    _check_counts(workers=workers, shard_tokens=shard_tokens)
+    check_count("workers", workers)
+    check_count("shard_tokens", shard_tokens)
     start = time.monotonic()
     check_free(folder, overwrite)
     with _explain_os_errors(folder), _unfinished(folder) as unfinished:
@@ -133,12 +135,6 @@ def check_free(folder: str | Path, overwrite: bool = False) -> None:
         raise ValueError(
             f"{folder} has finished shards; choose another folder, or overwrite=True (--overwrite)"
         )
-
-
-def _check_counts(**counts: int) -> None:
-    for name, value in counts.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
 
 
 @contextmanager

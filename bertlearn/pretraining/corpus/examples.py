@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bertlearn.arguments import LARGEST_SEED, check_count
 from bertlearn.pretraining.corpus.store import SPECIAL, Shard, Shards
 
 Integers = NDArray[np.int64]
@@ -339,10 +340,8 @@ def _mix(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _check_arguments(shards: Shards, max_length: int, pairs: bool, seed: int) -> None:
-    if not isinstance(max_length, int) or isinstance(max_length, bool) or max_length < 8:
-        raise ValueError(f"max_length={max_length!r} must be a whole number of at least 8 tokens")
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**64:
-        raise ValueError(f"seed={seed!r} must be a whole number from 0 to 2**64 - 1")
+    check_count("max_length", max_length, 8)
+    check_count("seed", seed, 0, LARGEST_SEED)
     for number, shard in enumerate(shards.shards):
         if pairs and len(shard.documents) < 3:
             raise ValueError(

@@ -1,0 +1,82 @@
+"""Checks of options and arguments that the whole package shares; each error gives name and value.
+
+Imports no torch until a device is checked, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+LARGEST_SEED = 2**64 - 1
+
+
+class OptionError(ValueError):
+    """An option or argument has a value that it cannot have."""
+
+
+def check_count(name: str, value: Any, least: int = 1, most: int | None = None, remedy: str = "") -> int:
+    """Return a whole number as an int, whichever library it comes from.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was given.
+        least, most: the range that is allowed; None for no upper end.
+        remedy: for the end of the message.
+
+    Raises:
+        OptionError: not a whole number, such as 2.0, "2", None or True, or one that is out of range.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or (most is not None and number > most) or isinstance(value, bool):
+        expected = f"of at least {least}" if most is None else f"from {least} to {most}"
+        hint = f"; {remedy}" if remedy else ""
+        raise OptionError(f"{name}={repr(value)[:60]} must be a whole number {expected}{hint}")
+    return number
+
+
+def check_positive(name: str, value: float) -> None:
+    """Refuse what is not a positive number, such as NaN."""
+    if not (value > 0 and math.isfinite(value)):
+        raise OptionError(f"{name}={value} must be a positive number")
+
+
+def check_share(name: str, value: float) -> None:
+    """Refuse what does not lie in [0, 1)."""
+    if not 0 <= value < 1:
+        raise OptionError(f"{name}={value} must lie in [0, 1)")
+
+
+def check_device(device: torch.device | str | None) -> None:
+    """Check that this machine has a device; None, the default, is one that it has.
+
+    Args:
+        device: as `torch.device` reads it, such as "cpu", "cuda" or "cuda:1".
+
+    Raises:
+        OptionError: it has no such device; the message names those that it has.
+    """
+    if device is None:
+        return
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    found = {"cpu": 1} | ({} if accelerator is None else {accelerator.type: torch.accelerator.device_count()})
+    try:
+        chosen = torch.device(device)
+        exists = (chosen.index or 0) < found.get(chosen.type, 0)
+    except RuntimeError:  # no device of any machine
+        exists = False
+    if not exists:
+        names = [kind if count == 1 else f"{kind}:0 to {kind}:{count - 1}" for kind, count in found.items()]
+        raise OptionError(
+            f"device={str(device)!r} is not on this machine, where PyTorch {torch.__version__} finds "
+            f"{' and '.join(names)}; choose one of these, or leave it out"
+        )
