@@ -152,12 +152,7 @@ def finetune(
         run = run_training(
             model, task, options.training(len(train)), folder, resume, device, callback=callback
         )
-    model.cpu()
-    if best.state:
-        model.load_state_dict(best.state)
-    evaluations = [record for record in run.history if best.name in record]
-    step = int(max(evaluations, key=lambda record: record[best.name])["step"]) if evaluations else run.step
-    return Finetuned(model, run, step, best.scores)
+    return best.finetuned(model, run)
 
 
 def finetune_seeds(
@@ -279,6 +274,15 @@ class _BestWeights:
         if self.folder is not None and find_checkpoints(self.folder):
             checkpoint = read_checkpoint(find_checkpoints(self.folder)[0])
             self.state, self.scores = checkpoint.tensors, checkpoint.metadata["scores"]
+
+    def finetuned(self, model: FinetuningModel, run: Run) -> Finetuned:
+        """Give the model its best weights, if it was evaluated at all."""
+        model.cpu()
+        if self.state:
+            model.load_state_dict(self.state)
+        evaluations = [record for record in run.history if self.name in record]
+        best = max(evaluations, key=lambda record: record[self.name], default=None)
+        return Finetuned(model, run, run.step if best is None else int(best["step"]), self.scores)
 
 
 def _as_score(value: Any) -> float:

@@ -86,10 +86,7 @@ def pretrain(
     verify = verify and is_first_process()  # once for all processes
     shards = Shards.open(data, verify)
     evaluated = None if held_out is None else _open_held_out(held_out, shards, verify)
-    tokenizer = WordPieceTokenizer.from_pretrained(shards.folder)
-    shards.check_vocabulary(tokenizer)  # its settings may have been changed since
-    if start is not None:
-        shards.check_vocabulary(WordPieceTokenizer.from_pretrained(start))
+    tokenizer = _read_tokenizer(shards, start)
     options.check_corpus(shards.tokens)
     model = new_model(options, tokenizer.vocab_size) if start is None else grown_model(start, options)
     if output is not None and is_first_process():
@@ -112,6 +109,15 @@ def _check_apart(output: Path, start: Path | None) -> None:
         )
     if start is not None and output.is_dir() and output.samefile(start):
         raise ValueError(f"{output} is the model to start from, and would be replaced; choose another folder")
+
+
+def _read_tokenizer(shards: Shards, start: Path | None) -> WordPieceTokenizer:
+    """Read the tokenizer that made the shards; its files, and those of the model to start from, must fit."""
+    tokenizer = WordPieceTokenizer.from_pretrained(shards.folder)
+    shards.check_vocabulary(tokenizer)
+    if start is not None:
+        shards.check_vocabulary(WordPieceTokenizer.from_pretrained(start))
+    return tokenizer
 
 
 def _open_held_out(folder: str | Path, trained: Shards, verify: bool) -> Shards:
