@@ -55,6 +55,22 @@ _DEFAULTS = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_cha
 # Options of a special token that change how it is matched in a text
 _MATCHING_OPTIONS = ("single_word", "lstrip", "rstrip", "normalized")
 
+# The JSON types of what is read below, by file; null counts as absent
+_TOKEN_LISTS: dict[str, tuple[type, ...]] = {
+    "additional_special_tokens": (list, dict),
+    "extra_special_tokens": (list, dict),
+}
+_TYPES: dict[str, dict[str, tuple[type, ...]]] = {
+    TOKENIZER_CONFIG: {
+        "auto_map": (dict,),
+        "added_tokens_decoder": (dict,),
+        "model_input_names": (list,),
+        **_TOKEN_LISTS,
+    },
+    SPECIAL_TOKENS_MAP: _TOKEN_LISTS,
+    TOKENIZER_JSON: {"model": (dict,), "added_tokens": (list,), "truncation": (dict,), "padding": (dict,)},
+}
+
 _REMEDY = "use transformers.AutoTokenizer"
 _NO_OTHER_TOKENS = f"a vocabulary with other special or added tokens needs another library; {_REMEDY}"
 
@@ -110,6 +126,7 @@ def read_tokenizer(folder: Path) -> TokenizerFiles:
     """
     names = (CONFIG, TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP, ADDED_TOKENS, TOKENIZER_JSON)
     files = _Folder(folder, *(_read_optional(folder / name) for name in names))
+    _check_types(files)
     generic = _is_generic(files)
     _check_options(files)
     components = _read_components(files) if (folder / TOKENIZER_JSON).is_file() else None
@@ -152,6 +169,34 @@ def _read_optional(path: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
+def _check_types(files: _Folder) -> None:
+    """Refuse JSON whose parts have another type than the libraries write."""
+    contents = (files.config, files.special_tokens_map, files.tokenizer_json)
+    for (name, types), content in zip(_TYPES.items(), contents, strict=True):
+        for part, kinds in types.items():
+            _check_type(f"{part} in {files.path / name}", content.get(part), kinds)
+    place = f"a token in {files.path / TOKENIZER_JSON}"
+    for token in files.tokenizer_json.get("added_tokens") or ():
+        _check_type(place, token, (dict,))
+    vocab = (files.tokenizer_json.get("model") or {}).get("vocab")
+    _check_type(f"model.vocab in {files.path / TOKENIZER_JSON}", vocab, (dict, list))
+    ids = vocab.values() if isinstance(vocab, dict) else ()
+    odd = next((number for number in ids if not isinstance(number, int)), None)
+    _check_type(f"an id in {files.path / TOKENIZER_JSON}", odd, (int,))
+    for number in files.config.get("added_tokens_decoder") or ():
+        if not number.isdecimal():
+            raise ValueError(
+                f"added_tokens_decoder in {files.path / TOKENIZER_CONFIG} has {number[:60]!r}, expected the "
+                "number of an id; download the file again"
+            )
+
+
+def _check_type(place: str, value: Any, kinds: tuple[type, ...]) -> None:
+    if value is not None and not isinstance(value, kinds):
+        expected = " or ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"{place} is {repr(value)[:60]}, expected {expected}; download the file again")
+
+
 # Class and options
 
 
@@ -161,7 +206,7 @@ def _is_generic(files: _Folder) -> bool:
     Raises:
         ValueError: transformers would use a class that is not BERT's tokenizer.
     """
-    if "AutoTokenizer" in (files.config.get("auto_map") or ()):
+    if "AutoTokenizer" in (files.config.get("auto_map") or {}):
         raise ValueError(f"{files.path / TOKENIZER_CONFIG} asks for code of its own (auto_map); {_REMEDY}")
     for name, content in ((TOKENIZER_CONFIG, files.config), (CONFIG, files.model_config)):
         if (found := content.get("tokenizer_class")) is not None:
@@ -210,7 +255,7 @@ def _vocabulary(files: _Folder) -> dict[str, int]:
         FileNotFoundError: there is neither.
         ValueError: both exist and differ.
     """
-    path, found = files.path / VOCAB, files.tokenizer_json.get("model", {}).get("vocab")
+    path, found = files.path / VOCAB, (files.tokenizer_json.get("model") or {}).get("vocab")
     if not path.is_file():
         if found is None:
             raise FileNotFoundError(
@@ -296,10 +341,10 @@ def _named_tokens(files: _Folder) -> Iterator[_Mention]:
 
 def _added_tokens(files: _Folder, names: Container[str]) -> Iterator[_Mention]:
     """Yield the tokens that are added to the vocabulary, with their ids."""
-    for number, token in files.config.get("added_tokens_decoder", {}).items():
+    for number, token in (files.config.get("added_tokens_decoder") or {}).items():
         place = f"a token of added_tokens_decoder in {files.path / TOKENIZER_CONFIG}"
         yield _Mention(place, token, id=int(number))
-    for token in files.tokenizer_json.get("added_tokens", ()):
+    for token in files.tokenizer_json.get("added_tokens") or ():
         yield _Mention(f"an added token in {files.path / TOKENIZER_JSON}", token, id=token.get("id"))
     for content, number in files.added_tokens.items():
         token = {"content": content, "special": content in names}

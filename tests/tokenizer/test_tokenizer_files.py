@@ -493,6 +493,41 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {**TXT, "tokenizer_config.json": {"model_input_names": ["input_ids", "attention_mask"]}},
         "model_input_names=.* has no token_type_ids",
     ),
+    # JSON with other parts than the libraries write
+    "a list of added tokens": (
+        {**TXT, "tokenizer_config.json": {"added_tokens_decoder": ["[PAD]"]}},
+        r"added_tokens_decoder in .*_config\.json is \['\[PAD\]'\], expected dict; download the file again",
+    ),
+    "a name for an id": (
+        {**TXT, "tokenizer_config.json": {"added_tokens_decoder": {"first": {"content": "[PAD]"}}}},
+        "added_tokens_decoder in .* has 'first', expected the number of an id",
+    ),
+    "a number of tokens": (
+        {**TXT, "special_tokens_map.json": {"additional_special_tokens": 3}},
+        r"additional_special_tokens in .*_map\.json is 3, expected list or dict",
+    ),
+    "a token without its options": (
+        {"tokenizer.json": {**tokenizer_json(), "added_tokens": ["[PAD]"]}},
+        r"a token in .*tokenizer\.json is '\[PAD\]', expected dict",
+    ),
+    "a text for a direction": (
+        {"tokenizer.json": {**tokenizer_json(), "truncation": "Right"}},
+        r"truncation in .*tokenizer\.json is 'Right', expected dict",
+    ),
+    "a model's name": ({**TXT, "tokenizer.json": {"model": "WordPiece"}}, "model in .* is 'WordPiece', exp"),
+    "a text for the vocabulary": (
+        {"tokenizer.json": edited("model", "vocab", to="[PAD]")},
+        r"model\.vocab in .* is '\[PAD\]', expected dict or list",
+    ),
+    "a text for an id": (
+        {"tokenizer.json": edited("model", "vocab", "a", to="5")},
+        r"an id in .*tokenizer\.json is '5', expected int; download the file again",
+    ),
+    "a name for the code": ({**TXT, "tokenizer_config.json": {"auto_map": "a.B"}}, "auto_map in .* is 'a.B'"),
+    "a name for the inputs": (
+        {**TXT, "tokenizer_config.json": {"model_input_names": 2}},
+        "model_input_names in .* is 2, expected list",
+    ),
 }
 
 
