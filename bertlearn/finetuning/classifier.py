@@ -29,7 +29,7 @@ from bertlearn.finetuning.labeled_texts import (
     split_off,
 )
 from bertlearn.finetuning.options import FinetuneOptions, TableOptions
-from bertlearn.finetuning.run import Finetuned, finetune
+from bertlearn.finetuning.run import Finetuned, check_layers, finetune
 from bertlearn.model.bert import BertModel
 from bertlearn.model.heads import BertForSequenceClassification
 from bertlearn.model.inference import check_fit, encode_texts, predict
@@ -209,6 +209,7 @@ def train_setup(
     resume: bool = False,
 ) -> Finetuned:
     """Train the setup's model in place; see `finetune` for the folder of checkpoints."""
+    check_layers(setup.model, options.trainable_layers)  # before all texts are encoded
     train, validation = setup.features(setup.train), setup.features(setup.validation)
     return finetune(setup.model, train, validation, options, device=device, folder=folder, resume=resume)
 

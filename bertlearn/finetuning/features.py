@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -103,13 +104,11 @@ def token_features(
     texts, spans = _columns(texts=texts, spans=spans)
     encodings, labels = [], []
     for index, (text, text_spans) in enumerate(zip(texts, spans, strict=True)):
-        try:
+        with _named(f"texts[{index}]"):
             encodings.append(tokenizer.encode(text, max_length=max_length))
             text_spans = as_spans(text_spans)
             _check_ends(text, text_spans)
             labels.append(token_labels(encodings[-1], text_spans, label2id))
-        except ValueError as error:
-            raise ValueError(f"texts[{index}]: {error}") from error
     return Features(tokenizer, encodings, {"labels": labels})
 
 
@@ -131,16 +130,17 @@ def answer_features(
 
     Raises:
         ValueError: lists of different lengths, an answer that is not two whole numbers, or something that
-            `encode` or `answer_positions` rejects.
+            `encode` or `answer_positions` rejects; the message begins with the number of the question.
     """
     questions, contexts, answers = _columns(questions=questions, contexts=contexts, answers=answers)
     ends = [_answer_ends(index, answer) for index, answer in enumerate(answers)]
-    rows = list(zip(questions, contexts, ends, strict=True))
-    encodings = [tokenizer.encode(question, context, max_length) for question, context, _ in rows]
-    spans = [
-        NO_ANSWER if answer is None else answer_positions(tokenizer, encoding, context, *answer)
-        for encoding, (_, context, answer) in zip(encodings, rows, strict=True)
-    ]
+    encodings, spans = [], []
+    for index, (question, context, answer) in enumerate(zip(questions, contexts, ends, strict=True)):
+        with _named(f"questions[{index}]"):
+            encoding = tokenizer.encode(question, context, max_length)
+            span = NO_ANSWER if answer is None else answer_positions(tokenizer, encoding, context, *answer)
+        encodings.append(encoding)
+        spans.append(span)
     targets = {
         "start_positions": [span.first for span in spans],
         "end_positions": [span.last for span in spans],
@@ -219,6 +219,15 @@ def _answer_ends(index: int, answer: Any) -> tuple[int, int] | None:
             "context, or None if there is no answer"
         ) from None
     return start, end
+
+
+@contextmanager
+def _named(row: str) -> Iterator[None]:
+    """Let the message of a refusal begin with the row that it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{row}: {error}") from error
 
 
 def _check_ends(text: str, spans: Sequence[Span]) -> None:

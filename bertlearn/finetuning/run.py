@@ -337,12 +337,11 @@ def layer_multipliers(model: FinetuningModel, decay: float) -> dict[str, float]:
     return {name: decay ** max(0, layers - height(name, layers)) for name, _ in model.named_parameters()}
 
 
-@contextmanager
-def frozen(model: FinetuningModel, trainable_layers: int | None) -> Iterator[None]:
-    """Freeze all but the head, a pooler and the top layers inside the block; None freezes nothing.
+def check_layers(model: FinetuningModel, trainable_layers: int | None) -> None:
+    """Refuse to train more layers than the model has.
 
     Raises:
-        ValueError: more layers than the model has.
+        ValueError: there are more.
     """
     layers = model.config.num_hidden_layers
     if trainable_layers is not None and trainable_layers > layers:
@@ -350,6 +349,17 @@ def frozen(model: FinetuningModel, trainable_layers: int | None) -> Iterator[Non
             f"trainable_layers={trainable_layers}, but the model has {layers}; use 0 to {layers}, or None "
             "for all layers and the embeddings"
         )
+
+
+@contextmanager
+def frozen(model: FinetuningModel, trainable_layers: int | None) -> Iterator[None]:
+    """Freeze all but the head, a pooler and the top layers inside the block; None freezes nothing.
+
+    Raises:
+        ValueError: more layers than the model has.
+    """
+    check_layers(model, trainable_layers)
+    layers = model.config.num_hidden_layers
     below = -1 if trainable_layers is None else layers - trainable_layers
     to_freeze = [
         p for name, p in model.named_parameters() if p.requires_grad and height(name, layers) <= below

@@ -241,6 +241,15 @@ def test_an_error_is_reported_in_one_line_and_nothing_is_written(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_too_many_layers_are_refused_before_the_texts_are_encoded(
+    run: Command, monkeypatch: pytest.MonkeyPatch, base: Path, mine: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(classifier.Setup, "features", pytest.fail)
+    words = ("--model", base, "--train", mine, "--output", tmp_path / "out", "--trainable-layers", 3)
+    status, _, errors = run(*words)
+    assert status == 1 and "--trainable-layers=3, but the model has 2" in errors
+
+
 @pytest.mark.parametrize("name", WRONG_OPTIONS)
 def test_a_wrong_option_is_refused_by_its_own_name_before_anything_is_read(
     name: str, run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -265,6 +265,13 @@ def test_spans_that_are_none_are_named_with_their_text() -> None:
         token_features(TOKENIZER, ["ba", "be"], [[None], []], LABEL2ID, 8)
 
 
+def test_a_question_that_cannot_be_used_is_named() -> None:
+    with pytest.raises(ValueError, match=r"questions\[1\]: pair is empty"):
+        answer_features(TOKENIZER, ["ba"] * 2, ["zora", ""], [None, None], 8)
+    with pytest.raises(ValueError, match=r"questions\[1\]: the answer"):
+        answer_features(TOKENIZER, ["ba"] * 2, ["zora"] * 2, [None, (0, 9)], 8)
+
+
 def test_columns_of_different_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="2 texts, 1 labels; give the same number of each"):
         text_features(TOKENIZER, ["ba", "be"], [1], 8)
