@@ -170,7 +170,11 @@ def grown_model(folder: Path, options: PretrainOptions) -> PretrainingModel:
     Raises:
         ValueError: another size than that of the preset, or heads that do not fit.
     """
-    start = (BertForPreTraining if options.pairs else BertForMaskedLM).from_pretrained(folder)
+    kind = BertForPreTraining if options.pairs else BertForMaskedLM
+    try:
+        start = kind.from_pretrained(folder)
+    except ValueError as error:
+        raise ValueError(f"with pairs={options.pairs}, start from a {kind.__name__}: {error}") from error
     _check_preset(start.config, options.preset, folder)
     config = replace(
         start.config,
