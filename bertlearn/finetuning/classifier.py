@@ -6,7 +6,6 @@ Leaves out: token labels and answers, which do not fit into a table.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -30,18 +29,16 @@ from bertlearn.finetuning.labeled_texts import (
 )
 from bertlearn.finetuning.options import FinetuneOptions, TableOptions
 from bertlearn.finetuning.run import Finetuned, check_layers, finetune
+from bertlearn.finetuning.seen_texts import describe_cut, look, unseen
 from bertlearn.model.bert import BertModel
 from bertlearn.model.heads import BertForSequenceClassification
-from bertlearn.model.inference import check_fit, encode_texts, predict
+from bertlearn.model.inference import check_fit, predict
 from bertlearn.pretraining.corpus import SkippedRows
 from bertlearn.pretraining.run import CHECKPOINTS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 from bertlearn.training.checkpoint import find_checkpoints
 from bertlearn.training.loop import HISTORY, LOCK
 from bertlearn.training.metrics import Record
-
-SAMPLE = 1000  # texts in which unknown words are counted
-MANY_UNKNOWN = 0.2  # share of tokens that are [UNK]; texts in the vocabulary's language have far less
 
 
 @dataclass(frozen=True)
@@ -132,11 +129,22 @@ def read_tables(table: TableOptions, seed: int) -> tuple[LabeledTexts, LabeledTe
     rows = _read(table.train, table)
     check_classes(rows, table.train, table.label_column)
     if table.validation is None:
-        return split_off(rows, table.validation_share, seed)
+        train, validation = split_off(rows, table.validation_share, seed)
+        _tell_large_share(len(validation.texts), len(rows.texts), table)
+        return train, validation
     validation = _read(table.validation, table)
     check_known(validation, sorted(set(rows.labels)), table.validation)
     check_validation(rows, validation, table.validation)
     return rows, validation
+
+
+def _tell_large_share(held_out: int, size: int, table: TableOptions) -> None:
+    if held_out > 1.5 * table.validation_share * size:
+        print(
+            f"{table.train}: {held_out:,} texts of {size:,} ({held_out / size:.0%}) are held out, more than "
+            f"--validation-share {table.validation_share}: each label needs one, equal texts stay together",
+            file=sys.stderr,
+        )
 
 
 def _is_same_file(one: Path, other: Path) -> bool:
@@ -163,42 +171,24 @@ def _read(path: Path, table: TableOptions) -> LabeledTexts:
 def describe_setup(setup: Setup, options: FinetuneOptions) -> str:
     """Return a few lines that describe the data and the run."""
     training = options.training(len(setup.train.texts))
+    train, validation = (
+        look(setup.tokenizer, rows, setup.max_length) for rows in (setup.train, setup.validation)
+    )
     lines = [
         describe_labels(setup.train.labels),
         f"{len(setup.train.texts):,} texts to train on, {len(setup.validation.texts):,} to validate on",
-        f"{training.steps:,} steps of {training.batch_size} texts, cut after {setup.max_length} tokens",
+        f"{training.steps:,} steps of {training.batch_size} texts, {describe_cut(train)}",
     ]
     if training.batch_size < options.batch_size:
         lines.append(f"each step has all texts: there are fewer than --batch-size {options.batch_size}")
     if setup.model.config.classifier_pooling == "mean":
         lines.append("pooling mean: transformers loads the model but gives different scores (see --pooling)")
-    warnings = [*doubts(setup.train, setup.validation), *_describe_unknown(setup)]
-    return "\n".join([*lines, *(f"warning: {sentence}" for sentence in warnings)])
-
-
-def _describe_unknown(setup: Setup) -> list[str]:
-    """Return a sentence for the training texts, and one for the validation texts, if many words are [UNK]."""
-    parts = {"training": setup.train, "validation": setup.validation}
-    shares = {name: unknown_share(setup, rows) for name, rows in parts.items()}
-    return [
-        f"{share:.0%} of the tokens of the {name} texts are [UNK], words that the model's vocabulary lacks "
-        "and that it cannot tell apart; use a model for the language of these texts"
-        for name, share in shares.items()
-        if share > MANY_UNKNOWN
+    warnings = [
+        *doubts(setup.train, setup.validation),
+        *unseen(train, "training"),
+        *unseen(validation, "validation"),
     ]
-
-
-def unknown_share(setup: Setup, rows: LabeledTexts) -> float:
-    """Return the share of [UNK] among the tokens that the model sees of up to 1,000 of the texts.
-
-    Added special tokens do not count. The texts are spread evenly over the rows.
-    """
-    tokenizer, step = setup.tokenizer, math.ceil(len(rows.texts) / SAMPLE)
-    counts: Counter[int] = Counter()
-    for encoding in encode_texts(tokenizer, rows.texts[::step], setup.max_length):
-        counts.update(encoding.input_ids)
-    words = counts.total() - counts[tokenizer.cls_token_id] - counts[tokenizer.sep_token_id]
-    return counts[tokenizer.unk_token_id] / max(1, words)
+    return "\n".join([*lines, *(f"warning: {sentence}" for sentence in warnings)])
 
 
 def train_setup(

@@ -23,24 +23,22 @@ from tqdm.auto import tqdm
 from bertlearn.finetuning.labeled_texts import LabeledTexts, listed
 from bertlearn.model.inference import PATIENCE
 from bertlearn.pretraining.corpus import SkippedRows
-from bertlearn.pretraining.corpus.encoding import SAMPLE, foreign_encoding
-from bertlearn.pretraining.corpus.texts import OPEN, kind_of
+from bertlearn.pretraining.corpus.encoding import SAMPLE, foreign_encoding, other_format
+from bertlearn.pretraining.corpus.texts import OPEN, check_compression, is_empty, json_object, kind_of
 
 Quoting = Literal["checked", "standard", "none"]
 Row = dict[str, Any]
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_COMPRESSED = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ": ".xz"}  # first bytes, and the extension
-_NOT_TEXT = {
-    b"PK\x03\x04": "a zip archive or an Excel workbook (.xlsx)",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls)",
-    b"PAR1\x15": "a Parquet file",
-    b"ARROW1": "an Arrow file",
-    b"%PDF": "a PDF",
-    b"\x28\xb5\x2f\xfd": "compressed with Zstandard",
-    b"7z\xbc\xaf": "a 7z archive",
-    **dict.fromkeys(_COMPRESSED, "compressed twice"),
-}
+_MISSING = {"nan", "-nan", "<na>", "#n/a", "#na", "#ref!", "#value!", "#name?", "#div/0!", "#null!", "#num!"}
+_IN_PANDAS = 'in pandas: to_json(…, orient="records", lines=True)'
+_OBJECTS = (
+    f"one JSON object per line ({_IN_PANDAS}) with a text, and with a string, number or Boolean as label"
+)
+_RECORDS = (
+    "a text, a label and as many fields as the header in each row (in R: write.csv(…, row.names = FALSE)), "
+    "and double quotes around fields that have the separator"
+)
 _BOM = "\ufeff"
 _LONGEST = 2**31 - 1  # characters in a field: the most that every system accepts
 _HELP = (
@@ -91,7 +89,8 @@ def read_table(
         texts.append(values if len(values) > 1 else values[0])
         labels.append(_label(row[label_column]))
     if not texts:
-        raise ValueError(f"{path} has no usable row; skipped: {skipped}")
+        expected = _RECORDS if kind_of(path) in _SEPARATORS else _OBJECTS
+        raise ValueError(f"{path} has no usable row; skipped: {skipped}; expected {expected}")
     return LabeledTexts(texts, labels)
 
 
@@ -116,7 +115,7 @@ def _rows(
     """Yield each row with its file and line. Bytes that are not UTF-8 become lone surrogates."""
     open_file = OPEN.get(path.suffix, open)
     try:
-        _check_compression(path)
+        check_compression(path)
         with open_file(path, "rb") as binary:
             _check_content(path, binary)
         with open_file(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
@@ -131,24 +130,10 @@ def _rows(
         ) from error
 
 
-def _check_compression(path: Path) -> None:
-    """Refuse a file that is compressed otherwise than its name says."""
-    with path.open("rb") as file:
-        found = _named(file.read(8), _COMPRESSED)
-    expected = path.suffix if path.suffix in OPEN else ""
-    if found and not expected:
-        raise ValueError(f"{path} is compressed, as a {found} file; rename it to {path.name}{found}")
-    if found != expected and path.stat().st_size:
-        raise ValueError(
-            f"{path} is {f'a {found} file' if found else 'not compressed'}, expected a {expected} file; "
-            f"rename it to {path.stem}{found}"
-        )
-
-
 def _check_content(path: Path, file: IO[bytes]) -> None:
     """Refuse what is not text in UTF-8, and JSON lines that are no objects, by the first bytes."""
     begin = file.read(SAMPLE)
-    if found := _named(begin, _NOT_TEXT):
+    if found := other_format(begin):
         raise ValueError(f"{path} is {found}, expected text; unpack it, or save the table as CSV UTF-8")
     if b"\0" not in re.split(rb"[\r\n]", begin)[0]:
         begin = begin.replace(b"\0", b" ")  # inside a text, NUL is a character like any other
@@ -156,11 +141,6 @@ def _check_content(path: Path, file: IO[bytes]) -> None:
         raise ValueError(f"{path} is {found}, expected UTF-8; save it as UTF-8 (in Excel: CSV UTF-8)")
     if kind_of(path) == ".jsonl":
         _check_objects(path, begin.decode("utf-8-sig", errors="replace"))
-
-
-def _named(begin: bytes, names: dict[bytes, str]) -> str:
-    """Return the name of a file's first bytes, or an empty string."""
-    return next((name for magic, name in names.items() if begin.startswith(magic)), "")
 
 
 def _check_objects(path: Path, begin: str) -> None:
@@ -174,8 +154,7 @@ def _check_objects(path: Path, begin: str) -> None:
 def _no_object_per_line(path: Path, begin: str) -> ValueError:
     return ValueError(
         f"{path} begins with {begin[:40]!r}, expected one JSON object per line, with a text and a label; "
-        'write it so (in pandas: to_json(…, orient="records", lines=True)), or give a table the extension '
-        ".csv or .tsv"
+        f"write it so ({_IN_PANDAS}), or give a table the extension .csv or .tsv"
     )
 
 
@@ -185,7 +164,7 @@ def _json_rows(
     names: dict[str, None] = {}
     is_empty = True
     for number, line in enumerate(file, start=1):
-        row, fault = _json_object(line)
+        row, fault = json_object(line, columns)
         is_empty = is_empty and row is None and not fault
         if fault:
             skipped.add(fault, f"{path}:{number}")
@@ -200,31 +179,6 @@ def _json_rows(
         _check_columns(path, list(names), columns)
 
 
-def _json_object(line: str) -> tuple[Row | None, str]:
-    """Return the object of a line, or what is wrong with the line; neither if the line is blank."""
-    if not line.strip():
-        return None, ""
-    try:
-        row = json.loads(line.removeprefix(_BOM), object_pairs_hook=_unique)
-    except _RepeatedKeyError as error:
-        return None, str(error)
-    except (ValueError, RecursionError):
-        return None, "not valid JSON"
-    return (row, "") if isinstance(row, dict) else (None, "not a JSON object")
-
-
-class _RepeatedKeyError(ValueError):
-    """An object has a key twice; which of the values counts is unknown."""
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> Row:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        repeated = next(name for name in row if [key for key, _ in pairs].count(name) > 1)
-        raise _RepeatedKeyError(f"has the field {repeated[:40]!r} several times")
-    return row
-
-
 def _check_columns(path: Path, names: list[str], columns: Sequence[str]) -> None:
     missing = [column for column in columns if column not in names]
     if missing and len(names) == 1 and any(separator in names[0] for separator in ",;\t|"):
@@ -233,9 +187,10 @@ def _check_columns(path: Path, names: list[str], columns: Sequence[str]) -> None
             "columns as .csv, or with tabs as .tsv"
         )
     if missing:
+        no_header = ", or, if these are data, add a header line above them"
         raise ValueError(
-            f"{path} has no column {missing[0]!r}; its columns are {listed(names)}; use one of these, or, "
-            "if these are data, add a header line above them"
+            f"{path} has no column {missing[0]!r}; its columns are {listed(names)}; use one of these "
+            f"(--text-column, --label-column){no_header if kind_of(path) in _SEPARATORS else ''}"
         )
     for column in columns:
         if names.count(column) > 1:
@@ -247,11 +202,13 @@ def _fault(row: Row, text_columns: Sequence[str], label_column: str) -> str:
     for name in text_columns:
         if not isinstance(row.get(name), str):
             return f"no text in the column {name!r}"
-        if not row[name].strip():
+        if is_empty(row[name]):
             return f"empty text in the column {name!r}"
     label = _label(row.get(label_column))
     if not label:
         return f"no label in the column {label_column!r}"
+    if label.casefold() in _MISSING:
+        return f"{label!r} for a label, which stands for a missing value (rename it if it is a label)"
     try:
         "".join([*(row[name] for name in text_columns), label]).encode("utf-8")
     except UnicodeEncodeError:
@@ -262,7 +219,7 @@ def _fault(row: Row, text_columns: Sequence[str], label_column: str) -> str:
 def _label(value: Any) -> str:
     """Return a label as text, JSON's true and 1 as they are written; an empty string if it is not a label."""
     if isinstance(value, str):
-        return value.strip()
+        return "" if is_empty(value) else value.strip()
     return json.dumps(value) if isinstance(value, bool | int | float) and math.isfinite(value) else ""
 
 
@@ -327,11 +284,13 @@ def _records(path: Path, file: IO[str], quoting: Quoting) -> Iterator[_Record]:
             lines.append(line.removeprefix(_BOM))  # one is inside the file if files were joined
             yield lines[-1]
 
+    separator = _SEPARATORS[kind_of(path)]
     reader = csv.reader(
         collected(),
-        delimiter=_SEPARATORS[kind_of(path)],
+        delimiter=separator,
         strict=True,
         quoting=csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL,
+        skipinitialspace=separator == ",",  # as in "a text", "label"
     )
     while True:
         first, cells, fault = reader.line_num + 1, None, ""
@@ -373,14 +332,17 @@ class _HiddenRows:
 
     def add(self, record: _Record) -> None:
         """Note the label of a row, and those of the lines inside its fields."""
-        if len(record.cells) == self.fields:
-            self.labels.add(record.cells[self.label_index])
-        for lines in self._quoted_lines(record) if len(record.lines) > 1 else ():
-            labels = [
-                cells[self.label_index].strip('"') if len(cells) == self.fields else "" for cells in lines
-            ]
+        self.labels.add(self._label(record.cells))
+        if len(record.lines) == 1:
+            self.labels.add(self._label(self._split(record.lines[0])))  # with the space after a comma
+            return
+        for lines in self._quoted_lines(record):
+            labels = [self._label(cells) for cells in lines]
             if any(labels):
                 self.suspects.append((record, labels))
+
+    def _label(self, cells: list[str]) -> str:
+        return cells[self.label_index].strip('"') if len(cells) == self.fields else ""
 
     def _quoted_lines(self, record: _Record) -> Iterator[list[list[str]]]:
         """Yield the lines of each field, split into cells; what is outside of the field is blank."""

@@ -13,9 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bertlearn.tokenizer.words import clean_text, lower_case, strip_accents
+
 MIN_ROWS = 20  # fewer are not worth training on
 IMBALANCE = 50  # a label with this many times the texts of another makes accuracy blind to the other
 SHOWN = 10  # maximum number of names in a message
+_MAYBE_MISSING = {"none", "null", "na", "n/a"}  # labels, or what programs write in place of one
 
 
 class LabeledTexts(NamedTuple):
@@ -33,7 +36,8 @@ def check_classes(rows: LabeledTexts, path: str | Path, label_column: str) -> No
 
     Raises:
         ValueError: fewer than 20 rows, more than half as many labels as rows, only one label, or a label
-            that fewer than two texts have, not counting texts with several labels.
+            that fewer than two texts have, not counting texts with several labels, and counting texts once
+            that differ only in case, accents or spaces.
     """
     size, counts = len(rows.labels), Counter(rows.labels)
     if size < MIN_ROWS:
@@ -78,7 +82,7 @@ def check_validation(train: LabeledTexts, validation: LabeledTexts, path: str | 
     Raises:
         ValueError: each of them is a training text.
     """
-    if set(validation.texts) <= set(train.texts):
+    if set(map(bare, validation.texts)) <= set(map(bare, train.texts)):
         raise ValueError(
             f"all texts of {path} are training texts, on which a model scores too well; use other texts, or "
             "leave out the validation file to hold out a share of the training texts"
@@ -90,16 +94,11 @@ def doubts(train: LabeledTexts, validation: LabeledTexts) -> list[str]:
     found = [
         _describe_contradictions(train),
         _describe_lookalikes(train.labels),
+        _describe_maybe_missing(train.labels),
         _describe_imbalance(train),
         _describe_missing(train, validation),
+        _describe_shared(train, validation),
     ]
-    both = set(train.texts) & set(validation.texts)
-    if both:
-        share = sum(text in both for text in validation.texts) / len(validation.texts)
-        found.append(
-            f"{len(both):,} validation texts ({share:.0%}) are also training texts, such as "
-            f"{_short(min(both))}; the scores will be too good"
-        )
     return [sentence for sentence in found if sentence]
 
 
@@ -109,7 +108,7 @@ def _describe_contradictions(rows: LabeledTexts) -> str:
         return ""
     text, labels = next(iter(several.items()))
     noun = "text has" if len(several) == 1 else "texts have"
-    return f"{len(several):,} {noun} several labels, such as {_short(text)} with {listed(sorted(labels))}"
+    return f"{len(several):,} {noun} several labels, such as {short(text)} with {listed(sorted(labels))}"
 
 
 def _describe_lookalikes(labels: Iterable[str]) -> str:
@@ -144,14 +143,21 @@ def _is_visible(character: str) -> bool:
     return unicodedata.category(character) != "Cf" and not "\ufe00" <= character <= "\ufe0f"
 
 
+def _describe_maybe_missing(labels: Iterable[str]) -> str:
+    found = sorted({label for label in labels if label.casefold() in _MAYBE_MISSING})
+    if not found:
+        return ""
+    return f"texts are labeled {listed(found)}, which may stand for a missing label; if so, remove these rows"
+
+
 def _describe_imbalance(rows: LabeledTexts) -> str:
     counts = Counter(rows.labels).most_common()
     (common, many), (rare, few) = counts[0], counts[-1]
     if many < IMBALANCE * few:
         return ""
     return (
-        f"{many:,} texts are labeled {_short(common)} and only {few:,} {_short(rare)}; a model that never "
-        f"answers {_short(rare)} has a high accuracy: compare macro-F1, and label more texts"
+        f"{many:,} texts are labeled {short(common)} and only {few:,} {short(rare)}; a model that never "
+        f"answers {short(rare)} has a high accuracy: compare macro-F1, and label more texts"
     )
 
 
@@ -162,14 +168,26 @@ def _describe_missing(train: LabeledTexts, validation: LabeledTexts) -> str:
     return f"no validation text is labeled {listed(missing)}; the scores do not say how well these are found"
 
 
+def _describe_shared(train: LabeledTexts, validation: LabeledTexts) -> str:
+    trained = set(map(_folded, train.texts))
+    shared = {text: None for text in validation.texts if _folded(text) in trained}
+    if not shared:
+        return ""
+    share = sum(text in shared for text in validation.texts) / len(validation.texts)
+    return (
+        f"{len(shared):,} validation texts ({share:.0%}) are also training texts, perhaps with other case, "
+        f"accents or spaces, such as {short(min(shared))}; the scores will be too good"
+    )
+
+
 # 2. Splitting off a validation set
 
 
 def split_off(rows: LabeledTexts, share: float, seed: int) -> tuple[LabeledTexts, LabeledTexts]:
     """Split the rows into training and held-out rows: about this share of each label's texts, at least one.
 
-    A text that occurs several times is in one part only; one with several labels is for training. The same
-    seed gives the same split.
+    Texts that differ only in case, accents or spaces are in one part only; those with several labels are for
+    training. The same seed gives the same split.
     """
     held_out = set()
     for label, texts in sorted(_texts_of(rows).items()):
@@ -179,25 +197,38 @@ def split_off(rows: LabeledTexts, share: float, seed: int) -> tuple[LabeledTexts
 
 
 def _texts_of(rows: LabeledTexts) -> dict[str, list[Any]]:
-    """Return the different texts of each label, in the order of the rows, without those of several labels."""
+    """Return the different texts of each label, folded, without those of several labels.
+
+    They are in the order of the rows.
+    """
     several = _texts_with_several_labels(rows)
     texts_of: dict[str, dict[Any, None]] = {label: {} for label in rows.labels}
     for text, label in zip(*rows, strict=True):
-        if text not in several:
-            texts_of[label][text] = None
+        if bare(text) not in several:
+            texts_of[label][_folded(text)] = None
     return {label: list(texts) for label, texts in texts_of.items()}
 
 
 def _texts_with_several_labels(rows: LabeledTexts) -> dict[Any, set[str]]:
     labels_of: dict[Any, set[str]] = {}
     for text, label in zip(*rows, strict=True):
-        labels_of.setdefault(text, set()).add(label)
+        labels_of.setdefault(bare(text), set()).add(label)
     return {text: labels for text, labels in labels_of.items() if len(labels) > 1}
 
 
 def _select(rows: LabeledTexts, texts: set[Any], inside: bool) -> LabeledTexts:
-    selected = [(text, label) for text, label in zip(*rows, strict=True) if (text in texts) == inside]
+    selected = [row for row in zip(*rows, strict=True) if (_folded(row[0]) in texts) == inside]
     return LabeledTexts([text for text, _ in selected], [label for _, label in selected])
+
+
+def bare(text: Any) -> Any:
+    """Return a text, or each of a pair, without what no model sees: kinds of space, hidden characters."""
+    return " ".join(clean_text(text).split()) if isinstance(text, str) else tuple(map(bare, text))
+
+
+def _folded(text: Any) -> Any:
+    """Return what texts have in common that are the same to a model without case and accents."""
+    return lower_case(strip_accents(bare(text))) if isinstance(text, str) else tuple(map(_folded, text))
 
 
 # 3. Names in messages
@@ -206,7 +237,7 @@ def _select(rows: LabeledTexts, texts: set[Any], inside: bool) -> LabeledTexts:
 def describe_labels(labels: Sequence[str]) -> str:
     """Return the labels and their counts in one line, the most frequent first."""
     counts = Counter(labels)
-    shown = [f"{_short(label)} {count:,}" for label, count in counts.most_common(SHOWN)]
+    shown = [f"{short(label)} {count:,}" for label, count in counts.most_common(SHOWN)]
     return f"{len(counts):,} labels: {_joined(shown, len(counts))}"
 
 
@@ -216,9 +247,9 @@ def listed(names: Iterable[str], quoted: Callable[[str], str] = repr) -> str:
     return _joined([quoted(name[:40]) for name in names[:SHOWN]], len(names))
 
 
-def _short(text: Any) -> str:
+def short(text: Any) -> str:
     """Return a text, or each of a pair, quoted and cut after 40 characters."""
-    return repr(text[:40]) if isinstance(text, str) else " and ".join(map(_short, text))
+    return repr(text[:40]) if isinstance(text, str) else " and ".join(map(short, text))
 
 
 def _joined(shown: list[str], count: int) -> str:

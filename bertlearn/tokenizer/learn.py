@@ -374,7 +374,7 @@ def _warn_of_unknown(
 def _check_room(vocab_size: int, alphabet: list[str], min_frequency: int) -> None:
     if not alphabet:
         raise ValueError(
-            f"the texts have no word whose characters reach min_frequency={min_frequency}; give more text"
+            f"no word of the texts has only characters that occur {min_frequency} times; give more text"
         )
     smallest = len(SPECIAL_TOKENS) + len(alphabet)
     if vocab_size < smallest:

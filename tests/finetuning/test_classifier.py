@@ -21,7 +21,6 @@ from safetensors.torch import load_file
 
 from bertlearn import cli
 from bertlearn.finetuning import classifier
-from bertlearn.finetuning.labeled_texts import LabeledTexts
 from bertlearn.finetuning.options import TableOptions
 from bertlearn.finetuning.run import Finetuned
 from bertlearn.model.bert import BertModel
@@ -497,15 +496,32 @@ def test_texts_that_the_vocabulary_cannot_spell_are_noticed(run: Command, base: 
     assert "of the validation texts" not in output
 
 
-def test_the_share_of_unknown_words_by_hand(base: Path, mine: Path) -> None:
-    setup = make(base, mine)
-    assert classifier.unknown_share(setup, setup.train) == 0
-    texts = LabeledTexts(["ba 好 好", "ba be bi", "好 [SEP]"], ["fresh"] * 3)
-    assert classifier.unknown_share(setup, texts) == 3 / 7
-    pairs = LabeledTexts([("ba", "好"), ("好 be", "bi")], ["fresh"] * 2)
-    assert classifier.unknown_share(setup, pairs) == 2 / 5
-    many = LabeledTexts(["ba"] * 90_000 + ["好"] * 10_000, ["fresh"] * 100_000)
-    assert classifier.unknown_share(setup, many) == 0.1
+def test_a_large_share_that_is_held_out_is_told(
+    mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classifier.read_tables(TableOptions(mine), seed=0)
+    assert "held out" not in capsys.readouterr().err
+    records = [(f"text {number}", f"label {number % 30}") for number in range(60)]
+    path = write_csv(tmp_path / "rare.csv", ("text", "label"), records)
+    assert len(classifier.read_tables(TableOptions(path), seed=0)[1].texts) == 30
+    told = (
+        "rare.csv: 30 texts of 60 (50%) are held out, more than --validation-share 0.1: each label needs one"
+    )
+    assert told in capsys.readouterr().err
+
+
+def test_texts_of_which_much_is_cut_are_warned_of(run: Command, base: Path, tmp_path: Path) -> None:
+    records = [("ba " * 40 + text, label) for text, label in rows(60)] + rows(40, seed=1)
+    path = write_csv(tmp_path / "mine.csv", ("text", "label"), records)
+    validation = write_csv(tmp_path / "valid.csv", ("text", "label"), rows(20, seed=2))
+    files = ("--train", path, "--validation", validation)
+    status, output, _ = run("--model", base, *files, "--output", tmp_path / "out", "--epochs", "1")
+    assert status == 0 and "cut after 32 tokens; 60 of 100 (60%) are longer\n" in output
+    assert "warning: 60% of the training texts are longer than 32 tokens; the model does not see" in output
+    assert (
+        "warning: 60 of the training texts become the same tokens as one with another label, such as"
+        in output
+    )
 
 
 def make(base: Path, mine: Path, seed: int = 0, **options: object) -> classifier.Setup:

@@ -87,6 +87,26 @@ BAD_ROWS = {
         "has the field 'label' several times",
         "2",
     ),
+    "invisible text": ("csv", "\u200b\u200e \ufeff\xad,pos".encode(), "empty text in the column 'text'", "3"),
+    "an invisible label": ("csv", "fine,\u200b".encode(), "no label in the column 'label'", "3"),
+    "a label that is missing in pandas": (
+        "csv",
+        b"fine,nan",
+        "'nan' for a label, which stands for a missing value (rename it if it is a label)",
+        "3",
+    ),
+    "a label that is missing in Excel": (
+        "tsv",
+        b"fine\t#N/A",
+        "'#N/A' for a label, which stands for a missing value (rename it if it is a label)",
+        "3",
+    ),
+    "a number too large for a label": (
+        "jsonl",
+        b'{"text": "a", "label": ' + b"9" * 5000 + b"}",
+        "no label in the column 'label'",
+        "2",
+    ),
     "half a character": ("jsonl", b'{"text": "\\ud83d", "label": "pos"}', "not UTF-8", "2"),
     "latin-1 in an object": ("jsonl", b'{"text": "caf\xe9", "label": "pos"}', "not UTF-8", "2"),
 }
@@ -135,13 +155,17 @@ REFUSED = {
     "bad rows alone": (
         "mine.csv",
         b"text,label\n,pos\n",
-        "no usable row; skipped: 1 × empty text",
+        r"no usable row; skipped: 1 × empty text.*; expected a text, a label and .*row\.names = FALSE\)\)",
     ),
-    "broken JSON alone": ("mine.jsonl", b"{\n{\n", "no usable row; skipped: 2 × not valid JSON"),
+    "broken JSON alone": (
+        "mine.jsonl",
+        b"{\n{\n",
+        "no usable row; skipped: 2 × not valid JSON; expected one JSON object",
+    ),
     "no header": (
         "mine.csv",
         b"a film,pos\nmore,neg\n",
-        "no column 'text'; its columns are 'a film', 'pos'; use one.*add a header line above",
+        "no column 'text'; its columns are 'a film', 'pos'; use one.*--text-column.*add a header line above",
     ),
     "no label column": (
         "mine.csv",
@@ -151,7 +175,7 @@ REFUSED = {
     "no label field": (
         "mine.jsonl",
         b'{"text": "a", "stars": 5}\n',
-        "no column 'label'; its columns are 'text', 'stars'",
+        r"no column 'label'; its columns are 'text', 'stars'; use one .*-text-column, --label-column\)$",
     ),
     "semicolons": (
         "mine.csv",
@@ -214,7 +238,7 @@ REFUSED = {
     "a renamed workbook": (
         "mine.csv",
         b"PK\x03\x04" + bytes(range(256)),
-        r"is a zip archive or an Excel workbook \(\.xlsx\), expected text; .* save the table as CSV UTF-8",
+        r"is a zip archive or an Office document \(\.xlsx, .*, expected text; .* save the table as CSV UTF-8",
     ),
     "a renamed PDF": ("mine.csv.gz", gzip.compress(b"%PDF-1.7\n"), "is a PDF, expected text"),
     "an array": (
@@ -350,6 +374,24 @@ def test_json_labels_are_kept_as_written(tmp_path: Path) -> None:
     values = ("true", "false", "1", "0", "2.5", '" spam "')
     lines = "".join(f'{{"text": "a", "label": {value}}}\n\n' for value in values)
     assert read(written(tmp_path, "mine.jsonl", lines)).labels == ["true", "false", "1", "0", "2.5", "spam"]
+
+
+def test_a_large_number_or_a_repeated_field_beside_the_text_does_no_harm(tmp_path: Path) -> None:
+    lines = f'{{"n": {"9" * 5000}, "text": "a", "label": 1}}\n{{"id": 1, "id": 2, "text": "b", "label": 2}}\n'
+    assert read(written(tmp_path, "mine.jsonl", lines)) == LabeledTexts(["a", "b"], ["1", "2"])
+
+
+@pytest.mark.parametrize("header", ["text, label", '"text", "label"', "text,label"])
+def test_a_space_after_the_comma_changes_nothing(tmp_path: Path, header: str) -> None:
+    path = written(tmp_path, "mine.csv", f'{header}\n"a film, good", "pos"\nanother, neg\n')
+    assert read(path) == LabeledTexts(["a film, good", "another"], ["pos", "neg"])
+
+
+def test_a_pair_of_stray_quotes_is_found_with_a_space_after_the_comma(tmp_path: Path) -> None:
+    lines = [f"a film {number}, {'pos' if number % 2 else 'neg'}\n" for number in range(60)]
+    lines[10], lines[20] = '"' + lines[10], lines[20].replace(",", '",')
+    with pytest.raises(ValueError, match=r"mine\.csv:12-22: 11 lines are one field"):
+        read(written(tmp_path, "mine.csv", "text, label\n" + "".join(lines)))
 
 
 def test_pairs_come_from_two_columns(tmp_path: Path) -> None:

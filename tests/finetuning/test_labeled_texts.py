@@ -64,7 +64,11 @@ def test_validation_texts_that_are_all_training_texts_are_refused() -> None:
     for other in (rows, LabeledTexts(rows.texts[5:7], ["b", "a"])):
         with pytest.raises(ValueError, match=r"all texts of valid\.csv are training texts.*leave out"):
             check_validation(rows, other, "valid.csv")
+    spaced = LabeledTexts([" text\t1", "text  2\u200b"], ["a", "a"])
+    with pytest.raises(ValueError, match="are training texts"):
+        check_validation(rows, spaced, "valid.csv")
     check_validation(rows, LabeledTexts(["text 0", "another"], ["a", "a"]), "valid.csv")
+    check_validation(rows, LabeledTexts(["TEXT 0", "Text 1"], ["a", "a"]), "valid.csv")
 
 
 def test_what_is_probably_wrong_is_said() -> None:
@@ -80,7 +84,16 @@ def test_what_is_probably_wrong_is_said() -> None:
         "1 text has several labels, such as 'u' with 'neg', 'pos'"
     ]
     assert doubts(table(a=5, b=5), LabeledTexts(["text 3", "text 3", "new", "x"], ["a", "b", "a", "b"])) == [
-        "1 validation texts (50%) are also training texts, such as 'text 3'; the scores will be too good"
+        "1 validation texts (50%) are also training texts, perhaps with other case, accents or spaces, such "
+        "as 'text 3'; the scores will be too good"
+    ]
+    pairs = LabeledTexts([("a b", "É"), ("c", "d")], ["a", "b"])
+    for like in (("A  b", "e\u0301"), ("a b\u200b", " e")):
+        found = doubts(pairs, LabeledTexts([like, ("new", "pair")], ["a", "b"]))
+        assert len(found) == 1 and found[0].startswith("1 validation texts (50%) are also training texts")
+    rows = LabeledTexts(list("abcd"), ["yes", "None", "N/A", "none at all"])
+    assert doubts(rows, LabeledTexts(["new"] * 4, rows.labels)) == [
+        "texts are labeled 'N/A', 'None', which may stand for a missing label; if so, remove these rows"
     ]
     assert doubts(table(a=5, b=5, c=5), LabeledTexts(["new", "newer"], ["b", "b"])) == [
         "no validation text is labeled 'a', 'c'; the scores do not say how well these are found"
@@ -142,11 +155,37 @@ def test_a_text_that_repeats_is_in_one_part_only() -> None:
     assert len(train.texts) + len(validation.texts) == 200
 
 
+def test_texts_that_differ_in_case_accents_or_spaces_are_in_one_part() -> None:
+    forms = ["{} café", "{}  café ", "{} CAFÉ", "\u200b{}\tcafe\u0301"]
+    texts = [form.format(f"text {number}") for number in range(40) for form in forms]
+    rows = LabeledTexts(texts, ["ab"[index // 4 % 2] for index in range(160)])
+    train, validation = split_off(rows, 0.2, seed=0)
+    numbers = [{text.split()[1] for text in part.texts} for part in (train, validation)]
+    assert not numbers[0] & numbers[1] and len(validation.texts) == 32
+    assert not [sentence for sentence in doubts(train, validation) if "also training texts" in sentence]
+
+
+def test_texts_that_differ_in_case_alone_count_once() -> None:
+    rows = LabeledTexts([*map(str, range(20)), "Good", "good"], [*["a"] * 20, "b", "b"])
+    with pytest.raises(ValueError, match="fewer than two texts labeled 'b'"):
+        check_classes(rows, "mine.csv", "y")
+
+
+def test_a_label_may_depend_on_case_alone() -> None:
+    texts = [f"text {number}" for number in range(20)]
+    rows = LabeledTexts([*texts, *map(str.upper, texts)], [*["quiet"] * 20, *["loud"] * 20])
+    check_classes(rows, "mine.csv", "y")
+    train, validation = split_off(rows, 0.1, seed=0)
+    assert set(train.labels) == set(validation.labels) == {"quiet", "loud"}
+
+
 def test_a_text_with_several_labels_is_for_training() -> None:
-    texts, labels = ["x", "x", "a", "b", "c", "d"], ["1", "2", "1", "1", "2", "2"]
+    texts, labels = ["x", " x\u200b", "a", "b", "c", "d"], ["1", "2", "1", "1", "2", "2"]
     for seed in range(20):
         train, validation = split_off(LabeledTexts(texts, labels), 0.5, seed)
-        assert "x" not in validation.texts and set(train.labels) == {"1", "2"} == set(validation.labels)
+        assert not set(texts[:2]) & set(validation.texts) and set(train.labels) == {"1", "2"} == set(
+            validation.labels
+        )
 
 
 def test_labels_are_shown_quoted_and_shortened() -> None:

@@ -217,6 +217,23 @@ class TestReading:
         found, _ = self.read(path, field="title")
         assert [document.text for document in found] == ["x"]
 
+    def test_what_is_odd_in_other_fields_of_a_line_does_no_harm(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.jsonl"
+        rows = [
+            f'{{"n": {"9" * 5000}, "text": "a large number"}}',
+            '{"id": 1, "id": 2, "text": "a field twice"}',
+            '\ufeff{"text": "the begin of a joined file"}',
+            '{"text": "first", "text": "second"}',
+        ]
+        path.write_text("\n".join(rows), encoding="utf-8")
+        found, skipped = self.read(path)
+        assert [document.text for document in found] == [
+            "a large number",
+            "a field twice",
+            "the begin of a joined file",
+        ]
+        assert skipped.counts == {"has the field 'text' several times": 1}
+
     def test_a_text_that_shows_nothing_is_empty(self, tmp_path: Path, tokenizer: WordPieceTokenizer) -> None:
         path = tmp_path / "a.jsonl"
         nothing = ["", " \n\t", "\u200b\u200d\x01", "\xa0\u2028", "\ufeff", "\ue000", "\ufffd"]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
 import json
+import lzma
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,14 @@ JAPANESE = "今日はいい天気ですね。散歩に行きましょう。\n"
 FRENCH = "L'été dernier, nous sommes allés à la mer.\nIl faisait beau.\n"
 ENGLISH = "The weather is fine today.\nWe walk.\n"
 THAI = "วันนี้อากาศดีมากเราไปเดินเล่นที่สวนสาธารณะกันเถอะ แล้วกินข้าว\n"
+
+
+def stored_zip() -> bytes:
+    """An archive that is not compressed, which looks like text."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("a.txt", ENGLISH * 500)
+    return stream.getvalue()
 
 
 def read(path: Path) -> tuple[list[str], SkippedRows]:
@@ -105,10 +117,40 @@ def test_the_middle_of_a_file_is_looked_at_as_well(tmp_path: Path) -> None:
         read(path)
 
 
+PDF, RTF = b"%PDF-1.4\n" + ENGLISH.encode() * 99, b"{\\rtf1\\ansi " + ENGLISH.encode() + b"}"
+GZIP = gzip.compress(ENGLISH.encode())
+NOT_TEXT = {
+    "gzip": ("a.txt", GZIP, r"is compressed, as a \.gz file; rename it to a\.txt\.gz"),
+    "bzip2": ("a.jsonl", bz2.compress(b"text"), r"as a \.bz2 file; rename it to a\.jsonl\.bz2"),
+    "xz for gzip": (
+        "a.txt.gz",
+        lzma.compress(b"text"),
+        r"is a \.xz file, expected a \.gz file; rename it to a\.txt\.xz",
+    ),
+    "text for gzip": ("a.txt.gz", b"text", r"is not compressed, expected a \.gz file; rename it to a\.txt$"),
+    "gzip in gzip": ("a.txt.gz", gzip.compress(GZIP), "is compressed twice, expected text; unpack"),
+    "zip": ("a.txt", stored_zip(), "is a zip archive or an Office document .*, expected text; unpack it or"),
+    "PDF": ("a.txt", PDF, "is a PDF, expected text; .* a pattern that excludes it"),
+    "PDF in gzip": ("a.txt.gz", gzip.compress(PDF), "is a PDF, expected text"),
+    "PostScript": ("a.txt", b"%!PS-Adobe-3.0\n" + ENGLISH.encode(), "is a PostScript file, expected text"),
+    "RTF": ("a.txt", RTF, "is an RTF document, expected text"),
+    "Zstandard": ("a.txt", b"\x28\xb5\x2f\xfd" + bytes(256), "is compressed with Zstandard, expected text"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_TEXT)
+def test_files_that_are_not_text_are_refused_by_their_first_bytes(tmp_path: Path, kind: str) -> None:
+    name, content, message = NOT_TEXT[kind]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message) as error:
+        read_documents([f"{tmp_path}/{name}"], SkippedRows())
+    assert str(error.value).startswith(str(tmp_path / name))
+
+
 def test_files_that_cannot_be_sampled_are_reported_in_their_turn(tmp_path: Path) -> None:
-    (tmp_path / "a.txt.gz").write_bytes(b"this is not gzip")
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"")[:-9])
     (tmp_path / "b.txt").touch()
     assert read(tmp_path / "*")[1].counts == {
-        "cannot be read to the end (BadGzipFile)": 1,
+        "cannot be read to the end (EOFError)": 1,
         "empty file": 1,
     }

@@ -116,7 +116,7 @@ def test_a_vocabulary_without_room_names_a_remedy_that_exists() -> None:
             ["a" * 101, "bc" * 300],
             r"all words .* longer than 100 characters, such as 'a{20}'… of 101, .* spaces",
         ),
-        (["ab ba"], "no word whose characters reach min_frequency=2; give more text"),
+        (["ab ba"], "no word of the texts has only characters that occur 2 times; give more text"),
     ],
 )
 def test_texts_without_usable_words_are_named(texts: list[str], message: str) -> None:

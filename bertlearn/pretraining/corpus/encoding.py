@@ -1,4 +1,4 @@
-"""Telling text in UTF-8 from text in other encodings, by a sample of its bytes."""
+"""Telling text in UTF-8 from text in other encodings, and from other files, by a sample of their bytes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,37 @@ _BOMS = {  # the longer ones first: that of UTF-16 begins that of UTF-32
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+_COMPRESSED = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ": ".xz"}  # first bytes, and the extension
+_NOT_TEXT = {
+    b"PK\x03\x04": "a zip archive or an Office document (.xlsx, .docx)",
+    b"\xd0\xcf\x11\xe0": "an old Office document (.xls, .doc)",
+    b"%PDF": "a PDF",
+    b"%!PS": "a PostScript file",
+    b"{\\rtf": "an RTF document",
+    b"PAR1\x15": "a Parquet file",
+    b"ARROW1\0": "an Arrow file",
+    b"\x28\xb5\x2f\xfd": "compressed with Zstandard",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!\x1a": "a RAR archive",
+    **dict.fromkeys(_COMPRESSED, "compressed twice"),
+}
 _ISO_2022 = (b"\x1b$B", b"\x1b$@", b"\x1b$)C", b"\x1b$A")  # they switch to Japanese, Korean, Chinese
 _CONTINUING = bytes(range(0x80, 0xC0))  # bytes that continue a character in UTF-8
 _ENOUGH = 10  # lines that are not UTF-8; fewer are damage, unless the text is short
+
+
+def compression(begin: bytes) -> str:
+    """Return the extension of compressed content, by its first bytes; an empty string if there is none."""
+    return _named(begin, _COMPRESSED)
+
+
+def other_format(begin: bytes) -> str:
+    """Return what content is if it is not text, by its first bytes, in words, or an empty string."""
+    return _named(begin, _NOT_TEXT)
+
+
+def _named(begin: bytes, names: dict[bytes, str]) -> str:
+    return next((name for magic, name in names.items() if begin.startswith(magic)), "")
 
 
 def foreign_encoding(begin: bytes, middle: bytes = b"") -> str:

@@ -13,6 +13,7 @@ import gzip
 import io
 import json
 import lzma
+import math
 import re
 import sys
 import zlib
@@ -25,7 +26,13 @@ from typing import IO, Any
 from tqdm.auto import tqdm
 
 from bertlearn.data import DataError, Document
-from bertlearn.pretraining.corpus.encoding import SAMPLE, character_end, foreign_encoding
+from bertlearn.pretraining.corpus.encoding import (
+    SAMPLE,
+    character_end,
+    compression,
+    foreign_encoding,
+    other_format,
+)
 from bertlearn.pretraining.corpus.find import find_files
 from bertlearn.tokenizer.unicode_tables import CONTROL, character_class
 
@@ -38,7 +45,7 @@ _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)  # what reading a dama
 
 _TOKENIZER_FILES = ("tokenizer_config.json", "config.json", "meta.json")  # beside a vocab.txt
 
-_INVISIBLE = re.compile(rf"[\s{character_class(CONTROL)}]*")  # text of which a tokenizer leaves nothing
+_INVISIBLE = re.compile(rf"[\s{character_class(CONTROL)}]*")
 
 _NO_ENDS = ("Mr", "Mrs", "Ms", "Dr", "St", "Prof", "Rev", "Gen", "vs", "cf", "No", r"e\.g", r"i\.e", "[A-Z]")
 _NO_END = "".join(rf"(?<!\b{word}\.)" for word in _NO_ENDS)
@@ -112,14 +119,14 @@ def read_documents(
         split: the split of a hub data set to read.
 
     Raises:
-        ValueError: no file matches a pattern, or a file is of another kind or not UTF-8; raised before
-            anything is read.
+        ValueError: no file matches a pattern, or a file is of another kind, compressed otherwise than its
+            name says, or not UTF-8; raised before anything is read.
         DataError: a data set cannot be read, or the library for it is missing.
     """
     files = _matches(inputs, skipped)
     for paths in files.values():
         for path in paths:
-            _check_encoding(path)
+            _check_content(path)
     return _read_all(files, skipped, one_document_a_line, field, split)
 
 
@@ -146,6 +153,11 @@ def check_apart(inputs: Sequence[str], folder: str | Path) -> None:
             raise ValueError(
                 f"{path} is text to read, and in the folder for the shards; choose another folder"
             )
+
+
+def is_empty(text: str) -> bool:
+    """Return whether a text has only white space and characters of which a tokenizer leaves nothing."""
+    return _INVISIBLE.fullmatch(text) is not None
 
 
 def sample_texts(documents: Iterable[Document], characters: int = 10_000_000) -> list[str]:
@@ -247,20 +259,45 @@ def _is_vocabulary(path: Path) -> bool:
     return path.name == "vocab.txt" and any((path.parent / name).is_file() for name in _TOKENIZER_FILES)
 
 
-def _check_encoding(path: Path) -> None:
+def check_compression(path: Path) -> None:
+    """Check that a file is compressed as its name says.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is compressed otherwise.
+    """
+    with path.open("rb") as file:
+        begin = file.read(8)
+    found, expected = compression(begin), path.suffix if path.suffix in OPEN else ""
+    if found and not expected:
+        raise ValueError(f"{path} is compressed, as a {found} file; rename it to {path.name}{found}")
+    if found != expected and begin:
+        raise ValueError(
+            f"{path} is {f'a {found} file' if found else 'not compressed'}, expected a {expected} file; "
+            f"rename it to {path.stem}{found}"
+        )
+
+
+def _check_content(path: Path) -> None:
     """Check a sample of a file; one that cannot be read is reported when its turn comes.
 
     Raises:
-        ValueError: the text is not UTF-8.
+        ValueError: it is not text in UTF-8, or compressed otherwise than its name says.
     """
-    found = ""
-    with suppress(*_BROKEN), closing(OPEN.get(path.suffix, open)(path, "rb")) as file:
-        begin, middle = file.read(SAMPLE), b""
-        if path.suffix not in OPEN and (size := path.stat().st_size) > 2 * SAMPLE:
-            file.seek(size // 2)
-            middle = file.read(SAMPLE)
-        found = foreign_encoding(begin, middle)
-    if found:
+    begin = middle = b""
+    with suppress(*_BROKEN):
+        check_compression(path)
+        with closing(OPEN.get(path.suffix, open)(path, "rb")) as file:
+            begin = file.read(SAMPLE)
+            if path.suffix not in OPEN and (size := path.stat().st_size) > 2 * SAMPLE:
+                file.seek(size // 2)
+                middle = file.read(SAMPLE)
+    if found := other_format(begin):
+        raise ValueError(
+            f"{path} is {found}, expected text; unpack it or save its text as UTF-8, or use a pattern that "
+            "excludes it"
+        )
+    if found := foreign_encoding(begin, middle):
         raise ValueError(
             f"{path} is {found}; expected UTF-8. Convert it, such as with `iconv -f UTF-16 -t UTF-8` and the "
             "right name of its encoding, or use a pattern that excludes it"
@@ -287,7 +324,7 @@ def _read_all(
 def _documents(source: str, texts: Iterable[tuple[str, str]], skipped: SkippedRows) -> Iterator[Document]:
     """Yield documents of bounded size from pairs of text and location."""
     for text, location in texts:
-        if _INVISIBLE.fullmatch(text):
+        if is_empty(text):
             skipped.add("empty document", location)
             continue
         if len(text) > MAX_DOCUMENT:
@@ -340,18 +377,51 @@ def _json_texts(path: Path, file: IO[bytes], skipped: SkippedRows, field: str) -
     """Yield the texts of a file of JSON lines, each with its location."""
     for number, line in _lines(path, file, skipped, MAX_JSON_LINE, cut=False):
         location = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            skipped.add("not valid JSON" if line.strip() else "empty line", location)
-            continue
-        text = row.get(field) if isinstance(row, dict) else None
-        if not isinstance(row, dict):
-            skipped.add("not a JSON object", location)
-        elif not isinstance(text, str):
+        row, fault = json_object(line, (field,))
+        if row is None:
+            skipped.add(fault or "empty line", location)
+        elif not isinstance(text := row.get(field), str):
             skipped.add(f"no text in the field {field!r}", location)
         elif _is_unicode(text, location, skipped):
             yield text, location
+
+
+class _RepeatedFieldError(ValueError):
+    """An object has a field twice; which of the values counts is unknown."""
+
+
+def json_object(line: str, fields: Sequence[str]) -> tuple[dict[str, Any] | None, str]:
+    """Return the object of a line of JSON, or what is wrong with the line; neither if the line is blank.
+
+    Args:
+        line: the line.
+        fields: those that are read; none may be there twice.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        row = dict(pairs)
+        names = [name for name, _ in pairs] if len(row) < len(pairs) else []
+        if repeated := [field for field in fields if names.count(field) > 1]:
+            raise _RepeatedFieldError(f"has the field {repeated[0]!r} several times")
+        return row
+
+    if not line.strip():
+        return None, ""
+    try:
+        row = json.loads(line.removeprefix("\ufeff"), object_pairs_hook=unique, parse_int=_whole_number)
+    except _RepeatedFieldError as error:
+        return None, str(error)
+    except (ValueError, RecursionError):
+        return None, "not valid JSON"
+    return (row, "") if isinstance(row, dict) else (None, "not a JSON object")
+
+
+def _whole_number(digits: str) -> int | float:
+    """Return a number; infinity if it has more digits than Python reads, since the text is elsewhere."""
+    try:
+        return int(digits)
+    except ValueError:
+        return math.inf
 
 
 def _lines(
