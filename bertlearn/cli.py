@@ -272,7 +272,7 @@ def _load_tokenizer(vocab: str) -> WordPieceTokenizer:
     from bertlearn.tokenizer.vocab_files import check_vocab, read_vocab
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
-    path = Path(vocab)
+    path = Path(vocab).expanduser()
     if path.is_file() and path.name not in ("vocab.txt", "tokenizer.json"):
         return WordPieceTokenizer(check_vocab(read_vocab(path), path))
     return WordPieceTokenizer.from_pretrained(path.parent if path.is_file() else vocab)

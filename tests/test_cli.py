@@ -137,11 +137,14 @@ def test_data_build_reads_a_vocabulary_file_as_transformers_does(
     file = tmp_path / "words.txt"
     file.write_bytes("".join(f"{word} \r\n" for word in words).encode())
     WordPieceTokenizer(words[:5] + words[7:]).fast().save(str(tmp_path / "tokenizer.json"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
     for vocab, expected in (
         (file, [*SPECIAL_TOKENS, "##", "the\x1c", "film", "ends", "well"]),
+        (Path("~/words.txt"), [*SPECIAL_TOKENS, "##", "the\x1c", "film", "ends", "well"]),
         (tmp_path / "tokenizer.json", [*SPECIAL_TOKENS, "film", "ends", "well"]),
     ):
-        output = tmp_path / vocab.stem
+        output = tmp_path / f"{vocab.parent.name}-{vocab.stem}"
         status, _, err = build_data(
             monkeypatch, capsys, "--input", tmp_path / "a.txt", "--vocab", vocab, "--output", output
         )

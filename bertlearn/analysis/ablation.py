@@ -6,6 +6,7 @@ Source: Michel et al. 2019, §3; Voita et al. 2019. Leaves out: gradient-based e
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,11 +19,11 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
 from bertlearn.finetuning.features import Features
-from bertlearn.finetuning.run import predict_logits
+from bertlearn.finetuning.run import check_features, predict_logits
 from bertlearn.model.bert import BertModel, BertSelfAttention
 from bertlearn.model.config import BertConfig
-from bertlearn.model.heads import BertForSequenceClassification
-from bertlearn.model.inference import PATIENCE, evaluation_mode
+from bertlearn.model.heads import IGNORE, BertForSequenceClassification
+from bertlearn.model.inference import PATIENCE, check_model, evaluation_mode
 
 Head = tuple[int, int]  # layer and head, both counted from 0
 Edge = tuple[int, int, int, int]  # layer, head, attending token (query), attended token (key), from 0
@@ -46,7 +47,7 @@ def without_heads(model: nn.Module, heads: Iterable[Head]) -> Iterator[None]:
         heads: pairs (layer, head), both counted from 0.
 
     Raises:
-        ValueError: a head that the model does not have.
+        ValueError: no list of such pairs, or a head that the model does not have.
     """
     encoder = _encoder(model)
     with ExitStack() as hooks:
@@ -74,8 +75,8 @@ def without_edges(model: nn.Module, edges: Iterable[Edge]) -> Iterator[None]:
         edges: (layer, head, query, key), all counted from 0; the same positions in every text of a batch.
 
     Raises:
-        ValueError: a head that the model does not have; when the model is called, a position that the text
-            does not have, or a token that has nothing left to attend to.
+        ValueError: no list of such edges, or a head that the model does not have; when the model is called, a
+            position that the text does not have, or a token that has nothing left to attend to.
     """
     encoder = _encoder(model)
     with ExitStack() as hooks:
@@ -118,7 +119,17 @@ def logits_without_each_head(model: BertForSequenceClassification, input_ids: Te
     Returns:
         floats (L, A, C): entry (i, j) holds the logits without head j of layer i. To measure many texts, use
         `head_importance`.
+
+    Raises:
+        ValueError: another kind of model, or not the ids of one text.
     """
+    check_model(model, BertForSequenceClassification)
+    if not isinstance(input_ids, Tensor) or input_ids.dim() != 2 or len(input_ids) != 1:
+        shape = getattr(input_ids, "shape", type(input_ids).__name__)
+        raise ValueError(
+            f"input_ids is {shape}, expected a tensor (1, S), the ids of one text; use head_importance for "
+            "many texts"
+        )
     config, logits = model.config, []
     heads = config.num_attention_heads
     off = torch.eye(heads, dtype=torch.bool)[:, None]  # (A, 1, A): row i loses head i
@@ -138,7 +149,8 @@ def head_importance(
 
     Args:
         model: on any device; dropout is off during the call.
-        features: N labeled texts, as returned by `text_features`; not those of the test set.
+        features: N labeled texts, as returned by `text_features`; not those of the test set. Texts with the
+            label −100 do not count.
         batch_size: texts per batch.
 
     Returns:
@@ -146,13 +158,12 @@ def head_importance(
         §3.2.
 
     Raises:
-        ValueError: features of another task.
+        ValueError: another kind of model, features of another task, or labels that the model lacks.
     """
-    if "labels" not in features.targets or not isinstance(model, BertForSequenceClassification):
-        raise ValueError(
-            f"{type(model).__name__} with {', '.join(features.targets)}; expected a "
-            "BertForSequenceClassification and features from text_features"
-        )
+    check_model(model, BertForSequenceClassification)
+    check_features("features", features, model)
+    if any(isinstance(label, list) for label in features.targets["labels"]):
+        raise ValueError("features has labels of tokens, expected one for each text; use text_features")
     config = model.config
     all_heads = list(product(range(config.num_hidden_layers), range(config.num_attention_heads)))
     rows = [HeadImportance(None, None, *_measure(model, features, batch_size))]
@@ -165,16 +176,18 @@ def head_importance(
 def _measure(
     model: BertForSequenceClassification, features: Features, batch_size: int
 ) -> tuple[float, float]:
-    """Return the loss and the accuracy on labeled texts."""
+    """Return the mean loss and the accuracy of the texts whose label counts."""
     logits = torch.stack(predict_logits(model, features, batch_size))  # (N, C)
     labels = torch.tensor(features.targets["labels"])
-    return cross_entropy(logits, labels).item(), (logits.argmax(-1) == labels).float().mean().item()
+    counts = labels != IGNORE
+    correct = logits.argmax(-1)[counts] == labels[counts]
+    return cross_entropy(logits, labels, ignore_index=IGNORE).item(), correct.float().mean().item()
 
 
 def _features_off(heads: Iterable[Head], config: BertConfig) -> dict[int, Tensor]:
     """Return, for each layer that loses a head, which features of its context become 0: booleans (H,)."""
     by_layer: dict[int, Tensor] = {}
-    for layer, head in heads:
+    for layer, head in _whole_numbers("heads", heads, "(layer, head)"):
         _check_head(layer, head, config)
         off = by_layer.setdefault(layer, torch.zeros(config.hidden_size, dtype=torch.bool))
         off.view(config.num_attention_heads, -1)[head] = True  # (A, D), a view of the same memory
@@ -184,10 +197,21 @@ def _features_off(heads: Iterable[Head], config: BertConfig) -> dict[int, Tensor
 def _edges_by_layer(edges: Iterable[Edge], config: BertConfig) -> dict[int, list[tuple[int, int, int]]]:
     """Return, for each layer that loses an edge, the (head, query, key) of its edges."""
     by_layer: dict[int, list[tuple[int, int, int]]] = {}
-    for layer, head, query, key in edges:
+    for layer, head, query, key in _whole_numbers("edges", edges, "(layer, head, query, key)"):
         _check_head(layer, head, config)
         by_layer.setdefault(layer, []).append((head, query, key))
     return by_layer
+
+
+def _whole_numbers(name: str, rows: Iterable[Any], form: str) -> list[tuple[int, ...]]:
+    """Return heads or edges as tuples of whole numbers, whichever library they come from."""
+    try:
+        numbers = [tuple(int(operator.index(number)) for number in row) for row in rows]
+    except TypeError:
+        numbers = [()]
+    if any(len(row) != form.count(",") + 1 for row in numbers):
+        raise ValueError(f"{name}={repr(rows)[:60]} is not a list of {form}, whole numbers from 0")
+    return numbers
 
 
 def _check_head(layer: int, head: int, config: BertConfig) -> None:

@@ -18,10 +18,11 @@ from captum.attr import LayerIntegratedGradients
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bertlearn.analysis.evaluation import as_array
 from bertlearn.arguments import check_count
 from bertlearn.finetuning.spans import text_tokens
 from bertlearn.model.heads import BertForSequenceClassification
-from bertlearn.model.inference import check_fit, evaluation_mode, outputs
+from bertlearn.model.inference import check_finite, check_fit, evaluation_mode, outputs
 from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
 
 Scores = NDArray[np.float64]
@@ -49,6 +50,7 @@ class Attribution(NamedTuple):
 # 1. Scores for tokens
 
 
+@torch.inference_mode(False)
 def integrated_gradients(
     model: BertForSequenceClassification,
     tokenizer: WordPieceTokenizer,
@@ -75,7 +77,8 @@ def integrated_gradients(
             positions.
 
     Raises:
-        ValueError: a text without words, an unknown label, fewer than 2 steps, a text that `encode` rejects.
+        ValueError: a text without words, an unknown label, fewer than 2 steps, a text that `encode` rejects;
+            weights that give no finite numbers.
     """
     encoding = _encode(model, tokenizer, text, max_length)
     check_count("steps", steps, 2, remedy="32 is a good start")
@@ -84,7 +87,7 @@ def integrated_gradients(
     baseline = torch.tensor([_masked(encoding, text_tokens(encoding), tokenizer)], device=device)
     with evaluation_mode(model):
         with torch.no_grad():
-            logits = model(torch.cat([ids, baseline])).logits  # (2, C)
+            logits = check_finite(model(torch.cat([ids, baseline])).logits)  # (2, C)
         label = int(logits[0].argmax()) if label is None else _check_label(label, logits.shape[1])
         method = LayerIntegratedGradients(
             lambda ids: _log_odds(model(ids).logits, label), model.bert.embeddings.word_embeddings
@@ -96,7 +99,7 @@ def integrated_gradients(
             method="riemann_middle",
             internal_batch_size=max(1, TOKENS_AT_ONCE // ids.shape[1]),
         )
-    scores = attributions[0].sum(-1).detach().double().cpu().numpy()
+    scores = check_finite(attributions[0].sum(-1)).detach().double().cpu().numpy()
     log_odds, baseline_log_odds = _log_odds(logits, label).tolist()
     gap = float(scores.sum()) - (log_odds - baseline_log_odds)
     return Attribution(encoding.tokens, scores, label, log_odds, baseline_log_odds, gap)
@@ -124,17 +127,15 @@ def attention_scores(
         all tokens if it reads their mean.
 
     Raises:
-        ValueError: a layer that the model does not have, a text without words, a text that `encode` rejects.
+        ValueError: a layer that the model does not have, a text without words, a text that `encode` rejects;
+            weights that give no finite numbers.
     """
     encoding = _encode(model, tokenizer, text, max_length)
     layers = model.config.num_hidden_layers
-    if not -layers <= layer < layers:
-        raise ValueError(
-            f"layer={layer}, but the model has {layers}; use 0 to {layers - 1}, or −1 for the last"
-        )
+    layer = check_count("layer", layer, -layers, layers - 1, "0 is the first layer, -1 the last")
     ids = torch.tensor([encoding.input_ids], device=next(model.parameters()).device)
     with evaluation_mode(model):
-        probs = model(ids, output_attentions=True).attentions[layer][0].mean(0)  # (S, S), query × key
+        probs = check_finite(model(ids, output_attentions=True).attentions[layer][0]).mean(0)  # query × key
     received = probs[0] if model.config.classifier_pooling == "cls" else probs.mean(0)  # (S,)
     return TokenScores(encoding.tokens, received.double().cpu().numpy())
 
@@ -169,8 +170,8 @@ def deletion(
         floats (N,), nats: the log-odds of the label that the model predicts, before − after.
 
     Raises:
-        ValueError: not one score per token, a count below 0, a text without words or one that `encode`
-            rejects.
+        ValueError: not one finite score per token, a count below 0, a text without words or one that
+            `encode` rejects.
     """
     check_count("count", count, 0)
     full = [_encode(model, tokenizer, text, max_length) for text in texts]
@@ -228,11 +229,14 @@ def _masked(encoding: Encoding, positions: Iterable[int], tokenizer: WordPieceTo
 
 def _highest(encoding: Encoding, scores: Scores, count: int) -> list[int]:
     """Return the positions of the text's highest-scored tokens; among equal scores, the first ones."""
+    scores = as_array(scores)
     if np.shape(scores) != (len(encoding.tokens),):
         raise ValueError(
             f"scores has shape {np.shape(scores)} for a text of {len(encoding.tokens)} tokens; give one "
             "score per token, including [CLS] and [SEP], computed with the same max_length"
         )
+    if scores.dtype.kind not in "iuf" or not np.isfinite(scores).all():
+        raise ValueError(f"scores holds {scores.dtype} {scores}, expected finite numbers")
     return sorted(text_tokens(encoding), key=lambda position: -scores[position])[:count]
 
 

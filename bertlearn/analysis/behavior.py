@@ -15,11 +15,14 @@ import random
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle, product
+from numbers import Real
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
+
+from bertlearn.analysis.evaluation import as_array
 
 Kind = Literal["minimum functionality", "invariance", "direction"]
 Change = Callable[[str, random.Random], str]
@@ -279,8 +282,11 @@ def run_tests(
         tolerance: a probability.
 
     Raises:
-        ValueError: a test without cases, or scores that are not one probability per text.
+        ValueError: a test without cases, a tolerance outside 0 to 1, or scores that are not one probability
+            per text.
     """
+    if not (isinstance(tolerance, Real) and 0 <= tolerance <= 1):
+        raise ValueError(f"tolerance={tolerance!r} is not a probability; use 0 to 1")
     empty = [test.name for test in tests if not test.cases]
     if empty:
         raise ValueError(f"the test {empty[0]!r} has no cases")
@@ -318,7 +324,7 @@ def _sort_key(failure: Failure) -> float:
 
 
 def _probabilities(scores: ArrayLike, count: int) -> list[float]:
-    values: NDArray[np.float64] = np.asarray(scores, dtype=float)
+    values: NDArray[np.float64] = as_array(scores).astype(float)
     if values.shape != (count,) or not ((values >= 0) & (values <= 1)).all():
         raise ValueError(
             f"score returned an array of shape {values.shape} for {count} texts, expected the probability of "

@@ -8,14 +8,17 @@ temperature). Leaves out: corrections for many comparisons at once.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from scipy.stats import bootstrap
+from torch import Tensor
 
 from bertlearn.arguments import check_count
 
@@ -68,8 +71,9 @@ def paired_bootstrap(
         the choice of the texts, but not the seed of the training.
 
     Raises:
-        ValueError: lists of different lengths, other values, or fewer than two texts or groups.
+        ValueError: lists of different lengths, other values, fewer than two texts, groups or resamples.
     """
+    resamples, seed = check_count("resamples", resamples, 2), check_count("seed", seed, 0)
     a = _correct("right_a", right_a)
     gain = a - _correct("right_b", right_b, len(a))  # (N,), 1 where only A is correct, −1 where only B is
     numbers = np.arange(len(gain)) if groups is None else _group_numbers(groups, len(gain))
@@ -113,7 +117,7 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> 
     probs, labels_array = _scored("probabilities", probabilities, labels)
     if not (np.all(probs >= 0) and np.allclose(probs.sum(axis=1), 1, atol=1e-3)):
         raise ValueError("probabilities has rows that do not sum to 1; turn logits into them with softmax")
-    check_count("bins", bins)
+    bins = check_count("bins", bins)
     confidence, correct = probs.max(axis=1), probs.argmax(axis=1) == labels_array  # (N,) each
     edges = np.linspace(0, 1, bins + 1, dtype=probs.dtype)  # same dtype: confidences can equal an edge
     indices = np.digitize(confidence, edges[1:-1], right=True)
@@ -182,11 +186,22 @@ def scaled_probabilities(logits: ArrayLike, temperature: float) -> Floats:
         floats (N, C).
 
     Raises:
-        ValueError: a temperature that is not positive.
+        ValueError: a temperature that is not positive, or logits without a softmax, such as NaN.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature={temperature} must be above 0; fit_temperature finds one")
-    return softmax(np.asarray(logits) / temperature, axis=-1)
+    if not (isinstance(temperature, Real) and 0 < temperature < np.inf):
+        raise ValueError(f"temperature={temperature!r} must be above 0; fit_temperature finds one")
+    values = as_array(logits)
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise ValueError(f"logits has dtype {values.dtype}, shape {values.shape}, expected finite numbers")
+    return softmax(values / temperature, axis=-1)
+
+
+def as_array(numbers: ArrayLike) -> NDArray[Any]:
+    """Return numbers as an array: of a tensor without its gradient; bf16, which NumPy lacks, as fp32."""
+    if isinstance(numbers, Tensor):
+        numbers = numbers.detach().cpu()
+        numbers = numbers.float() if numbers.dtype == torch.bfloat16 else numbers
+    return np.asarray(numbers)
 
 
 # What callers may get wrong
@@ -194,7 +209,7 @@ def scaled_probabilities(logits: ArrayLike, temperature: float) -> Floats:
 
 def _correct(name: str, flags: ArrayLike, count: int | None = None) -> Floats:
     """Return whether the model is correct, as floats (N,) of 1 and 0."""
-    values = np.asarray(flags)
+    values = as_array(flags)
     if values.ndim != 1 or not np.isin(values, (0, 1)).all():
         raise ValueError(f"{name} must be a list of True and False, or 1 and 0; use predictions == labels")
     if count is not None and len(values) != count:
@@ -204,15 +219,22 @@ def _correct(name: str, flags: ArrayLike, count: int | None = None) -> Floats:
 
 def _group_numbers(groups: Sequence[Hashable], count: int) -> NDArray[np.int64]:
     """Return the number of each text's group, counted from 0."""
-    if len(groups) != count:
-        raise ValueError(f"groups has {len(groups)} names, expected one for each of {count} texts")
+    names = groups.tolist() if isinstance(groups, np.ndarray | Tensor) else groups
+    if isinstance(names, str) or not isinstance(names, Iterable) or isinstance(names, Set | Mapping):
+        raise ValueError(f"groups is {type(groups).__name__}, expected a list in the order of the texts")
+    names = list(names)
+    if len(names) != count:
+        raise ValueError(f"groups has {len(names)} names, expected one for each of {count} texts")
+    for name in names:
+        if not isinstance(name, Hashable) or name != name:
+            raise ValueError(f"groups has {repr(name)[:60]}, expected names or numbers; give every group one")
     numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(group, len(numbers)) for group in groups])
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names])
 
 
 def _scored(name: str, scores: ArrayLike, labels: ArrayLike) -> tuple[Floats, NDArray[np.int64]]:
     """Return scores (N, C) and labels (N,) as arrays; refuse them if they do not fit each other."""
-    values, labels_array = np.asarray(scores), np.asarray(labels)
+    values, labels_array = as_array(scores), as_array(labels)
     if values.ndim != 2 or values.dtype.kind != "f" or 0 in values.shape or not np.isfinite(values).all():
         raise ValueError(
             f"{name} has shape {values.shape} and dtype {values.dtype}, expected finite floats (N, C)"

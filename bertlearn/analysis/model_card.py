@@ -19,6 +19,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from bertlearn.analysis.behavior import Outcome
 from bertlearn.files import CONFIG, read_json, write_whole
 from bertlearn.model.config import BertConfig
+from bertlearn.model.heads import BertForSequenceClassification
+from bertlearn.model.pretrained import check_task, read_config
 
 FAILURES = 2  # maximum number shown per behavioral test
 
@@ -52,6 +54,14 @@ class CardMetadata:
     license: str | None = None
     """License of the weights, under the hub's name for it, such as "apache-2.0"."""
 
+    def __post_init__(self) -> None:
+        """Refuse what would be shown otherwise than meant."""
+        for name in ("name", "description", "intended_use", "data", "split"):
+            if not isinstance(value := getattr(self, name), str):
+                raise ValueError(f"{name} is {type(value).__name__}, expected a text")
+        if isinstance(self.limits, str) or not isinstance(self.limits, Sequence):
+            raise ValueError(f"limits={repr(self.limits)[:60]} is not a list of sentences; use [sentence]")
+
 
 def write_model_card(folder: str | Path, metadata: CardMetadata) -> ModelCard:
     """Write `README.md` into the folder of a saved classifier.
@@ -65,14 +75,18 @@ def write_model_card(folder: str | Path, metadata: CardMetadata) -> ModelCard:
 
     Raises:
         FileNotFoundError: there is no model in the folder.
-        ValueError: there are no metrics, or one is infinite or NaN.
+        ValueError: the model is no `BertForSequenceClassification`; there are no metrics, or one is no finite
+            number.
         OSError: the disk is full or not writable; an earlier card is kept.
     """
     if not metadata.metrics:
         raise ValueError('metrics is empty; a card needs measured values, such as {"accuracy": 0.81}')
-    config = BertConfig.from_dict(read_json(Path(folder) / CONFIG))
+    folder = Path(folder).expanduser()
+    values = read_json(folder / CONFIG)
+    check_task(values, BertForSequenceClassification, folder)
+    config = read_config(values, "classifier", folder)
     content = f"---\n{_hub_metadata(metadata, config).to_yaml()}\n---\n\n{_body(metadata, config)}"
-    path = Path(folder) / "README.md"
+    path = folder / "README.md"
     write_whole(path, lambda temporary: temporary.write_text(content, encoding="utf-8", newline="\n"))
     return ModelCard.load(path)
 
@@ -189,6 +203,13 @@ def _line(text: str) -> str:
 
 def _number(name: str, value: float) -> float:
     """Return the value as a Python float, because YAML cannot write NumPy's; refuse infinity and NaN."""
-    if not math.isfinite(value):
-        raise ValueError(f"metrics[{name!r}] is {value}; leave out metrics that were not measured")
+    try:
+        finite = math.isfinite(value)
+    except TypeError:
+        finite = False
+    if not finite:
+        raise ValueError(
+            f"metrics[{name!r}] is {value!r}, expected a finite number; leave out metrics that were not "
+            "measured"
+        )
     return float(value)

@@ -137,7 +137,7 @@ def finetune(
     check_device(device)
     check_model(model, *KINDS)
     for name, features in (("train", train), ("validation", validation)):
-        _check_features(name, features, model)
+        check_features(name, features, model)
     if score is not None and not callable(score):
         raise ValueError(f"score={score!r} is {type(score).__name__}, expected a function of the model")
     folder = None if folder is None else Path(folder).expanduser()
@@ -392,7 +392,12 @@ def _check_type(name: str, features: Features) -> None:
         )
 
 
-def _check_features(name: str, features: Features, model: FinetuningModel) -> None:
+def check_features(name: str, features: Features, model: FinetuningModel) -> None:
+    """Refuse features of another task, or with ids, lengths or labels that the model lacks.
+
+    Raises:
+        ValueError: such features; the message calls them `name`.
+    """
     _check_type(name, features)
     has_answers = "start_positions" in features.targets
     if has_answers != isinstance(model, BertForQuestionAnswering):

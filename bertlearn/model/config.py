@@ -7,7 +7,7 @@ Leaves out: decoder and cross-attention fields, relative positions, other activa
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeGuard
 
@@ -62,8 +62,9 @@ class BertConfig:
             _check_probability("classifier_dropout", self.classifier_dropout)
         for name in ("initializer_range", "layer_norm_eps"):
             value = getattr(self, name)
-            if not (_is_real(value) and 0 <= value < math.inf):
+            if not (_is_real(value) and 0 <= value <= sys.float_info.max):
                 raise ValueError(f"{name}={value!r} must be a number of at least 0")
+            object.__setattr__(self, name, float(value))  # transformers reads no integers here
         _check_pad_token(self.pad_token_id, self.vocab_size)
         if not isinstance(self.tie_word_embeddings, bool):
             raise ValueError(f"tie_word_embeddings={self.tie_word_embeddings!r} must be True or False")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -273,14 +275,47 @@ def buckets(encodings: Sequence[Encoding], batch_size: int) -> list[list[int]]:
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Turn dropout off inside the block; afterwards each module is in the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    """Turn dropout off inside the block; afterwards each module is in the mode it was in.
+
+    Several threads may be in such blocks with one model: the last one to leave restores the modes.
+    """
+    with _LOCK:
+        uses = [(module, _join(module)) for module in model.modules()]
+        model.eval()
     try:
         yield
     finally:
-        for module, training in modes:
-            module.training = training
+        with _LOCK:
+            for module, use in uses:
+                _leave(module, use)
+
+
+@dataclass
+class _Use:
+    """The blocks of `evaluation_mode` that a module is in at the same time."""
+
+    training: bool  # the mode before them
+    blocks: int = 0
+
+
+_LOCK = threading.RLock()
+_USES: dict[nn.Module, _Use] = {}
+
+
+def _join(module: nn.Module) -> _Use:
+    """Count one more block; blocks before the module was last switched to training have no say any more."""
+    if module.training or module not in _USES:
+        _USES[module] = _Use(module.training)
+    _USES[module].blocks += 1
+    return _USES[module]
+
+
+def _leave(module: nn.Module, use: _Use) -> None:
+    """Count one block less, and restore the mode after the last one."""
+    use.blocks -= 1
+    if use.blocks == 0 and _USES.get(module) is use:
+        del _USES[module]
+        module.training = use.training
 
 
 # What callers may get wrong

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,15 +16,28 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
-from bertlearn.files import CONFIG, WEIGHTS, find_folder, first_names, read_json, untied_state, write_whole
+from bertlearn.files import (
+    ADAPTER,
+    ADAPTER_WEIGHTS,
+    CONFIG,
+    INDEX,
+    SHARDS,
+    WEIGHTS,
+    find_folder,
+    first_names,
+    read_json,
+    untied_state,
+    write_whole,
+)
 from bertlearn.model.config import BertConfig
 from bertlearn.model.weights import StoredTensor, find_tensors, read_tensors
 
 EMBEDDINGS, DECODER = "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
 BIAS, DECODER_BIAS = "cls.predictions.bias", "cls.predictions.decoder.bias"
 FLOATS = ("F64", "F32", "F16", "BF16")  # the types of weights, as safetensors writes them
+SAVED = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # the same types
 LABELS = ("id2label", "num_labels")
 NOT_WEIGHTS = ("embeddings.position_ids", "embeddings.token_type_ids")  # buffers that older versions stored
 
@@ -41,6 +54,7 @@ SIZES = {  # size in the config: a matrix that shows it, and whether in its rows
 
 Model = TypeVar("Model", bound=nn.Module)
 Entry = TypeVar("Entry")
+Shapes = dict[str, tuple[int, ...]]  # by the name of the tensor
 
 
 def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:
@@ -64,19 +78,19 @@ def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:
     values = read_json(folder / CONFIG)
     head = getattr(cls, "head_prefix", None)
     config = read_config(values, head, folder)
-    build: Callable[[BertConfig], Model] = cls
     if head is None:
         stored = encoder_tensors(stored)
-        build = partial(cls, add_pooling_layer=any(name.startswith("pooler.") for name in stored))
     else:
         check_has_head(stored, head, cls, folder)
         check_task(values, cls, folder)
     check_types(stored, folder)
     stored, config = tie_decoder(stored, config, folder)
     check_sizes(stored, config, "" if head is None else "bert.", folder)
+    build = builder(cls, stored)
     template = one_layer(build, config)
     stored = fill_tied(keep_needed(stored, template), template)
-    check_tensors(stored, shapes(template, config), folder)
+    found = {name: tensor.shape for name, tensor in stored.items()}
+    check_shapes(found, shapes(template, config), f"the weights in {folder} do not fit its {CONFIG}")
     model = build(config)
     model.load_state_dict(read_tensors(stored), strict=True)
     check_numbers(model, folder)
@@ -86,21 +100,34 @@ def load_pretrained(cls: type[Model], folder_or_name: str | Path) -> Model:
 def save_pretrained(model: nn.Module, folder: str | Path) -> None:
     """Write the model's config and weights; existing files are replaced only by complete new ones.
 
+    Then older weights in shards are removed with their index: beside it, the new ones might be
+    taken for a shard.
+
     Raises:
+        ValueError: weights that could not be loaded: of other sizes than the config has, such as those of a
+            replaced head, or quantized; a folder with an adapter. Nothing is written.
         OSError: the disk is full or not writable; the older files are still there.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    config: Any = model.config
+    folder = Path(folder).expanduser()
+    if adapters := [name for name in (ADAPTER, ADAPTER_WEIGHTS) if (folder / name).exists()]:
+        raise ValueError(
+            f"{folder} has an adapter ({adapters[0]}), beside which no whole model is read; choose another "
+            "folder"
+        )
     untied = first_names(model).get(DECODER) == DECODER
-    state = untied_state(model)
+    old: Any = model.config
+    config = replace(old, tie_word_embeddings=not untied)
+    check_can_be_saved(model, config)
+    state = rename_old_keys(untied_state(model), folder)
     if untied:  # transformers then ties nothing, not even the two names of the bias
         state.setdefault(DECODER_BIAS, state[BIAS].clone())
     tensors = {name: tensor.contiguous().cpu() for name, tensor in state.items()}
-    values = replace(config, tie_word_embeddings=not untied).to_dict()
-    text = json.dumps({**values, "architectures": [type(model).__name__]}, indent=2) + "\n"
+    text = json.dumps({**config.to_dict(), "architectures": [type(model).__name__]}, indent=2) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
     write_whole(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+    for path in (folder / INDEX, *folder.glob(SHARDS)):
+        path.unlink(missing_ok=True)
 
 
 def read_config(values: dict[str, Any], head: str | None, folder: Path) -> BertConfig:
@@ -157,7 +184,7 @@ def check_task(values: dict[str, Any], cls: type[nn.Module], folder: Path) -> No
     if not hasattr(cls, "from_encoder"):
         return
     classes = values.get("architectures") or [cls.__name__]
-    if not isinstance(classes, list):
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise ValueError(f"architectures={classes!r} in {folder / CONFIG} is not a list of class names")
     if cls.__name__ not in classes:
         raise ValueError(
@@ -222,6 +249,30 @@ def fill_tied(state: dict[str, Entry], model: nn.Module) -> dict[str, Entry]:
 # The comparison of config and weights, which needs no memory for either
 
 
+def check_can_be_saved(model: nn.Module, config: BertConfig) -> None:
+    """Refuse weights that `load_pretrained` would refuse with this config.
+
+    Raises:
+        ValueError: something else than floats, or the names and shapes that differ from the config's.
+    """
+    state = rename_old_keys(model.state_dict(), Path())
+    for name, tensor in state.items():
+        if not isinstance(tensor, Tensor) or tensor.dtype not in SAVED:
+            raise ValueError(
+                f"{name} is {repr(tensor)[:60]}, expected a tensor of {' or '.join(map(str, SAVED))}; a "
+                "quantized model cannot be saved, only the one that it was made from"
+            )
+        if tensor.is_meta:
+            raise ValueError(f"{name} is on the meta device, so there is nothing to save; load the model")
+    template = one_layer(builder(type(model), state), config)
+    check_shapes(
+        {name: tuple(tensor.shape) for name, tensor in state.items()},
+        shapes(template, config),
+        "the model is not saved, because its weights do not fit its config and could not be loaded; undo "
+        "the change to the model, or set model.config, and that of model.bert, to one that fits",
+    )
+
+
 def check_types(stored: dict[str, StoredTensor], folder: Path) -> None:
     """Refuse tensors that are not floats: quantized weights mean nothing without their scales."""
     for name, tensor in stored.items():
@@ -252,7 +303,14 @@ def check_sizes(stored: dict[str, StoredTensor], config: BertConfig, prefix: str
         for size, number in found.items()
         if getattr(config, size) != number
     ]
-    _refuse(differences, folder)
+    _refuse(differences, f"the weights in {folder} do not fit its {CONFIG}")
+
+
+def builder(cls: type[Model], names: Iterable[str]) -> Callable[[BertConfig], Model]:
+    """Return what makes a model of a config; an encoder has a pooler if one is among the tensors' names."""
+    if getattr(cls, "head_prefix", None) is not None:
+        return cls
+    return partial(cls, add_pooling_layer=any(name.startswith("pooler.") for name in names))
 
 
 def one_layer(build: Callable[[BertConfig], Model], config: BertConfig) -> Model:
@@ -261,31 +319,29 @@ def one_layer(build: Callable[[BertConfig], Model], config: BertConfig) -> Model
         return build(replace(config, num_hidden_layers=1))
 
 
-def shapes(template: nn.Module, config: BertConfig) -> dict[str, tuple[int, ...]]:
+def shapes(template: nn.Module, config: BertConfig) -> Shapes:
     """Return the shape of each tensor of a model of which `template` is the one with one layer."""
-    found: dict[str, tuple[int, ...]] = {}
+    found: Shapes = {}
     for name, tensor in template.state_dict().items():
         layers = range(config.num_hidden_layers if ".layer.0." in name else 1)
         found |= {name.replace(".layer.0.", f".layer.{layer}."): tuple(tensor.shape) for layer in layers}
     return found
 
 
-def check_tensors(
-    stored: dict[str, StoredTensor], expected: dict[str, tuple[int, ...]], folder: Path
-) -> None:
-    """Compare names and shapes with the model's.
+def check_shapes(found: Shapes, expected: Shapes, problem: str) -> None:
+    """Compare names and shapes of tensors with a model's.
 
     Raises:
-        ValueError: the message lists all differences.
+        ValueError: `problem`, and a list of all differences.
     """
-    differences = [f"missing: {name} {expected[name]}" for name in expected.keys() - stored.keys()]
-    differences += [f"unexpected: {name} {stored[name].shape}" for name in stored.keys() - expected.keys()]
+    differences = [f"missing: {name} {expected[name]}" for name in expected.keys() - found.keys()]
+    differences += [f"unexpected: {name} {found[name]}" for name in found.keys() - expected.keys()]
     differences += [
-        f"wrong shape: {name} is {stored[name].shape}, the config asks for {expected[name]}"
-        for name in expected.keys() & stored.keys()
-        if expected[name] != stored[name].shape
+        f"wrong shape: {name} is {found[name]}, the config asks for {expected[name]}"
+        for name in expected.keys() & found.keys()
+        if expected[name] != found[name]
     ]
-    _refuse(differences, folder)
+    _refuse(differences, problem)
 
 
 def check_numbers(model: nn.Module, folder: Path) -> None:
@@ -302,7 +358,7 @@ def check_numbers(model: nn.Module, folder: Path) -> None:
             )
 
 
-def _refuse(differences: list[str], folder: Path) -> None:
+def _refuse(differences: list[str], problem: str) -> None:
     if differences:
         lines = "\n  ".join(sorted(set(differences)))
-        raise ValueError(f"the weights in {folder} do not fit its {CONFIG}:\n  {lines}")
+        raise ValueError(f"{problem}:\n  {lines}")

@@ -78,7 +78,7 @@ def _check_not_a_shard(names: Collection[str], folder: Path) -> None:
     if len(shards) == 1 and None not in shards and len(names) < len(shard_of):
         raise ValueError(
             f"{folder / WEIGHTS} is only one of several files: {INDEX} calls it {shards.pop()}. Give it that "
-            "name, or delete it if that file is there as well"
+            f"name, or delete it if that file is there as well; if it is a whole model, delete {INDEX}"
         )
 
 

@@ -177,7 +177,7 @@ def _check_types(files: _Folder) -> None:
             _check_type(f"{part} in {files.path / name}", content.get(part), kinds)
     place = f"a token in {files.path / TOKENIZER_JSON}"
     for token in files.tokenizer_json.get("added_tokens") or ():
-        _check_type(place, token, (dict,))
+        _check_type(place, token if token is not None else "null", (dict,))
     vocab = (files.tokenizer_json.get("model") or {}).get("vocab")
     _check_type(f"model.vocab in {files.path / TOKENIZER_JSON}", vocab, (dict, list))
     ids = vocab.values() if isinstance(vocab, dict) else ()
@@ -289,7 +289,7 @@ def _check_special_tokens(files: _Folder, vocab: dict[str, int], generic: bool) 
             or one of the five that is missing where transformers needs it.
     """
     named = list(_named_tokens(files))
-    names = {_content(mention.token) for mention in named}
+    names = {content for mention in named if isinstance(content := _content(mention.token), str)}
     found = set()
     for mention in [*named, *_added_tokens(files, names)]:
         content = _content(mention.token)
@@ -409,6 +409,7 @@ def _read_components(files: _Folder) -> tokenizers.Tokenizer:
         raise ValueError(
             f"model.type in {path} is {kind!r}, which is not supported, only 'WordPiece'; {_REMEDY}"
         )
+    _check_type(f"model.vocab in {path}", model["vocab"], (dict,))
     content = {**files.tokenizer_json, "added_tokens": [], "model": {**model, "vocab": {}}}
     try:
         return tokenizers.Tokenizer.from_str(json.dumps(content))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -89,6 +90,10 @@ def check_vocab(vocab: Sequence[str] | dict[str, int], source: object = "vocab")
     if len(ids) < len(vocab):
         repeated = next(token for number, token in enumerate(vocab) if ids[token] != number)
         raise ValueError(f"{source} contains {repeated!r} more than once; each token has one id")
+    try:
+        ids = {token: int(operator.index(number)) for token, number in ids.items()}
+    except TypeError as error:
+        raise ValueError(f"the ids of {source} are not all whole numbers ({error}); use int(id)") from None
     if set(ids.values()) != set(range(len(ids))):
         raise ValueError(
             f"the ids of {source} are not 0 to {len(ids) - 1} without gaps or repeats; renumber them"

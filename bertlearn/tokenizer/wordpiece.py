@@ -217,7 +217,7 @@ class WordPieceTokenizer:
         }
         if model_max_length is not None:
             config["model_max_length"] = model_max_length
-        write_tokenizer(Path(folder), self.ids_to_tokens, config)
+        write_tokenizer(Path(folder).expanduser(), self.ids_to_tokens, config)
 
     def tokenize(self, text: str) -> list[str]:
         """Return the tokens of a text, without adding [CLS] and [SEP].

@@ -246,7 +246,7 @@ def write_start(
     """
     stepper = Stepper(model, task, options, Processes(0, 1, torch.device("cpu")))
     stepper.state.step = step
-    return write_checkpoint(Path(folder), stepper.state.checkpoint(_identity(stepper)))
+    return write_checkpoint(Path(folder).expanduser(), stepper.state.checkpoint(_identity(stepper)))
 
 
 def _summary(state: TrainingState, options: TrainingOptions, resumed_at: int) -> str:

@@ -93,7 +93,7 @@ def write_history(history: list[Record], path: Path) -> None:
 
 def read_history(path: str | Path) -> list[Record]:
     """Read what `write_history` wrote."""
-    with Path(path).open(encoding="utf-8", newline="") as file:
+    with Path(path).expanduser().open(encoding="utf-8", newline="") as file:
         return [{name: float(x) for name, x in row.items() if x} for row in csv.DictReader(file)]
 
 

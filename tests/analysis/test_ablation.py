@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import CONFIG, largest, perturb, random_batch
@@ -20,7 +21,7 @@ from bertlearn.analysis.ablation import (
 from bertlearn.finetuning.features import Features, text_features
 from bertlearn.model import bert
 from bertlearn.model.bert import AttentionOutput, BertModel
-from bertlearn.model.heads import BertForSequenceClassification
+from bertlearn.model.heads import IGNORE, BertForSequenceClassification
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
@@ -91,7 +92,7 @@ def test_gradients_do_not_pass_a_head_that_is_off() -> None:
     assert not gradient[:16].any() and gradient[16:].any()
 
 
-@pytest.mark.parametrize("head", [(2, 0), (0, 2), (-1, 0), (0, -1), (0.5, 0)])
+@pytest.mark.parametrize("head", [(2, 0), (0, 2), (-1, 0), (0, -1)])
 def test_a_head_that_does_not_exist_is_refused(head: Any) -> None:
     model = classifier()
     message = r"no head .*; it has layers 0 to 1 with heads 0 to 1"
@@ -161,7 +162,7 @@ def test_edges_and_heads_nest_and_accept_a_bare_encoder() -> None:
             assert largest(model.bert(**batch).last_hidden_state, expected) > 1e-3
 
 
-@pytest.mark.parametrize("edge", [(0, 11), (11, 0), (-1, 0), (0, 0.5)])
+@pytest.mark.parametrize("edge", [(0, 11), (11, 0), (-1, 0)])
 def test_a_position_that_does_not_exist_is_refused_and_hooks_are_removed(edge: Any) -> None:
     model, batch = classifier(), random_batch(CONFIG)
     message = r"no edge from .* to .*; the text has tokens 0 to 10"
@@ -220,11 +221,74 @@ def test_features_of_another_task_are_refused() -> None:
     features = some_features()
     answers = Features(features.tokenizer, features.encodings, {"start_positions": [], "end_positions": []})
     with pytest.raises(
-        ValueError, match="BertForSequenceClassification with start_positions, end_positions; expe"
+        ValueError, match="features has start_positions, end_positions, which BertForSequenceClassification"
     ):
         head_importance(classifier(), answers)
-    with pytest.raises(ValueError, match="BertModel with labels; expected a BertForSequenceClassification"):
+    rows = [[0] * len(one.input_ids) for one in features.encodings]
+    with pytest.raises(ValueError, match=r"labels of tokens, expected one for each text; use text_features"):
+        head_importance(classifier(), Features(features.tokenizer, features.encodings, {"labels": rows}))
+    with pytest.raises(ValueError, match=r"model is bertlearn.BertModel, expected bertlearn.BertForSequence"):
         head_importance(BertModel(CONFIG), features)
+    with pytest.raises(ValueError, match="features is list, expected Features"):
+        head_importance(classifier(), [])
+
+
+def test_texts_without_a_label_do_not_count() -> None:
+    model, features = classifier(), some_features()
+    some = [label if row % 3 else IGNORE for row, label in enumerate(features.targets["labels"])]
+    kept = [row for row, label in enumerate(some) if label != IGNORE]
+    alone = Features(
+        features.tokenizer,
+        [features.encodings[row] for row in kept],
+        {"labels": [some[row] for row in kept]},
+    )
+    marked = Features(features.tokenizer, features.encodings, {"labels": some})
+    for one, other in zip(head_importance(model, marked), head_importance(model, alone), strict=True):
+        assert one.accuracy == pytest.approx(other.accuracy)
+        assert one.loss == pytest.approx(other.loss, abs=1e-6)
+
+
+@pytest.mark.parametrize(("label", "message"), [(IGNORE, "no label but -100"), (5, "label 5, but the model")])
+def test_labels_that_cannot_be_measured_are_refused(label: int, message: str) -> None:
+    features = some_features()
+    labels = {"labels": [label] * len(features)}
+    with pytest.raises(ValueError, match=f"features has .*{message}"):
+        head_importance(classifier(), Features(features.tokenizer, features.encodings, labels))
+
+
+@pytest.mark.parametrize("heads", [(0, 1), {0: [1]}, [(0, 1.0)], [(0, 1, 1)], ["01"], [(0, None)]], ids=str)
+def test_heads_in_another_form_are_refused(heads: Any) -> None:
+    with (
+        pytest.raises(ValueError, match=r"heads=.* is not a list of \(layer, head\), whole numbers from 0"),
+        without_heads(classifier(), heads),
+    ):
+        pass
+    with (
+        pytest.raises(ValueError, match=r"edges=.* is not a list of \(layer, head, query, key\), whole"),
+        without_edges(classifier(), heads),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("heads", [torch.tensor([[0, 1]]), np.array([[0, 1]]), [(False, True)]])
+def test_heads_are_numbers_of_any_library(heads: Any) -> None:
+    model, batch = classifier(), random_batch(CONFIG)
+    with torch.no_grad():
+        with without_heads(model, [(0, 1)]):
+            expected = model(**batch).logits
+        with without_heads(model, heads):
+            assert torch.equal(model(**batch).logits, expected)
+
+
+def test_several_texts_are_not_mixed_up_with_the_heads() -> None:
+    model, ids = classifier(), random_batch(CONFIG)["input_ids"]
+    for wrong in (ids[:2], ids, ids[0], ids[0].tolist()):  # two texts are as many as there are heads
+        with pytest.raises(
+            ValueError, match=r"input_ids is .*, expected a tensor \(1, S\), the ids of one te"
+        ):
+            logits_without_each_head(model, wrong)
+    with pytest.raises(ValueError, match=r"model is bertlearn.BertModel, expected"):
+        logits_without_each_head(model.bert, ids[:1])
 
 
 def test_a_model_without_pooler_is_accepted() -> None:

@@ -263,9 +263,9 @@ def test_invalid_arguments_are_refused(name: str) -> None:
             attention_scores(**arguments)
 
 
-@pytest.mark.parametrize("layer", [2, -3])
+@pytest.mark.parametrize("layer", [2, -3, 0.5, "1"])
 def test_a_layer_that_does_not_exist_is_refused(layer: int) -> None:
-    with pytest.raises(ValueError, match=f"layer={layer}, but the model has 2; use 0 to 1"):
+    with pytest.raises(ValueError, match=f"layer={layer!r} must be a whole number from -2 to 1"):
         attention_scores(classifier(), TOKENIZER, TEXT, layer)
 
 
@@ -273,6 +273,8 @@ def test_a_layer_that_does_not_exist_is_refused(layer: int) -> None:
     ("texts", "scores", "count", "message"),
     [
         ([TEXT], [np.ones(6)], 1, r"scores has shape \(6,\) for a text of 8 tokens"),
+        ([TEXT], [np.full(8, np.nan)], 1, "scores holds float64 .*, expected finite numbers"),
+        ([TEXT], [["1"] * 8], 1, "scores holds <U1 .*, expected finite numbers"),
         ([TEXT], [np.ones((8, 2))], 1, r"scores has shape \(8, 2\)"),
         ([TEXT], [], 1, "1 texts but scores for 0"),
         ([TEXT], [np.ones(8)], -1, "count=-1 must be a whole number"),
@@ -301,3 +303,26 @@ def test_a_tokenizer_with_a_token_too_many_is_refused(score: Any) -> None:
         ValueError, match=r"the tokenizer has \d+ tokens, but the model has embeddings for 101"
     ):
         deletion(classifier(), larger, [TEXT], [np.zeros(7)], 1)
+
+
+def test_scores_with_a_gradient_are_numbers_too() -> None:
+    scores = np.arange(8.0)
+    expected = deletion(classifier(), TOKENIZER, [TEXT], [scores], 2)
+    tensor = torch.tensor(scores, requires_grad=True)
+    assert deletion(classifier(), TOKENIZER, [TEXT], [tensor], 2) == pytest.approx(expected)
+
+
+def test_gradients_are_there_in_inference_mode_too() -> None:
+    expected = integrated_gradients(classifier(), TOKENIZER, TEXT).scores
+    model = classifier()
+    with torch.inference_mode():
+        assert integrated_gradients(model, TOKENIZER, TEXT).scores == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("score", [integrated_gradients, attention_scores])
+def test_weights_that_are_not_numbers_give_no_scores(score: Any) -> None:
+    model = classifier()
+    with torch.no_grad():
+        model.bert.encoder.layer[0].attention.self.query.weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"the model returns .* NaN or infinite numbers"):
+        score(model, TOKENIZER, TEXT)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import binomtest
 
 from bertlearn.analysis.behavior import (
@@ -273,3 +274,17 @@ def test_scores_that_are_not_probabilities_are_refused(scores: list) -> None:
 def test_a_test_without_cases_is_refused() -> None:
     with pytest.raises(ValueError, match="the test 'a test' has no cases"):
         run_tests(lambda texts: [], [BehaviorTest("a test", INVARIANCE, [])])
+
+
+A_TEST = [BehaviorTest("a", "minimum functionality", [Case("a", None, 1)])]
+
+
+@pytest.mark.parametrize("tolerance", [float("nan"), -0.1, "0.1"])
+def test_a_tolerance_is_a_probability(tolerance: Any) -> None:
+    with pytest.raises(ValueError, match=r"tolerance=.* is not a probability; use 0 to 1"):
+        run_tests(lambda texts: [0.5] * len(texts), A_TEST, tolerance)
+
+
+def test_probabilities_may_have_a_gradient() -> None:
+    (outcome,) = run_tests(lambda texts: torch.full((len(texts),), 0.5, requires_grad=True), A_TEST)
+    assert outcome.cases == 1

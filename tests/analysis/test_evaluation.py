@@ -95,6 +95,14 @@ BAD_FLAGS: dict[str, tuple[tuple[Any, ...], str]] = {
     "one text": (([1], [0]), "1 texts or groups to draw from; give at least 2"),
     "nothing": (([], []), "0 texts or groups"),
     "one group": (([1, 0], [1, 1], ["a", "a"]), "1 texts or groups"),
+    "no draws": (([1, 0], [1, 1], None, 0), "resamples=0 must be a whole number of at least 2"),
+    "half a draw": (([1, 0], [1, 1], None, 2.5), "resamples=2.5 must be a whole number"),
+    "a seed": (([1, 0], [1, 1], None, 9, "x"), "seed='x' must be a whole number"),
+    "lists": (([1, 0], [1, 1], [["a"], ["b"]]), r"groups has \['a'\], expected names or numbers"),
+    "a missing group": (([1, 0], [1, 1], np.array([1, np.nan])), "groups has nan, expected names"),
+    "a set": (([1, 0], [1, 1], {"a", "b"}), "groups is set, expected a list in the order of the texts"),
+    "a dict": (([1, 0], [1, 1], {"a": 0, "b": 1}), "groups is dict, expected a list"),
+    "a string": (([1, 0], [1, 1], "ab"), "groups is str, expected a list"),
     "groups": (([1, 0], [1, 1], ["a"]), "groups has 1 names, expected one for each of 2 texts"),
 }
 
@@ -217,7 +225,32 @@ def test_invalid_bins_are_refused(bins: Any) -> None:
         calibration_error([[0.5, 0.5]], [1], bins)
 
 
-@pytest.mark.parametrize("temperature", [0, -1.0, float("nan")])
-def test_a_temperature_must_be_positive(temperature: float) -> None:
+@pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), float("inf"), "1", None, [1.0]])
+def test_a_temperature_must_be_positive(temperature: Any) -> None:
     with pytest.raises(ValueError, match="must be above 0"):
         scaled_probabilities([[1.0, 2.0]], temperature)
+
+
+@pytest.mark.parametrize("logits", [[[np.nan, 1.0]], [[np.inf, 1.0]], None, [["a", "b"]]])
+def test_only_numbers_are_scaled(logits: Any) -> None:
+    with pytest.raises(ValueError, match=r"logits has dtype .*, expected finite numbers"):
+        scaled_probabilities(logits, 1.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tensors_of_a_model_are_taken_as_they_are(dtype: torch.dtype) -> None:
+    logits = torch.tensor([[0.5, 0.0], [0.0, 2.0], [1.5, 0.0]], requires_grad=True).to(dtype)
+    plain, labels = logits.detach().float().numpy(), torch.tensor([0, 0, 1])
+    assert scaled_probabilities(logits, 2.0) == pytest.approx(scaled_probabilities(plain, 2.0))
+    assert fit_temperature(logits, labels) == pytest.approx(fit_temperature(plain, labels.numpy()))
+    probs = torch.tensor([[0.5, 0.5], [0.25, 0.75]], requires_grad=True).to(dtype)
+    assert reliability(probs, [0, 0]) == reliability(probs.detach().float().numpy(), [0, 0])
+    right = torch.tensor([1.0, 0.0, 1.0], requires_grad=True).to(dtype)
+    assert paired_bootstrap(right, [0, 0, 1], resamples=9).difference == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("groups", [torch.tensor([7, 7, 8, 8]), np.array([7, 7, 8, 8]), iter("aabb")])
+def test_groups_may_be_of_any_library(groups: Any) -> None:
+    a, b = [1, 1, 0, 1], [0, 0, 1, 1]
+    expected = paired_bootstrap(a, b, [7, 7, 8, 8], resamples=60)
+    assert paired_bootstrap(a, b, groups, resamples=60) == expected

@@ -16,8 +16,9 @@ from huggingface_hub import ModelCard
 
 from bertlearn.analysis.behavior import Failure, Outcome
 from bertlearn.analysis.model_card import CardMetadata, write_model_card
+from bertlearn.model.bert import BertModel
 from bertlearn.model.config import BertConfig
-from bertlearn.model.heads import BertForSequenceClassification
+from bertlearn.model.heads import BertForSequenceClassification, BertForTokenClassification
 
 FAILURES = [
     Failure("a fine film", "a fnie film", 0.93, 0.41),
@@ -193,14 +194,13 @@ def test_labels_are_also_escaped(tmp_path: Path) -> None:
     assert "Labels: <b>bad</b>, | good |." in words(page(tmp_path))
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float64("nan")])
-def test_values_that_are_not_finite_are_refused_and_the_old_card_is_kept(
-    value: float, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float64("nan"), "0.5", None])
+def test_values_that_are_not_finite_are_refused_and_the_old_card_is_kept(value: Any, tmp_path: Path) -> None:
     write_model_card(a_model(tmp_path), METADATA)
     before = (tmp_path / "README.md").read_bytes()
     with pytest.raises(
-        ValueError, match=r"metrics\['f1'\] is (nan|inf); leave out metrics that were not measured"
+        ValueError,
+        match=r"metrics\['f1'\] is .*, expected a finite number; leave out metrics that were not measured",
     ):
         write_model_card(tmp_path, replace(METADATA, metrics={"f1": value}))
     with pytest.raises(ValueError, match="metrics is empty"):
@@ -217,3 +217,27 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 def test_numbers_stay_numbers_in_the_source(tmp_path: Path) -> None:
     write_model_card(a_model(tmp_path), replace(METADATA, metrics={"accuracy": 0.8047}))
     assert "| accuracy | 0.8047 |" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    write_model_card(f"~/{a_model(tmp_path / 'model').name}", METADATA)
+    assert (tmp_path / "model" / "README.md").is_file()
+
+
+@pytest.mark.parametrize("name", ["limits", "name", "description", "intended_use", "data", "split"])
+def test_a_value_of_another_type_is_refused(name: str) -> None:
+    message = "limits='one limit' is not a list of sentences" if name == "limits" else f"{name} is NoneType"
+    with pytest.raises(ValueError, match=message):
+        replace(METADATA, **{name: "one limit" if name == "limits" else None})
+
+
+@pytest.mark.parametrize("cls", [BertModel, BertForTokenClassification])
+def test_only_a_classifier_of_texts_gets_a_card(cls: Any, tmp_path: Path) -> None:
+    cls(CONFIG).save_pretrained(tmp_path)
+    with pytest.raises(
+        ValueError, match=f"was saved by {cls.__name__}, not by BertForSequenceClassification"
+    ):
+        write_model_card(tmp_path, METADATA)

@@ -21,7 +21,7 @@ from bertlearn.model.heads import (
     BertForMaskedLM,
     BertForSequenceClassification,
 )
-from bertlearn.model.inference import fill_mask, outputs, predict, sentence_vectors
+from bertlearn.model.inference import evaluation_mode, fill_mask, outputs, predict, sentence_vectors
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
@@ -555,3 +555,50 @@ def test_fill_mask_never_offers_an_id_without_a_token(tmp_path: Path) -> None:
     assert [guess.token for guess in found] == list(expected)
     with pytest.raises(ValueError, match="k=21 must be a whole number from 1 to 20"):
         fill_mask(model, small, "w1 [MASK] w2", k=21)
+
+
+# The mode of a model that several threads use.
+
+
+def modes(model: nn.Module) -> set[bool]:
+    return {module.training for module in model.modules()}
+
+
+def test_the_last_thread_to_leave_restores_the_mode() -> None:
+    model = varied("cls").train()
+    one, other = evaluation_mode(model), evaluation_mode(model)
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert modes(model) == {False}  # or the other would have dropout
+    other.__exit__(None, None, None)
+    assert modes(model) == {True}
+
+
+def test_threads_that_share_parts_of_a_model_agree() -> None:
+    model = varied("cls").train()
+    one, other = evaluation_mode(model), evaluation_mode(model.bert)
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert modes(model.bert) == {False} and model.training
+    other.__exit__(None, None, None)
+    assert modes(model) == {True}
+
+
+def test_blocks_nest_and_one_that_was_left_hanging_changes_nothing() -> None:
+    model = varied("cls").train()
+    with evaluation_mode(model):
+        with evaluation_mode(model):
+            pass
+        assert modes(model) == {False}
+    assert modes(model) == {True}
+    hanging = evaluation_mode(model)
+    hanging.__enter__()
+    model.train()
+    with evaluation_mode(model):
+        assert modes(model) == {False}
+    assert modes(model) == {True}
+    model.eval()
+    hanging.__exit__(None, None, None)
+    assert modes(model) == {False}

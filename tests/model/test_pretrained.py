@@ -6,7 +6,9 @@ import errno
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from conftest import CONFIG, largest, random_batch, twins
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from task_models import twins as task_twins
+from torch.nn.utils.prune import l1_unstructured
 
 from bertlearn.model import pretrained
 from bertlearn.model.bert import BertModel
@@ -316,10 +319,11 @@ def test_answers_are_found_whatever_the_names_of_start_and_end(tmp_path: Path) -
         assert largest(ours(**batch).start_logits, theirs(**batch).start_logits) < 1e-5
 
 
-def test_a_class_name_in_place_of_a_list_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("classes", ["BertForSequenceClassification", [5], {"a": 1}])
+def test_class_names_that_are_no_list_are_refused(classes: object, tmp_path: Path) -> None:
     task_twins("sequence")[0].save_pretrained(tmp_path)
-    edit_config(tmp_path, architectures="BertForSequenceClassification")
-    with pytest.raises(ValueError, match=r"architectures='BertFor.*' in .* is not a list"):
+    edit_config(tmp_path, architectures=classes)
+    with pytest.raises(ValueError, match=r"architectures=.* in .* is not a list of class names"):
         BertForSequenceClassification.from_pretrained(tmp_path)
 
 
@@ -419,3 +423,120 @@ def test_the_file_of_the_weights_is_no_folder(saved: tuple[BertModel, Path]) -> 
     for name in ("model.safetensors", "config.json"):
         with pytest.raises(ValueError, match=rf"{name} is a file, expected the folder .* use '.*model'"):
             BertModel.from_pretrained(saved[1] / name)
+
+
+# What could not be loaded is not saved.
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("USERPROFILE", str(folder))
+    monkeypatch.chdir(elsewhere)
+    return folder
+
+
+def test_a_tilde_is_the_home_folder(home: Path) -> None:
+    ours, _ = task_twins("sequence")
+    ours.save_pretrained("~/model")
+    again = BertForSequenceClassification.from_pretrained("~/model")
+    assert torch.equal(again.classifier.weight, ours.classifier.weight)
+    assert [path.name for path in home.iterdir()] == ["model"] and not list(Path().iterdir())
+
+
+def with_another_head(model: BertForSequenceClassification) -> None:
+    model.classifier = torch.nn.Linear(CONFIG.hidden_size, 5)
+
+
+def with_more_embeddings(model: BertForSequenceClassification) -> None:
+    model.bert.embeddings.word_embeddings = torch.nn.Embedding(200, CONFIG.hidden_size)
+
+
+def without_a_layer(model: BertForSequenceClassification) -> None:
+    del model.bert.encoder.layer[1]
+
+
+def pruned(model: BertForSequenceClassification) -> None:
+    l1_unstructured(model.classifier, "weight", 0.5)
+
+
+CHANGES = {
+    with_another_head: r"wrong shape: classifier\.weight is \(5, 32\), the config asks for \(3, 32\)",
+    with_more_embeddings: r"wrong shape: bert\.embeddings\.word_embeddings\.weight is \(200, 32\)",
+    without_a_layer: r"missing: bert\.encoder\.layer\.1\.attention",
+    pruned: r"unexpected: classifier\.weight_mask",
+    lambda model: model.to("meta"): "is on the meta device, so there is nothing to save",
+    lambda model: model.to(torch.float8_e4m3fn): "expected a tensor of torch.float64 or .*quantized",
+    lambda model: model.register_buffer("scale", torch.ones(1, dtype=torch.int8)): r"scale is tensor\(\[1\]",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_could_not_be_loaded_is_not_saved(change: Callable[[Any], None], tmp_path: Path) -> None:
+    model, _ = task_twins("sequence")
+    model.save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    change(model)
+    with pytest.raises(ValueError, match=rf"(?s){CHANGES[change]}"):
+        model.save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.ao is deprecated
+def test_a_quantized_model_is_named(tmp_path: Path) -> None:
+    model, _ = task_twins("sequence")
+    quantized = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear})
+    with pytest.raises(
+        ValueError, match=r"query\..* is .*, expected a tensor of .*a quantized model cannot be"
+    ):
+        quantized.save_pretrained(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_new_head_with_its_config_is_saved(tmp_path: Path) -> None:
+    model, _ = task_twins("sequence")
+    with_another_head(model)
+    model.config = replace(model.config, id2label=dict(enumerate("abcde")))
+    model.save_pretrained(tmp_path)
+    again = BertForSequenceClassification.from_pretrained(tmp_path)
+    assert torch.equal(again.classifier.weight, model.classifier.weight)
+
+
+def test_a_compiled_part_is_saved_under_the_names_of_the_model(tmp_path: Path) -> None:
+    model, theirs = task_twins("sequence")
+    model.bert = torch.compile(model.bert)
+    model.save_pretrained(tmp_path)
+    again = transformers.BertForSequenceClassification.from_pretrained(tmp_path).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in theirs.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_an_adapter_is_never_overwritten(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(ValueError, match=rf"has an adapter \({name}\), beside which no whole model is read"):
+        task_twins("sequence")[0].save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_older_shards_of_the_folder_are_removed(tmp_path: Path) -> None:
+    model, _ = task_twins("sequence")
+    index = {"weight_map": dict.fromkeys([*model.state_dict(), "more"], "model-00001-of-00002.safetensors")}
+    (tmp_path / "model-00001-of-00002.safetensors").write_text("{}")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    (tmp_path / "vocab.txt").write_text("a")
+    model.save_pretrained(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors", "vocab.txt"}
+    BertForSequenceClassification.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["layer_norm_eps", "initializer_range"])
+def test_a_whole_number_is_saved_as_transformers_reads_it(name: str, tmp_path: Path) -> None:
+    model = BertModel(replace(CONFIG, **{name: 1}))
+    assert repr(getattr(model.config, name)) == "1.0"
+    model.save_pretrained(tmp_path)
+    assert getattr(transformers.BertConfig.from_pretrained(tmp_path), name) == 1.0
+    with pytest.raises(ValueError, match=f"{name}=1000000.* must be a number of at least 0"):
+        replace(CONFIG, **{name: 10**400})

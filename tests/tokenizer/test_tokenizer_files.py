@@ -510,6 +510,22 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"tokenizer.json": {**tokenizer_json(), "added_tokens": ["[PAD]"]}},
         r"a token in .*tokenizer\.json is '\[PAD\]', expected dict",
     ),
+    "null for a token": (
+        {"tokenizer.json": {**tokenizer_json(), "added_tokens": [None]}},
+        r"a token in .*tokenizer\.json is 'null', expected dict",
+    ),
+    "a list for the vocabulary": (
+        {"tokenizer.json": edited("model", "vocab", to=[])},
+        r"model\.vocab in .* is \[\], expected dict",
+    ),
+    "a list for a token": (
+        {**TXT, "tokenizer_config.json": {"cls_token": []}},
+        r"cls_token in .*_config\.json is \[\], which is not supported, only \[CLS\]",
+    ),
+    "a list for the content of a token": (
+        {**TXT, "tokenizer_config.json": {"cls_token": {"content": []}}},
+        r"cls_token in .*_config\.json is \[\], which is not supported, only \[CLS\]",
+    ),
     "a text for a direction": (
         {"tokenizer.json": {**tokenizer_json(), "truncation": "Right"}},
         r"truncation in .*tokenizer\.json is 'Right', expected dict",
@@ -702,3 +718,12 @@ def test_a_full_disk_leaves_the_older_tokenizer(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OSError, match="No space left"):
         WordPieceTokenizer(VOCAB).save_pretrained(folder)
     assert our_ids(WordPieceTokenizer.from_pretrained(folder)) == our_ids(OTHER)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    WordPieceTokenizer(VOCAB).save_pretrained("~/tokenizer")
+    assert [path.name for path in tmp_path.iterdir()] == ["tokenizer"]
+    assert WordPieceTokenizer.from_pretrained("~/tokenizer").ids_to_tokens == VOCAB

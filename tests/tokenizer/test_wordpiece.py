@@ -511,6 +511,8 @@ def test_other_whole_numbers_and_generators_are_read(toy: WordPieceTokenizer) ->
         ([*TOY, 7], "not a str"),
         ({token: number + 1 for number, token in enumerate(TOY)}, "gaps"),
         ({token: 0 for token in TOY}, "gaps"),
+        ({token: float(number) for number, token in enumerate(TOY)}, "ids of vocab are not all whole num"),
+        ({token: [number] for number, token in enumerate(TOY)}, "ids of vocab are not all whole numbers"),
     ],
 )
 def test_invalid_vocabularies_are_rejected(vocab: object, message: str) -> None:

@@ -307,6 +307,15 @@ def test_a_run_can_begin_in_the_middle_with_weights_alone(tmp_path: Path) -> Non
     assert 0 < differences(model, start) < 3 * learning_rate_at(6, options())  # a first step of AdamW
 
 
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    write_start(tiny_model(), tiny_task(), options(), 5, "~/run")
+    train(tiny_model(), tiny_task(), options(log_every=1), "~/run", resume=True, until=6)
+    assert [record["step"] for record in read_history("~/run/history.csv")] == [6]
+
+
 def test_a_callback_sees_the_run_and_changes_nothing(
     undisturbed: tuple[nn.Module, list[dict[str, float]]], capsys: pytest.CaptureFixture[str]
 ) -> None:

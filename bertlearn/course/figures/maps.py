@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bertlearn.model.inference import evaluation_mode
+from bertlearn.tokenizer.inputs import check_text
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 MAX_TOKENS = 256  # more would be too small to see, and too large to save
@@ -122,13 +124,15 @@ def read_attention(model: nn.Module, tokenizer: Any, text: str, pair: str | None
         pair: a second text, after the first [SEP].
 
     Raises:
-        ValueError: a text is empty, the model has no layers like BERT's, or `AttentionMaps` refuses a value.
+        ValueError: a text is empty or no string, there is no tokenizer, the model has no layers like BERT's,
+            or `AttentionMaps` refuses a value.
     """
-    if not text.strip() or (pair is not None and not pair.strip()):
+    texts = [check_text(text)] + ([] if pair is None else [check_text(pair, "pair")])
+    if not all(one.strip() for one in texts):
         raise ValueError("the text is empty; give some words to look at")
     ids, segments, tokens = _encode(tokenizer, text, pair)
     layers = _self_attentions(model)
-    with _evaluating(model), _eager(model), _recorded(layers) as recorded:
+    with evaluation_mode(model), _eager(model), _recorded(layers) as recorded:
         device = next(model.parameters()).device
         encoder = getattr(model, "bert", model)
         output = encoder(ids.to(device), token_type_ids=segments.to(device), output_attentions=True)
@@ -149,6 +153,11 @@ def _encode(tokenizer: Any, text: str, pair: str | None) -> tuple[Tensor, Tensor
     if isinstance(tokenizer, WordPieceTokenizer):
         encoding = tokenizer.encode(text, pair)
         ids, segments, tokens = encoding.input_ids, encoding.token_type_ids, encoding.tokens
+    elif not callable(tokenizer):
+        raise ValueError(
+            f"tokenizer is {type(tokenizer).__name__}, expected one of bertlearn or of transformers; use "
+            "WordPieceTokenizer.from_pretrained"
+        )
     else:
         encoding = tokenizer(text, pair, return_token_type_ids=True)
         ids, segments = encoding["input_ids"], encoding["token_type_ids"]
@@ -171,17 +180,6 @@ def _self_attentions(model: nn.Module) -> list[nn.Module]:
             "expected a BERT of this package or of transformers"
         )
     return modules
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch dropout off, and restore the mode afterwards."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 @contextmanager

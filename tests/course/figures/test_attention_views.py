@@ -356,3 +356,25 @@ def test_another_bertviz_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bertviz_views, "_text", lambda package, path: "draw()")
     with pytest.raises(RuntimeError, match=r"bertviz \S+ is not supported; install bertviz 1.4.1"):
         head_view(random_maps())
+
+
+def test_reading_leaves_every_mode_as_it_was(tokenizer: WordPieceTokenizer) -> None:
+    config = BertConfig(vocab_size=len(SPECIAL + WORDS), **SIZES)
+    model = BertForSequenceClassification(config).train()
+    model.bert.eval()
+    before = {name: module.training for name, module in model.named_modules()}
+    read_attention(model, tokenizer, "the cat")
+    assert {name: module.training for name, module in model.named_modules()} == before
+
+
+def test_what_is_no_text_or_tokenizer_is_named(model: BertModel, tokenizer: WordPieceTokenizer) -> None:
+    for wrong in (None, ["the cat"], 5):
+        with pytest.raises(ValueError, match=r"text is .*, expected str"):
+            read_attention(model, tokenizer, wrong)
+    with pytest.raises(ValueError, match="pair is list, expected str"):
+        read_attention(model, tokenizer, "the", ["cat"])
+    for other in (None, tokenizer.fast()):
+        with pytest.raises(
+            ValueError, match=r"tokenizer is .*, expected one of bertlearn or of transformers"
+        ):
+            read_attention(model, other, "the cat")
