@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,6 +53,24 @@ def check_share(name: str, value: float) -> None:
     """Refuse what does not lie in [0, 1)."""
     if not 0 <= value < 1:
         raise OptionError(f"{name}={value} must lie in [0, 1)")
+
+
+def check_kind(name: str, value: Any, kind: type) -> None:
+    """Refuse an argument of another type, such as a dict in place of options."""
+    if not isinstance(value, kind):
+        raise OptionError(f"{name} is {repr(value)[:60]}, expected {kind.__name__}; use {kind.__name__}(…)")
+
+
+def check_function(name: str, value: Any, argument: str) -> None:
+    """Refuse what cannot be called; `argument` says what it is called with."""
+    if not callable(value):
+        raise OptionError(f"{name}={value!r} is {type(value).__name__}, expected a function of {argument}")
+
+
+def check_path(name: str, value: Any, optional: bool = False) -> None:
+    """Refuse what is no path, such as a number; None only if the path is optional."""
+    if not isinstance(value, str | os.PathLike) and not (value is None and optional):
+        raise OptionError(f"{name}={repr(value)[:60]} is {type(value).__name__}, expected a path")
 
 
 def check_device(device: torch.device | str | None) -> None:

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
+from bertlearn.finetuning.checks import check_features
 from bertlearn.finetuning.features import Features
-from bertlearn.finetuning.run import check_features, predict_logits
+from bertlearn.finetuning.run import predict_logits
 from bertlearn.model.bert import BertModel, BertSelfAttention
 from bertlearn.model.config import BertConfig
 from bertlearn.model.heads import IGNORE, BertForSequenceClassification

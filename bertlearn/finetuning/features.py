@@ -15,9 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from bertlearn.finetuning.spans import NO_ANSWER, Span, answer_positions, as_spans, token_labels
+from bertlearn.finetuning.spans import (
+    NO_ANSWER,
+    Span,
+    answer_positions,
+    as_spans,
+    chars_to_tokens,
+    check_label2id,
+    token_labels,
+)
 from bertlearn.model.heads import IGNORE
-from bertlearn.model.inference import Pair, encode_texts
+from bertlearn.model.inference import Pair, check_tokenizer, encode_texts
 from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
 
 BATCHES_PER_MEGABATCH = 50  # rows are sorted by length within a megabatch, as in transformers
@@ -73,9 +81,10 @@ def text_features(
         max_length: maximum number of tokens; longer texts are truncated.
 
     Raises:
-        ValueError: not one label per text, a label that is not such a number, single texts mixed with pairs,
-            or a text that `encode` rejects.
+        ValueError: a tokenizer of another library; not one label per text, a label that is not such a number,
+            single texts mixed with pairs, or a text that `encode` rejects.
     """
+    check_tokenizer(tokenizer)
     texts, labels = _columns(texts=texts, labels=labels)
     numbers = [_class_number(index, label) for index, label in enumerate(labels)]
     return Features(tokenizer, encode_texts(tokenizer, texts, max_length), {"labels": numbers})
@@ -98,17 +107,20 @@ def token_features(
         max_length: maximum number of tokens; longer texts are truncated.
 
     Raises:
-        ValueError: not one list of spans per text, a span beyond the end of its text, or something that
-            `encode` or `token_labels` rejects; the message begins with the number of the text.
+        ValueError: a tokenizer of another library; not one list of spans per text, a span that ends after its
+            text or has no word, or something that `encode` or `token_labels` rejects; where it is about
+            a text, the message begins with its number.
     """
+    check_tokenizer(tokenizer)
+    check_label2id(label2id)
     texts, spans = _columns(texts=texts, spans=spans)
     encodings, labels = [], []
     for index, (text, text_spans) in enumerate(zip(texts, spans, strict=True)):
         with _named(f"texts[{index}]"):
-            encodings.append(tokenizer.encode(text, max_length=max_length))
-            text_spans = as_spans(text_spans)
-            _check_ends(text, text_spans)
-            labels.append(token_labels(encodings[-1], text_spans, label2id))
+            encoding, text_spans = tokenizer.encode(text, max_length=max_length), as_spans(text_spans)
+            _check_spans(tokenizer, text, encoding, text_spans)
+            labels.append(token_labels(encoding, text_spans, label2id))
+        encodings.append(encoding)
     return Features(tokenizer, encodings, {"labels": labels})
 
 
@@ -129,9 +141,11 @@ def answer_features(
         max_length: maximum number of tokens; the longer of question and context is truncated.
 
     Raises:
-        ValueError: lists of different lengths, an answer that is not two whole numbers, or something that
-            `encode` or `answer_positions` rejects; the message begins with the number of the question.
+        ValueError: a tokenizer of another library; lists of different lengths, an answer that is not two
+            whole numbers, or something that `encode` or `answer_positions` rejects; where it is about
+            a question, the message begins with its number.
     """
+    check_tokenizer(tokenizer)
     questions, contexts, answers = _columns(questions=questions, contexts=contexts, answers=answers)
     ends = [_answer_ends(index, answer) for index, answer in enumerate(answers)]
     encodings, spans = [], []
@@ -230,10 +244,13 @@ def _named(row: str) -> Iterator[None]:
         raise ValueError(f"{row}: {error}") from error
 
 
-def _check_ends(text: str, spans: Sequence[Span]) -> None:
+def _check_spans(tokenizer: WordPieceTokenizer, text: str, encoding: Encoding, spans: Sequence[Span]) -> None:
     for span in spans:
         if span.end > len(text):
             raise ValueError(f"{span} ends after the text, which has {len(text)} characters")
+        characters = text[span.start : span.end]
+        if chars_to_tokens(encoding, span.start, span.end) is None and not tokenizer.tokenize(characters):
+            raise ValueError(f"{span} covers only {characters!r}, no part of a word; correct it, or drop it")
 
 
 def _columns(**columns: Any) -> list[list[Any]]:

@@ -22,26 +22,33 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bertlearn.arguments import check_device
+from bertlearn.arguments import check_device, check_function, check_kind, check_path
 from bertlearn.files import check_output
+from bertlearn.finetuning.checks import (
+    TARGETS,
+    FinetuningModel,
+    check_features,
+    check_same_tokenizer,
+    check_type,
+)
 from bertlearn.finetuning.features import Features, FinetuningBatch, endless_rows
 from bertlearn.finetuning.options import FinetuneOptions
-from bertlearn.model.heads import (
-    IGNORE,
-    BertForQuestionAnswering,
-    BertForSequenceClassification,
-    BertForTokenClassification,
-    QuestionAnsweringOutput,
-)
-from bertlearn.model.inference import buckets, check_fit, check_model, outputs
+from bertlearn.model.heads import IGNORE, BertForQuestionAnswering, QuestionAnsweringOutput
+from bertlearn.model.inference import buckets, check_model, outputs
 from bertlearn.training import metrics
-from bertlearn.training.checkpoint import Checkpoint, find_checkpoints, read_checkpoint, write_checkpoint
+from bertlearn.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    find_checkpoints,
+    read_checkpoint,
+    write_checkpoint,
+)
 from bertlearn.training.loop import train as run_training
 from bertlearn.training.metrics import Callback, Record, Score, score_logits
+from bertlearn.training.optim import check_trainable
 from bertlearn.training.task import Run, Task
 
-FinetuningModel = BertForSequenceClassification | BertForTokenClassification | BertForQuestionAnswering
-KINDS = (BertForSequenceClassification, BertForTokenClassification, BertForQuestionAnswering)
+KINDS = tuple(TARGETS)
 EVALUATION_BATCH = 64
 BEST = "best"  # folder of the best weights in the folder of checkpoints
 DEFAULTS = FinetuneOptions()
@@ -79,7 +86,7 @@ def predict_logits(
             the model lacks; a batch size below 1; weights that give no finite numbers.
     """
     check_model(model, *KINDS)
-    _check_type("features", features)
+    check_type("features", features)
     by_row: dict[int, Tensor] = {}
     for rows, logits in outputs(model, features.tokenizer, features.encodings, batch_size, _logits):
         for row, text_logits in zip(rows, logits, strict=True):
@@ -117,7 +124,7 @@ def finetune(
         options: how to train.
         score: a function of the model by which to choose the best evaluation, such as an F1, the higher the
             better; its value is recorded as "valid_score". By default the accuracy decides: of the labels,
-            or of whole answers.
+            or of whole answers. A run is resumed with a function of the same name.
         device: the GPU if there is one, else the CPU.
         callback: called with the progress of each step; it can request a stop, see `train`.
         folder: for a checkpoint at each evaluation and when the run is stopped; None keeps nothing.
@@ -129,30 +136,34 @@ def finetune(
         evaluation, the model as it is.
 
     Raises:
-        ValueError: another kind of model; no examples or no labels, features of another task than the model's
-            or with ids or labels that it lacks, too many trainable layers; a folder that cannot be written
-            to; a score that is not a number, at the first evaluation, after which there is a checkpoint.
+        ValueError: another kind of model, or one that cannot be trained, see `check_trainable`; no examples
+            or no labels, features of another task than the model's or with ids or labels that it lacks, or
+            of two tokenizers; too many trainable layers; a folder that cannot be written to; an argument of
+            another type; a score that is not a number, at the first evaluation, after which there is
+            a checkpoint.
         TrainingError, CheckpointError, FileExistsError: see `train`.
     """
     check_device(device)
-    check_model(model, *KINDS)
-    for name, features in (("train", train), ("validation", validation)):
-        check_features(name, features, model)
-    if score is not None and not callable(score):
-        raise ValueError(f"score={score!r} is {type(score).__name__}, expected a function of the model")
+    _check_choices(options, score, folder)
+    model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper, which renames the parameters
+    _check_sets(model, train, validation)
     folder = None if folder is None else Path(folder).expanduser()
     if folder is not None:
         check_output(folder)
     best = _BestWeights(model, validation, score, folder)
     task = finetuning_task(model, train, options, best.evaluate)
-    task = replace(task, identity=task.identity | {"validation": fingerprint(validation)})
-    if resume and folder is not None and find_checkpoints(folder):
-        best.restore()
+    identity = task.identity | {"validation": fingerprint(validation), "score": _name_of(score)}
+    task = replace(task, identity=identity, started=best.start, evaluated=best.keep)
     with frozen(model, options.trainable_layers):
         run = run_training(
             model, task, options.training(len(train)), folder, resume, device, callback=callback
         )
     return best.finetuned(model, run)
+
+
+def _name_of(score: Callable[[Any], float] | None) -> str | None:
+    """Return the name of a score function, or of the class if it is another callable object."""
+    return None if score is None else getattr(score, "__name__", type(score).__name__)
 
 
 def finetune_seeds(
@@ -167,13 +178,15 @@ def finetune_seeds(
     """Fine-tune once per seed, because the seed alone can change a score by a point or two.
 
     Args:
-        new_model: returns a model whose head is initialized with the given seed.
+        new_model: returns a new model whose head is initialized with the given seed. All models are made
+            before the first is trained.
         train, validation, score, device: see `finetune`.
         options: how to train; the seed in it is replaced.
         seeds: two or more, all different.
 
     Raises:
-        ValueError: fewer than two seeds or one twice, or arguments that `finetune` rejects.
+        ValueError: fewer than two seeds or one twice; `new_model` is no function, or its models share
+            weights; arguments that `finetune` rejects.
         KeyboardInterrupt: a run was stopped; the runs after it are not started.
     """
     if not isinstance(seeds, Iterable):
@@ -183,10 +196,12 @@ def finetune_seeds(
         raise ValueError(
             f"seeds={seeds} give no standard deviation; use two or more, all different, or `finetune`"
         )
+    check_kind("options", options, FinetuneOptions)
+    each_options = [replace(options, seed=seed) for seed in seeds]
+    models = _new_models(new_model, seeds)
     results: list[Finetuned] = []
-    for seed in seeds:
-        seed_options = replace(options, seed=seed)
-        results.append(finetune(new_model(seed), train, validation, seed_options, score, device))
+    for model, seed_options in zip(models, each_options, strict=True):
+        results.append(finetune(model, train, validation, seed_options, score, device))
         if not results[-1].run.finished:
             raise KeyboardInterrupt
     scores = [result.scores for result in results]
@@ -246,43 +261,73 @@ class _BestWeights:
         self.score = score
         objective = "answer" if isinstance(model, BertForQuestionAnswering) else "label"
         self.name = "valid_score" if score else f"valid_{objective}_accuracy"
+        self.step = 0
         self.scores: Record = {}
         self.state: dict[str, Tensor] = {}
+
+    def start(self, history: list[Record]) -> None:
+        """Read what an earlier part of the run wrote, and warn if its best weights are lost."""
+        evaluations = [record for record in history if self.name in record]
+        stored = [] if self.folder is None else find_checkpoints(self.folder)
+        if not evaluations:
+            for path in stored:  # of another run
+                path.unlink()
+            return
+        reason = self._restore(stored[0]) if stored else "there are none"
+        best = max(evaluations, key=lambda record: record[self.name])
+        if self.scores.get(self.name, -math.inf) < best[self.name]:
+            warnings.warn(
+                f"{self.folder} lacks the weights of the best evaluation so far, at step {best['step']:.0f} "
+                f"with {self.name} {best[self.name]:.3f} ({reason}); the run goes on without them",
+                stacklevel=2,
+            )
+
+    def _restore(self, path: Path) -> str:
+        """Read the best weights on disk; return what they are, or why they cannot be used."""
+        try:
+            checkpoint = read_checkpoint(path)
+        except CheckpointError as error:
+            return str(error)
+        if "scores" not in checkpoint.metadata:
+            return f"{path.name} is a checkpoint to resume from"
+        self.step, self.state = checkpoint.step, checkpoint.tensors
+        self.scores = checkpoint.metadata["scores"]
+        return f"there are those of step {self.step}"
 
     def evaluate(self, model: nn.Module) -> Record:
         """Return loss, accuracy and, if there is a score function, the score."""
         record = metrics.evaluate(model, self.batches, finetuning_targets, finetuning_scores)
         if self.score is not None:
             record["valid_score"] = _as_score(self.score(model))
-        if not self.state or record[self.name] > self.scores[self.name]:
-            self.scores = record
-            self.state = {name: x.detach().to("cpu", copy=True) for name, x in model.state_dict().items()}
-            self._save()
         return record
+
+    def keep(self, model: nn.Module, record: Record) -> None:
+        """Keep the weights if their record, with its step, is better than all before."""
+        if self.state and record[self.name] <= self.scores[self.name]:
+            return
+        self.step = int(record["step"])
+        self.scores = {name: value for name, value in record.items() if name.startswith("valid_")}
+        self.state = {name: x.detach().to("cpu", copy=True) for name, x in model.state_dict().items()}
+        self._save()
 
     def _save(self) -> None:
         """Write the best weights; a full disk costs these, not the run."""
         if self.folder is None:
             return
         try:
-            write_checkpoint(self.folder, Checkpoint(0, self.state, {"scores": self.scores}))
+            write_checkpoint(self.folder, Checkpoint(self.step, self.state, {"scores": self.scores}), 1)
         except OSError as error:
             warnings.warn(f"the best weights are not kept on disk ({error}); training goes on", stacklevel=2)
-
-    def restore(self) -> None:
-        """Read what an earlier part of the run wrote."""
-        if self.folder is not None and find_checkpoints(self.folder):
-            checkpoint = read_checkpoint(find_checkpoints(self.folder)[0])
-            self.state, self.scores = checkpoint.tensors, checkpoint.metadata["scores"]
 
     def finetuned(self, model: FinetuningModel, run: Run) -> Finetuned:
         """Give the model its best weights, if it was evaluated at all."""
         model.cpu()
+        if not self.state and any(self.name in record for record in run.history):  # the weights are lost
+            with torch.no_grad():
+                self.keep(model, {"step": run.step} | self.evaluate(model))
         if self.state:
             model.load_state_dict(self.state)
-        evaluations = [record for record in run.history if self.name in record]
-        best = max(evaluations, key=lambda record: record[self.name], default=None)
-        return Finetuned(model, run, run.step if best is None else int(best["step"]), self.scores)
+        return Finetuned(model, run, self.step if self.state else run.step, self.scores)
 
 
 def _as_score(value: Any) -> float:
@@ -384,41 +429,41 @@ def height(name: str, layers: int) -> int:
 # What callers may get wrong
 
 
-def _check_type(name: str, features: Features) -> None:
-    if not isinstance(features, Features):
+def _check_choices(
+    options: FinetuneOptions, score: Callable[[Any], float] | None, folder: str | Path | None
+) -> None:
+    check_kind("options", options, FinetuneOptions)
+    check_path("folder", folder, optional=True)
+    if score is not None:
+        check_function("score", score, "the model")
+
+
+def _check_sets(model: FinetuningModel, train: Features, validation: Features) -> None:
+    """Refuse a model that cannot be trained, and features that it cannot learn from."""
+    check_model(model, *KINDS)
+    check_trainable(model)
+    for name, features in (("train", train), ("validation", validation)):
+        check_features(name, features, model)
+    check_same_tokenizer(train, validation)
+
+
+def _new_models(new_model: Callable[[int], FinetuningModel], seeds: list[int]) -> list[FinetuningModel]:
+    """Return a model for each seed; refuse models that share weights, which would all be trained on."""
+    if isinstance(new_model, nn.Module):
         raise ValueError(
-            f"{name} is {type(features).__name__}, expected Features; use text_features, token_features or "
-            "answer_features"
+            f"new_model is {type(new_model).__name__}, expected a function that returns a model for a seed"
         )
-
-
-def check_features(name: str, features: Features, model: FinetuningModel) -> None:
-    """Refuse features of another task, or with ids, lengths or labels that the model lacks.
-
-    Raises:
-        ValueError: such features; the message calls them `name`.
-    """
-    _check_type(name, features)
-    has_answers = "start_positions" in features.targets
-    if has_answers != isinstance(model, BertForQuestionAnswering):
-        raise ValueError(
-            f"{name} has {', '.join(features.targets)}, which {type(model).__name__} does not learn from"
-        )
-    check_fit(model.config, features.tokenizer, features.encodings)
-    if not has_answers:
-        _check_labels(name, features.targets["labels"], model.config.num_labels)
-
-
-def _check_labels(name: str, rows: Sequence[Any], count: int) -> None:
-    """Refuse labels that the model lacks, and a whole set without one, whose scores would be NaN."""
-    largest = max((max(row) if isinstance(row, list) else row for row in rows), default=IGNORE)
-    if largest == IGNORE:
-        raise ValueError(
-            f"{name} has no label but {IGNORE}, which does not count; give a label to at least one of the "
-            f"{len(rows)} texts"
-        )
-    if largest >= count:
-        raise ValueError(
-            f"{name} has the label {largest}, but the model has {count}, 0 to {count - 1}; give all "
-            "labels to from_encoder"
-        )
+    check_function("new_model", new_model, "a seed")
+    models: list[FinetuningModel] = []
+    owners: dict[int, int] = {}  # from an address in memory to the seed whose model has its weights there
+    for seed in seeds:
+        models.append(new_model(seed))
+        check_model(models[-1], *KINDS)
+        for name, parameter in models[-1].named_parameters():
+            owner = owners.setdefault(parameter.data_ptr(), seed)
+            if owner != seed:
+                raise ValueError(
+                    f"new_model returns models that share {name} for the seeds {owner} and {seed}, but each "
+                    "run needs a model of its own; make or load it inside the function"
+                )
+    return models

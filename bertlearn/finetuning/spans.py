@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from bertlearn.arguments import check_count
 from bertlearn.model.heads import IGNORE
+from bertlearn.model.inference import check_tokenizer
 from bertlearn.tokenizer.inputs import check_text
 from bertlearn.tokenizer.wordpiece import UNK, Encoding, Offsets, WordPieceTokenizer
 
@@ -66,7 +68,12 @@ def text_tokens(encoding: Encoding, segment: int = 0) -> list[int]:
     Args:
         encoding: of a text or a pair.
         segment: 0 for the first text, 1 for the second.
+
+    Raises:
+        ValueError: another segment, or an encoding without tokens and offsets, as in `Features` of texts.
     """
+    _check_whole(encoding)
+    segment = check_count("segment", segment, 0, 1)
     tokens = zip(encoding.offsets, encoding.token_type_ids, strict=True)
     return [position for position, ((_, end), type_id) in enumerate(tokens) if end > 0 and type_id == segment]
 
@@ -85,7 +92,7 @@ def chars_to_tokens(encoding: Encoding, start: int, end: int, segment: int = 0) 
         the point where the text was truncated.
 
     Raises:
-        ValueError: the span is empty or negative.
+        ValueError: the span is empty or negative, or something that `text_tokens` rejects.
     """
     _check_span(start, end)
     overlapping = [
@@ -163,8 +170,10 @@ def token_labels(encoding: Encoding, spans: Iterable[Span], label2id: dict[str, 
         [CLS], [SEP] and padding, and in a second text.
 
     Raises:
-        ValueError: something else than spans, two that share a word, an empty one, or a label without number.
+        ValueError: something else than spans, two that share a word, an empty one, or a label without number;
+            a `label2id` that is not one, or an encoding without tokens.
     """
+    check_label2id(label2id)
     words = split_words(encoding)
     labels = [IGNORE] * len(encoding.tokens)
     for word in words:
@@ -231,6 +240,7 @@ def answer_positions(
         ValueError: the encoding has no second text or another one than the context, or the answer contains no
             word of the context.
     """
+    check_tokenizer(tokenizer)
     _check_context(encoding, context)
     _check_span(start, end)
     if not tokenizer.tokenize(context[start:end]) or end > len(context):
@@ -346,6 +356,24 @@ def as_spans(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
+def check_label2id(label2id: Any) -> None:
+    """Check that `label2id` maps names of labels to their numbers.
+
+    Raises:
+        ValueError: it is something else, such as a list, or maps numbers to names.
+    """
+    if not isinstance(label2id, Mapping) or not all(map(_is_numbered, label2id.items())):
+        raise ValueError(
+            f"label2id is {repr(label2id)[:60]}, expected a dict from names to numbers, such as "
+            "{'O': 0, 'B-NAME': 1, 'I-NAME': 2}; use model.config.label2id"
+        )
+
+
+def _is_numbered(item: tuple[Any, Any]) -> bool:
+    label, number = item
+    return isinstance(label, str) and isinstance(number, Integral) and (int(number) >= 0 or number == IGNORE)
+
+
 def _as_span(span: Any) -> Span:
     if isinstance(span, Span):
         return span
@@ -375,7 +403,19 @@ def _as_numbers(labels: Iterable[Any]) -> list[int]:
         ) from None
 
 
+def _check_whole(encoding: Any) -> None:
+    """Refuse what is no encoding, and one of which only the ids are left."""
+    if not isinstance(encoding, Encoding):
+        raise ValueError(f"encoding is {type(encoding).__name__}, expected Encoding; use tokenizer.encode")
+    if not len(encoding.tokens) == len(encoding.offsets) == len(encoding.input_ids):
+        raise ValueError(
+            f"the encoding has {len(encoding.input_ids)} ids but {len(encoding.tokens)} tokens and "
+            f"{len(encoding.offsets)} offsets, which text_features drops; use tokenizer.encode"
+        )
+
+
 def _check_length(name: str, length: int, encoding: Encoding) -> None:
+    _check_whole(encoding)
     if length != len(encoding.tokens):
         raise ValueError(
             f"{name} has length {length}, but the encoding has {len(encoding.tokens)} tokens; remove the "
@@ -418,6 +458,7 @@ def _check_threshold(null_threshold: float | None) -> None:
 
 
 def _check_pair(encoding: Encoding) -> None:
+    _check_whole(encoding)
     if 1 not in encoding.token_type_ids:
         raise ValueError("the encoding has no second text; use tokenizer.encode(question, context)")
 
@@ -448,10 +489,11 @@ def _label_id(label: str, label2id: dict[str, int]) -> int:
 
 def _tag_and_kind(number: int, id2label: dict[int, str]) -> tuple[str, str]:
     """Return B, I or O, and the kind of span."""
-    tag, _, kind = id2label.get(number, "").partition("-")
+    label = id2label.get(number) if isinstance(id2label, Mapping) else None
+    tag, _, kind = label.partition("-") if isinstance(label, str) else ("", "", "")
     if tag not in ("B", "I", OUTSIDE) or (tag == OUTSIDE) == bool(kind):
         raise ValueError(
-            f"the number {number} stands for {id2label.get(number)!r}, expected O, or B- or I- and a kind; "
+            f"the number {number} stands for {label!r}, expected O, or B- or I- and a kind; "
             "use the model's own id2label"
         )
     return tag, kind

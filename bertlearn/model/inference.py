@@ -176,11 +176,7 @@ def check_fit(config: BertConfig, tokenizer: WordPieceTokenizer, encodings: Sequ
         ValueError: a tokenizer of another library; more tokens than the model has word embeddings; an
             encoding that is longer than the model has positions; pairs for a model without a second segment.
     """
-    if not isinstance(tokenizer, WordPieceTokenizer):
-        raise ValueError(
-            f"tokenizer is {type(tokenizer).__name__}, expected bertlearn's WordPieceTokenizer; use "
-            "WordPieceTokenizer.from_pretrained"
-        )
+    check_tokenizer(tokenizer)
     tokens = len(tokenizer.vocab)
     if tokens > config.vocab_size:
         raise ValueError(
@@ -197,6 +193,19 @@ def check_fit(config: BertConfig, tokenizer: WordPieceTokenizer, encodings: Sequ
         raise ValueError(
             f"a text is a pair, but the model has type_vocab_size={config.type_vocab_size}, no embedding for "
             "the second text of a pair; use single texts"
+        )
+
+
+def check_tokenizer(tokenizer: Any) -> None:
+    """Check that a tokenizer is one of this package.
+
+    Raises:
+        ValueError: it is another object, such as a tokenizer of another library.
+    """
+    if not isinstance(tokenizer, WordPieceTokenizer):
+        raise ValueError(
+            f"tokenizer is {type(tokenizer).__name__}, expected bertlearn's WordPieceTokenizer; use "
+            "WordPieceTokenizer.from_pretrained"
         )
 
 

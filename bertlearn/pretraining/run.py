@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bertlearn.arguments import check_device
+from bertlearn.arguments import check_device, check_kind, check_path
 from bertlearn.files import check_output, find_folder, save_or_rescue
 from bertlearn.model.config import BertConfig
 from bertlearn.model.heads import IGNORE, BertForMaskedLM, BertForPreTraining, targets
@@ -31,6 +31,7 @@ from bertlearn.training.distributed import is_first_process
 from bertlearn.training.loop import train
 from bertlearn.training.metrics import Callback, Record, Score, score_logits
 from bertlearn.training.step import derive_seed
+from bertlearn.training.stopping import check_stops
 from bertlearn.training.task import Run, Task
 
 PretrainingModel = BertForMaskedLM | BertForPreTraining
@@ -65,7 +66,7 @@ def pretrain(
         options: model, objective and training.
         output: folder for checkpoints, history.csv and, at the end, the model; None saves nothing.
         held_out: folder of shards for evaluation, with the same vocabulary.
-        resume: continue from the newest checkpoint in `output`.
+        resume: continue from the newest checkpoint in `output`, with the same shards and options.
         device: default: the GPU if there is one, else the CPU.
         until: stop after this step, with a checkpoint from which the run can be resumed.
         callback: called with the progress of each step; it may request a stop. See `train`.
@@ -75,11 +76,15 @@ def pretrain(
 
     Raises:
         FileNotFoundError: there is no such folder, or one of its files is missing.
-        ValueError: shards were changed or damaged; they, the model and the options do not fit each other;
-            held-out text is trained on; the output folder has shards, is `start_from`, or cannot be written.
+        ValueError: an argument of another type; shards were changed or damaged; they, the model and the
+            options do not fit each other; held-out text is trained on; the output folder has shards, is
+            `start_from`, or cannot be written.
         TrainingError, CheckpointError, FileExistsError: see `train`.
     """
     check_device(device)
+    check_kind("options", options, PretrainOptions)
+    check_stops(until, callback)
+    _check_paths(data, output=output, held_out=held_out, start_from=start_from)
     start = None if start_from is None else find_folder(start_from)
     if output is not None:
         _check_apart(Path(output).expanduser(), start)
@@ -99,6 +104,12 @@ def pretrain(
     if output is not None and run.finished and is_first_process():
         save_or_rescue(output, lambda folder: _save(model, tokenizer, folder))
     return Pretrained(model.cpu().eval(), tokenizer, run)
+
+
+def _check_paths(data: str | Path, **optional: str | Path | None) -> None:
+    check_path("data", data)
+    for name, path in optional.items():
+        check_path(name, path, optional=True)
 
 
 def _check_apart(output: Path, start: Path | None) -> None:
@@ -237,6 +248,7 @@ def pretraining_task(shards: Shards, options: PretrainOptions, held_out: Shards 
     identity = {
         **{name: value for name, value in vars(options).items() if name != "training"},
         "data": shards.fingerprint,
+        "held_out": None if held_out is None else held_out.fingerprint,
     }
     evaluation = None if held_out is None else _evaluation(held_out, tokenizer, options)
     return Task(batch, pretraining_targets, pretraining_scores, evaluation, identity)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from bertlearn.files import write_whole
 
-VERSION = 2
+VERSION = 3
 _NAME = re.compile(r"step-(\d{8,})\.safetensors")
 _METADATA, _SHA256 = "bertlearn", "sha256"
 
@@ -82,7 +82,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is truncated or damaged ({error})") from error
     if metadata.get("version") != VERSION:
         raise CheckpointError(
-            f"{path} has format version {metadata.get('version')}, this bertlearn reads version {VERSION}"
+            f"{path} has format version {metadata.get('version')}, this bertlearn reads version {VERSION}, "
+            "and only the one that began the run can continue it"
         )
     if header.get(_SHA256) != _digest(header[_METADATA], tensors):
         raise CheckpointError(f"{path} was changed or damaged: its checksum is not that of its content")
@@ -101,13 +102,16 @@ def latest_checkpoint(folder: Path, identity: dict[str, Any]) -> Checkpoint | No
     Raises:
         CheckpointError: there are checkpoints, but none can be used; each is named with the reason.
     """
-    problems = []
+    problems, remedy = [], "copy an intact checkpoint into the folder"
     for path in find_checkpoints(folder):
         try:
             checkpoint = read_checkpoint(path)
-            _check_identity(path, checkpoint.metadata.get("identity", {}), identity)
         except CheckpointError as error:
             problems.append(str(error))
+            continue
+        if differing := _differences(checkpoint.metadata.get("identity", {}), identity):
+            problems.append(f"{path} belongs to another run: {'; '.join(differing)}")
+            remedy = "resume with the options of the earlier run"
             continue
         for problem in problems:
             warnings.warn(f"{problem}; resuming from {path.name}", stacklevel=2)
@@ -116,7 +120,7 @@ def latest_checkpoint(folder: Path, identity: dict[str, Any]) -> Checkpoint | No
         raise CheckpointError(
             "no checkpoint can be used:\n  "
             + "\n  ".join(problems)
-            + "\nresume with the options of the earlier run, or choose another output folder"
+            + f"\n{remedy}, or choose another output folder"
         )
     return None
 
@@ -132,15 +136,12 @@ def _step(path: Path) -> int:
     return int(path.stem.removeprefix("step-"))
 
 
-def _check_identity(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    names = sorted(found.keys() | expected.keys())
-    differing = [
+def _differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    return [
         f"{name} is {found.get(name)!r} there and {expected.get(name)!r} here"
-        for name in names
+        for name in sorted(found.keys() | expected.keys())
         if found.get(name) != expected.get(name)
     ]
-    if differing:
-        raise CheckpointError(f"{path} belongs to another run: {'; '.join(differing)}")
 
 
 def _digest(metadata: str, tensors: dict[str, Tensor]) -> str:

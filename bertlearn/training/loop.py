@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from bertlearn.arguments import check_kind
 from bertlearn.files import file_lock
 from bertlearn.training.checkpoint import (
     CheckpointError,
@@ -32,10 +33,11 @@ from bertlearn.training.checkpoint import (
 )
 from bertlearn.training.distributed import Processes, join_processes, was_restarted
 from bertlearn.training.metrics import Callback, Progress, Record, describe, write_history
+from bertlearn.training.optim import check_trainable
 from bertlearn.training.options import TrainingOptions
 from bertlearn.training.state import TrainingState
 from bertlearn.training.step import Stepper, use_bf16
-from bertlearn.training.stopping import reporting, stop_signal
+from bertlearn.training.stopping import check_stops, reporting, stop_signal
 from bertlearn.training.task import NonFiniteError, Run, Task, TrainingError
 
 HISTORY, LOCK = "history.csv", ".lock"
@@ -71,11 +73,16 @@ def train(
         later, ends it at once. The model comes back in evaluation mode in any case.
 
     Raises:
+        ValueError: a model whose weights cannot be trained, see `check_trainable`; an argument of another
+            type; `resume` without a folder.
         TrainingError: the loss is no longer finite, memory does not suffice, or another run is training in
             the folder.
         CheckpointError: nothing in the folder can be resumed.
         FileExistsError: the folder has checkpoints and `resume` is off.
     """
+    _check_arguments(model, options, until, callback)
+    if resume and folder is None:
+        raise ValueError("resume=True without a folder has nothing to continue; give the folder of the run")
     folder = None if folder is None else Path(folder).expanduser()
     with (
         join_processes(device) as processes,
@@ -86,12 +93,20 @@ def train(
         try:
             run_folder = _RunFolder(stepper, folder)
             run_folder.start(resume)
-            return _run(
-                stepper, run_folder, options.steps if until is None else min(until, options.steps), callback
-            )
+            task.started(stepper.state.history)
+            last = options.steps if until is None else min(until, options.steps)
+            return _run(stepper, run_folder, last, callback)
         finally:
             model.eval()
             del stepper  # and with it DDP, before its group of processes ends
+
+
+def _check_arguments(
+    model: nn.Module, options: TrainingOptions, until: int | None, callback: Callback | None
+) -> None:
+    check_kind("options", options, TrainingOptions)
+    check_stops(until, callback)
+    check_trainable(model)
 
 
 def _run(stepper: Stepper, run_folder: _RunFolder, until: int, callback: Callback | None) -> Run:
@@ -154,6 +169,8 @@ def _add_record(stepper: Stepper, run_folder: _RunFolder) -> bool:
         run_folder.write_checkpoint()
         raise
     state.history.append(state.close_record() | scores)
+    if evaluates:
+        stepper.task.evaluated(state.model, state.history[-1])
     return True
 
 

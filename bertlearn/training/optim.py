@@ -25,6 +25,34 @@ def learning_rate_at(step: int, options: TrainingOptions) -> float:
     return options.learning_rate * (options.steps + 1 - step) / (options.steps + 1 - warmup)
 
 
+def check_trainable(model: nn.Module) -> None:
+    """Check that updates of AdamW can change a model's weights.
+
+    Raises:
+        ValueError: gradients are off, in this block or for all parameters; weights of fewer than 32 bits.
+    """
+    parameters = list(model.parameters())
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    if not torch.is_grad_enabled():
+        raise ValueError(
+            "torch.no_grad or torch.inference_mode is on, but training needs gradients; leave it"
+        )
+    if any(parameter.is_inference() for parameter in parameters):
+        raise ValueError(
+            "the model was made inside torch.inference_mode, so it has no gradients; make or load it outside"
+        )
+    if not trained:
+        raise ValueError(
+            f"all {len(parameters)} parameters are frozen, so there is nothing to train; use "
+            "model.requires_grad_(True), or freeze fewer"
+        )
+    if small := [parameter.dtype for parameter in trained if parameter.itemsize < 4]:
+        raise ValueError(
+            f"the weights are {small[0]}, which most updates are too small to change; use model.float(), and "
+            "precision='bf16' if matrix products should be computed in 16 bits"
+        )
+
+
 def make_optimizer(
     model: nn.Module, options: TrainingOptions, multipliers: Mapping[str, float] | None = None
 ) -> torch.optim.AdamW:

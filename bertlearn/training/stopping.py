@@ -9,9 +9,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from bertlearn.arguments import check_count, check_function
 from bertlearn.training.metrics import Callback, Progress
 
 REPEATED = 1.0  # seconds; torchrun passes a Ctrl-C on to processes that the terminal has already signaled
+
+
+def check_stops(until: int | None, callback: Callback | None) -> None:
+    """Check the two arguments by which a caller stops a run; None for neither.
+
+    Raises:
+        ValueError: a step that is not a whole number of at least 0, or something else than a function.
+    """
+    if until is not None:
+        check_count("until", until, 0)
+    if callback is not None:
+        check_function("callback", callback, "the progress")
 
 
 @contextmanager

@@ -127,9 +127,9 @@ def test_no_text_about_a_test_film_is_in_the_training_shards() -> None:
 def test_a_class_can_resume_from_a_snapshot(tmp_path: Path) -> None:
     snapshot = snapshots.load_snapshot(snapshots.BEFORE)
     snapshot.write_checkpoint(tmp_path)
-    resumed = pretrain(
-        course_shards("train"), snapshots.OPTIONS, tmp_path, resume=True, until=snapshots.BEFORE + 20
-    )
+    shards, held_out = course_shards("train"), course_shards("validation")
+    last = snapshots.BEFORE + 20
+    resumed = pretrain(shards, snapshots.OPTIONS, tmp_path, held_out, resume=True, until=last)
     assert resumed.run.step == snapshots.BEFORE + 20
     normal = next(row["mlm_loss"] for row in snapshots.history() if row["step"] == snapshots.BEFORE + 50)
     assert resumed.run.history[-1]["mlm_loss"] == pytest.approx(normal, abs=0.4)

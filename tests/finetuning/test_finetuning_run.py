@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import re
+import shutil
 import signal
 import statistics
 from collections.abc import Callable, Iterator
@@ -50,7 +52,9 @@ from bertlearn.model.heads import (
 from bertlearn.model.inference import buckets, predict
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.training.checkpoint import Checkpoint
 from bertlearn.training.loop import train
+from bertlearn.training.metrics import Progress
 from bertlearn.training.optim import make_optimizer
 
 TASKS = ("sequence", "pair", "token", "question")
@@ -625,6 +629,114 @@ def test_a_run_is_not_continued_with_other_texts_or_labels(tmp_path: Path) -> No
             finetune(new_model("sequence"), *texts, OPTIONS, folder=tmp_path, resume=True)
 
 
+def with_score(tmp_path: Path, score: object, **given: object) -> Finetuned:
+    """Continue or begin a run that is evaluated after steps 2, 4, 6, 8 and 9."""
+    made, options = features("sequence"), replace(OPTIONS, epochs=3, evaluations=2)
+    return finetune(new_model("sequence"), made, made, options, score, folder=tmp_path, **given)
+
+
+def after(step: int) -> Callable[[Progress], bool]:
+    return lambda progress: progress.step == step - 1
+
+
+def truncated(best: Path) -> None:
+    (path,) = best.iterdir()
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+def mistaken(best: Path) -> None:
+    shutil.rmtree(best)
+    shutil.copytree(best.parent, best, ignore=shutil.ignore_patterns("best"))
+
+
+LOST = {
+    shutil.rmtree: "there are none",
+    truncated: "step-00000002.safetensors is truncated or damaged",
+    mistaken: "step-00000005.safetensors is a checkpoint to resume from",
+}
+
+
+@pytest.mark.parametrize("lose", LOST, ids=lambda lose: lose.__name__)
+def test_best_weights_that_are_lost_are_neither_returned_nor_named(lose: Callable, tmp_path: Path) -> None:
+    """The result is the best of what is left; the scores and the step are those of its weights."""
+    seen: list[dict[str, torch.Tensor]] = []
+    with_score(tmp_path, scripted([5.0, 1.0], seen), callback=after(5))
+    lose(tmp_path / "best")
+    message = rf"lacks .* at step 2 with valid_score 5\.000 \(.*{LOST[lose]}.*\); the run goes on"
+    with pytest.warns(UserWarning, match=message):
+        result = with_score(tmp_path, scripted([0.1, 0.3, 0.2], again := []), resume=True)
+    assert (result.step, result.scores["valid_score"]) == (8, 0.3)
+    assert same_bits(copies(result.model), again[1])
+
+
+def test_best_weights_that_a_full_disk_cost_are_neither_returned_nor_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+    write = run_module.write_checkpoint
+
+    def full_at_step_4(folder: Path, checkpoint: Checkpoint, keep: int) -> None:
+        if checkpoint.step == 4:
+            raise OSError(28, "No space left on device")
+        write(folder, checkpoint, keep)
+
+    monkeypatch.setattr(run_module, "write_checkpoint", full_at_step_4)
+    with pytest.warns(UserWarning, match="best weights are not kept on disk"):
+        stopped = with_score(tmp_path, scripted([2.0, 5.0], seen), callback=after(5))
+    assert stopped.step == 4 and same_bits(copies(stopped.model), seen[1])
+    with pytest.warns(UserWarning, match=r"at step 4 with valid_score 5\.000 \(there are those of step 2\)"):
+        result = with_score(tmp_path, scripted([1.0, 1.0, 1.0], []), resume=True)
+    assert (result.step, result.scores["valid_score"]) == (2, 2.0)
+    assert same_bits(copies(result.model), seen[0])
+
+
+def test_a_finished_run_without_its_best_weights_is_evaluated_as_it_is(tmp_path: Path) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+    with_score(tmp_path, scripted([5.0, 4.0, 3.0, 2.0, 1.0], seen))
+    shutil.rmtree(tmp_path / "best")
+    with pytest.warns(UserWarning, match="lacks the weights of the best evaluation so far, at step 2"):
+        result = with_score(tmp_path, scripted([1.0], []), resume=True)
+    assert (result.step, result.scores["valid_score"]) == (9, 1.0)
+    assert same_bits(copies(result.model), seen[4])
+
+
+def test_best_weights_of_another_run_do_not_count(tmp_path: Path) -> None:
+    """They are left if only the checkpoints were deleted."""
+    with_score(tmp_path, scripted([1.0, 1.0, 1.0, 1.0, 9.0], []))
+    for path in tmp_path.glob("step-*"):
+        path.unlink()
+    assert with_score(tmp_path, scripted([], []), callback=after(1)).scores == {}
+    seen: list[dict[str, torch.Tensor]] = []
+    result = with_score(tmp_path, scripted([1.0, 4.0, 3.0, 2.0, 1.0], seen), resume=True)
+    assert (result.step, result.scores["valid_score"]) == (4, 4.0)
+    assert same_bits(copies(result.model), seen[1])
+    assert [path.name for path in (tmp_path / "best").iterdir()] == ["step-00000004.safetensors"]
+
+
+class Best:
+    def __call__(self, model: torch.nn.Module) -> float:
+        return 1.0
+
+
+def f1(model: torch.nn.Module) -> float:
+    return 1.0
+
+
+def test_a_run_is_not_continued_with_another_score(tmp_path: Path) -> None:
+    for number, (before, now, message) in enumerate(
+        (
+            (None, f1, "score is None there and 'f1' here"),
+            (f1, None, "score is 'f1' there and None here"),
+            (f1, Best(), "score is 'f1' there and 'Best' here"),
+        )
+    ):
+        folder = tmp_path / str(number)
+        with_score(folder, before, callback=after(3))
+        with pytest.raises(ValueError, match=f"belongs to another run: {message}"):
+            with_score(folder, now, resume=True)
+        assert with_score(folder, before, resume=True).run.finished
+
+
 def test_a_full_disk_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
@@ -667,18 +779,170 @@ def test_wrong_features_are_refused() -> None:
     with pytest.raises(ValueError, match="train is list, expected Features; use text_features"):
         finetune(new_model("sequence"), ["ba"], texts)
     with pytest.raises(
-        ValueError, match="validation has labels, which BertForQuestionAnswering does not learn"
-    ):
-        finetune(new_model("question"), features("question"), texts)
-    with pytest.raises(ValueError, match="train has start_positions, end_positions, which BertForTokenClass"):
-        finetune(new_model("token"), features("question"), texts)
-    with pytest.raises(ValueError, match=r"labels has shape \(8,\), expected \(8, "):
-        finetune(new_model("token"), texts, texts, OPTIONS)
-    with pytest.raises(
         ValueError, match="train has the label 2, but the model has 2, 0 to 1; give all labels"
     ):
         wrong = text_features(TOKENIZER, ["ba"] * 8, [2] * 8, 8)
         finetune(new_model("sequence"), wrong, texts, OPTIONS)
+
+
+LEARNS = {
+    "sequence": ("BertForSequenceClassification", "one label per text", "text_features"),
+    "token": ("BertForTokenClassification", "one label per token", "token_features"),
+    "question": ("BertForQuestionAnswering", "answers", "answer_features"),
+}
+
+
+@pytest.mark.parametrize("name", ["train", "validation"])
+@pytest.mark.parametrize(("task", "other"), itertools.permutations(LEARNS, 2))
+def test_features_of_another_task_are_refused_before_training(
+    task: str, other: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = new_model(task)
+    monkeypatch.setattr(model, "forward", lambda **given: pytest.fail("the model was run"))
+    sets = {"train": features(task), "validation": features(task), name: features(other)}
+    kind, expected, maker = LEARNS[task]
+    message = f"{name} has {LEARNS[other][1]}, but {kind} learns from {expected}; use {maker}"
+    with pytest.raises(ValueError, match=message):
+        finetune(model, **sets, options=OPTIONS)
+
+
+def relabeled(task: str, change: Callable[[list], object]) -> Features:
+    """Return features of which the last row's targets are changed."""
+    made = features(task)
+    return replace(made, targets={n: [*rows[:-1], change(rows[-1])] for n, rows in made.targets.items()})
+
+
+WRONG_TARGETS = {
+    "negative": (
+        "sequence",
+        lambda label: -1,
+        "has the label -1, but the model has 2, 0 to 1; give all .*-100",
+    ),
+    "text": ("sequence", lambda label: "no", "has the label 'no', but the model has 2"),
+    "negative token": ("token", lambda row: [-1, *row[1:]], "has the label -1, but the model has 3, 0 to 2"),
+    "fraction": ("token", lambda row: [0.5, *row[1:]], "has the label 0.5, but the model has 3"),
+    "too few": ("token", lambda row: row[:-1], r"has a text with \d+ labels for \d+ tokens; use token_feat"),
+    "beyond": ("question", lambda position: 99, r"has the answer from token 99 to token 99 in row 23, which"),
+}
+
+
+@pytest.mark.parametrize("name", ["train", "validation"])
+@pytest.mark.parametrize("wrong", WRONG_TARGETS)
+def test_wrong_targets_in_either_set_are_refused_before_training(
+    wrong: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, change, message = WRONG_TARGETS[wrong]
+    model = new_model(task)
+    monkeypatch.setattr(model, "forward", lambda **given: pytest.fail("the model was run"))
+    sets = {"train": features(task), "validation": features(task), name: relabeled(task, change)}
+    with pytest.raises(ValueError, match=f"{name} {message}"):
+        finetune(model, **sets, options=OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "tokenizer"),
+    [
+        ("vocab", WordPieceTokenizer([*SPECIAL_TOKENS, *VOCAB[:4:-1]])),
+        ("do_lower_case", WordPieceTokenizer(VOCAB, do_lower_case=False)),
+    ],
+)
+def test_texts_of_two_tokenizers_are_refused(name: str, tokenizer: WordPieceTokenizer) -> None:
+    other = text_features(tokenizer, ["ba", "be"], [0, 1], 16)
+    with pytest.raises(ValueError, match=f"were made by tokenizers with different {name}; make both"):
+        finetune(new_model("sequence"), features("sequence"), other, OPTIONS)
+
+
+@pytest.mark.parametrize("tokenizer", [None, "bert-base-uncased", transformers.BertTokenizer], ids=repr)
+def test_features_need_a_tokenizer_of_this_package(tokenizer: object) -> None:
+    for make, columns in (
+        (text_features, (["ba"], [0])),
+        (token_features, (["ba"], [[]], LABEL2ID)),
+        (answer_features, (["ba"], ["be"], [None])),
+    ):
+        with pytest.raises(
+            ValueError, match=r"tokenizer is \w+, expected bertlearn's WordPieceTokenizer; use"
+        ):
+            make(tokenizer, *columns, 16)
+
+
+@pytest.mark.parametrize(
+    "label2id", [None, TAGS, dict(enumerate(TAGS)), {"O": "0"}, {"O": 0.0}, {"O": 0, "B-NAME": -1}], ids=repr
+)
+def test_what_does_not_number_labels_is_refused(label2id: object) -> None:
+    message = r"^label2id is .*, expected a dict from names to numbers, .*; use model\.config\.label2id"
+    with pytest.raises(ValueError, match=message):
+        token_features(TOKENIZER, ["ba"], [[]], label2id, 16)
+
+
+@pytest.mark.parametrize("characters", [" ", "  ", "\u200d", "\0 "], ids=repr)
+def test_a_span_without_a_word_is_refused(characters: str) -> None:
+    text = f"ba {characters} be"
+    span = Span(3, 3 + len(characters), "NAME")
+    with pytest.raises(ValueError, match=r"texts\[0\]: Span\(start=3, .* covers only .*, no part of a word"):
+        token_features(TOKENIZER, [text], [[span]], LABEL2ID, 16)
+    cut = token_features(TOKENIZER, ["ba be zora"], [[Span(6, 10, "NAME")]], LABEL2ID, 4)
+    assert cut.targets == {"labels": [[IGNORE, 0, 0, IGNORE]]}  # a truncated word is no mistake
+
+
+UNTRAINABLE = {
+    "half": (lambda model: model.half(), r"the weights are torch\.float16, .*use model\.float\(\), and prec"),
+    "bf16": (lambda model: model.bfloat16(), r"the weights are torch\.bfloat16, .*use model\.float\(\)"),
+    "frozen": (lambda model: model.requires_grad_(False), r"all \d+ parameters are frozen, .*requires_grad_"),
+}
+
+
+@pytest.mark.parametrize("how", UNTRAINABLE)
+def test_a_model_that_cannot_be_trained_is_refused(how: str) -> None:
+    change, message = UNTRAINABLE[how]
+    made = features("sequence")
+    with pytest.raises(ValueError, match=message):
+        finetune(change(new_model("sequence")), made, made, OPTIONS)
+
+
+def test_a_frozen_head_leaves_no_layer_to_train() -> None:
+    model, made = new_model("token"), features("token")
+    model.classifier.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"all \d+ parameters are frozen, .*, or freeze fewer"):
+        finetune(model, made, made, replace(OPTIONS, trainable_layers=0))
+    assert all(parameter.requires_grad for parameter in model.bert.parameters())
+
+
+@pytest.mark.parametrize("layers", [None, 0])
+def test_a_model_or_a_call_without_gradients_is_refused(layers: int | None) -> None:
+    made, options = features("sequence"), replace(OPTIONS, trainable_layers=layers)
+    with torch.inference_mode():
+        made_inside = new_model("sequence")
+    with pytest.raises(ValueError, match=r"made inside torch\.inference_mode, .*; make or load it outside"):
+        finetune(made_inside, made, made, options)
+    for block in (torch.no_grad(), torch.inference_mode()):
+        with block, pytest.raises(ValueError, match=r"torch\.no_grad or .* is on, but training needs grad"):
+            finetune(new_model("sequence"), made, made, options)
+
+
+def test_a_compiled_model_is_trained_like_the_model_in_it() -> None:
+    options = replace(OPTIONS, trainable_layers=1, layer_decay=0.5)
+    made, plain, inner = features("sequence"), new_model("sequence"), new_model("sequence")
+    finetune(plain, made, made, options)
+    finetune(torch.compile(inner), made, made, options)
+    assert same_bits(copies(plain), copies(inner))
+
+
+@pytest.mark.parametrize("options", [None, 3, {"epochs": 1}, FinetuneOptions, OPTIONS.training(24)], ids=repr)
+def test_options_of_another_type_are_refused(options: object) -> None:
+    made = features("sequence")
+    for run, model in ((finetune, new_model("sequence")), (finetune_seeds, lambda seed: pytest.fail())):
+        with pytest.raises(
+            ValueError, match=r"options is .*, expected FinetuneOptions; use FinetuneOptions\("
+        ):
+            run(model, made, made, options)
+
+
+def test_a_callback_and_a_folder_of_another_type_are_refused() -> None:
+    made = features("sequence")
+    with pytest.raises(ValueError, match="callback=5 is int, expected a function of the progress"):
+        finetune(new_model("sequence"), made, made, OPTIONS, callback=5)
+    with pytest.raises(ValueError, match="folder=5 is int, expected a path"):
+        finetune(new_model("sequence"), made, made, OPTIONS, folder=5)
 
 
 OTHER_MODELS: dict[str, Callable[[], object]] = {
@@ -804,6 +1068,32 @@ def test_the_seed_changes_order_and_dropout() -> None:
         for seed in (0, 0, 1)
     ]
     assert same_bits(ends[0], ends[1]) and not same_bits(ends[0], ends[2])
+
+
+def test_each_seed_needs_a_model_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One model for all seeds, and a new head on an encoder that all share."""
+    monkeypatch.setattr(run_module, "run_training", lambda *args, **given: pytest.fail("training began"))
+    made, one = features("sequence"), new_model("sequence")
+
+    def on_one_encoder(seed: int) -> torch.nn.Module:
+        model = new_model("sequence", seed)
+        model.bert = one.bert
+        return model
+
+    for shared in (lambda seed: one, on_one_encoder):
+        with pytest.raises(
+            ValueError, match=r"share bert\..* for the seeds 3 and 4, but each run needs a mod"
+        ):
+            finetune_seeds(shared, made, made, OPTIONS, seeds=(3, 4))
+
+
+def test_a_model_is_no_function_that_makes_models() -> None:
+    made = features("sequence")
+    message = "new_model is BertForSequenceClassification, expected a function that returns a model for a"
+    with pytest.raises(ValueError, match=message):
+        finetune_seeds(new_model("sequence"), made, made, OPTIONS)
+    with pytest.raises(ValueError, match="new_model=5 is int, expected a function of a seed"):
+        finetune_seeds(5, made, made, OPTIONS)
 
 
 @pytest.mark.parametrize("seeds", [[0], [], [1, 1], [0, 1, 0]])

@@ -181,6 +181,39 @@ def test_an_empty_span_is_refused(start: int, end: int) -> None:
         token_labels(encoding, [Span(start, end, "PER")], LABEL2ID)
 
 
+@pytest.mark.parametrize("segment", [2, -1, 0.0, None, True])
+def test_a_third_text_is_refused(segment: object) -> None:
+    encoding = TOKENIZERS["uncased"].encode("abcd", "ab")
+    for call in (lambda: text_tokens(encoding, segment), lambda: chars_to_tokens(encoding, 0, 1, segment)):
+        with pytest.raises(ValueError, match=f"segment={segment} must be a whole number from 0 to 1"):
+            call()
+
+
+def test_an_encoding_without_tokens_or_none_at_all_is_refused() -> None:
+    tokenizer, zeros = TOKENIZERS["uncased"], torch.zeros(6)
+    pair = tokenizer.encode("ab", "cd")
+    stripped = pair._replace(tokens=[], offsets=[], ends={})
+    for encoding, message in (
+        (stripped, r"has 6 ids but 0 tokens and 0 offsets, which text_features drops; use tokenizer\.encode"),
+        (pair._replace(tokens=[]), "has 6 ids but 0 tokens and 6 offsets"),
+        (dict(pair._asdict()), r"encoding is dict, expected Encoding; use tokenizer\.encode"),
+    ):
+        for call in (
+            lambda e: text_tokens(e),
+            lambda e: tokens_to_chars(e, 1, 1),
+            lambda e: split_words(e),
+            lambda e: token_labels(e, [Span(0, 1, "PER")], LABEL2ID),
+            lambda e: decode_bio(e, [0] * 6, ID2LABEL),
+            lambda e: answer_positions(tokenizer, e, "cd", 0, 1),
+            lambda e: span_scores(e, zeros, zeros),
+            lambda e: best_answers(e, "cd", torch.zeros(6, 6)),
+        ):
+            with pytest.raises(ValueError, match=message):
+                call(encoding)
+    with pytest.raises(ValueError, match="tokenizer is NoneType, expected bertlearn's WordPieceTokenizer"):
+        answer_positions(None, pair, "cd", 0, 1)
+
+
 # Labels for tokens.
 
 
@@ -422,6 +455,13 @@ def test_spans_may_come_as_tuples_lists_or_from_a_generator() -> None:
         ([0, 1, 0, 0], {0: "LABEL_0", 1: "LABEL_1"}, "stands for 'LABEL_1', expected O, or B-"),
         ([0, IGNORE, 0, 0], ID2LABEL, "the number -100 stands for None"),
         ([0, 1, 0, 0], {0: "O", 1: "B-"}, "stands for 'B-'"),
+        (
+            [0, 1, 0, 0],
+            ["O", "B-PER"],
+            "the number 1 stands for None, expected .*; use the model's own id2label",
+        ),
+        ([0, 1, 0, 0], LABEL2ID, "the number 1 stands for None, expected O, or B-"),
+        ([0, 1, 0, 0], {0: "O", 1: 5}, "the number 1 stands for 5, expected O, or B-"),
         ([0, 1, 0, 0], {0: "O", 1: "O-PER"}, "stands for 'O-PER'"),
     ],
 )

@@ -35,6 +35,7 @@ def build(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
     return run
 
 
+EMPTY_GZIP = gzip.compress(b"", mtime=0)
 ROWS = [{"content": f"The film {number}."} for number in range(20)]
 
 
@@ -43,7 +44,11 @@ ROWS = [{"content": f"The film {number}."} for number in range(20)]
     [
         ("a.jsonl", "\n".join(map(json.dumps, ROWS)), "20 × no text in the field 'text' (first: {}:1)"),
         ("a.jsonl", json.dumps(ROWS), "1 × not a JSON object (first: {}:1)"),
-        ("a.txt.gz", gzip.compress(b"")[:-9], "1 × cannot be read to the end (EOFError) (first: {})"),
+        (
+            "a.txt.gz",
+            gzip.compress(b"", mtime=0)[:-9],
+            "1 × cannot be read to the end (EOFError) (first: {})",
+        ),
         ("a.txt", "", "1 × empty file (first: {})"),
         ("a.jsonl", '{"text": " "}\n{"text": "\\u200b"}\n', "2 × empty document (first: {}:1)"),
         ("a.txt", "\u200b\u200d\x01\n\n" * 9, "9 × empty document (first: {}:1)"),

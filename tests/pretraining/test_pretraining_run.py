@@ -191,6 +191,42 @@ def test_a_run_resumes_where_until_stopped_it(folder: Path, tmp_path: Path) -> N
     assert torch.equal(weights(uninterrupted.model), weights(rest.model))
 
 
+def test_a_run_is_not_continued_with_other_held_out_text(
+    folder: Path, held_out: Path, tmp_path: Path
+) -> None:
+    """The two losses would share a column of the history."""
+    documents = [Document("others", "\n".join(SENTENCES[1:] * 2)) for _ in range(40)]
+    tokenizer = WordPieceTokenizer.from_pretrained(folder)
+    build_shards(documents, tmp_path / "other", tokenizer, progress=False)
+    pretrain(folder, OPTIONS, tmp_path / "run", held_out, until=7)
+    for other in (None, tmp_path / "other"):
+        with pytest.raises(CheckpointError, match=r"held_out is '\w{64}' there and (None|'\w{64}') here"):
+            pretrain(folder, OPTIONS, tmp_path / "run", other, resume=True)
+    shutil.copytree(held_out, tmp_path / "moved")
+    assert pretrain(folder, OPTIONS, tmp_path / "run", tmp_path / "moved", resume=True).run.finished
+
+
+WRONG_TYPES = {
+    "data": (None, "data=None is NoneType, expected a path"),
+    "options": (TRAINING, "options is TrainingOptions.*, expected PretrainOptions; use PretrainOptions"),
+    "output": (5, "output=5 is int, expected a path"),
+    "held_out": (0, "held_out=0 is int, expected a path"),
+    "start_from": (["a"], r"start_from=\['a'\] is list, expected a path"),
+    "until": ("5", "until='5' must be a whole number of at least 0"),
+    "callback": (5, "callback=5 is int, expected a function of the progress"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_TYPES)
+def test_arguments_of_another_type_are_refused_before_the_shards_are_opened(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value, message = WRONG_TYPES[name]
+    monkeypatch.setattr(Shards, "open", lambda *args: pytest.fail("shards were opened"))
+    with pytest.raises(ValueError, match=message):
+        pretrain(**{"data": folder, "options": OPTIONS, name: value})
+
+
 def test_a_run_stops_at_its_callbacks_request(folder: Path) -> None:
     run = pretrain(folder, OPTIONS, callback=lambda progress: progress.step == 2).run
     assert (run.step, run.finished) == (3, False)

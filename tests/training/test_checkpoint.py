@@ -105,7 +105,7 @@ DAMAGES = {
     replace_by_pickle: "is truncated or damaged",
     replace_by_weights: "is not a training checkpoint of bertlearn",
     replace_by_folder: "is truncated or damaged",
-    make_another_version: "has format version 7, this bertlearn reads version 2",
+    make_another_version: "has format version 7, this bertlearn reads version 3, and only the one that began",
     make_foreign: "belongs to another run: data is 'b' there and 'a' here; pairs is True there and None here",
 }
 
@@ -132,6 +132,15 @@ def test_when_none_can_be_used_each_is_named(run: Path) -> None:
     assert "step-00000010.safetensors is truncated" in text
     assert "step-00000020.safetensors belongs to another run: data is 'b' there" in text
     assert text.endswith("resume with the options of the earlier run, or choose another output folder")
+
+
+def test_options_are_no_remedy_for_a_damaged_checkpoint(run: Path) -> None:
+    truncate(run / "step-00000010.safetensors")
+    flip_last_bit(run / "step-00000020.safetensors")
+    with pytest.raises(CheckpointError) as error:
+        latest_checkpoint(run, IDENTITY)
+    remedy = "\ncopy an intact checkpoint into the folder, or choose another output folder"
+    assert str(error.value).endswith(remedy)
 
 
 def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:

@@ -536,6 +536,47 @@ def test_another_run_is_not_resumed_and_each_difference_is_named(tmp_path: Path)
     assert "seed" not in str(error.value)
 
 
+@pytest.mark.parametrize("until", [2.5, -1, "5", True])
+def test_a_last_step_that_is_no_whole_number_is_refused(until: object) -> None:
+    with pytest.raises(ValueError, match=f"until={until!r} must be a whole number of at least 0"):
+        train(tiny_model(), tiny_task(), options(), until=until)
+
+
+def test_arguments_of_another_type_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"options is \{'steps': 3\}, expected TrainingOptions; use Training"
+    ):
+        train(tiny_model(), tiny_task(), {"steps": 3})
+    with pytest.raises(ValueError, match="callback=5 is int, expected a function of the progress"):
+        train(tiny_model(), tiny_task(), options(), callback=5)
+
+
+def test_a_run_without_a_folder_cannot_be_resumed() -> None:
+    with pytest.raises(ValueError, match="resume=True without a folder has nothing to continue; give the f"):
+        train(tiny_model(), tiny_task(raising_at(0, pytest.fail)), options(), resume=True)
+
+
+def test_weights_in_half_precision_are_refused() -> None:
+    """Updates of this size are lost: 1 + 2e-3 is 1 in bf16."""
+    assert (torch.tensor(1.0, dtype=torch.bfloat16) + 2e-3).item() == 1.0
+    with pytest.raises(
+        ValueError, match=r"the weights are torch\.bfloat16, .*; use model\.float\(\), and prec"
+    ):
+        train(tiny_model().bfloat16(), tiny_task(), options())
+
+
+def test_a_task_is_told_of_the_start_and_of_each_evaluation(tmp_path: Path) -> None:
+    told: list[object] = []
+    task = tiny_task(
+        started=lambda history: told.append([record["step"] for record in history]),
+        evaluated=lambda model, record: told.append((record["step"], record["valid_mlm_loss"])),
+    )
+    train(tiny_model(), task, options(), tmp_path, until=5)
+    run = train(tiny_model(), task, options(), tmp_path, resume=True)
+    losses = {record["step"]: record.get("valid_mlm_loss") for record in run.history}
+    assert told == [[], (4, losses[4]), [3, 4], (8, losses[8])]
+
+
 def test_another_model_is_not_filled(tmp_path: Path) -> None:
     train(Line(), line_task(torch.ones(2, 3)), options(steps=1, batch_size=2), tmp_path)
     wide = Line()

@@ -52,8 +52,9 @@ class Snapshot(NamedTuple):
     tokenizer: WordPieceTokenizer
 
     def write_checkpoint(self, folder: str | Path, options: PretrainOptions = OPTIONS) -> Path:
-        """Write a checkpoint for `pretrain(course_shards("train"), options, folder, resume=True)`.
+        """Write a checkpoint from which `pretrain` resumes on the course's own text.
 
+        So `pretrain(course_shards("train"), options, folder, course_shards("validation"), resume=True)`.
         AdamW's averages are not stored. It starts again from zero, which costs a few steps, or a few hundred
         on the plateau.
 
@@ -61,7 +62,8 @@ class Snapshot(NamedTuple):
             folder: the run's output folder.
             options: those of the snapshots, or the same with another seed.
         """
-        task = pretraining_task(Shards.open(course_shards("train")), options)
+        shards, held_out = (Shards.open(course_shards(split)) for split in ("train", "validation"))
+        task = pretraining_task(shards, options, held_out)
         return write_start(self.model, task, options.training, self.step, Path(folder) / CHECKPOINTS)
 
 
