@@ -290,7 +290,6 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """
     with _LOCK:
         uses = [(module, _join(module)) for module in model.modules()]
-        model.eval()
     try:
         yield
     finally:
@@ -312,9 +311,11 @@ _USES: dict[nn.Module, _Use] = {}
 
 
 def _join(module: nn.Module) -> _Use:
-    """Count one more block; blocks before the module was last switched to training have no say any more."""
+    """Switch to evaluation; earlier blocks have no say any more if training was switched on since."""
     if module.training or module not in _USES:
         _USES[module] = _Use(module.training)
+    if module.training:
+        module.training = False
     _USES[module].blocks += 1
     return _USES[module]
 
@@ -324,7 +325,8 @@ def _leave(module: nn.Module, use: _Use) -> None:
     use.blocks -= 1
     if use.blocks == 0 and _USES.get(module) is use:
         del _USES[module]
-        module.training = use.training
+        if module.training != use.training:
+            module.training = use.training
 
 
 # What callers may get wrong

@@ -124,6 +124,11 @@ class _Segment(NamedTuple):
         return _Segment(self.tokens[:length], self.offsets[:length], ends)
 
 
+_CacheEntry = tuple[tuple[str, ...], tuple[Offsets, ...], dict[int, int]]  # a segment, immutable
+
+_NO_ENDS: dict[int, int] = {}
+
+
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
     """Return how many tokens of two texts to keep: tokens are removed from the longer one until both fit.
 
@@ -172,7 +177,7 @@ class WordPieceTokenizer:
         self.pad_token_id, self.unk_token_id = self.vocab[PAD], self.vocab[UNK]
         self.cls_token_id, self.sep_token_id = self.vocab[CLS], self.vocab[SEP]
         self.mask_token_id = self.vocab[MASK]
-        self._cache: dict[str, _Segment] = {}  # from a stretch of text without spaces to its tokens
+        self._cache: dict[str, _CacheEntry] = {}  # from a stretch of text without spaces to its tokens
 
     @property
     def vocab_size(self) -> int:
@@ -390,10 +395,10 @@ class WordPieceTokenizer:
             begin -= 1  # no space follows the last stretch
         return _Segment(tokens, offsets, ends)
 
-    def _tokenize_uncached(self, text: str) -> _Segment:
+    def _tokenize_uncached(self, text: str) -> _CacheEntry:
         """Tokenize a stretch of text, or a special token; add the result to the cache if it is short."""
         if text in SPECIAL_TOKENS:
-            return _Segment([text], [(0, len(text))], {})
+            return (text,), ((0, len(text)),), _NO_ENDS
         if not self.caches_words:
             return self._tokenize_any(text)
         simple = text.isascii() and text.isprintable()
@@ -402,7 +407,7 @@ class WordPieceTokenizer:
             self._cache[text] = entry
         return entry
 
-    def _tokenize_any(self, text: str) -> _Segment:
+    def _tokenize_any(self, text: str) -> _CacheEntry:
         """Tokenize a text without special tokens: split it into words, and each word into wordpieces."""
         tokens: list[str] = []
         offsets: list[Offsets] = []
@@ -412,9 +417,9 @@ class WordPieceTokenizer:
             for start, end in wordpiece_offsets(word.text, pieces, 0):
                 covered = word.starts[start:end] or word.starts[-1:]
                 offsets.append((covered[0], covered[-1] + 1))
-        return _Segment(tokens, offsets, _ends(text, offsets))
+        return tuple(tokens), tuple(offsets), _ends(text, offsets)
 
-    def _tokenize_ascii(self, text: str) -> _Segment:
+    def _tokenize_ascii(self, text: str) -> _CacheEntry:
         """Tokenize printable ASCII without spaces, faster: normalization can change nothing but the case."""
         tokens: list[str] = []
         offsets: list[Offsets] = []
@@ -424,7 +429,7 @@ class WordPieceTokenizer:
             tokens += pieces
             offsets += wordpiece_offsets(word, pieces, begin)
             begin += len(word)
-        return _Segment(tokens, offsets, {})
+        return tuple(tokens), tuple(offsets), _NO_ENDS
 
     def _assemble(self, segments: list[_Segment], add_special_tokens: bool, length: int) -> Encoding:
         """Concatenate the segments, number them in `token_type_ids`, and pad to `length` tokens."""

@@ -220,7 +220,7 @@ def test_each_head_is_measured_alone() -> None:
 def test_features_of_another_task_are_refused() -> None:
     features = some_features()
     answers = Features(features.tokenizer, features.encodings, {"start_positions": [], "end_positions": []})
-    with pytest.raises(ValueError, match="features has answers, but .* learns from one label per text"):
+    with pytest.raises(ValueError, match=r"features has answers, but .* learns from one label per text"):
         head_importance(classifier(), answers)
     rows = [[0] * len(one.input_ids) for one in features.encodings]
     with pytest.raises(ValueError, match=r"has one label per token, but .*; use text_features"):
