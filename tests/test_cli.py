@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import namedtuple
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import get_args
@@ -283,6 +284,22 @@ def shards(tmp_path: Path) -> Path:
     return tmp_path / "shards"
 
 
+Refusal = Callable[..., tuple[object, str]]
+
+
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refusal:
+    """Return a function that runs a command which is refused; it returns the status and the message."""
+
+    def run(*words: str) -> tuple[object, str]:
+        monkeypatch.setattr(sys, "argv", ["bertlearn", *words])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return stopped.value.code, capsys.readouterr().err
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -298,19 +315,10 @@ def shards(tmp_path: Path) -> Path:
     ],
 )
 def test_pretrain_refuses_an_option_by_its_own_name(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    words: list[str],
-    message: str,
+    refusal: Refusal, tmp_path: Path, words: list[str], message: str
 ) -> None:
-    monkeypatch.setattr(
-        sys, "argv", ["bertlearn", "pretrain", "--data", "none", "--output", str(tmp_path / "out"), *words]
-    )
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    error = capsys.readouterr().err
-    assert stopped.value.code == 2 and list(tmp_path.iterdir()) == []
+    status, error = refusal("pretrain", "--data", "none", "--output", str(tmp_path / "out"), *words)
+    assert status == 2 and list(tmp_path.iterdir()) == []
     assert error.startswith(f"bertlearn pretrain: {message}") and error.count("\n") == 1
     assert error.endswith("; see bertlearn pretrain --help\n")
 
@@ -328,19 +336,11 @@ def test_pretrain_refuses_an_option_by_its_own_name(
     ],
 )
 def test_pretrain_refuses_what_the_machine_and_the_text_cannot_give(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    shards: Path,
-    words: list[str],
-    message: str,
+    refusal: Refusal, tmp_path: Path, shards: Path, words: list[str], message: str
 ) -> None:
-    usual = ["--data", str(shards), "--output", str(tmp_path / "out"), "--max-length", "8"]
-    monkeypatch.setattr(sys, "argv", ["bertlearn", "pretrain", *usual, *words])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    assert stopped.value.code == 1 and not (tmp_path / "out").exists()
-    error = capsys.readouterr().err
+    usual = ("--data", str(shards), "--output", str(tmp_path / "out"), "--max-length", "8")
+    status, error = refusal("pretrain", *usual, *words)
+    assert status == 1 and not (tmp_path / "out").exists()
     assert error.startswith(f"bertlearn pretrain: {message}") and error.count("\n") == 1
 
 

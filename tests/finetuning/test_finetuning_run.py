@@ -1159,7 +1159,9 @@ def test_invalid_options_are_refused(name: str, value: object, message: str) -> 
 
 def test_the_largest_seed_can_be_used() -> None:
     made = features("sequence", 16)
-    finetune(new_model("sequence"), made, made, replace(OPTIONS, seed=2**64 - 1, epochs=1))
+    options = replace(OPTIONS, seed=2**64 - 1, epochs=1)
+    result = finetune(new_model("sequence"), made, made, options)
+    assert result.run.finished and result.run.step == options.training(16).steps
 
 
 # 7. Dropout of a new head.
