@@ -105,7 +105,7 @@ def test_an_error_alone_matches_neither_a_mistake_nor_a_pair() -> None:
         raise RuntimeError("something else altogether")
 
     def refused(x: Tensor) -> Tensor:
-        batch, heads, length, size = x.shape
+        batch, _, length, _ = x.shape
         return x.mT.mT.transpose(1, 2).view(batch, length, -1)
 
     exercise = attention.merge_heads
