@@ -198,11 +198,13 @@ additive_mask = Exercise(
             ("torch.finfo(dtype).min", "-10000.0"),
         ),
         "1 − mask of booleans": Wrong(
-            "The mask may hold booleans, and torch refuses 1 − True. Which comparison works for numbers and booleans alike?",
+            "The mask may hold booleans, and torch refuses 1 − True. Which comparison works for numbers "
+            "and booleans alike?",
             ("attention_mask[:, None, None, :] == 0", "(1 - attention_mask[:, None, None, :]).bool()"),
         ),
         "a row for each query": Wrong(
-            "Your numbers are right, but each row is there S times. Which axis can broadcasting repeat for you?",
+            "Your numbers are right, but each row is there S times. Which axis can broadcasting repeat for "
+            "you?",
             ("torch.finfo(dtype).min)", "torch.finfo(dtype).min).expand(-1, -1, zeros.shape[-1], -1)"),
         ),
     },
@@ -388,7 +390,8 @@ split_heads = Exercise(
             ("transpose(1, 2)", "permute(0, 2, 3, 1)"),
         ),
         "view to (B, A, D, S), then transposed": Wrong(
-            "The shape is right. Print head 0 for x = torch.arange(8.0).view(1, 2, 4): whose numbers are in it?",
+            "The shape is right. Print head 0 for x = torch.arange(8.0).view(1, 2, 4): whose numbers are "
+            "in it?",
             ("length, num_attention_heads, size", "num_attention_heads, size, length"),
             ("transpose(1, 2)", "transpose(-1, -2)"),
         ),
@@ -609,7 +612,8 @@ attention_backward = Exercise(
             ("grad_query = grad_products", "grad_query = grad_scores"),
         ),
         "multiplied by √d": Wrong(
-            "Forward, each score was divided by √d. What does the chain rule do with a constant factor of 1/√d?",
+            "Forward, each score was divided by √d. What does the chain rule do with a constant factor of "
+            "1/√d?",
             ("grad_scores / math", "grad_scores * math"),
         ),
         "√ of the sequence length": Wrong(

@@ -597,7 +597,8 @@ causal_mask = Exercise(
             "Sharing out a weight of 1 is the softmax's job. What should the entries be?",
             (
                 "torch.ones(length, length).tril()",
-                "torch.ones(length, length).tril() / torch.ones(length, length).tril().sum(dim=1, keepdim=True)",
+                "torch.ones(length, length).tril() / torch.ones(length, length).tril().sum(dim=1, "
+                "keepdim=True)",
             ),
         ),
         "two axes too many": Wrong(

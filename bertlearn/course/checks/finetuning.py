@@ -581,7 +581,8 @@ token_loss = Exercise(
             "First the logarithm of each probability, then the mean. In which order do you go?",
             (
                 "return cross_entropy(rows, labels.flatten())",
-                "every = cross_entropy(rows, labels.flatten(), reduction='none')\n    return -(-every[labels.flatten() != -100]).exp().mean().log()",
+                "every = cross_entropy(rows, labels.flatten(), reduction='none')\n    return "
+                "-(-every[labels.flatten() != -100]).exp().mean().log()",
             ),
         ),
         "bits instead of nats": Wrong(

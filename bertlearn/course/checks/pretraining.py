@@ -101,7 +101,8 @@ hide_tokens = Exercise(
             ("~torch.isin(input_ids, special_ids)", "(input_ids != 0)"),
         ),
         "random ids where nothing was chosen": Wrong(
-            "Should a token that is not asked for ever change? Which of your two conditions forgets `chosen`?",
+            "Should a token that is not asked for ever change? Which of your two conditions forgets "
+            "`chosen`?",
             ("replaced = chosen & ", "replaced = "),
         ),
         "[MASK] where nothing was chosen": Wrong(
@@ -109,7 +110,8 @@ hide_tokens = Exercise(
             ("hidden = chosen & (fate < 0.8)", "hidden = fate < 0.8"),
         ),
         "labels only where [MASK] stands": Wrong(
-            "A chosen token that was replaced or left alone is asked for as well. Does it have a label in yours?",
+            "A chosen token that was replaced or left alone is asked for as well. Does it have a label in "
+            "yours?",
             ("torch.where(chosen, input_ids", "torch.where(chosen & (fate < 0.8), input_ids"),
         ),
         "another number than −100": Wrong(
@@ -304,14 +306,17 @@ masked_lm_loss = Exercise(
             "One sequence has one label, another has ten. Should the one count as much as the ten together?",
             (
                 "of_the_label.mean()",
-                "torch.stack([own.mean() for own in of_the_label.split(asked.sum(dim=1).tolist()) if len(own)]).mean()",
+                "torch.stack([own.mean() for own in of_the_label.split(asked.sum(dim=1).tolist()) if "
+                "len(own)]).mean()",
             ),
         ),
         "the mean of each sequence's mean, empty ones as 0": Wrong(
-            "A sequence without labels lowers your loss. Over what should the mean be taken: sequences, or labels?",
+            "A sequence without labels lowers your loss. Over what should the mean be taken: sequences, or "
+            "labels?",
             (
                 "of_the_label.mean()",
-                "torch.stack([own.sum() / max(len(own), 1) for own in of_the_label.split(asked.sum(dim=1).tolist())]).mean()",
+                "torch.stack([own.sum() / max(len(own), 1) for own in "
+                "of_the_label.split(asked.sum(dim=1).tolist())]).mean()",
             ),
         ),
         "divided by the sequences": Wrong(
@@ -330,7 +335,8 @@ masked_lm_loss = Exercise(
             "Training needs one number. What is left to do?", ("-of_the_label.mean()", "-of_the_label")
         ),
         "a small number added before the logarithm": Wrong(
-            "It keeps ln 0 away, but a surprise can never cost more than ln of that number. log_softmax needs no such help.",
+            "It keeps ln 0 away, but a surprise can never cost more than ln of that number. log_softmax "
+            "needs no such help.",
             ("log_softmax(dim=-1)", "softmax(dim=-1).add(1e-9).log()"),
         ),
     },
@@ -688,7 +694,8 @@ clip_gradients = Exercise(
             ("(g**2).sum()", "(g**2).mean()"),
         ),
         "the longest tensor decides": Wrong(
-            "All tensors together are one long vector. How long is it if two tensors have the lengths 3 and 4?",
+            "All tensors together are one long vector. How long is it if two tensors have the lengths 3 "
+            "and 4?",
             ("sum((g**2).sum() for g in gradients).sqrt()", "max(g.norm() for g in gradients)"),
         ),
         "the sum of the absolute values": Wrong(
@@ -758,7 +765,8 @@ combine_gradients = Exercise(
             "`total = gradients[0]` is no copy. Look at the list after your call.",
             (
                 "total = sum(count * gradient for gradient, count in zip(gradients, counts, strict=True))",
-                "total = gradients[0].mul_(counts[0])\n    for gradient, count in zip(gradients[1:], counts[1:], strict=True):\n        total += count * gradient",
+                "total = gradients[0].mul_(counts[0])\n    for gradient, count in zip(gradients[1:], "
+                "counts[1:], strict=True):\n        total += count * gradient",
             ),
         ),
     },

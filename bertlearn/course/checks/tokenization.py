@@ -158,12 +158,14 @@ longest_match = Exercise(
             ("len(word) > max_input_chars_per_word", "False"),
         ),
         "each unknown letter becomes unknown, and no limit on the word's length": Wrong(
-            "Two things: does BERT go on after a letter that it does not know? And what is the last argument for?",
+            "Two things: does BERT go on after a letter that it does not know? And what is the last "
+            "argument for?",
             Edit("return [unk_token]", "piece, end = unk_token, start + 1", occurrence=2),
             ("len(word) > max_input_chars_per_word", "False"),
         ),
         "only the rest becomes unknown, and no limit on the word's length": Wrong(
-            "Two things: how many tokens does BERT give a word that it cannot finish? And what is the last argument for?",
+            "Two things: how many tokens does BERT give a word that it cannot finish? And what is the last "
+            "argument for?",
             Edit("return [unk_token]", "return [*pieces, unk_token]", occurrence=2),
             ("len(word) > max_input_chars_per_word", "False"),
         ),
@@ -185,7 +187,8 @@ longest_match = Exercise(
             ('"##" if start > 0 else ""', '"##"'),
         ),
         "what matched before is kept": Wrong(
-            "A letter is unknown, and you return what came before it. What does BERT return for the whole word?",
+            "A letter is unknown, and you return what came before it. What does BERT return for the whole "
+            "word?",
             Edit("return [unk_token]", "return pieces", occurrence=2),
         ),
         "an empty list for an unknown word": Wrong(
@@ -281,7 +284,8 @@ apply_merge = Exercise(
             ('left + right.removeprefix("##")', '"##" + (left + right).replace("##", "")'),
         ),
         "the right wordpiece kept as well": Wrong(
-            "After a pair, by how much should the position move? Read your result aloud: is a letter there twice?",
+            "After a pair, by how much should the position move? Read your result aloud: is a letter there "
+            "twice?",
             ("position += 2", "position += 1"),
         ),
         "the pair deleted": Wrong(
@@ -336,7 +340,8 @@ pair_scores = Exercise(
             ("count / (singles", "sum(singles.values()) * count / (singles"),
         ),
         "divided by the right count only": Wrong(
-            "Think of a left wordpiece that stands in front of everything. What makes up for its being common?",
+            "Think of a left wordpiece that stands in front of everything. What makes up for its being "
+            "common?",
             ("(singles[a] * singles[b])", "singles[b]"),
         ),
         "divided by the sum of the counts": Wrong(
@@ -352,7 +357,8 @@ pair_scores = Exercise(
             ("return {(a, b): count", "return {a + b: count"),
         ),
         "pairs counted once per word": Wrong(
-            "A word that occurs three times contains each of its pairs three times. Does your pair count say so?",
+            "A word that occurs three times contains each of its pairs three times. Does your pair count "
+            "say so?",
             ("pairs[pair] += count", "pairs[pair] += 1"),
         ),
         "single wordpieces counted once per word": Wrong(
@@ -502,7 +508,8 @@ build_inputs = Exercise(
             "What closes the first sentence?", ("[101, *a_ids, 102]", "[101, *a_ids]")
         ),
         "a second [SEP] after a single sentence": Wrong(
-            "How many [SEP] does an input of one sentence have? An empty b_ids means that there is no second.",
+            "How many [SEP] does an input of one sentence have? An empty b_ids means that there is no "
+            "second.",
             ("[*b_ids, 102] if b_ids else []", "[*b_ids, 102]"),
         ),
         "no padding": Wrong(
