@@ -156,6 +156,13 @@ additive_mask = Exercise(
             "What is the most negative number that float16 can hold? Let torch.finfo tell you.",
             ("torch.finfo(dtype).min", "-1e9"),
         ),
+        "(1 − mask) times the lowest number": Wrong(
+            "Right for whole numbers and float32. What is 1 − True in torch, and which dtype has a whole "
+            "number "
+            "times a Python float?",
+            ("attention_mask[:, None, None, :] == 0", "1 - attention_mask[:, None, None, :]"),
+            ("zeros.masked_fill(masked, torch.finfo(dtype).min)", "masked * torch.finfo(dtype).min"),
+        ),
         "(1 − mask) times −1e9": Wrong(
             "What does −1e9 become in float16? The dtype's own limit, from torch.finfo, fits every dtype.",
             ("zeros.masked_fill(masked, torch.finfo(dtype).min)", "masked.to(dtype) * -1e9"),
@@ -227,6 +234,10 @@ scaled_dot_product_attention = Exercise(
         "a batch of three heads": _query_key_value(2, 3, 5, 4, seed=20),
         "a padded batch": (*_query_key_value(2, 2, 4, 3, seed=30), _mask([1, 1, 1, 1], [1, 1, 0, 0])),
         "a row with nothing to see": (*_query_key_value(1, 1, 2, 4, seed=40), _mask([0, 0])),
+        "a mask of small numbers": (
+            *_query_key_value(1, 2, 3, 4, seed=45),
+            torch.tensor([[[[0.0, -1.0, -2.0]]]]),
+        ),
     },
     wrong={
         "√d missing": Wrong(
@@ -251,6 +262,10 @@ scaled_dot_product_attention = Exercise(
         ),
         "mask left out": Wrong(
             "How much weight do your probs give to the padding of the second sentence?", _NOT_ADDED
+        ),
+        "mask added before the division by √d": Wrong(
+            "By what is your mask divided? Scores are divided first, then the mask is added.",
+            ("scores + attention_mask", "scores + attention_mask / math.sqrt(query.shape[-1])"),
         ),
         "mask added after the softmax": Wrong(
             "Are your probs still probabilities? What do their rows sum to?",
@@ -636,6 +651,10 @@ attention_backward = Exercise(
         "the value's gradient first": Wrong(
             "In which order does the docstring name the three gradients?",
             ("return grad_query, grad_key, grad_value", "return grad_value, grad_query, grad_key"),
+        ),
+        "the three gradients in the opposite order": Wrong(
+            "In which order does the docstring name the three gradients?",
+            ("return grad_query, grad_key, grad_value", "return grad_value, grad_key, grad_query"),
         ),
         "gradients of key and value swapped": Wrong(
             "In which order does the docstring name the three gradients?",

@@ -131,6 +131,11 @@ layer_norm = Exercise(
             "Should a token's vector change when another sentence joins the batch?",
             *_over("tuple(range(x.dim() - 1))"),
         ),
+        "normalized over the tokens and features of a sentence": Wrong(
+            "Should a token's vector change when another word of its sentence does? Which axis has the "
+            "features?",
+            *_over("tuple(range(1, x.dim()))"),
+        ),
         "one mean and variance for the whole tensor": Wrong(
             "How many means does a batch of 2 × 3 tokens need: one, or six?", *_over("None")
         ),

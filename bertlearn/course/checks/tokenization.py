@@ -352,6 +352,16 @@ pair_scores = Exercise(
             "A wordpiece inside a word has two neighbors. How often do you count it?",
             ("for piece in pieces:", "for piece in [piece for pair in pairwise(pieces) for piece in pair]:"),
         ),
+        "left and right neighbors counted apart": Wrong(
+            "c(a) counts every occurrence of a wordpiece. Where do you count the last one of a word as a, "
+            "and "
+            "a word of one wordpiece?",
+            (
+                "for piece in pieces:",
+                "for piece in [(x, 0) for x in pieces[:-1]] + [(x, 1) for x in pieces[1:]]:",
+            ),
+            ("singles[a] * singles[b]", "singles[a, 0] * singles[b, 1]"),
+        ),
         "pairs joined in the keys": Wrong(
             "Which two wordpieces does your key “film” stand for? The keys should be pairs.",
             ("return {(a, b): count", "return {a + b: count"),
