@@ -130,6 +130,10 @@ softmax = Exercise(
     ),
     tolerance=1e-4,  # x − logsumexp(x) loses a digit near 1000, and is right
     forbidden=("softmax", "log_softmax", "softmin"),
+    why=(
+        "Each row sums to 1, and subtracting the maximum keeps every exponential finite; attention uses "
+        "this function on every row of scores."
+    ),
 )
 
 
@@ -219,6 +223,10 @@ additive_mask = Exercise(
         "Start from zeros of shape (B, 1, 1, S) and put the large negative number where the mask is 0.",
         "attention_mask[:, None, None, :] has the shape; == 0 makes it boolean; masked_fill fills.",
         "The number is torch.finfo(dtype).min, and the zeros have that dtype too.",
+    ),
+    why=(
+        "The lowest number of the dtype turns into a weight of exactly 0 after the softmax, and adding "
+        "it works for every head and query at once."
     ),
 )
 
@@ -364,6 +372,7 @@ scaled_dot_product_attention = Exercise(
         "If attention_mask is not None, add it to the scores before the softmax; its shape broadcasts.",
     ),
     returns=("context", "probs"),
+    why="This is the whole of attention: chapter 3 runs a real BERT on this very function.",
 )
 
 
@@ -420,6 +429,7 @@ split_heads = Exercise(
         "x.view(B, S, A, D) cuts each word's own features. Words and heads are then axes 1 and 2.",
         "view only relabels numbers in the order they lie in memory; transpose moves the heads forward.",
     ),
+    why="Each head now works on a small matrix of its own, and all heads are multiplied at once.",
 )
 
 _MERGED = "x.transpose(1, 2).reshape(batch, length, heads * size)"
@@ -489,6 +499,7 @@ merge_heads = Exercise(
         "After transpose(1, 2) the tensor is (B, S, A, D): each word's heads lie side by side.",
         "reshape joins the last two axes, and copies where view would refuse.",
     ),
+    why="Merging undoes splitting exactly, so that one linear layer can mix what the heads have found.",
 )
 
 
@@ -561,6 +572,10 @@ softmax_backward = Exercise(
         "Multiply the Jacobian diag(p) − p pᵀ by the vector g, on paper, without building the matrix.",
         "diag(p) g is p * g. And p pᵀ g = p (pᵀ g): a single number for each row, times p.",
         "That number is (probs * grad_probs).sum(dim=-1, keepdim=True); both terms share the factor probs.",
+    ),
+    why=(
+        "Your gradient sums to 0 in each row, as it must: adding the same number to all scores changes "
+        "no weight."
     ),
 )
 
@@ -679,4 +694,5 @@ attention_backward = Exercise(
         "Divide the gradient of the scores by √d once; then dQ = dS K and dK = dSᵀ Q.",
     ),
     returns=("grad_query", "grad_key", "grad_value"),
+    why="You have written what autograd computes at every training step of every layer.",
 )

@@ -91,6 +91,10 @@ sum_embeddings = Exercise(
         "Broadcasting aligns shapes from the right: (S, H) meets (B, S, H) without help.",
         "One line, two plus signs.",
     ),
+    why=(
+        "One vector now says what the token is, where it stands and which sentence it is in; layer 0 "
+        "reads nothing else."
+    ),
 )
 
 
@@ -200,6 +204,10 @@ layer_norm = Exercise(
         "Subtract the mean, divide by the root of (variance + ε), multiply by weight, add bias.",
     ),
     forbidden=("layer_norm",),
+    why=(
+        "Every token now has mean 0 and variance 1 before scale and shift, however large its features "
+        "were; BERT does this twice in each layer."
+    ),
 )
 
 
@@ -276,6 +284,10 @@ add_and_norm = Exercise(
         "Two steps, and their order is in the name.",
         "norm is called once, like a function, on the result of the first step.",
     ),
+    why=(
+        "The sum keeps what the layer received, and the norm keeps it from growing: that is what makes "
+        "twelve layers trainable."
+    ),
 )
 
 
@@ -351,6 +363,7 @@ gelu = Exercise(
         "Multiply that Φ(x) by x.",
     ),
     forbidden=("gelu",),
+    why="This is the exact form that BERT was trained with; a real model runs on it at the end.",
 )
 
 
@@ -459,6 +472,7 @@ count_parameters = Exercise(
         "Three tables and a LayerNorm, then L layers, then one more Linear H → H for the pooler.",
     ),
     tolerance=1e-9,  # relative: every single parameter counts
+    why="You can now tell the size of any BERT from its config, without loading it.",
 )
 
 
@@ -551,6 +565,10 @@ mean_pooling = Exercise(
         "Give the mask a third axis, (B, S, 1), and it multiplies whole tokens.",
         "Sum over the tokens; then divide by how many were kept, which is the mask's own sum.",
     ),
+    why=(
+        "A text's vector no longer depends on how much padding its batch needs; the search below runs on "
+        "such vectors."
+    ),
 )
 
 
@@ -615,4 +633,5 @@ causal_mask = Exercise(
         "Row i is what token i may look at: itself and what came before.",
         "A lower triangle, its diagonal included. PyTorch has a method for triangles.",
     ),
+    why="With this one triangle an encoder layer becomes the layer of a GPT.",
 )

@@ -120,6 +120,7 @@ mean_pooling = Exercise(
         "Make the padding's vectors 0 before you add: the mask as (B, S, 1), times the hidden states.",
         "Sum over the S tokens; divide each row by its own number of tokens, as (B, 1).",
     ),
+    why="A text's vector no longer depends on its padding; the classifier below reads this vector.",
 )
 
 
@@ -266,6 +267,7 @@ predict_labels: Exercise = Exercise(
         "The call itself goes into `with torch.no_grad():`.",
         "Note the mode, eval(), call, argmax over the last axis, train(the mode you noted), return.",
     ),
+    why="The same text always gets the same answer, and a training run that calls you goes on as before.",
 )
 
 
@@ -362,6 +364,7 @@ layer_learning_rates = Exercise(
         "Above layer i there are L − 1 − i layers; its rate is rate · decay to that power.",
     ),
     tolerance=1e-9,
+    why="The top learns fastest and the bottom, which knows what any text needs, changes least.",
 )
 
 
@@ -479,6 +482,7 @@ align_labels = Exercise(
         "A token begins a word if its word is not None and differs from that of the token before.",
         "Such a token gets word_labels[word]; every other gets −100.",
     ),
+    why="Each word is asked about once, however many tokens it has, and special tokens not at all.",
 )
 
 
@@ -601,6 +605,10 @@ token_loss = Exercise(
         "cross_entropy wants a row of logits for each label: (B, S, C) → (B · S, C), and (B, S) → (B · S).",
         "Its ignore_index is −100 already, and its mean is over the labels that count.",
     ),
+    why=(
+        "Every label counts the same, in a short text as in a long one; this is the loss that the "
+        "training of this chapter uses."
+    ),
 )
 
 
@@ -705,6 +713,10 @@ entities: Exercise = Exercise(
         "Walk along the labels with the kind of the word before; label[:1] is the tag, label[2:] the kind.",
         "An I- of the kind before moves the end of the last entity by one. Any other B- or I- begins one.",
         "If you note entities only when they end: one may still be open after the last word.",
+    ),
+    why=(
+        "You can read whole names off any sequence of labels, even one that breaks the rules, as "
+        "conlleval does."
     ),
 )
 
@@ -891,4 +903,5 @@ best_span = Exercise(
         "argmax numbers a table row by row: divmod(number, S) gives row and column.",
     ),
     returns=("first", "last"),
+    why="You compare pairs, not single ends, so the answer is always a real piece of the text.",
 )

@@ -133,6 +133,9 @@ hide_tokens = Exercise(
         "and 0.8 ≤ fate < 0.9.",
     ),
     returns=("masked", "labels"),
+    why=(
+        "The labels are taken before anything is hidden, so the model can be asked for what was really there."
+    ),
 )
 
 _DOCUMENT = [[10, 11, 12], [13, 14], [15, 16, 17, 18], [19]]
@@ -215,6 +218,7 @@ make_pair = Exercise(
         "B is document[index + 1] if it follows, else the stranger; then the label is 0, else 1.",
     ),
     returns=("input_ids", "token_type_ids", "label"),
+    why="The segments tell A from B, and the label 0 for “follows” is the one in BERT's own files.",
 )
 
 masked_lm_loss = Exercise(
@@ -346,6 +350,10 @@ masked_lm_loss = Exercise(
         "Then the mean over the N.",
     ),
     forbidden=("cross_entropy", "nll_loss"),
+    why=(
+        "Only what was asked counts, so the loss does not depend on how many tokens are masked; a model "
+        "that knows nothing scores ln V."
+    ),
 )
 
 unigram_entropy = Exercise(
@@ -401,6 +409,10 @@ unigram_entropy = Exercise(
         "First shares that sum to 1: counts divided by their sum.",
         "A piece of share p is met with probability p and then costs −ln p: its part is −p ln p.",
         "Leave out the pieces with count 0 before the logarithm.",
+    ),
+    why=(
+        "This is the loss of a model that knows only frequencies: a BERT has to get below it to have "
+        "learned any language."
     ),
 )
 
@@ -491,6 +503,10 @@ learning_rate = Exercise(
         "steps + 1 − step.",
     ),
     tolerance=1e-9,
+    why=(
+        "The two lines meet at the peak, and even the last step still changes the weights; the runs "
+        "below use this schedule."
+    ),
 )
 
 _ZEROS = torch.zeros(4)
@@ -640,6 +656,10 @@ adamw_step = Exercise(
     ),
     tolerance=1e-6,
     returns=("parameter", "average", "square"),
+    why=(
+        "The correction makes the first steps as long as later ones, and the decay stays outside the "
+        "root; the models of this course are trained by this rule."
+    ),
 )
 
 clip_gradients = Exercise(
@@ -711,6 +731,7 @@ clip_gradients = Exercise(
         "All tensors together are one long vector: its length is the root of the sum of all squares.",
         "One factor for all: max_norm divided by that length, but never more than 1.",
     ),
+    why="One factor for all tensors shortens the gradient and keeps its direction.",
 )
 
 combine_gradients = Exercise(
@@ -774,6 +795,10 @@ combine_gradients = Exercise(
         "Mean times count is the sum over a batch's tokens. Sums may be added.",
         "Divide once, by all the tokens.",
     ),
+    why=(
+        "Every token counts the same, whichever micro-batch it came in, so small batches can stand for a "
+        "large one."
+    ),
 )
 
 weight_at_offset = Exercise(
@@ -826,5 +851,9 @@ weight_at_offset = Exercise(
     hints=(
         "The weights you want lie on a line parallel to the diagonal of the last two axes.",
         "tensor.diagonal(offset, dim1=…, dim2=…) takes it; it comes as the last axis. Then a mean over two.",
+    ),
+    why=(
+        "This number tells when a head begins to look at its neighbors, which is the moment at which the "
+        "plateau ends."
     ),
 )

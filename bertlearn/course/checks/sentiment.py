@@ -158,6 +158,9 @@ split_by_film = Exercise(
         "At the end, one pass over all rows: a row is for testing if its film is among those taken.",
     ),
     returns=("train", "test"),
+    why=(
+        "No film is on both sides, so the test asks what the model makes of films that it has never heard of."
+    ),
 )
 
 
@@ -286,6 +289,7 @@ macro_f1 = Exercise(
         "The mean over all classes, including those that are never guessed right.",
     ),
     tolerance=1e-6,
+    why="A rare class counts as much as a common one, so always saying “fresh” no longer pays.",
 )
 
 
@@ -423,6 +427,10 @@ bootstrap_interval = Exercise(
         "torch.quantile(…, 0.025) and 0.975 of these R differences, each with .item().",
     ),
     returns=("low", "high"),
+    why=(
+        "Both models meet the same texts in each draw, so what is hard for both cancels; an interval "
+        "without 0 is a real difference."
+    ),
 )
 
 
@@ -587,6 +595,10 @@ calibration_error = Exercise(
         "For bin b of `bins`: the texts with b / bins < confidence ≤ (b + 1) / bins; skip it if it is empty.",
         "Add up: (number in the bin) / N · |mean of right − mean of confidence|.",
     ),
+    why=(
+        "Taking the absolute value bin by bin keeps two opposite errors from canceling; the temperature "
+        "below is judged by this number."
+    ),
 )
 
 
@@ -671,6 +683,7 @@ scaled_probabilities = Exercise(
         "Temperature acts on the logits, before the softmax.",
         "Dividing them by a number above 1 brings them closer together.",
     ),
+    why="The order of the logits stays, so no prediction changes; only the model's confidence does.",
 )
 
 
@@ -831,6 +844,7 @@ integrated_gradients = Exercise(
         "The middles of the pieces: a = (k + 0.5) / steps for k = 0 … steps − 1.",
         "The mean of the gradients there, then times (x − baseline).",
     ),
+    why="The contributions add up to f(x) − f(baseline), so nothing of the prediction is left unexplained.",
 )
 
 
@@ -941,5 +955,9 @@ pass_rate = Exercise(
         "Two boolean tensors: the label is the same before and after; the absolute difference is at most the "
         "tolerance.",
         "& combines the two. Turn the booleans into floats; their mean is a share.",
+    ),
+    why=(
+        "A text passes only if both its label and its probability stay, so no small change can hide a "
+        "new answer."
     ),
 )

@@ -90,6 +90,10 @@ strip_accents = Exercise(
         "unicodedata.normalize(form, text) takes apart; the D in a form's name stands for decomposed.",
         "unicodedata.category(character) is 'Mn' for a nonspacing mark, one that takes no room of its own.",
     ),
+    why=(
+        "The uncased BERT reads café and cafe as one word, because this step comes before its vocabulary "
+        "is asked."
+    ),
 )
 
 
@@ -218,6 +222,7 @@ longest_match = Exercise(
         "A piece that does not begin the word is looked up with ## in front, and returned with it.",
         "If no piece fits at the position, the result is [unk_token], whatever was found before.",
     ),
+    why="This is how BERT cuts every word that it reads; below, the tokenizer runs on your function.",
 )
 
 apply_merge = Exercise(
@@ -298,6 +303,7 @@ apply_merge = Exercise(
         "After a pair the position moves on by two, otherwise by one.",
         "The new piece is the left one, followed by the right one without its ##.",
     ),
+    why="Repeat this step for the best pair again and again, and a vocabulary grows.",
 )
 
 pair_scores = Exercise(
@@ -385,6 +391,10 @@ pair_scores = Exercise(
         "pairwise(pieces) of itertools gives the neighbors, a repeated pair as often as it occurs.",
         "The score of (a, b) is the pair's count divided by the product of both pieces' counts.",
     ),
+    why=(
+        "The score divides by what chance alone would give, so rare wordpieces that belong together come "
+        "first."
+    ),
 )
 
 _A = ["a", "warm", "and", "witty", "film", "about", "very", "little", "indeed", "!"]
@@ -462,6 +472,10 @@ truncate_pair = Exercise(
         "A list without its last token is tokens[:-1]; that also leaves the caller's list as it is.",
     ),
     returns=("a", "b"),
+    why=(
+        "The shorter side stays whole for as long as possible, so that a question survives beside a long "
+        "passage."
+    ),
 )
 
 build_inputs = Exercise(
@@ -549,6 +563,7 @@ build_inputs = Exercise(
         "What is missing to max_length is padding: id 0, segment 0, mask 0.",
     ),
     returns=("input_ids", "token_type_ids", "attention_mask"),
+    why="These three lists are all that a BERT ever sees of a text.",
 )
 
 wordpiece_offsets = Exercise(
@@ -610,6 +625,9 @@ wordpiece_offsets = Exercise(
         "Each piece begins where the one before ended; the first begins at start.",
         "## is not in the text: a piece covers as many characters as it has without it.",
         "If the only piece is [UNK], it covers the whole word.",
+    ),
+    why=(
+        "With these offsets an answer or a name can be marked in the original text; chapter 5 does just that."
     ),
 )
 

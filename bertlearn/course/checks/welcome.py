@@ -40,4 +40,5 @@ dot = Exercise(
         "`zip(a, b)` gives the pairs of elements.",
         "Multiply each pair, then add the products: `sum(…)`.",
     ),
+    why="This one number measures how well two vectors match; every attention score is such a product.",
 )
