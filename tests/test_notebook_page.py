@@ -15,8 +15,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 import notebook_page  # noqa: E402
-import notebooks as tool  # noqa: E402
 from mathml import to_mathml  # noqa: E402
+
+import notebooks as tool  # noqa: E402
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><title>A mask</title></svg>'
@@ -75,7 +76,9 @@ def test_a_formula_that_is_not_known_is_refused(tex: str, message: str) -> None:
         to_mathml(tex)
 
 
-def test_an_unknown_formula_stays_tex_and_is_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_unknown_formula_stays_tex_and_is_reported(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(r"See $\unheard<x$.")])
     assert r'<code class="tex">\unheard&lt;x</code>' in notebook_page.page(notebook, tmp_path)
     assert r"\unheard is not known" in capsys.readouterr().err
@@ -116,10 +119,14 @@ def small_page(tmp_path_factory: pytest.TempPathFactory) -> str:
     new_output = nbformat.v4.new_output
     cells = [
         nbformat.v4.new_markdown_cell("# Attention & <b>more</b>\n\n![The mask](images/mask.svg) $d_k$"),
-        nbformat.v4.new_markdown_cell("[next](02_tokenization.ipynb#words), [elsewhere](https://a.b/x.ipynb)"),
+        nbformat.v4.new_markdown_cell(
+            "[next](02_tokenization.ipynb#words), [elsewhere](https://a.b/x.ipynb)"
+        ),
         nbformat.v4.new_code_cell("x = 1", outputs=[new_output("stream", text="open\n")]),
         nbformat.v4.new_code_cell("x + 1", outputs=[new_output("stream", text="folded <i>\n")]),
-        nbformat.v4.new_code_cell("w", outputs=[new_output("display_data", {tool.WIDGET: {"model_id": "1"}})]),
+        nbformat.v4.new_code_cell(
+            "w", outputs=[new_output("display_data", {tool.WIDGET: {"model_id": "1"}})]
+        ),
     ]
     cells[3].metadata["tags"] = ["prediction"]
     return notebook_page.page(nbformat.v4.new_notebook(cells=cells), folder)
@@ -133,7 +140,9 @@ def test_the_result_of_a_prediction_is_folded(small_page: str) -> None:
 
 
 def test_a_page_is_whole(small_page: str) -> None:
-    assert small_page.lower().lstrip().startswith("<!doctype html>") and small_page.rstrip().endswith("</html>")
+    assert small_page.lower().lstrip().startswith("<!doctype html>") and small_page.rstrip().endswith(
+        "</html>"
+    )
     assert "<title>Attention &amp; &lt;b&gt;more&lt;/b&gt;</title>" in small_page
     ((alt, source),) = Loads(small_page).pictures
     assert alt == "The mask" and source.startswith("data:image/svg+xml;base64,")

@@ -11,20 +11,28 @@ from html import escape
 
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|\s+|.", re.DOTALL)
 _LETTERS = (
-    "alpha α beta β gamma γ delta δ epsilon ϵ varepsilon ε zeta ζ eta η theta θ iota ι kappa κ lambda λ mu μ "
-    "nu ν xi ξ pi π rho ρ sigma σ tau τ phi ϕ varphi φ chi χ psi ψ omega ω Gamma Γ Delta Δ Theta Θ Lambda Λ "
-    "Xi Ξ Pi Π Sigma Σ Phi Φ Psi Ψ Omega Ω partial ∂ nabla ∇ infty ∞ ell ℓ emptyset ∅"
-).split()
+    "alpha α beta β gamma γ delta δ epsilon ϵ varepsilon ε zeta ζ eta η theta θ iota ι kappa κ "
+    "lambda λ mu μ nu ν xi ξ pi π rho ρ sigma σ tau τ phi ϕ varphi φ chi χ psi ψ omega ω Gamma Γ "
+    "Delta Δ Theta Θ Lambda Λ Xi Ξ Pi Π Sigma Σ Phi Φ Psi Ψ Omega Ω partial ∂ nabla ∇ infty ∞ ell ℓ "
+    "emptyset ∅"
+)
 _OPERATORS = (
-    "cdot ⋅ times × div ÷ pm ± mp ∓ circ ∘ odot ⊙ otimes ⊗ oplus ⊕ ast ∗ approx ≈ neq ≠ ne ≠ le ≤ leq ≤ ge ≥ "
-    "geq ≥ ll ≪ gg ≫ equiv ≡ sim ∼ propto ∝ in ∈ notin ∉ subset ⊂ cup ∪ cap ∩ to → rightarrow → leftarrow ← "
-    "Rightarrow ⇒ Leftarrow ⇐ mapsto ↦ mid ∣ parallel ∥ langle ⟨ rangle ⟩ lVert ‖ rVert ‖ lvert | rvert | "
-    "forall ∀ exists ∃ neg ¬ land ∧ lor ∨ ldots … dots … cdots ⋯ vdots ⋮ ddots ⋱ lceil ⌈ rceil ⌉ lfloor ⌊ "
-    "rfloor ⌋ lbrace { rbrace } colon :"
-).split()
-LETTERS = dict(zip(_LETTERS[::2], _LETTERS[1::2], strict=True))
-OPERATORS = dict(zip(_OPERATORS[::2], _OPERATORS[1::2], strict=True)) | {c: c for c in "{}%$&#_"} | {"|": "‖"}
-FUNCTIONS = "log ln exp sin cos tan tanh sinh cosh det dim Pr arg".split()
+    "cdot ⋅ times × div ÷ pm ± mp ∓ circ ∘ odot ⊙ otimes ⊗ oplus ⊕ ast ∗ approx ≈ neq ≠ ne ≠ le ≤ "
+    "leq ≤ ge ≥ geq ≥ ll ≪ gg ≫ equiv ≡ sim ∼ propto ∝ in ∈ notin ∉ subset ⊂ cup ∪ cap ∩ to → "
+    "rightarrow → leftarrow ← Rightarrow ⇒ Leftarrow ⇐ mapsto ↦ mid ∣ parallel ∥ langle ⟨ rangle ⟩ "
+    "lVert ‖ rVert ‖ lvert | rvert | forall ∀ exists ∃ neg ¬ land ∧ lor ∨ ldots … dots … cdots ⋯ "
+    "vdots ⋮ ddots ⋱ lceil ⌈ rceil ⌉ lfloor ⌊ rfloor ⌋ lbrace { rbrace } colon :"
+)
+
+
+def _pairs(text: str) -> dict[str, str]:
+    words = text.split()
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+LETTERS = _pairs(_LETTERS)
+OPERATORS = _pairs(_OPERATORS) | {c: c for c in "{}%$&#_"} | {"|": "‖"}
+FUNCTIONS = ["log", "ln", "exp", "sin", "cos", "tan", "tanh", "sinh", "cosh", "det", "dim", "Pr", "arg"]
 LIMITS = {"sum": "∑", "prod": "∏", "max": "max", "min": "min", "lim": "lim", "argmax": "arg max"}
 SPACES = {",": 0.17, ":": 0.22, ";": 0.28, "!": -0.17, " ": 0.25, "quad": 1.0, "qquad": 2.0}
 ACCENTS = {"hat": "^", "bar": "¯", "tilde": "~", "vec": "→", "dot": "˙", "overline": "¯", "widehat": "^"}

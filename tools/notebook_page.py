@@ -102,7 +102,9 @@ def _needs_a_kernel(output: NotebookNode) -> bool:
 
 def _style() -> str:
     """Return the page's style sheet and the colors of code, for light and for dark."""
-    light, dark = (HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("default", "github-dark"))
+    light, dark = (
+        HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("default", "github-dark")
+    )
     page_css = (TEMPLATES / "page" / "style.css").read_text(encoding="utf-8")
     own = ".highlight.highlight { background: var(--panel); color: var(--text); }"
     return f"{page_css}{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n{own}\n"

@@ -125,7 +125,7 @@ def normalize(notebook: NotebookNode) -> None:
 def _kept_metadata(cell: NotebookNode) -> dict[str, object]:
     """Return a cell's tags and what follows from them.
 
-    JupyterLab folds an output that is `outputs_hidden` and unfolds it when the cell is run; `collapsed` is the
+    JupyterLab folds an output that is `outputs_hidden` and unfolds it when the cell is run. `collapsed` is the
     older name, which other readers know.
     """
     kept: dict[str, object] = {key: value for key, value in cell.metadata.items() if key == "tags"}
@@ -142,7 +142,7 @@ def _is_dropped(output: NotebookNode, cell: NotebookNode) -> bool:
     """
     data = output.get("data", {})
     empty = output.output_type == "display_data" and not data
-    return empty or WIDGET in data and (len(data) == 1 or "nbval-ignore-output" in tags(cell))
+    return empty or (WIDGET in data and (len(data) == 1 or "nbval-ignore-output" in tags(cell)))
 
 
 def _stable_id(source: str, seen: set[str]) -> str:

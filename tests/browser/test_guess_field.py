@@ -27,8 +27,8 @@ QUESTIONS: dict[str, Question] = {
 LONG = Choice(HOSTILE * 3, tuple(f"{HOSTILE} {i}" for i in range(3)))
 
 
-def html(question: Question) -> str:
-    return GuessField(question, lambda guess: None).to_html()
+def html(question: Question, guess: object = None, locked: bool = False) -> str:
+    return GuessField(question, lambda guess: None, guess, locked).to_html()
 
 
 def heights(page: Page) -> list[float]:
@@ -109,6 +109,24 @@ def test_accessible_at_each_width_in_light_and_dark(alone: Alone, name: str, wid
     assert page.get_by_role("status").inner_text() == "Writing down a guess needs a running notebook."
 
 
+@pytest.mark.parametrize(
+    ("name", "guess"), [("number", 0.6), ("choice", "street"), ("curve", [1.0] * POINTS)]
+)
+def test_a_locked_guess_is_shown_and_cannot_be_changed(alone: Alone, name: str, guess: object) -> None:
+    page = alone(html(QUESTIONS[name], guess, locked=True))
+    for scheme in ("light", "dark"):
+        show_in(page, scheme)  # type: ignore[arg-type]
+        axe(page, ".bl")
+    assert page.get_by_role("button").count() == 0
+    if name == "curve":
+        draw(page, [(0, 1), (1, 1)])
+        page.locator(".gf-dot").first.press("End")
+        assert heights(page) == guess
+    else:
+        assert all(field.is_disabled() for field in page.locator("input").all())
+        assert page.locator("input:checked, input[type=number]").first.input_value() in ("0.6", "1")
+
+
 def test_texts_stay_text(alone: Alone) -> None:
     page = alone(html(LONG))
     assert page.locator(".gf-question").inner_text() == " ".join(LONG.question.split())
@@ -134,7 +152,9 @@ def test_guesses_survive_a_restart_of_the_kernel(lab: Lab) -> None:
     notebook = lab.open(CELLS)
     page = notebook.page
     assert notebook.run_all() == []
-    number, choice, curve = (field(page, name) for name in ("How many heads?", "Which word?", "Held-out loss"))
+    number, choice, curve = (
+        field(page, name) for name in ("How many heads?", "Which word?", "Held-out loss")
+    )
     commit = "Commit"
     number.get_by_role("button", name=commit).click()
     number.get_by_text("Enter a number first.").wait_for()
@@ -161,11 +181,21 @@ def test_guesses_survive_a_restart_of_the_kernel(lab: Lab) -> None:
     assert heights(page) == drawn
     choice.get_by_label("animal").check()
     choice.get_by_text("Not committed yet. Your guess is still “street”.").wait_for()
+    axe(page, ".bl")
+    notebook.set_theme("JupyterLab Dark")
+    page.wait_for_function("[...document.querySelectorAll('.bl')].every(e => e.dataset.theme === 'dark')")
+    axe(page, ".bl")
 
 
 @pytest.mark.slow
 def test_the_result_ends_the_guessing(lab: Lab) -> None:
-    cells = [CELLS[0].replace("901", "902"), CELLS[1], "guess.commit('n', 8)", "guess.result('n', 12)", "guess.card()"]
+    cells = [
+        CELLS[0].replace("901", "902"),
+        CELLS[1],
+        "guess.commit('n', 8)",
+        "guess.result('n', 12)",
+        "guess.card()",
+    ]
     notebook = lab.open(cells)
     page = notebook.page
     assert notebook.run_all() == []
@@ -174,11 +204,6 @@ def test_the_result_ends_the_guessing(lab: Lab) -> None:
     assert number.get_by_role("spinbutton").is_disabled() and number.get_by_role("button").count() == 0
     page.get_by_text("Off by 4").first.wait_for()
     assert page.get_by_role("caption").inner_text() == "Your guesses in this chapter: 0 of 1 were hits"
-    number.scroll_into_view_if_needed()
-    axe(page, ".bl")
-    notebook.set_theme("JupyterLab Dark")
-    page.wait_for_function("document.querySelector('.bl').dataset.theme === 'dark'")
-    axe(page, ".bl")
 
 
 @pytest.mark.slow
@@ -193,9 +218,9 @@ def test_keys_stay_in_the_field_and_without_a_kernel_the_question_remains(lab: L
     field(page, "Which word?").get_by_role("button", name="Commit").click()
     notebook.expect(KEPT, {"it": "street"})
     notebook.save()
-    assert "street" not in notebook.file.read_text(encoding="utf-8").replace('\\"animal\\", \\"street\\"', "").replace(
-        "“animal” or “street”", ""
-    )
+    assert "street" not in notebook.file.read_text(encoding="utf-8").replace(
+        '\\"animal\\", \\"street\\"', ""
+    ).replace("“animal” or “street”", "")
     for trusted in (True, False):
         notebook.reopen(kernel=False, trusted=trusted)
         page.get_by_text("Run this cell to answer with “animal” or “street”.").wait_for()
