@@ -10,7 +10,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
+from itertools import islice, product
 from typing import Any, NamedTuple
 
 import torch
@@ -86,7 +86,6 @@ def plot_side_by_side(
     panels: Mapping[str, Tensor],
     labels: Sequence[str],
     numbers: bool = False,
-    gamma: float = ATTENTION_GAMMA,
     axis_labels: tuple[str, str] = ("looked at (key)", "looks (query)"),
 ) -> Picture:
     """Draw square matrices of numbers from 0 to 1 side by side, with the same labels on both axes.
@@ -94,8 +93,7 @@ def plot_side_by_side(
     Args:
         panels: by title, floats (S, S).
         labels: S labels of the rows, which are those of the columns as well.
-        numbers: also print each value.
-        gamma: the color follows value ** gamma; below 1, small values become easier to see.
+        numbers: also print each value; without them, the colors are stretched so that small values show.
         axis_labels: what the columns and the rows are.
 
     Raises:
@@ -104,6 +102,7 @@ def plot_side_by_side(
     for name, matrix in panels.items():
         if tuple(matrix.shape) != (len(labels), len(labels)):
             raise ValueError(f"{name!r} has shape {tuple(matrix.shape)}, but there are {len(labels)} labels")
+    gamma = 1.0 if numbers else ATTENTION_GAMMA
     edge = len(labels) * (0.72 if numbers else 0.235)
     figure, grid = new_figure(len(panels) * (edge + 0.35) + 1.9, edge + 1.5, columns=len(panels))
     every = [grid] if len(panels) == 1 else list(grid)
@@ -123,9 +122,10 @@ def _draw(axes: Axes, matrix: Tensor, gamma: float, numbers: bool) -> Any:
     image = axes.imshow(matrix.numpy(), cmap="Blues", norm=PowerNorm(gamma, 0, 1))
     axes.spines[:].set_visible(False)
     if numbers:
-        for (row, column), value in zip(torch.cartesian_prod(*map(torch.arange, matrix.shape)), matrix.flatten()):
-            color = "white" if value.clamp(0, 1) ** gamma > DARK else "black"
-            axes.text(int(column), int(row), f"{value:.2f}", ha="center", va="center", color=color)
+        for row, column in product(range(len(matrix)), repeat=2):
+            value = matrix[row, column].item()
+            color = "white" if value**gamma > DARK else "black"
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=color)
     return image
 
 
@@ -136,7 +136,8 @@ def _panels_alt(panels: Mapping[str, Tensor], labels: Sequence[str]) -> str:
         others = matrix.detach().float().clone().fill_diagonal_(-1)
         row, column = divmod(int(others.argmax()), len(labels))
         largest = f"{matrix[row, column]:.2f}, {labels[row]} to {labels[column]}"
-        parts.append(f"{name}: diagonal {matrix.diagonal().mean():.2f} on average, largest other entry {largest}.")
+        diagonal = f"{matrix.diagonal().mean():.2f} on average"
+        parts.append(f"{name}: diagonal {diagonal}, largest other entry {largest}.")
     return f"Heat maps of {len(labels)} by {len(labels)}. " + " ".join(parts)
 
 
