@@ -95,7 +95,8 @@ def _monitor_memory(client: NotebookClient, peak: list[float], done: threading.E
 def normalize(notebook: NotebookNode) -> None:
     """Drop what changes from run to run, so that an unchanged notebook gives no diff.
 
-    A cell tagged `prediction` gets the metadata that fold its output until a reader runs it.
+    A cell tagged `prediction` gets the metadata that fold its output until a reader runs it, and a first
+    output without content: where outputs are folded, JupyterLab shows the first line of the first one.
     """
     kept = {key: value for key, value in notebook.metadata.items() if key in KEPT_METADATA}
     notebook.metadata = nbformat.from_dict(kept)
@@ -114,6 +115,8 @@ def normalize(notebook: NotebookNode) -> None:
             count += 1
             cell.execution_count = count
             cell.outputs = [output for output in cell.outputs if not _is_dropped(output, cell)]
+            if PREDICTION in tags(cell) and cell.outputs:
+                cell.outputs.insert(0, nbformat.v4.new_output("display_data"))
             for output in cell.outputs:
                 if "execution_count" in output:
                     output["execution_count"] = count
@@ -132,13 +135,14 @@ def _kept_metadata(cell: NotebookNode) -> dict[str, object]:
 
 
 def _is_dropped(output: NotebookNode, cell: NotebookNode) -> bool:
-    """Return whether an output is a live widget view that needs its kernel and adds nothing to the rest.
+    """Return whether an output has no content, or is a live widget view that adds nothing to the rest.
 
     The course's widgets emit the live view and a still picture as separate outputs. A progress bar has both
     in one output, which is dropped only where outputs are not compared.
     """
     data = output.get("data", {})
-    return WIDGET in data and (len(data) == 1 or "nbval-ignore-output" in tags(cell))
+    empty = output.output_type == "display_data" and not data
+    return empty or WIDGET in data and (len(data) == 1 or "nbval-ignore-output" in tags(cell))
 
 
 def _stable_id(source: str, seen: set[str]) -> str:
