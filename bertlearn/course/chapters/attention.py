@@ -71,9 +71,7 @@ def plot_saturation(
     return Picture(figure, _saturation_alt(sizes, plain, divided))
 
 
-def _saturation_alt(
-    sizes: Sequence[int], plain: Sequence[Saturation], divided: Sequence[Saturation]
-) -> str:
+def _saturation_alt(sizes: Sequence[int], plain: Sequence[Saturation], divided: Sequence[Saturation]) -> str:
     parts = [f"Two plots over d from {sizes[0]} to {sizes[-1]}."]
     for name, curve in (("Undivided", plain), ("Divided by √d", divided)):
         first, last = curve[0], curve[-1]
