@@ -102,15 +102,18 @@ def lookups(word: str, vocab: Mapping[str, int]) -> int:
     return count
 
 
-def compare_merges(training: Callable[[], list[tuple[str, str]]], learned: TrainedVocabulary) -> str:
+def compare_merges(
+    learned: TrainedVocabulary, training: Callable[..., list[tuple[str, str]]], *arguments: object
+) -> str:
     """Say whether a learner's training finds the package's first merges; an error becomes a line of text.
 
     Args:
-        training: trains with the learner's functions and returns pairs (left, right) in order.
         learned: what `train_wordpiece` returned for the same text and criterion.
+        training: returns pairs (left, right) in the order in which they were merged.
+        arguments: what `training` is called with; the learner's functions are among them.
     """
     try:
-        mine = training()
+        mine = training(*arguments)
     except NotImplementedError:
         return "– training on your own functions: not attempted yet"
     except Exception as error:
@@ -141,12 +144,6 @@ def script_of(wordpiece: str) -> str:
     """Return the script of a wordpiece's first character, which is the first word of its Unicode name."""
     name = unicodedata.name(wordpiece.removeprefix("##")[0], "?").split()[0]
     return "Chinese" if name == "CJK" else name.capitalize()
-
-
-def mark_cuts(text: str, offsets: Iterable[tuple[int, int]]) -> str:
-    """Return a text with a bar wherever a token begins that has no space before it."""
-    inside = {start for start, end in offsets if start > 0 and end > start and not text[start - 1].isspace()}
-    return "".join(f"|{character}" if i in inside else character for i, character in enumerate(text))
 
 
 class LibraryVocabularies(NamedTuple):
