@@ -31,6 +31,8 @@ ARTICLE_1 = {
     "Japanese": "すべての人間は、生まれながらにして自由であり、かつ、尊厳と権利とについて平等である。",
 }
 
+_CONTROLS = {"\t": "tab", "\n": "line break", "\a": "bell"}  # Unicode gives control characters no name
+
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under a header: the first column aligned on the left, the others on the right."""
@@ -68,7 +70,7 @@ def describe(text: str) -> None:
 
 
 def _name(character: str) -> str:
-    return unicodedata.name(character, f"U+{ord(character):04X}").lower()
+    return unicodedata.name(character, _CONTROLS.get(character, f"U+{ord(character):04X}")).lower()
 
 
 def show_search(word: str, vocab: Collection[str], start: int = 0) -> str | None:
