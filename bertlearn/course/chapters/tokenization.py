@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bertlearn.course.figures import PALETTE, Picture, new_figure
 from bertlearn.tokenizer.learn import TrainedVocabulary
 from bertlearn.tokenizer.wordpiece import longest_match
 
@@ -60,6 +61,20 @@ def growth(units: Iterable[Hashable], step: int) -> tuple[list[int], list[int]]:
             read.append(count)
             met.append(len(seen))
     return read, met
+
+
+def plot_growth(read: Sequence[int], met: Sequence[int]) -> Picture:
+    """Draw how many different words were met; both arguments are what `growth` returns."""
+    figure, axes = new_figure()
+    axes.plot(read, met, color=PALETTE[0])
+    axes.set(title="New words keep coming", xlabel="words read", ylabel="different words so far", ylim=0)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:,.0f}")
+    return Picture(
+        figure,
+        f"A curve of different words over words read, steep at first and never flat: {met[0]:,} different "
+        f"words after {read[0]:,}, {met[len(met) // 2]:,} at half the way, {met[-1]:,} after {read[-1]:,}.",
+    )
 
 
 def describe(text: str) -> None:
