@@ -4,6 +4,7 @@ python tools/notebooks.py run notebooks/01_attention.ipynb      execute in place
 python tools/notebooks.py run --measure notebooks/*.ipynb       also store run time and memory in the notebook
 python tools/notebooks.py solve 01_attention.ipynb out.ipynb    fill in the solutions (without executing)
 python tools/notebooks.py check notebooks/*.ipynb               report what must not be committed
+python tools/notebooks.py page 01_attention.ipynb out.html      write a page that needs no network
 """
 
 from __future__ import annotations
@@ -364,14 +365,18 @@ def main() -> int:
     commands.choices["run"].add_argument(
         "--measure", action="store_true", help="also store run time and memory in the notebook"
     )
-    solve = commands.add_parser("solve")
-    solve.add_argument("notebook", type=Path)
-    solve.add_argument("out", type=Path)
+    for command in ("solve", "page"):
+        commands.add_parser(command).add_argument("notebook", type=Path)
+        commands.choices[command].add_argument("out", type=Path)
     args = parser.parse_args()
     if args.command == "run":
         run(args.paths, args.measure)
     elif args.command == "solve":
         write(solved(read(args.notebook), solutions_of(args.notebook.stem)), args.out)
+    elif args.command == "page":
+        from notebook_page import page  # nbconvert takes a second to import
+
+        args.out.write_text(page(read(args.notebook), args.notebook.parent), encoding="utf-8", newline="\n")
     else:
         faults = [fault for path in args.paths for fault in find_faults(read(path), path.name)]
         print("\n".join(faults) or "all notebooks are ready to commit")
