@@ -109,7 +109,7 @@ def show_search(word: str, vocab: Collection[str], start: int = 0) -> str | None
     return None
 
 
-def lookups(word: str, vocab: Mapping[str, int]) -> int:
+def lookups(word: str, vocab: dict[str, int]) -> int:
     """Return how many candidates the longest-match search tries before a word that it can cut is cut."""
     count = start = 0
     for wordpiece in longest_match(word, vocab):
