@@ -16,6 +16,13 @@ def test_a_table_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "unit         rows\nwords          17\ncharacters   2000\n"
 
 
+def test_words_are_printed_in_short_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["##wordpiece"] * 20
+    chapter.print_words(words)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 88 and " ".join(lines).split() == words
+
+
 def test_different_units_are_counted_every_few_steps() -> None:
     assert chapter.growth("abacad", step=2) == ([2, 4, 6], [2, 3, 4])
     picture = chapter.plot_growth([2, 4, 6], [2, 3, 4])

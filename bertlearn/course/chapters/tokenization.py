@@ -44,6 +44,11 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         print("   ".join([first.ljust(widths[0]), *numbers]).rstrip())
 
 
+def print_words(words: Iterable[str]) -> None:
+    """Print words or wordpieces one after another, in lines of at most 88 characters."""
+    print(textwrap.fill(" ".join(words), 88, break_long_words=False, break_on_hyphens=False))
+
+
 def growth(units: Iterable[Hashable], step: int) -> tuple[list[int], list[int]]:
     """Count different units while reading.
 
