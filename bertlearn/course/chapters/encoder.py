@@ -1,0 +1,133 @@
+"""What chapter 3's cells call: signals through random layers, a layer's activations, texts in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bertlearn.model.bert import BertEncoder, BertLayer, BertModel, BertModelOutput, additive_mask
+from bertlearn.model.config import BertConfig
+from bertlearn.tokenizer.wordpiece import Batch, WordPieceTokenizer
+
+Step = Callable[[Tensor], Tensor]  # attention, a feed-forward network, or a norm: (1, S, H) → (1, S, H)
+Order = Callable[[Tensor, Step, Step], Tensor]  # how input, sublayer and norm are put together
+WIDTH, TOKENS, CLASSES = 96, 32, 200  # of the random networks
+
+
+def random_encoder(seed: int, layers: int = 12) -> BertEncoder:
+    """Return untrained layers of 96 features with Xavier weights, as in Xiong et al. 2020."""
+    torch.manual_seed(seed)
+    config = BertConfig(
+        hidden_size=WIDTH, num_hidden_layers=layers, num_attention_heads=6, intermediate_size=4 * WIDTH
+    )
+    encoder = BertEncoder(config).eval()
+    for module in encoder.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_normal_(module.weight)
+            nn.init.zeros_(module.bias)
+    return encoder.double()  # without a norm, rounding errors explode as well: keep 16 digits
+
+
+def sublayers(layer: BertLayer) -> list[tuple[Step, Step]]:
+    """Return the two pairs of a layer: a function, attention or feed-forward, and its LayerNorm."""
+    attention, output = layer.attention, layer.output
+    return [
+        (lambda x: attention.output.dense(attention.self(x).context), attention.output.LayerNorm),
+        (lambda x: output.dense(layer.intermediate(x)), output.LayerNorm),
+    ]
+
+
+def run_random(encoder: BertEncoder, order: Order, pre_norm: bool) -> tuple[list[Tensor], Tensor]:
+    """Send 32 random tokens through the layers; a random linear layer then predicts a class for each.
+
+    Args:
+        encoder: random layers.
+        order: how input, sublayer and norm are put together.
+        pre_norm: whether nothing has normalized the last sum yet, so that it is done at the end.
+
+    Returns:
+        The states before, between and after the layers, floats (1, 32, 96), and the loss in nats.
+    """
+    states = [F.layer_norm(torch.randn(1, TOKENS, WIDTH).double(), (WIDTH,)).requires_grad_()]
+    for layer in encoder.layer:
+        x = states[-1]
+        for function, norm in sublayers(layer):
+            x = order(x, function, norm)
+        states.append(x)
+    if pre_norm:
+        x = F.layer_norm(x, (WIDTH,))
+    logits = nn.Linear(WIDTH, CLASSES).double()(x)[0]
+    return states, F.cross_entropy(logits, torch.randint(CLASSES, (TOKENS,)))
+
+
+def signal(order: Order, seed: int, pre_norm: bool = False) -> dict[str, Tensor]:
+    """Measure what gets through 12 random layers and back, after 0 to 12 of them: floats (13,).
+
+    Returns:
+        size: root mean square of the state; cosine: to the input; alike: mean cosine between the tokens;
+        gradient: norm of the loss's gradient by the state.
+    """
+    states, loss = run_random(random_encoder(seed), order, pre_norm)
+    gradients = torch.autograd.grad(loss, states)
+    unit = [F.normalize(state.detach()[0], dim=1) for state in states]
+    return {
+        "size": torch.stack([s.detach().pow(2).mean().sqrt() for s in states]),
+        "cosine": torch.stack([(u * unit[0]).sum(dim=1).mean() for u in unit]),
+        "alike": torch.stack([(u @ u.T).mean() for u in unit]),
+        "gradient": torch.stack([g.norm() for g in gradients]),
+    }
+
+
+def signals(orders: Mapping[str, Order], seeds: int = 4) -> dict[str, dict[str, Tensor]]:
+    """Measure `signal` for several orders and seeds: by quantity and order, floats (seeds, 13)."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # with matrices this small, a second thread would only wait
+    found = {
+        name: [signal(order, seed, name.endswith("pre-LN")) for seed in range(seeds)]
+        for name, order in orders.items()
+    }
+    torch.set_num_threads(threads)
+    quantities = ("size", "cosine", "alike", "gradient")
+    return {
+        q: {name: torch.stack([run[q] for run in runs]) for name, runs in found.items()} for q in quantities
+    }
+
+
+@torch.no_grad()
+def activations(model: BertModel, states: Sequence[Tensor], attention_mask: Tensor, layer: int) -> Tensor:
+    """Return GELU's output inside a layer for every token that is not padding, floats (tokens, I).
+
+    Args:
+        model: the model that gave the states.
+        states: hidden states before and after each layer, (B, S, H).
+        attention_mask: whole numbers (B, S), 1 = keep, 0 = padding.
+        layer: number of the layer.
+    """
+    module = model.encoder.layer[layer]
+    attended = module.attention(states[layer], additive_mask(attention_mask)).context
+    return module.intermediate(attended)[attention_mask.bool()]
+
+
+def in_batches(
+    model: BertModel,
+    tokenizer: WordPieceTokenizer,
+    texts: Sequence[str],
+    size: int = 32,
+    max_length: int = 64,
+) -> Iterator[tuple[list[int], Batch, BertModelOutput]]:
+    """Yield (indices, batch, output); texts of similar length go together, so that there is little padding."""
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    for start in range(0, len(texts), size):
+        chosen = order[start : start + size]
+        batch = tokenizer.encode_batch([texts[i] for i in chosen], max_length=max_length)
+        with torch.no_grad():
+            output = model(**batch._asdict())
+        yield chosen, batch, output
+
+
+def max_pooling(hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return each feature's largest value over the kept tokens: floats (B, S, H) → (B, H)."""
+    return hidden_states.masked_fill(attention_mask[..., None] == 0, -torch.inf).amax(dim=1)
