@@ -141,7 +141,7 @@ def test_it_begins_with_two_charts_and_opens_the_others_on_demand(
 ) -> None:
     page = alone(walk.to_html())
     charts = page.get_by_role("img", name="at each step")
-    assert [chart.get_attribute("aria-label") for chart in charts.all() if chart.is_visible()] == [
+    assert [chart.get_attribute("aria-label") for chart in charts.all()] == [
         "cosine to start at each step",
         "cosine of both at each step",
     ]
@@ -149,7 +149,7 @@ def test_it_begins_with_two_charts_and_opens_the_others_on_demand(
     length.press("Enter")
     assert length.get_attribute("aria-pressed") == "true"
     widths = [chart.evaluate("e => e.getBoundingClientRect().width") for chart in charts.all()]
-    assert [round(width) > 50 for width in widths] == [True, True, True, False]
+    assert len(widths) == 3 and min(widths) > 50
     assert page.get_by_role("img", name="length at each step").locator(".ew-mark").first.get_attribute("d")
     length.click()
     assert not page.get_by_role("img", name="length at each step").is_visible()

@@ -158,7 +158,7 @@ def plot_matrix(
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if numbers:
         _write_numbers(axes, values, image)
-    figure.colorbar(image, cax=scale).outline.set_visible(False)  # type: ignore[operator]
+    figure.colorbar(image, cax=scale).outline.set_visible(False)
     r, c = divmod(int(np.nanargmax(values)), values.shape[1])
     return Picture(
         figure, alt or f"Heat map. {title}. Largest value {values[r, c]:.2f}, {rows[r]} to {columns[c]}."
@@ -379,7 +379,7 @@ def _set_titles(figure: Figure) -> None:
 
 
 def _cell_size(shape: tuple[int, ...], numbers: bool) -> float:
-    """Return the size of a heat map's cells in inches: alike for all maps, unless many cells must fit a page."""
+    """Return the size of a heat map's cells in inches: the same for all maps that fit a page."""
     if numbers:
         return 0.6 if shape[1] <= 6 else 0.5
     return float(np.clip(6.2 / max(shape), _LEAST_CELL, _CELL))

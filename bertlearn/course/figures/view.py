@@ -59,7 +59,8 @@ class View:
             size = f"max-width:{self.width}px;aspect-ratio:{self.width}/{self.height};min-height:0"
         return (
             f'<div class="bl-view" style="position:relative;{size}">'
-            f'<img alt="{html.escape(self.alt)}" src="{picture}" style="max-width:100%;max-height:calc(100% - 2em)">'
+            f'<img alt="{html.escape(self.alt)}" src="{picture}" '
+            'style="max-width:100%;max-height:calc(100% - 2em)">'
             '<p style="margin:0">A picture. Run the cell to make it interactive.</p>'
             f'<iframe sandbox="allow-scripts" title="{title}" srcdoc="{frame}" style="position:absolute;'
             f'top:0;left:0;width:100%;height:100%;border:0"></iframe></div>'

@@ -99,13 +99,13 @@ class InsideHead(Widget):
         }
         shares = np.stack([x / max(float(np.abs(x).max()), 1e-30) for x in strips.values()])
         score, weight = self.scores[self.key], self.weights[self.key]
-        where = f"layer {self.layer}, head {self.head}"
-        says = f"“{looks}” looks at “{looked_at}”: score {score:.2f}, weight {weight:.3f}"
-        title = f"{shortened(says, 70)}\n({where}; each strip divided by its largest number)".replace(
-            "$", r"\$"
-        )
+        where, looking = f"layer {self.layer}, head {self.head}", f"“{looks}” looks at “{looked_at}”"
+        title = f"{shortened(f'{looking}: score {score:.2f}, weight {weight:.3f}', 70)}\n({where}; "
+        title += "each strip divided by its largest number)"
         features = [str(feature) for feature in range(shares.shape[1])]
-        alt = f"Heat map, {where}. “{looks}” looks at “{looked_at}” with score {score:.2f} and weight {weight:.3f}. Strips of {len(features)} numbers: {', '.join(strips)}."
+        alt = f"Heat map, {where}. {looking} with score {score:.2f} and weight {weight:.3f}. "
+        alt += f"Strips of {len(features)} numbers: {', '.join(strips)}."
+        title = title.replace("$", r"\$")
         return plot_matrix(shares, list(strips), features, title, xlabel="feature", limits=(-1, 1), alt=alt)
 
     def _page(self, layer: int) -> dict[str, Any]:

@@ -145,7 +145,8 @@ class SoftLookup(Widget):
             alt += f" The mixed value is {self.weights @ self.values:.2f}."
         across, curve, now = self._curve()
         over = "temperature" if self.queries == 1 else "d"
-        return f"{alt} Curve: the largest weight goes from {curve[0]:.2f} at {over} {across[0]:.2g} to {curve[-1]:.2f} at {across[-1]:g}; now {now:.4g}."
+        ends = f"from {curve[0]:.2f} at {over} {across[0]:.2g} to {curve[-1]:.2f} at {across[-1]:g}"
+        return f"{alt} Curve: the largest weight goes {ends}; now {now:.4g}."
 
     def _setting(self) -> str:
         temperature = f"temperature {self.temperature:.3g}"
