@@ -57,6 +57,7 @@ def test_heads_and_edges_by_pointer(lab: Lab) -> None:
     assert "off" in (head(page, 1, 0).get_attribute("aria-label") or "")
     page.get_by_label("off", exact=True).uncheck()
     notebook.expect("w.off", [])
+    page.locator(".hs-map").scroll_into_view_if_needed()
     box = page.locator(".hs-map").bounding_box()
     assert box
     page.mouse.click(box["x"] + 2.5 * box["width"] / 6, box["y"] + 4.5 * box["height"] / 6)
@@ -134,7 +135,7 @@ def test_without_a_kernel_heads_can_be_explored_but_not_cut(alone: Callable[[str
     assert (
         page.get_by_role("status").inner_text().endswith("Switching off and cutting need a running notebook.")
     )
-    assert page.locator(".hs-off, .hs-cut").count() == 0
+    assert page.locator(".hs-head.hs-off, .hs-cut").count() == 0
     assert page.get_by_label("Sentence").is_disabled() and page.get_by_label("off", exact=True).is_disabled()
     assert page.locator(".hs-labels th[scope=row]").all_inner_texts() == ["<i>bad</i>", "good"]
     axe(page, ".bl")

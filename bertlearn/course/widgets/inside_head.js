@@ -116,7 +116,7 @@ function stepList(view) {
 }
 
 /** Cells of growing strength, for the legend. */
-const sampleCells = (kind, n) => h("span", { class: "ih-cells ih-sample", "aria-hidden": "true", style: `--columns: ${n}` }, range(n).map(i => h("i", { class: kind, style: `--share: ${100 * (i + 1) / n}%` })));
+const sampleCells = (kind, n) => h("span", { class: "ih-sample", "aria-hidden": "true" }, range(n).map(i => h("i", { class: kind, style: `--share: ${100 * (i + 1) / n}%` })));
 
 function layerChoice(view) {
   const missing = i => view.alone && !(i in view.get("pages"));
