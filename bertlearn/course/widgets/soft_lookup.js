@@ -96,7 +96,7 @@ function keyTable(view) {
 /** The weights of many keys as upright bars, where a table would be too long. */
 function barChart(view) {
   const n = view.get("names").length, [left, top, bottom, height] = [34, 8, 150, 186];
-  const picture = svg("svg", { class: "sl-plot", height, role: "img", "aria-label": "the weight of each key" });
+  const picture = svg("svg", { class: "sl-chart", height, role: "img", "aria-label": "the weight of each key" });
   const part = h("figure", { class: "sl-figure" }, h("figcaption", { class: "bl-title" }, `Weights of the ${n} keys, this query`), picture);
   const draw = weights => {
     const width = widthOf(part), slot = (width - left) / n, down = y => bottom - (bottom - top) * y;
@@ -183,7 +183,7 @@ function plotsOf(view) {
   return { parts: plots.map(plot => plot.part), draw };
 }
 
-const sample = (...shapes) => svg("svg", { class: "sl-sample sl-plot", viewBox: "0 0 22 12", "aria-hidden": "true" }, ...shapes);
+const sample = (...shapes) => svg("svg", { class: "sl-sample", viewBox: "0 0 22 12", "aria-hidden": "true" }, ...shapes);
 const LEGEND = [["", "weight of a key; all weights add up to 1"],
   [sample(svg("path", { class: "sl-now", d: "M11 0V12" }), svg("circle", { class: "sl-dot", cx: 11, cy: 6, r: 5.5 })), "your setting, on the curve of all settings"]];
 
