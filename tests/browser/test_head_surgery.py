@@ -141,6 +141,20 @@ def test_without_a_kernel_heads_can_be_explored_but_not_cut(alone: Callable[[str
     axe(page, ".bl")
 
 
+def test_a_kernel_that_is_busy_with_a_cell_is_waited_for(alone: Callable[[str], Page]) -> None:
+    call = "render({ model, el: document"
+    html = small_surgery().to_html().replace("alone: true", "alone: false")
+    page = alone(html.replace(call, f"window.model = model; {call}"))
+    for _ in range(2):
+        head(page, 0, 1).click()
+    status = page.get_by_role("status")
+    assert status.inner_text() == "The model is computing …"
+    page.get_by_text("Waiting for the cell that is running").wait_for()
+    page.evaluate("model.set('outcome', { ...model.get('outcome'), off: [[0, 1]] })")
+    assert status.inner_text().startswith("The model says")
+    assert page.evaluate(IDLE)
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_parts_of_an_answer_may_come_in_any_order(alone: Callable[[str], Page], order: int) -> None:
     call = "render({ model, el: document"
