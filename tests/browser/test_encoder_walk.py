@@ -91,13 +91,15 @@ def test_typing_asks_the_kernel(lab: Lab) -> None:
     other.fill("")
     expect(options).to_have_count(0)
     notebook.expect("w.other", "")
-    assert "cosine between the two" not in details(page)
+    assert "cosine between the two" not in (page.get_by_label("the chosen step").text_content() or "")
+    expect(page.get_by_role("button", name="cosine of both")).not_to_be_visible()
     shortcuts_unharmed(page, text)
 
 
 def test_by_keyboard_only(alone: Callable[[str], Page], walk: EncoderWalk) -> None:
     page = alone(walk.to_html())
-    for name in ("light", "light", "embeddings: word"):
+    charts = ("cosine to start", "cosine of both", "length", "update / stream")
+    for name in ("light", "light", *charts, "embeddings: word"):
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.textContent || ''").endswith(name.split()[-1])
     for key, step in (("End", 11), ("ArrowUp", 10), ("PageUp", 0), ("ArrowDown", 1)):
@@ -111,6 +113,7 @@ def test_a_stand_alone_page_shows_the_models_numbers(alone: Callable[[str], Page
         page.get_by_label("● Text").is_disabled()
         and page.get_by_text("needs a running notebook").count() == 2
     )
+    page.get_by_text("Numbers of this step").click()
     page.get_by_role("option", name="layer 1: + feed-forward").hover()
     (_, one, update), (_, other, other_update) = walk.streams
     (x, y), (before, other_before) = (one[10, 6], other[10, 1]), (one[9, 6], other[9, 1])
@@ -126,11 +129,33 @@ def test_a_stand_alone_page_shows_the_models_numbers(alone: Callable[[str], Page
     }
     rows = [row.split("\t") for row in page.locator("tbody tr").all_inner_texts()]
     assert rows == [[name, *(f"{number:.2f}" for number in numbers)] for name, numbers in expected.items()]
-    box = page.get_by_role("img", name="length at each step").bounding_box()
+    box = page.get_by_role("img", name="cosine to start at each step").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 20, box["y"] + box["height"] * 3.5 / 12)
     assert details(page).startswith("embeddings: LayerNorm")
     assert page.get_by_role("status").inner_text().startswith("embeddings: LayerNorm. “light” (6): length ")
+
+
+def test_it_begins_with_two_charts_and_opens_the_others_on_demand(
+    alone: Callable[[str], Page], walk: EncoderWalk
+) -> None:
+    page = alone(walk.to_html())
+    charts = page.get_by_role("img", name="at each step")
+    assert [chart.get_attribute("aria-label") for chart in charts.all()] == [
+        "cosine to start at each step",
+        "cosine of both at each step",
+    ]
+    length = page.get_by_role("button", name="length")
+    length.press("Enter")
+    assert length.get_attribute("aria-pressed") == "true"
+    widths = [chart.evaluate("e => e.getBoundingClientRect().width") for chart in charts.all()]
+    assert len(widths) == 3 and min(widths) > 50
+    assert page.get_by_role("img", name="length at each step").locator(".ew-mark").first.get_attribute("d")
+    length.click()
+    assert not page.get_by_role("img", name="length at each step").is_visible()
+    assert not page.locator(".ew-words").first.is_visible()
+    page.get_by_text("Nearest rows of the word table").click()
+    assert page.locator(".ew-words").first.is_visible()
 
 
 def test_the_steps_stay_where_they_are(alone: Callable[[str], Page], walk: EncoderWalk) -> None:

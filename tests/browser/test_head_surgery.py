@@ -57,6 +57,7 @@ def test_heads_and_edges_by_pointer(lab: Lab) -> None:
     assert "off" in (head(page, 1, 0).get_attribute("aria-label") or "")
     page.get_by_label("off", exact=True).uncheck()
     notebook.expect("w.off", [])
+    page.locator(".hs-map").scroll_into_view_if_needed()
     box = page.locator(".hs-map").bounding_box()
     assert box
     page.mouse.click(box["x"] + 2.5 * box["width"] / 6, box["y"] + 4.5 * box["height"] / 6)
@@ -102,7 +103,7 @@ def test_heads_edges_and_sentences_by_keyboard(lab: Lab) -> None:
     field.fill("שלום 🎬 <b>good</b>")
     page.keyboard.press("Enter")
     notebook.expect("w.text", "שלום 🎬 <b>good</b>")
-    assert "answered in" in said(page) and field.input_value() == "שלום 🎬 <b>good</b>"
+    assert said(page).startswith("The model says") and field.input_value() == "שלום 🎬 <b>good</b>"
     assert page.locator(".hs-words tbody th").all_inner_texts() == notebook.value("w.tokens[1:-1]")
     field.fill("film " * 70)
     page.keyboard.press("Enter")
@@ -134,10 +135,24 @@ def test_without_a_kernel_heads_can_be_explored_but_not_cut(alone: Callable[[str
     assert (
         page.get_by_role("status").inner_text().endswith("Switching off and cutting need a running notebook.")
     )
-    assert page.locator(".hs-off, .hs-cut").count() == 0
+    assert page.locator(".hs-head.hs-off, .hs-cut").count() == 0
     assert page.get_by_label("Sentence").is_disabled() and page.get_by_label("off", exact=True).is_disabled()
     assert page.locator(".hs-labels th[scope=row]").all_inner_texts() == ["<i>bad</i>", "good"]
     axe(page, ".bl")
+
+
+def test_a_kernel_that_is_busy_with_a_cell_is_waited_for(alone: Callable[[str], Page]) -> None:
+    call = "render({ model, el: document"
+    html = small_surgery().to_html().replace("alone: true", "alone: false")
+    page = alone(html.replace(call, f"window.model = model; {call}"))
+    for _ in range(2):
+        head(page, 0, 1).click()
+    status = page.get_by_role("status")
+    assert status.inner_text() == "The model is computing …"
+    page.get_by_text("Waiting for the cell that is running").wait_for()
+    page.evaluate("model.set('outcome', { ...model.get('outcome'), off: [[0, 1]] })")
+    assert status.inner_text().startswith("The model says")
+    assert page.evaluate(IDLE)
 
 
 @pytest.mark.parametrize("order", [1, -1])

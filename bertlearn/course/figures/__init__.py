@@ -3,7 +3,9 @@
 from bertlearn.course.figures.bertviz_views import head_view, model_view, neuron_view
 from bertlearn.course.figures.diagrams import plot_layers
 from bertlearn.course.figures.figures import (
+    INK,
     PALETTE,
+    QUIET,
     Picture,
     new_figure,
     plot_attention,
@@ -17,7 +19,9 @@ from bertlearn.course.figures.maps import AttentionMaps, attention_maps, read_at
 from bertlearn.course.figures.view import View
 
 __all__ = [
+    "INK",
     "PALETTE",
+    "QUIET",
     "AttentionMaps",
     "Picture",
     "View",

@@ -172,7 +172,7 @@ def _view(
     text = json.dumps(payload).replace("<", "\\u003c")  # "<" occurs in strings only; none may end the script
     margin = 0 if kind == "model" else 40  # room for tokens longer than bertviz's boxes
     page = _PAGE % (html.escape(title), *colors, margin, colors[1], _choices(kind, maps), text, _DRAW)
-    return View(page, title, round(min(size[1], MAX_HEIGHT)), picture.png(), size[0])
+    return View(page, title, round(min(size[1], MAX_HEIGHT)), picture.png(), size[0], alt=picture.alt)
 
 
 def _packed(array: Floats) -> tuple[bytes, dict[str, Any]]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.patches import BoxStyle, FancyBboxPatch
 
-from bertlearn.course.figures.figures import PALETTE, Picture, new_figure
+from bertlearn.course.figures.figures import LINE, PALETTE, QUIET, Picture, new_figure
 from bertlearn.model.config import BertConfig
 
-_ARROW = {"arrowstyle": "-|>", "color": "#555555", "shrinkA": 0, "shrinkB": 0}
+_ARROW = {"arrowstyle": "-|>", "color": QUIET, "shrinkA": 0, "shrinkB": 0}
 
 
 def plot_layers(config: BertConfig, title: str = "From token ids to vectors") -> Picture:
@@ -43,7 +43,7 @@ def plot_layers(config: BertConfig, title: str = "From token ids to vectors") ->
         _box(axes, row, text, color)
     for row, below, (_, _, shape) in zip(rows, rows[1:], steps, strict=False):
         axes.annotate("", (0, below - 0.3), (0, row + 0.3), arrowprops=_ARROW)
-        axes.text(0.15, (row + below) / 2, shape, va="center", fontsize=9, family="monospace")
+        axes.text(0.15, (row + below) / 2, shape, va="center", fontsize=9, family="monospace", color=QUIET)
     for first, last in ((2, 5), (6, 8)):
         _residual(axes, rows[first] - 0.45, rows[last])
     axes.set(xlim=(-4.2, 4.2), ylim=(rows[-1] + 0.4, -0.4), title=title)
@@ -58,7 +58,7 @@ def plot_layers(config: BertConfig, title: str = "From token ids to vectors") ->
 def _box(axes: Axes, row: float, text: str, color: str) -> None:
     style = BoxStyle("round", pad=0, rounding_size=0.12)
     bounds = ((-2.6, row - 0.3), 5.2, 0.6)
-    axes.add_patch(FancyBboxPatch(*bounds, boxstyle=style, facecolor=(color, 0.3), edgecolor="#555555"))
+    axes.add_patch(FancyBboxPatch(*bounds, boxstyle=style, facecolor=(color, 0.3), edgecolor=QUIET))
     axes.text(0, row, text, ha="center", va="center", fontsize=9.5)
 
 
@@ -66,11 +66,11 @@ def _frame(axes: Axes, top: float, bottom: float, text: str) -> None:
     """Draw a gray frame behind the steps that are repeated."""
     style = BoxStyle("round", pad=0, rounding_size=0.2)
     bounds = ((-3.5, top), 7.0, bottom - top)
-    axes.add_patch(FancyBboxPatch(*bounds, boxstyle=style, facecolor="#f3f3f3", edgecolor="#bbbbbb"))
+    axes.add_patch(FancyBboxPatch(*bounds, boxstyle=style, facecolor="#f2f5f8", edgecolor=LINE))
     axes.text(3.75, (top + bottom) / 2, text, rotation=270, ha="center", va="center", fontsize=11)
 
 
 def _residual(axes: Axes, start: float, end: float) -> None:
     """Draw a residual connection: the input at `start` is added at `end`."""
-    axes.plot([0, -3.05, -3.05], [start, start, end], color="#555555", linewidth=1)
+    axes.plot([0, -3.05, -3.05], [start, start, end], color=QUIET, linewidth=1)
     axes.annotate("", (-2.6, end), (-3.06, end), arrowprops=_ARROW)

@@ -24,14 +24,34 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+INK, QUIET, LINE, FAINT = "#1c2430", "#566070", "#b9c1ca", "#e8ecf0"  # text, labels, axes, grid
 DPI = 110
 ATTENTION_GAMMA = 0.5  # most weights are near 0; the square root spreads them over the palette
+_FONT = 9.0  # points; 13.75 pixels at 110 dots per inch
+_CELL, _LEAST_CELL = 0.3, 0.13  # inches of a heat map's cell
 _STYLE: dict[str, Any] = {
-    "figure.facecolor": "white",
-    "font.size": 10,
-    "axes.titlesize": 11,
+    "figure.facecolor": "white",  # a background of its own, so that it can be read on a dark page
+    "font.size": _FONT,
+    "text.color": INK,
+    "axes.labelcolor": QUIET,
+    "axes.labelsize": _FONT + 0.5,
+    "axes.labelpad": 6,
+    "axes.edgecolor": LINE,
+    "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.8,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": QUIET,
+    "ytick.labelcolor": QUIET,
+    "xtick.labelsize": _FONT,
+    "ytick.labelsize": _FONT,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
     "axes.prop_cycle": cycler(color=PALETTE),
 }
 # Offsets of a text from its point, in units of 1/72 inch, the preferred ones first.
@@ -64,6 +84,7 @@ class Picture:
             raise ValueError("a picture needs alt text: one or two sentences that say what it shows")
         self.figure = figure
         self.alt = " ".join(alt.split())
+        _set_titles(figure)
 
     def __repr__(self) -> str:
         """Return the alt text."""
@@ -74,7 +95,7 @@ class Picture:
         buffer = io.BytesIO()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # a character that the font lacks becomes a box
-            self.figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
+            self.figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.16)
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
@@ -123,17 +144,21 @@ def plot_matrix(
     """
     values = _array(matrix, 2, "matrix")
     _check_labels(values, rows, columns)
-    size = 0.5 if numbers else float(np.clip(7 / max(values.shape), 0.13, 0.42))
-    figure, axes = new_figure(values.shape[1] * size + 2.2, values.shape[0] * size + 1.2)
+    cell = _cell_size(values.shape, numbers)
+    figure, axes, scale = _map_axes(values.shape, cell)
     image = _draw_matrix(axes, values, limits, gamma)
-    font = 9 if size > 0.25 else 7
-    axes.set_xticks(range(len(columns)), [_label(c) for c in columns], rotation=90, fontsize=font)
+    font = _FONT if cell > 0.15 else 7
+    upright = max(len(str(column)) for column in columns) * 0.009 * font < cell  # inches of a label
+    axes.set_xticks(
+        range(len(columns)), [_label(c) for c in columns], rotation=0 if upright else 90, fontsize=font
+    )
     axes.set_yticks(range(len(rows)), [_label(r) for r in rows], fontsize=font)
-    axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+    axes.tick_params(labelcolor=INK, length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.xaxis.set_label_position("top")
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if numbers:
         _write_numbers(axes, values, image)
-    figure.colorbar(image, ax=axes, shrink=0.8)
+    figure.colorbar(image, cax=scale).outline.set_visible(False)
     r, c = divmod(int(np.nanargmax(values)), values.shape[1])
     return Picture(
         figure, alt or f"Heat map. {title}. Largest value {values[r, c]:.2f}, {rows[r]} to {columns[c]}."
@@ -169,12 +194,13 @@ def plot_heads(
         attentions = np.stack([_array(a, None, "attentions").squeeze(0) for a in attentions])
     values = _array(attentions, 4, "attentions")
     layers, heads = values.shape[:2]
-    figure, axes = new_figure(heads * 0.72 + 0.8, layers * 0.72 + 0.9)
+    figure, axes = new_figure(heads * 0.62 + 0.8, layers * 0.62 + 0.9)
+    axes.grid(visible=False)
     for layer, head in np.ndindex(layers, heads):
         image = _draw_matrix(axes, values[layer, head], (0.0, 1.0), ATTENTION_GAMMA)
         image.set_extent((head - 0.45, head + 0.45, layer + 0.45, layer - 0.45))
         mark = (layer, head) in marked
-        color, width = (PALETTE[1], 2.5) if mark else ("#bbbbbb", 0.5)
+        color, width = (PALETTE[1], 2.5) if mark else (LINE, 0.5)
         axes.add_patch(
             Rectangle(
                 (head - 0.45, layer - 0.45),
@@ -187,8 +213,9 @@ def plot_heads(
             )
         )
     axes.set(xlim=(-0.5, heads - 0.5), ylim=(layers - 0.5, -0.5), xticks=range(heads), yticks=range(layers))
-    axes.set(title=title, xlabel="head (columns)", ylabel="layer (rows)")
-    axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0, labelsize=9)
+    axes.xaxis.set_label_position("top")
+    axes.set(title=title, xlabel="head", ylabel="layer")
+    axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
     axes.spines[:].set_visible(False)
     return Picture(figure, f"Grid of {layers} layers by {heads} heads of attention heat maps. {title}.")
 
@@ -223,7 +250,7 @@ def plot_curves(
                 f"curve {name!r} has {runs.shape[-1]} points, x has {len(across)}; give one for each x"
             )
         mean, style = runs.mean(0), ("-", "--", "-.", ":")[index % 4]
-        axes.plot(across, mean, style, label=name, color=PALETTE[index % len(PALETTE)])
+        axes.plot(across, mean, style, label=name, color=PALETTE[index % len(PALETTE)], linewidth=2)
         if len(runs) > 1:
             axes.fill_between(
                 across, runs.min(0), runs.max(0), alpha=0.2, color=PALETTE[index % len(PALETTE)]
@@ -264,17 +291,20 @@ def plot_bars(
     if spread is not None and set(spread) != set(names):
         raise ValueError(f"spread is of {sorted(spread)}, expected one for each bar: {sorted(names)}")
     errors = None if spread is None else [float(spread[name]) for name in names]
-    figure, axes = new_figure(height=0.34 * len(names) + 1.0)
-    error_style = {"ecolor": "black", "elinewidth": 1.2, "capsize": 3}
+    figure, axes = new_figure(height=0.36 * len(names) + 1.0)
+    error_style = {"ecolor": INK, "elinewidth": 1.2, "capsize": 3}
     bars = axes.barh(
         range(len(names)),
         numbers,
+        0.7,
         xerr=errors,
         color=PALETTE[0] if errors is None else PALETTE[5],
         error_kw=error_style,
     )
-    axes.bar_label(bars, fmt="%.3g", padding=4, fontsize=9)  # past the error bar
+    axes.bar_label(bars, fmt="%.3g", padding=4, fontsize=_FONT, color=INK)  # past the error bar
     axes.set_yticks(range(len(names)), [_label(name, 48) for name in names])
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.grid(visible=False, axis="y")
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set(title=title, xlabel=xlabel)
@@ -337,6 +367,51 @@ def _check_labels(values: np.ndarray, rows: Sequence[str], columns: Sequence[str
         )
 
 
+def _set_titles(figure: Figure) -> None:
+    """Move the titles to the left, where reading begins: bold, smaller if there are several."""
+    titled = [axes for axes in figure.axes if axes.get_title()]
+    for axes in titled:
+        title = axes.get_title()
+        axes.set_title("")
+        axes.set_title(
+            title, loc="left", fontsize=11.5 if len(titled) == 1 else 10, color=INK, weight="bold", pad=10
+        )
+
+
+def _cell_size(shape: tuple[int, ...], numbers: bool) -> float:
+    """Return the size of a heat map's cells in inches: the same for all maps that fit a page."""
+    if numbers:
+        return 0.6 if shape[1] <= 6 else 0.5
+    return float(np.clip(6.2 / max(shape), _LEAST_CELL, _CELL))
+
+
+def _map_axes(shape: tuple[int, int], cell: float) -> tuple[Figure, Axes, Axes]:
+    """Return a figure, axes for a map whose cells have this size in inches, and narrow axes for its colors.
+
+    The labels are outside of these axes; the picture grows with them.
+    """
+    height, width = (count * cell for count in shape)
+    full = (width + 2.4, height + 1.2)
+    figure, axes = new_figure(*full)
+    figure.set_layout_engine("none")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    left, bottom = 1.6 / full[0], 0.1 / full[1]
+    axes.set_position((left, bottom, width / full[0], height / full[1]))
+    long = max(min(height, 1.6), 0.9)  # of the color scale, which begins at the map's top
+    with matplotlib.rc_context(_STYLE):
+        scale = figure.add_axes(
+            (
+                left + (width + 0.2) / full[0],
+                bottom + (height - long) / full[1],
+                0.12 / full[0],
+                long / full[1],
+            )
+        )
+    scale.grid(visible=False)
+    return figure, axes, scale
+
+
 def _draw_matrix(
     axes: Axes, values: np.ndarray, limits: tuple[float, float] | None, gamma: float = 1.0
 ) -> Any:
@@ -345,7 +420,7 @@ def _draw_matrix(
     if diverging:
         low, high = -max(-low, high), max(-low, high)
     norm = Normalize(low, high) if diverging else PowerNorm(gamma, low, high)
-    return axes.imshow(values, cmap="PuOr_r" if diverging else "Blues", norm=norm)
+    return axes.imshow(values, cmap="PuOr_r" if diverging else "Blues", norm=norm, aspect="equal")
 
 
 def _write_numbers(axes: Axes, values: np.ndarray, image: Any) -> None:
@@ -357,8 +432,8 @@ def _write_numbers(axes: Axes, values: np.ndarray, image: Any) -> None:
             f"{value:.2f}",
             ha="center",
             va="center",
-            fontsize=8,
-            color="white" if shade < 0.5 else "black",
+            fontsize=_FONT,
+            color="white" if shade < 0.5 else INK,
         )
 
 
@@ -368,7 +443,7 @@ def _write_beside(figure: Figure, axes: Axes, texts: Sequence[str], positions: n
     pixels = axes.transData.transform(positions)
     taken = np.hstack([pixels - 5, pixels + 5])  # left, bottom, right, top
     for text, point, pixel in zip(texts, positions, pixels, strict=False):
-        note = axes.annotate(_label(text, 40), point, (0, 0), textcoords="offset points", fontsize=8)
+        note = axes.annotate(_label(text, 40), point, (0, 0), textcoords="offset points", fontsize=_FONT)
         note.set_in_layout(False)
         size = np.array(note.get_window_extent().size)
         low = pixel + _SIDES * figure.dpi / 72 + (np.sign(_SIDES) - 1) / 2 * size

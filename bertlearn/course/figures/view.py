@@ -21,20 +21,28 @@ class View:
     """A page that a notebook shows in a sandboxed iframe, or as a picture where no script may run."""
 
     def __init__(
-        self, page: str, title: str, height: int, picture: bytes, width: int = 0, delay: int = 0
+        self,
+        page: str,
+        title: str,
+        height: int,
+        picture: bytes,
+        width: int = 0,
+        delay: int = 0,
+        alt: str = "",
     ) -> None:
         """Keep a page and a picture of it.
 
         Args:
             page: self-contained HTML with a background.
-            title: what the page shows; the picture's alt text.
+            title: what the page shows.
             height: height of the page in pixels.
             picture: PNG bytes.
             width: width of the page in pixels if it is scaled down where there is less room; otherwise 0.
             delay: milliseconds before the page covers the picture.
+            alt: the picture's alt text; the title if it is "".
         """
         self.page, self.title, self.height, self.picture = page, title, height, picture
-        self.width, self.delay = width, delay
+        self.width, self.delay, self.alt = width, delay, alt or title
 
     def __repr__(self) -> str:
         """Return what the view shows, the same text at each run."""
@@ -51,7 +59,8 @@ class View:
             size = f"max-width:{self.width}px;aspect-ratio:{self.width}/{self.height};min-height:0"
         return (
             f'<div class="bl-view" style="position:relative;{size}">'
-            f'<img alt="{title}" src="{picture}" style="max-width:100%;max-height:calc(100% - 2em)">'
+            f'<img alt="{html.escape(self.alt)}" src="{picture}" '
+            'style="max-width:100%;max-height:calc(100% - 2em)">'
             '<p style="margin:0">A picture. Run the cell to make it interactive.</p>'
             f'<iframe sandbox="allow-scripts" title="{title}" srcdoc="{frame}" style="position:absolute;'
             f'top:0;left:0;width:100%;height:100%;border:0"></iframe></div>'

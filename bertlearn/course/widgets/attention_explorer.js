@@ -41,7 +41,7 @@ function readPanel(view, panel) {
   const special = new Set(panel.special);
   const at = (q, k) => weights[((view.get("layer") * heads + view.get("head")) * S + q) * S + k] / STEPS;
   return {
-    ...panel, weights, at,
+    ...panel, weights, at, darkest: h("span", { class: "bl-number" }),
     open: () => new Set(range(S).filter(i => view.get("special") || !special.has(i))),
     maxima(open) {
       return range(layers * heads).map(head => {
@@ -66,11 +66,10 @@ function largeHead(view, panel) {
   const pick = i => view.set({ token: i });
   const chosen = () => Math.min(view.get("token"), S - 1);
   const rows = tokenList(panel.tokens, "token to follow", pick);
-  const bars = panel.tokens.map(token => h("li", {}, h("bdi", {}, shown(token)), h("span", { class: "ax-weight" })));
+  const bars = panel.tokens.map(token => h("li", {}, h("bdi", {}, shown(token)), h("span", { class: "ax-weight" }), h("span", { class: "ax-bar", "aria-hidden": "true" })));
   const columns = panel.tokens.map(token => h("li", { title: shown(token) }, h("bdi", {}, shown(token))));
   const canvas = h("canvas", { class: "ax-map", role: "img", "aria-label": "heat map: rows look, columns are looked at" });
   const cursor = h("div", { class: "ax-cursor", "aria-hidden": "true" });
-  const legend = h("span", { class: "bl-number" });
   const follow = event => {
     const box = canvas.getBoundingClientRect(), open = [...panel.open()], n = open.length;
     const share = view.get("direction") === "to" ? (event.clientY - box.top) / box.height : (event.clientX - box.left) / box.width;
@@ -84,7 +83,7 @@ function largeHead(view, panel) {
     for (const items of [rows.items, bars, columns]) items.forEach((item, i) => { item.hidden = !open.includes(i); });
     paint(canvas, open.length, open.length, (r, c) => Math.sqrt(panel.at(open[r], open[c]) / max), shades(view.root));
     canvas.style.setProperty("--n", open.length);
-    legend.textContent = fixed(max, 2);
+    panel.darkest.textContent = fixed(max, 2);
   };
   const weigh = () => {
     const i = chosen(), to = view.get("direction") === "to", open = [...panel.open()];
@@ -93,7 +92,7 @@ function largeHead(view, panel) {
     rows.choose(i);
     bars.forEach((item, j) => {
       item.style.setProperty("--w", (100 * weights[j] / max).toFixed(1) + "%");
-      item.lastChild.textContent = fixed(weights[j]);
+      item.children[1].textContent = fixed(weights[j]);
     });
     const index = open.indexOf(i);
     cursor.hidden = index < 0;
@@ -106,10 +105,9 @@ function largeHead(view, panel) {
   const heading = h("div", { class: "bl-quiet ax-heading" });
   view.watch(["direction"], () => { heading.textContent = view.get("direction") === "to" ? "is looked at, with weight" : "looks at it, with weight"; });
   const plot = h("div", { class: "ax-plot" }, canvas, cursor);
-  const key = h("div", { class: "ax-legend bl-quiet" }, "0", h("span", { class: "bl-ramp", "aria-hidden": "true" }), legend, "(root scale)");
   return h("div", { class: "ax-large", style: `--tokens: ${S}` },
-    h("div", { class: "bl-quiet ax-heading" }, "looks"), h("ul", { class: "bl-tokens bl-top", "aria-label": "columns of the map" }, columns), heading,
-    rows.list, plot, h("ul", { class: "bl-tokens ax-bars", "aria-label": "weights" }, bars), key);
+    h("div", { class: "bl-quiet ax-heading" }, "looks ↓ at →"), h("ul", { class: "bl-tokens bl-top", "aria-label": "columns of the map" }, columns), heading,
+    rows.list, plot, h("ul", { class: "bl-tokens ax-bars", "aria-label": "weights" }, bars));
 }
 
 /** Return a sentence on the largest weights of a token; `weighted` lists pairs of a weight and an index. */
@@ -121,16 +119,23 @@ function tell(tokens, i, to, weighted) {
   return `“${shown(tokens[i])}” (${i}) ${verb} ${rest}.`;
 }
 
+/** Controls, and the legend with the weight of the darkest color, which depends on the tokens that are shown. */
+function controls(view, panels) {
+  const scale = panel => h("span", {}, panel.title ? `weight in ${panel.title}, 0 to ` : "weight, 0 to ", panel.darkest);
+  return [h("div", { class: "bl-bar" },
+    select(view, "Layer", "layer", range(view.get("shape")[0])), select(view, "Head", "head", range(view.get("shape")[1])),
+    choice(view, "Follow what it", "direction", { to: "looks at", from: "is looked at by" }),
+    check(view, "show [CLS], [SEP]", "special")),
+  cardLegend(...panels.map(panel => ["bl-ramp", scale(panel)]), [null, "(colors follow the square root, so that small weights show)"],
+    ["", "weight for the chosen token"], ["bl-chosen", "chosen head and token"])];
+}
+
 function draw(view) {
-  const [layers, heads] = view.get("shape");
   const panels = view.get("panels").map(panel => readPanel(view, panel));
-  view.root.append(h("div", { class: "bl-bar" },
-    select(view, "Layer", "layer", range(layers)), select(view, "Head", "head", range(heads)),
-    choice(view, "Follow", "direction", { to: "looks at", from: "is looked at by" }),
-    check(view, "[CLS], [SEP]", "special")));
-  view.root.append(h("div", { class: "ax-panels" }, panels.map(panel => h("section", { class: "ax-panel", "aria-label": panel.title || "attention" },
-    panel.title ? h("p", { class: "bl-title" }, panel.title) : null,
-    h("div", { class: "ax-parts" }, overview(view, panel), largeHead(view, panel))))));
+  view.root.append(cardHead("Attention explorer", "Choose a head in the small maps, then move over the tokens to see where each one looks; click a token to pin it."),
+    ...controls(view, panels), h("div", { class: "ax-panels" }, panels.map(panel => h("section", { class: "ax-panel", "aria-label": panel.title || "attention" },
+      panel.title ? h("p", { class: "bl-title" }, panel.title) : null,
+      h("div", { class: "ax-parts" }, overview(view, panel), largeHead(view, panel))))));
   view.watch(["layer", "head", "token", "direction", "special"], () => {
     const sentences = panels.map(panel => (panel.title ? `${panel.title}: ` : "") + panel.sentence);
     view.say(`Layer ${view.get("layer")}, head ${view.get("head")}. ${sentences.join(" ")}`);

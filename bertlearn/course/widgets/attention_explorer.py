@@ -23,6 +23,7 @@ class AttentionExplorer(Widget):
     """
 
     files = "attention_explorer"
+    height = 640
 
     panels: Any = traitlets.List().tag(sync=True)  # title, tokens, second, special positions, weights
     shape = traitlets.List(traitlets.Int()).tag(sync=True)  # layers, heads
@@ -68,7 +69,7 @@ class AttentionExplorer(Widget):
     def picture(self) -> Picture:
         """Return the chosen head of the first map as a heat map."""
         shown = self.maps[0]
-        title = f"layer {self.layer}, head {self.head}"
+        title = f"Attention of layer {self.layer}, head {self.head}"
         return plot_attention(shown.probs[self.layer, self.head], shown.tokens, title)
 
     @property

@@ -79,7 +79,10 @@ class Widget(anywidget.AnyWidget):
 
     def _publish_still(self, update: bool = False) -> None:
         """Publish the still that a notebook keeps, or replace the one that was published before."""
-        still = View(self.to_html(), self.description, self.height, self.picture().png(), delay=_PATIENCE)
+        picture = self.picture()
+        still = View(
+            self.to_html(), self.description, self.height, picture.png(), delay=_PATIENCE, alt=picture.alt
+        )
         data = {"text/plain": repr(self), "text/html": _STILL % still._repr_html_()}
         publish_display_data(data, transient={"display_id": self.model_id}, update=update)
 

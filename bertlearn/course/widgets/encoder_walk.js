@@ -1,6 +1,6 @@
 // Encoder walk. The page holds the numbers of every step and token; only a typed text goes to the kernel.
 
-const COSINE = 32767, GROUP = 4, WIDTH = 108, EDGE = 8; // GROUP steps have a heading; WIDTH and EDGE of a chart in pixels
+const COSINE = 32767, GROUP = 4, EDGE = 8; // GROUP steps have a heading; EDGE of a chart in pixels
 const MARKS = ["●", "■"], TEXTS = ["text", "other"], TOKENS = ["token", "other_token"];
 const ALL = ["walks", "between", "step", ...TOKENS];
 const FORMULAS = {
@@ -107,24 +107,24 @@ function roundUp(x) {
 
 const short = x => (Number.isFinite(x) ? fixed(x, x < 9.995 ? 2 : 1) : "–");
 
-/** A chart next to the steps: `read(state)` returns the series, functions of a step; `stems` draws a line from 0 to each value. */
+/** A chart next to the steps, as wide as its head: `read(state)` returns the series, functions of a step; `stems` draws a line from 0 to each value. */
 function chart(view, state, title, { read, row, cosine = false, stems = false, both = false }) {
-  const { steps } = state();
-  const bottom = row * steps.length, groups = range(steps.length / GROUP).map(g => `M0 ${g * GROUP * row + 0.5}H${WIDTH}`).join("");
+  const { steps } = state(), bottom = row * steps.length;
   const [lines, marks] = ["line", "mark"].map(kind => MARKS.map((_, n) => svg("path", { class: `ew-${kind} ew-series${n}` })));
   if (both) [lines[0], marks[0]].forEach(path => path.classList.replace("ew-series0", "ew-both"));
-  const one = svg("path", { class: "ew-one" });
-  const picture = svg("svg", { width: WIDTH, height: bottom, role: "img", "aria-label": `${title} at each step` },
-    svg("path", { class: "ew-axis", d: `${groups}M${EDGE} 0V${bottom}M${WIDTH - EDGE} 0V${bottom}` }), one, ...lines, ...marks);
+  const one = svg("path", { class: "ew-one" }), axes = svg("path", { class: "ew-axis" });
+  const picture = svg("svg", { height: bottom, role: "img", "aria-label": `${title} at each step` }, axes, one, ...lines, ...marks);
   const values = h("div", { class: "bl-number ew-values" }), low = h("span"), high = h("span");
   const head = h("div", { class: "ew-head" }, h("div", { class: "ew-name" }, title), values, h("div", { class: "ew-scale bl-quiet", "aria-hidden": "true" }, low, high));
-  view.watch(ALL, () => {
-    const now = state(), series = read(now);
+  view.watch([...ALL, "size"], () => {
+    const now = state(), series = read(now), width = widthOf(head, 120);
     const all = series.map(f => steps.map((_, t) => f(t)));
     const finite = all.flat().filter(Number.isFinite);
     const min = cosine ? Math.min(0, Math.floor(10 * Math.min(...finite)) / 10) : 0, max = cosine ? 1 : roundUp(Math.max(...finite));
-    const x = value => EDGE + (WIDTH - 2 * EDGE) * (value - min) / (max - min);
+    const x = value => EDGE + (width - 2 * EDGE) * (value - min) / (max - min);
     const y = (t, n) => row * (t + 0.5) + (stems && series.length > 1 ? [-3, 3][n] : 0);
+    picture.setAttribute("width", width);
+    axes.setAttribute("d", `${range(steps.length / GROUP).map(g => `M0 ${g * GROUP * row + 0.5}H${width}`).join("")}M${EDGE} 0V${bottom}M${width - EDGE} 0V${bottom}`);
     one.setAttribute("d", stems && max > 1 ? `M${x(1)} 0V${bottom}` : "");
     MARKS.forEach((_, n) => {
       const points = (all[n] ?? []).map((value, t) => [x(value), y(t, n)]).filter(point => Number.isFinite(point[0]));
@@ -137,18 +137,45 @@ function chart(view, state, title, { read, row, cosine = false, stems = false, b
   return [head, picture];
 }
 
+const each = measure => now => now.chosen.map(walk => t => walk[measure](t, walk.i));
+const CHARTS = {
+  "cosine to start": { cosine: true, read: each("start") },
+  "cosine of both": { cosine: true, read: now => (now.alike ? [now.alike] : []), both: true },
+  length: { read: each("length") },
+  "update / stream": { stems: true, read: each("share") },
+};
+
+/** Buttons that open and close charts; two are open at first, "cosine of both" only if there are two texts. */
+function chartButtons(view, state, columns, band) {
+  let picked = null; // until a button is pressed
+  const open = () => {
+    const pair = Boolean(state().alike);
+    return (picked ?? ["cosine to start", pair ? "cosine of both" : "length"]).filter(name => pair || name !== "cosine of both");
+  };
+  const buttons = Object.keys(CHARTS).map(name => button(name, () => {
+    picked = open().includes(name) ? open().filter(other => other !== name) : [...open(), name];
+    show();
+    view.root.dispatchEvent(new CustomEvent("bl-size"));
+  }));
+  const show = () => {
+    const names = Object.keys(CHARTS).filter(name => open().includes(name));
+    Object.keys(CHARTS).forEach((name, k) => {
+      buttons[k].setAttribute("aria-pressed", names.includes(name));
+      buttons[k].hidden = name === "cosine of both" && !state().alike;
+      for (const element of columns[k]) Object.assign(element.style, { display: names.includes(name) ? "" : "none", gridColumn: 2 + names.indexOf(name) });
+    });
+    band.style.gridColumn = `1 / ${2 + names.length}`;
+  };
+  view.watch(["walks"], show);
+  return h("div", { class: "bl-bar", role: "group", "aria-label": "charts" }, h("span", { class: "bl-label" }, "Charts"), buttons);
+}
+
 /** Steps and charts side by side, and a band that marks the chosen step. */
 function stepsAndCharts(view, state) {
-  const { steps } = state(), row = steps.length > 32 ? 16 : 18;
+  const { steps } = state(), row = steps.length > 32 ? 17 : 19;
   const band = h("div", { class: "ew-band", "aria-hidden": "true" });
-  const columns = [
-    chart(view, state, "length", { row, read: now => now.chosen.map(walk => t => walk.length(t, walk.i)) }),
-    chart(view, state, "cosine to start", { row, cosine: true, read: now => now.chosen.map(walk => t => walk.start(t, walk.i)) }),
-    chart(view, state, "update / stream", { row, stems: true, read: now => now.chosen.map(walk => t => walk.share(t, walk.i)) }),
-    chart(view, state, "cosine of both", { row, cosine: true, read: now => (now.alike ? [now.alike] : []), both: true }),
-  ];
-  columns.flat().forEach((element, k) => { element.style.gridColumn = 2 + (k >> 1); });
-  const part = h("div", { class: "ew-steps", style: `--bl-row: ${row}px; --steps: ${steps.length}` }, band,
+  const columns = Object.entries(CHARTS).map(([title, options]) => chart(view, state, title, { ...options, row }));
+  const grid = h("div", { class: "ew-steps", style: `--bl-row: ${row}px; --steps: ${steps.length}` }, band,
     h("div", { class: "ew-head ew-name ew-step" }, "step"), columns.map(([head]) => head), track(view, steps, row), columns.map(([, picture]) => picture));
   for (const [, picture] of columns)
     picture.addEventListener("pointermove", event => {
@@ -156,12 +183,7 @@ function stepsAndCharts(view, state) {
       if (t !== view.get("step")) view.set({ step: t });
     });
   view.watch(["step"], () => band.style.setProperty("--step", view.get("step")));
-  view.watch(["walks"], () => {
-    const pair = Boolean(state().alike);
-    columns[3].forEach(element => { element.style.display = pair ? "" : "none"; });
-    band.style.gridColumn = `1 / ${pair ? 6 : 5}`;
-  });
-  return part;
+  return h("div", { class: "ew-charts" }, chartButtons(view, state, columns, band), grid);
 }
 
 // ── one step in detail ──
@@ -177,25 +199,27 @@ function numbersOf({ length, start, before, update, share, along, i }, t, step) 
 function nearestWords(walk, t) {
   const percent = x => `${(100 * Math.max(x, 0)).toFixed(1)}%`;
   const items = walk.nearest(t, walk.i).map(([word, cosine]) => h("li", {}, h("bdi", {}, shown(word)),
-    h("span", { class: "ew-bar", style: `--w: ${percent(cosine)}` }), fixed(cosine, 2)));
+    h("span", {}, fixed(cosine, 2)), h("span", { class: "ew-bar", style: `--w: ${percent(cosine)}` })));
   return h("ul", { class: "bl-tokens ew-words", "aria-label": `nearest words of ${named(walk)}` }, items);
 }
 
-/** The numbers of the chosen step. */
+/** The chosen step: what it does, and, on demand, its numbers and the nearest words. */
 function details(view, state) {
-  const part = h("section", { class: "ew-details", "aria-label": "the chosen step" });
+  const title = h("p", { class: "bl-title" }), formula = h("p", { class: "ew-formula" }), table = h("table", { class: "bl-number" });
+  const chance = view.get("chance"), lists = h("div", { class: "ew-lists", style: `--chance: ${100 * chance}%` });
+  const mark = h("p", { class: "bl-quiet" }, h("span", { class: "ew-chance", "aria-hidden": "true" }), `${fixed(chance, 2)}: mean cosine of a random direction and its nearest row. A word that does not pass it means nothing.`);
+  const part = h("section", { class: "ew-details", "aria-label": "the chosen step" }, title, formula,
+    onDemand(view, "Numbers of this step", table), onDemand(view, "Nearest rows of the word table", lists, mark));
   view.watch(ALL, () => {
     const { steps, t, chosen, alike } = state();
     const columns = chosen.map(walk => numbersOf(walk, t, steps[t]));
     const rows = columns[0].map(([name], r) => h("tr", {}, h("th", { scope: "row" }, name), columns.map(column => h("td", {}, column[r][1]))));
     if (alike) rows.push(h("tr", {}, h("th", { scope: "row" }, "cosine between the two"), h("td", { colspan: 2 }, fixed(alike(t), 2))));
     const heads = chosen.map((walk, n) => h("th", { scope: "col", class: `ew-series${n}` }, `${MARKS[n]} `, h("bdi", {}, named(walk))));
-    part.replaceChildren(
-      h("p", { class: "bl-title" }, steps[t]), h("p", { class: "ew-formula" }, FORMULAS[steps[t].split(": ")[1]]),
-      h("table", { class: "bl-number" }, h("thead", {}, h("tr", {}, h("td"), heads)), h("tbody", {}, rows)),
-      h("p", { class: "bl-title" }, "Nearest rows of the word table, by cosine"),
-      h("div", { class: "ew-lists", style: `--chance: ${100 * view.get("chance")}%` }, chosen.map((walk, n) => h("div", { class: `ew-series${n}` }, nearestWords(walk, t)))),
-      h("p", { class: "ew-key bl-quiet" }, h("span", { class: "ew-chance", "aria-hidden": "true" }), `${fixed(view.get("chance"), 2)}: mean cosine of a random direction and its nearest row`));
+    title.textContent = steps[t];
+    formula.textContent = FORMULAS[steps[t].split(": ")[1]];
+    table.replaceChildren(h("thead", {}, h("tr", {}, h("td"), heads)), h("tbody", {}, rows));
+    lists.replaceChildren(...chosen.map((walk, n) => h("div", { class: `ew-series${n}` }, nearestWords(walk, t))));
     view.say(`${steps[t]}. ${chosen.map(walk => tell(walk, t)).join(" ")}${alike ? ` Cosine between the two: ${fixed(alike(t), 2)}.` : ""}`);
   });
   return part;
@@ -208,6 +232,9 @@ function tell(walk, t) {
 }
 
 function draw(view) {
-  const state = readState(view);
-  view.root.append(h("div", { class: "ew-texts" }, TEXTS.map((_, n) => sentence(view, state, n))), h("div", { class: "ew-parts" }, stepsAndCharts(view, state), details(view, state)));
+  const state = readState(view), mark = n => h("span", { class: `ew-swatch ew-series${n}`, "aria-hidden": "true" }, MARKS[n]);
+  view.root.append(cardHead("A walk through the encoder", "Walk down the steps, by pointer or with the arrow keys, and watch the word's vector change; choose other words above."),
+    h("div", { class: "ew-texts" }, TEXTS.map((_, n) => sentence(view, state, n))),
+    cardLegend([mark(0), "word of the first text"], [mark(1), "word of the second text"], [drawStep("+ position", 18), "something is added to the vector"], [drawStep("LayerNorm", 18), "the vector is rescaled"]),
+    h("div", { class: "ew-parts" }, stepsAndCharts(view, state), details(view, state)));
 }

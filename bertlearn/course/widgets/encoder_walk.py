@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize
 
-from bertlearn.course.figures import PALETTE, Picture, new_figure
+from bertlearn.course.figures import INK, PALETTE, Picture, new_figure
 from bertlearn.course.widgets.base import AskedWidget, check_choice
 from bertlearn.course.widgets.stream import Stream, find_encoder, read_stream, step_names
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
@@ -30,7 +30,7 @@ class EncoderWalk(AskedWidget):
     """
 
     files = "encoder_walk"
-    height = 900
+    height = 1100
 
     text = traitlets.Unicode().tag(sync=True)
     other = traitlets.Unicode().tag(sync=True)
@@ -201,14 +201,17 @@ def _curves(stream: Stream, position: int) -> dict[str, Tensor]:
 
 def _draw(panels: dict[str, list[Tensor]], steps: list[str], names: list[str], step: int) -> Figure:
     """Draw every panel's curves downward, with the steps on the left."""
-    figure, grid = new_figure(2.1 * len(panels) + 1.8, 0.19 * len(steps) + 1.0, 1, len(panels), share="y")
+    figure, grid = new_figure(1.9 * len(panels) + 1.8, 0.19 * len(steps) + 1.3, 1, len(panels), share="y")
     for axes, (title, curves) in zip(grid, panels.items(), strict=True):
         for values, color, mark in zip(curves, PALETTE, "os", strict=False):
             axes.plot(values, range(len(steps)), f"{mark}-", color=color, markersize=3.5)
-        axes.axhspan(step - 0.5, step + 0.5, color="gray", alpha=0.2)
+        axes.axhspan(step - 0.5, step + 0.5, color=PALETTE[4], alpha=0.3)
         axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
         axes.set_title(title)
-    grid[0].set_yticks(range(len(steps)), steps, fontsize=8)
+    grid[0].set_yticks(range(len(steps)), steps)
     grid[0].invert_yaxis()
-    figure.legend(grid[0].lines, names, loc="outside lower center", ncols=2, frameon=False)
+    names = [name.replace("$", r"\$") for name in names]
+    title = f"{' and '.join(names)} through the encoder"
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11.5, color=INK)
+    figure.legend(grid[0].lines, names, loc="outside upper right", ncols=2, frameon=False)
     return figure

@@ -18,29 +18,35 @@ function logOdds(logits, label) {
   return logits[label] - max - Math.log(others.reduce((sum, x) => sum + Math.exp(x - max), 0));
 }
 
-/** Questions to the kernel: since when it has been busy, and how long the last answer took. */
+const LONG = 1500; // ms: the model itself answers sooner, so another cell must be running
+
+/** Questions to the kernel, and whether an answer takes so long that the kernel must be busy with a cell. */
 function kernel(view) {
-  const asked = { at: 0, took: null };
+  let timer = null, busy = false;
   const field = h("input", { type: "text", dir: "auto", class: "hs-text", spellcheck: "false", keydown: event => { if (event.key === "Enter") read(); } });
   const text = question(view, "text", [field], text => ({ text }), false);
-  const begin = () => { if (waits()) asked.at = performance.now(); };
   const waits = () => {
-    const { off, cut } = view.get("outcome"), waiting = text.waits() || !same([view.get("off"), view.get("cut")], [off, cut]);
-    if (asked.at && !waiting) [asked.took, asked.at] = [performance.now() - asked.at, 0];
-    view.root.setAttribute("aria-busy", waiting);
-    return waiting;
+    const { off, cut } = view.get("outcome");
+    return text.waits() || !same([view.get("off"), view.get("cut")], [off, cut]);
   };
-  const read = () => {
-    text.ask();
-    begin();
+  const listeners = [];
+  const check = () => {
+    view.root.setAttribute("aria-busy", waits());
+    if (waits() && timer === null) timer = setTimeout(() => { busy = true; listeners.forEach(f => f()); }, LONG);
+    if (!waits()) { clearTimeout(timer); [timer, busy] = [null, false]; }
   };
+  const read = () => { text.ask(); check(); };
   view.watch(["text"], () => { if (document.activeElement !== field) field.value = view.get("text"); });
+  view.watch(["asked", "answered", "off", "cut", "outcome"], check);
   return {
-    asked, waits, field, read, note: text.note, problem: text.problem,
+    field, read, note: text.note, problem: text.problem,
+    /** What the page waits for, or "". */
+    waitsFor: () => (!waits() ? "" : busy ? "Waiting for the cell that is running; the answer comes when it has finished." : "The model is computing …"),
+    onBusy: f => listeners.push(f),
     ask(values) {
       if (view.alone) return;
       view.set(values);
-      begin();
+      check();
     },
   };
 }
@@ -58,10 +64,10 @@ function controls(view, { ask, field, read, note }) {
 
 /** Probabilities of the labels: for the whole model, and with what is off and cut. */
 function probabilities(view) {
-  const rows = view.get("labels").map(name => [h("th", { scope: "row" }, h("bdi", {}, shown(name))), h("td", { class: "hs-share" }), h("td", { class: "hs-share" })]);
+  const rows = view.get("labels").map(name => [h("th", { scope: "row" }, h("bdi", {}, shown(name))), h("td", { class: "hs-share" }, h("span")), h("td", { class: "hs-share" }, h("span"))]);
   view.watch(["reading", "outcome"], () => [view.get("reading"), view.get("outcome")].forEach(({ logits }, column) =>
     softmax(logits).forEach((p, i) => {
-      rows[i][column + 1].textContent = fixed(p, 2);
+      rows[i][column + 1].firstChild.textContent = fixed(p, 2);
       rows[i][column + 1].style.setProperty("--w", (100 * p).toFixed(1) + "%");
     })));
   return h("table", { class: "hs-labels" },
@@ -129,9 +135,8 @@ function headGrid(view, { ask }) {
   const rows = range(layers).map(layer => h("div", { role: "row", class: "hs-row" },
     h("span", { class: "bl-quiet", role: "rowheader" }, String(layer)), cells.slice(layer * heads, (layer + 1) * heads)));
   const names = h("div", { role: "row", class: "hs-row bl-quiet" }, h("span", { role: "columnheader" }, "layer"), range(heads).map(head => h("span", { role: "columnheader" }, String(head))));
-  return h("section", { class: "hs-part" }, h("p", { class: "bl-title" }, "Change of the log-odds if this head alone is off"),
-    h("div", { role: "grid", "aria-label": "all heads: layers downward, heads to the right", style: `--heads: ${heads}`, keydown: chooseHead(view, cells) }, names, rows),
-    h("p", { class: "bl-quiet hs-note" }, "Press a head to choose it; press it again, or the space bar, to switch it off or on."));
+  return h("section", { class: "hs-part hs-all" }, h("p", { class: "bl-title" }, "Change of the log-odds if this head alone is off"),
+    h("div", { role: "grid", "aria-label": "all heads: layers downward, heads to the right", style: `--heads: ${heads}`, keydown: chooseHead(view, cells) }, names, rows));
 }
 
 /** Color by a value from −1 to 1: orange speaks for the label, purple against it. */
@@ -147,17 +152,17 @@ function words(view) {
   view.watch(["reading", "layer"], () => {
     const { tokens, added, received } = view.get("reading"), inner = range(tokens.length).slice(1, -1), attention = received[view.get("layer")];
     const [most, top] = [added, attention].map(row => Math.max(...inner.map(i => Math.abs(row[i])), 1e-9));
-    layer.textContent = `attention, layer ${view.get("layer")}`;
+    layer.textContent = `what is looked at: attention, layer ${view.get("layer")}`;
     body.replaceChildren(...inner.map(i => {
-      const sum = h("td", { class: "hs-sum" }, h("span", {}, signed(added[i]))), share = h("td", { class: "hs-share" }, fixed(attention[i], 3));
+      const sum = h("td", { class: "hs-sum" }, h("span", {}, signed(added[i]))), share = h("td", { class: "hs-share" }, h("span", {}, fixed(attention[i], 3)));
       sum.style.setProperty("--size", (50 * Math.abs(added[i]) / most).toFixed(1) + "%");
       sum.classList.toggle("hs-against", added[i] < 0);
       share.style.setProperty("--w", (100 * attention[i] / top).toFixed(1) + "%");
       return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, shown(tokens[i]))), sum, share);
     }));
   });
-  return h("section", { class: "hs-part" }, h("p", { class: "bl-title" }, "Words: what counts, what is looked at (whole model)"),
-    h("table", { class: "hs-words" }, h("thead", {}, h("tr", {}, h("td", {}), h("th", { scope: "col" }, "integrated gradients"), h("th", { scope: "col" }, layer))), body));
+  return h("section", { class: "hs-part" }, h("p", { class: "bl-title" }, "Words, in the whole model"),
+    h("table", { class: "hs-words" }, h("thead", {}, h("tr", {}, h("td", {}), h("th", { scope: "col" }, "what counts: integrated gradients"), h("th", { scope: "col" }, layer))), body));
 }
 
 /** The chosen head's attention; its cells are edges to cut. One button moves over the map as a cursor. */
@@ -216,23 +221,32 @@ function edgeMap(view, { ask }, tell) {
   const [layers] = view.get("shape");
   return h("section", { class: "hs-part" }, h("p", { class: "bl-title" }, "Edges of one head"),
     h("div", { class: "bl-bar" }, select(view, "Layer", "layer", range(layers)), select(view, "Head", "head", range(heads)), labeled("off", off)),
-    h("div", { class: "hs-edges" }, h("span", { class: "bl-quiet" }, "looks ↓ at →"), top, left, plot),
-    h("p", { class: "bl-quiet hs-note" }, "Press a cell to cut this edge: its weight becomes 0, and the rest of the row shares it."));
+    h("div", { class: "hs-edges" }, h("span", { class: "bl-quiet" }, "looks ↓ at →"), top, left, plot));
+}
+
+/** What to do, and the legend. */
+function manual(view) {
+  const name = shown(view.get("labels")[view.get("label")]), sample = (kind, text = "") => h("span", { class: `hs-sample ${kind}`, style: "--tone: 100%", "aria-hidden": "true" }, text);
+  return [cardHead("Head surgery", "Switch off a head or cut one edge, and see whether the model changes its mind about the sentence."),
+    h("ul", { class: "hs-manual" }, ["Click a head to choose it; click it again, or press the space bar, to switch it off or on.",
+      "Click a cell of the chosen head’s map to cut this edge: its weight becomes 0, and the rest of the row shares it.",
+      "Type another sentence and press Enter, or Heal all to start over."].map(text => h("li", {}, text))),
+    cardLegend([sample("hs-tint"), `toward ${name}`], [sample("hs-tint hs-against"), `away from ${name}`], [sample("hs-off"), "switched off"], [sample("hs-x", "×"), "cut"], ["", "probability or attention"], ["bl-ramp", "attention, 0 to 1 (square root)"], ["bl-chosen", "chosen"])];
 }
 
 function draw(view) {
   const asking = kernel(view);
   let edge = "";
   const tell = () => {
-    if (asking.waits()) return view.say("The model is computing …");
+    if (asking.waitsFor()) return view.say(asking.waitsFor());
     const names = view.get("labels"), p = softmax(view.get("outcome").logits), best = p.indexOf(Math.max(...p));
     const fault = asking.problem() && `Cannot read it: ${asking.problem()}. `;
-    const took = asking.asked.took === null ? "" : `, answered in ${asking.asked.took.toFixed(0)} ms`;
     const alone = view.alone ? " Switching off and cutting need a running notebook." : "";
-    view.say(`${fault}The model says ${shown(names[best])}, ${fixed(p[best], 2)}${took}. If only ${headName(view.get("layer"), view.get("head"))} is off, `
+    view.say(`${fault}The model says ${shown(names[best])}, ${fixed(p[best], 2)}. If only ${headName(view.get("layer"), view.get("head"))} is off, `
       + `the log-odds change by ${signed(effect(view))}. There ${edge}.${alone}`);
   };
-  view.root.append(controls(view, asking), h("div", { class: "hs-answer" }, probabilities(view), gauge(view)), cuts(view, asking),
+  view.root.append(...manual(view), controls(view, asking), h("div", { class: "hs-answer" }, probabilities(view), gauge(view)), cuts(view, asking),
     h("div", { class: "hs-parts" }, headGrid(view, asking), words(view), edgeMap(view, asking, text => { edge = text; tell(); })));
+  asking.onBusy(tell);
   view.watch(["asked", "answered", "off", "cut", "reading", "outcome", "layer", "head"], tell);
 }

@@ -36,7 +36,7 @@ class HeadSurgery(AskedWidget):
     """
 
     files = "head_surgery"
-    height = 760
+    height = 1020
 
     labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
     label = traitlets.Int().tag(sync=True)  # the label whose log-odds are shown
@@ -111,11 +111,12 @@ class HeadSurgery(AskedWidget):
         odds = [_log_odds(torch.tensor(each), self.label).item() for each in (self.base_logits, self.logits)]
         limit = max(abs(effects).max(), 1e-3)
         layer, head = np.argwhere(abs(effects) == abs(effects).max())[0]
+        title = f"Log-odds of {_short(name, 20)}: {odds[0]:.2f}.\nTheir change without one head (nats)"
         return plot_matrix(
             effects,
             rows=[str(number) for number in range(self.shape[0])],
             columns=[str(number) for number in range(self.shape[1])],
-            title=f"log-odds of {name}: {odds[0]:.2f}\nchange without one head (nats)",
+            title=title.replace("$", r"\$"),
             xlabel="head",
             ylabel="layer",
             limits=(-limit, limit),

@@ -64,7 +64,7 @@ function keyList(view) {
   const rows = tokenList(tokens, "key that is looked at", key => view.set({ key }));
   const columns = rows.items.map(item => {
     const spans = range(3).map(() => h("span", { class: "bl-number" }));
-    item.append(...spans);
+    item.append(...spans, h("span", { class: "ih-bar", "aria-hidden": "true" }));
     return spans;
   });
   const sums = range(3).map(() => h("span", { class: "bl-number" }));
@@ -93,9 +93,10 @@ function stepList(view) {
     step(0, "A query meets a key", q, k), step(1, "Multiply feature by feature, and add up", product),
     step(2, `Divide by √D, D = ${D} features`), step(3, "Softmax over all keys"), step(4, "Mix the values by the weights", value, part, context));
   const mark = result => {
-    const i = view.get("feature"), j = view.get("key");
+    const i = view.get("feature"), j = view.get("key"), { weights, values, context } = result;
     strips.forEach(strip => strip.mark());
-    says[4].textContent = `c = Σ p v over all ${result.weights.length} tokens; c${subscript(i)} = ${fixed(result.context[i])}, of which ${fixed(result.weights[j] * result.values[j][i])} from this key; lengths: p v ${fixed(result.weights[j] * norm(result.values[j]), 2)}, c ${fixed(norm(result.context), 2)}`;
+    says[4].textContent = `context = sum of weight × value over all ${weights.length} tokens. Feature ${i}: ${fixed(context[i])}, of which ${fixed(weights[j] * values[j][i])} from this key. `
+      + `Length of weight × value: ${fixed(weights[j] * norm(values[j]), 2)}, of the context: ${fixed(norm(context), 2)}.`;
   };
   const draw = (result, largest) => {
     const j = view.get("key"), [from, to] = [view.get("query"), j].map(i => shown(view.get("tokens")[i]));
@@ -114,6 +115,9 @@ function stepList(view) {
   return { list, draw, mark };
 }
 
+/** Cells of growing strength, for the legend. */
+const sampleCells = (kind, n) => h("span", { class: "ih-sample", "aria-hidden": "true" }, range(n).map(i => h("i", { class: kind, style: `--share: ${100 * (i + 1) / n}%` })));
+
 function layerChoice(view) {
   const missing = i => view.alone && !(i in view.get("pages"));
   const part = select(view, "Layer", "layer", range(view.get("shape")[0]).map(i => (missing(i) ? `${i} (needs a running notebook)` : i)));
@@ -124,11 +128,13 @@ function layerChoice(view) {
 function draw(view) {
   const tokens = view.get("tokens"), [, heads, D] = view.get("shape");
   const keys = keyList(view), steps = stepList(view);
-  view.root.append(h("div", { class: "bl-bar" }, layerChoice(view), select(view, "Head", "head", range(heads)),
-    select(view, "Query (who looks)", "query", tokens.map((token, i) => `${i}: ${shown(token)}`)),
-    slider(view, "Feature", "feature", { min: 0, max: D - 1, step: 1 })),
-  h("div", { class: "ih-parts" }, keys.part, h("div", { class: "ih-side" }, steps.list,
-    h("p", { class: "bl-quiet" }, "Blue: above 0. Orange with a dash: below 0. A stronger color is farther from 0."))));
+  view.root.append(cardHead("Inside an attention head", "Move over the keys, and follow one from its query and key to its weight, in five steps; click a key to pin it."),
+    h("div", { class: "bl-bar" }, layerChoice(view), select(view, "Head", "head", range(heads)),
+      select(view, "Query (who looks)", "query", tokens.map((token, i) => `${i}: ${shown(token)}`)),
+      slider(view, "Feature", "feature", { min: 0, max: D - 1, step: 1 })),
+    cardLegend(["", "weight of a key"], [sampleCells("ih-above", 3), "a number above 0"], [sampleCells("ih-minus", 3), "a number below 0"], ["ih-frame", "the chosen feature"],
+      [null, "The stronger the color, the farther from 0."]),
+    h("div", { class: "ih-parts" }, keys.part, steps.list));
   let read = null, result = null;
   view.watch(["pages", "layer", "head", "query"], () => {
     const page = view.get("pages")[view.get("layer")];

@@ -10,6 +10,7 @@ import traitlets
 from numpy.typing import NDArray
 
 from bertlearn.course.figures import AttentionMaps, Picture, plot_matrix
+from bertlearn.course.figures.figures import shortened
 from bertlearn.course.widgets.base import Widget, check_choice
 
 STEPS = 32767  # a number is sent as an integer of two bytes: how many of its head's steps it is
@@ -26,7 +27,7 @@ class InsideHead(Widget):
     """
 
     files = "inside_head"
-    height = 580
+    height = 860
 
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
     shape = traitlets.List(traitlets.Int()).tag(sync=True)  # layers, heads, features
@@ -98,9 +99,13 @@ class InsideHead(Widget):
         }
         shares = np.stack([x / max(float(np.abs(x).max()), 1e-30) for x in strips.values()])
         score, weight = self.scores[self.key], self.weights[self.key]
-        title = f"Layer {self.layer}, head {self.head}: score {score:.2f}, weight {weight:.3f}"
+        where, looking = f"layer {self.layer}, head {self.head}", f"“{looks}” looks at “{looked_at}”"
+        title = f"{shortened(f'{looking}: score {score:.2f}, weight {weight:.3f}', 70)}\n({where}; "
+        title += "each strip divided by its largest number)"
         features = [str(feature) for feature in range(shares.shape[1])]
-        alt = f"{title}, from {looks} to {looked_at}. Strips of {len(features)} numbers: {', '.join(strips)}."
+        alt = f"Heat map, {where}. {looking} with score {score:.2f} and weight {weight:.3f}. "
+        alt += f"Strips of {len(features)} numbers: {', '.join(strips)}."
+        title = title.replace("$", r"\$")
         return plot_matrix(shares, list(strips), features, title, xlabel="feature", limits=(-1, 1), alt=alt)
 
     def _page(self, layer: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@
 // JupyterLab's command-mode keys (arrows, letters) check the focused element itself: everything that can have the
 // focus needs this attribute.
 const QUIET = { "data-lm-suppress-shortcuts": "true" };
-const FOCUSABLE = ["button", "input", "select", "textarea"];
+const FOCUSABLE = ["button", "input", "select", "textarea", "summary"];
 
 function furnish(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
@@ -46,6 +46,24 @@ function shown(token) {
 function numbers(view, Type) {
   return new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
 }
+
+// ── the parts of a card ──
+
+/** The head: what the widget is, and one sentence on what to try. */
+const cardHead = (title, hint) => h("header", {}, h("p", { class: "bl-name", role: "heading", "aria-level": 3 }, title), h("p", { class: "bl-try" }, hint));
+
+/** The legend, which stands before the picture: pairs of a sample (the classes of a swatch, or an element) and its meaning. */
+const cardLegend = (...entries) => h("ul", { class: "bl-legend", "aria-label": "legend" }, entries.map(([sample, meaning]) =>
+  h("li", {}, typeof sample === "string" ? h("span", { class: `bl-swatch ${sample}`, "aria-hidden": "true" }) : sample, h("span", {}, meaning))));
+
+/** A part that is opened on demand; a picture in it learns its width only then. */
+function onDemand(view, title, ...parts) {
+  const details = h("details", { toggle: () => { if (details.open) view.root.dispatchEvent(new CustomEvent("bl-size")); } }, h("summary", {}, title), ...parts);
+  return details;
+}
+
+/** The width in pixels that a picture has in its box; `before` while the box is closed. */
+const widthOf = (box, before = 400) => Math.floor(box.clientWidth) || before;
 
 // ── controls, each with a label ──
 
@@ -255,7 +273,7 @@ function findStill(element) {
  *   view.get(name)       a trait's value
  *   view.set({name: …})  set traits, here and in the kernel
  *   view.watch(names, f) call f soon, and whenever one of the traits changes; for the name "theme", when colors
- *                        change; several changes at once give one call
+ *                        change, and for "size", when the width does; several changes at once give one call
  *   view.say(text)       show a text below the widget and announce it to screen readers
  *   view.alone           true in an exported page, where no kernel answers
  */
@@ -287,7 +305,7 @@ function render({ model, el }) {
       for (const name of names) {
         const again = () => soon(f);
         listeners.push([`change:${name}`, again]);
-        if (name === "theme") root.addEventListener("bl-theme", again);
+        if (name === "theme" || name === "size") root.addEventListener(`bl-${name}`, again);
         else model.on(`change:${name}`, again);
       }
       soon(f);
@@ -302,7 +320,15 @@ function render({ model, el }) {
     if (first) flush();
     else root.dispatchEvent(new CustomEvent("bl-theme"));
   };
-  const observers = [new ResizeObserver(theme), new MutationObserver(theme)], preference = matchMedia("(prefers-color-scheme: dark)");
+  let width = 0;
+  const size = () => {
+    if (root.clientWidth === width || !root.clientWidth) return;
+    width = root.clientWidth;
+    root.classList.toggle("bl-narrow", width < 680);
+    root.dispatchEvent(new CustomEvent("bl-size"));
+  };
+  const resized = () => requestAnimationFrame(() => { theme(); size(); }); // not at once: what is drawn may change the height
+  const observers = [new ResizeObserver(resized), new MutationObserver(theme)], preference = matchMedia("(prefers-color-scheme: dark)");
   el.classList.add(KIND);
   draw(view);
   root.append(status);

@@ -76,72 +76,90 @@ function steps(view, text, trait, values, exact) {
 
 // ── the keys ──
 
-/** A row for each key: its score, the divided score that enters the softmax, and the weight as a bar. */
+/** A row for each key: its score, the divided score that enters the softmax, the weight, and the weight as a bar. */
 function keyTable(view) {
   const names = view.get("names"), values = view.get("values"), random = view.get("queries") > 1;
-  const heads = ["key", ...(random ? ["q · k", "score"] : ["score", "score / T"]), "weight", ...(values.length ? ["value"] : [])];
-  const rows = names.map((name, i) => h("tr", {}, h("th", { scope: "row", title: shown(name) }, h("bdi", {}, shown(name))), h("td"), h("td"),
-    h("td", { class: "sl-weight" }, h("span", { class: "sl-bar" }), h("span")), values.length ? h("td", {}, fixed(values[i], 2)) : null));
-  const table = h("table", { class: `sl-keys bl-number ${names.length > 12 ? "sl-dense" : ""}` },
-    h("thead", {}, h("tr", {}, heads.map(head => h("th", { scope: "col", class: head === "weight" && "sl-weight" }, head)))), h("tbody", {}, rows));
+  const heads = ["key", ...(random ? ["q · k", "score"] : ["score", "score / T"]), "weight", "", ...(values.length ? ["value"] : [])];
+  const rows = names.map((name, i) => h("tr", {}, h("th", { scope: "row", title: shown(name) }, h("bdi", {}, shown(name))), h("td"), h("td"), h("td"),
+    h("td", { class: "sl-bar" }, h("span")), values.length ? h("td", {}, fixed(values[i], 2)) : null));
+  const cells = heads.map(head => (head ? h("th", { scope: "col" }, head) : h("td", { class: "sl-bar" })));
+  const table = h("table", { class: "sl-keys bl-number" }, h("thead", {}, h("tr", {}, cells)), h("tbody", {}, rows));
   const draw = (scores, divisor, weights) => rows.forEach((row, i) => {
     row.cells[1].textContent = fixed(scores[i], 2);
     row.cells[2].textContent = fixed(scores[i] / divisor, 2);
-    row.cells[3].firstChild.style.setProperty("--w", (100 * weights[i]).toFixed(1) + "%");
-    row.cells[3].lastChild.textContent = fixed(weights[i], 4);
+    row.cells[3].textContent = fixed(weights[i], 4);
+    row.cells[4].firstChild.style.setProperty("--w", (100 * weights[i]).toFixed(1) + "%");
   });
   return { table, draw };
 }
 
-/** The three measures, for the shown query and over all queries. */
+/** The weights of many keys as upright bars, where a table would be too long. */
+function barChart(view) {
+  const n = view.get("names").length, [left, top, bottom, height] = [34, 8, 150, 186];
+  const picture = svg("svg", { class: "sl-chart", height, role: "img", "aria-label": "the weight of each key" });
+  const part = h("figure", { class: "sl-figure" }, h("figcaption", { class: "bl-title" }, `Weights of the ${n} keys, this query`), picture);
+  const draw = weights => {
+    const width = widthOf(part), slot = (width - left) / n, down = y => bottom - (bottom - top) * y;
+    picture.setAttribute("width", width);
+    picture.replaceChildren(...[0, 0.5, 1].flatMap(y => [svg("path", { class: "sl-grid", d: `M${left},${down(y)}H${width}` }), svg("text", { x: left - 6, y: down(y) + 4, "text-anchor": "end" }, y)]),
+      ...[...weights].map((p, i) => svg("rect", { x: left + slot * (i + 0.1), width: 0.8 * slot, y: down(p), height: bottom - down(p) })),
+      ...range(n).filter(i => i % 4 === 0).map(i => svg("text", { x: left + slot * (i + 0.5), y: bottom + 16, "text-anchor": "middle" }, i)),
+      svg("text", { x: (left + width) / 2, y: height - 4, "text-anchor": "middle", class: "bl-quiet" }, "key"));
+  };
+  return { part, draw };
+}
+
+/** All measures with their meaning, for the shown query and over all queries. */
 function measures(view) {
-  const random = view.get("queries") > 1, n = view.get("names").length;
-  const titles = ["largest weight", `entropy (ln ${n} = ${fixed(Math.log(n), 2)})`, "size of derivative"];
-  const kinds = ["mean", "mean", "median"];
-  if (view.get("values").length) titles.push("mixed value");
-  const rows = titles.map(title => h("tr", {}, h("th", { scope: "row" }, title), h("td"), random ? h("td") : null));
-  const columns = random ? ["this query", `all ${view.get("queries")}`] : ["now"];
-  const table = h("table", { class: "sl-measures" },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "measure"), columns.map(name => h("th", { scope: "col" }, name)))), h("tbody", { class: "bl-number" }, rows));
+  const random = view.get("queries") > 1, n = view.get("names").length, equal = fixed(Math.log(n), 2);
+  const list = [["largest weight", "mean", "1: one key has everything"],
+    ["entropy", "mean", `how far the weights are spread, in nats: 0 if one key has everything, ln ${n} = ${equal} if all have the same`],
+    ["size of the derivative", "median", "how much the weights move when the scores move a little; near 0, training cannot move them"]];
+  if (view.get("values").length) list.push(["mixed value", "", "the values, each times its weight, added up"]);
+  const rows = list.map(([title, , meaning]) => h("tr", {}, h("th", { scope: "row" }, title), h("td", { class: "bl-number" }), random ? h("td", { class: "bl-number" }) : null, h("td", { class: "sl-means" }, meaning)));
+  const columns = [...(random ? ["this query", `all ${view.get("queries")}`] : ["now"])];
+  const table = h("table", { class: "sl-measures" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "measure"), columns.map(name => h("th", { scope: "col" }, name)),
+    h("th", { scope: "col", class: "sl-means" }, "meaning"))), h("tbody", {}, rows));
   const draw = (own, all) => rows.forEach((row, i) => {
     row.cells[1].textContent = fixed(own[i], 4);
-    if (random) row.cells[2].textContent = `${kinds[i]} ${fixed(all[i], 4)}`;
+    if (random) row.cells[2].textContent = `${list[i][1]} ${fixed(all[i], 4)}`;
   });
   return { table, draw };
 }
 
 // ── curves ──
 
-const BOX = { left: 54, right: 334, top: 10, bottom: 128, width: 400, height: 164 };
-
-/** A small plot with the ticks of both axes; draw(curves, x) draws curves {name, chosen, points, here}. */
+/** A small plot with the ticks of both axes; draw(curves, x, note) draws curves {name, chosen, points, here}, as wide as its box. */
 function smallPlot(title, xlabel, xticks, { low, high, log, yticks }) {
-  const across = x => BOX.left + (BOX.right - BOX.left) * Math.log(x / xticks[0]) / Math.log(xticks.at(-1) / xticks[0]);
+  const [left, top, bottom, height] = [log ? 70 : 34, 8, 128, 166];
+  const picture = svg("svg", { class: "sl-plot", height, role: "img", "aria-label": title }), caption = h("figcaption", { class: "bl-title" }, title);
+  const part = h("figure", { class: "sl-figure" }, caption, picture);
   const up = y => (log ? Math.log(clamp(y, low, high) / low) / Math.log(high / low) : (y - low) / (high - low));
-  const down = y => BOX.bottom - (BOX.bottom - BOX.top) * up(y);
-  const axes = [...xticks.map(x => svg("text", { x: across(x), y: BOX.bottom + 16, "text-anchor": "middle" }, fraction(x))),
-    ...yticks.map(y => svg("text", { x: BOX.left - 5, y: down(y) + 4, "text-anchor": "end" }, log && y === low ? `≤ ${y}` : String(y))),
-    ...yticks.map(y => svg("path", { class: "sl-grid", d: `M${BOX.left},${down(y)}H${BOX.right}` })),
-    svg("text", { x: (BOX.left + BOX.right) / 2, y: BOX.height - 6, "text-anchor": "middle" }, xlabel)];
-  const layer = svg("g", {});
-  const picture = svg("svg", { viewBox: `0 0 ${BOX.width} ${BOX.height}`, role: "img", "aria-label": title, class: "sl-plot" }, axes, layer);
-  const draw = (curves, x) => {
-    const ends = apart(curves.map(curve => down(curve.points.at(-1)[1])));
-    layer.replaceChildren(svg("path", { class: "sl-now", d: `M${across(x)},${BOX.top}V${BOX.bottom}` }), ...curves.flatMap(({ name, chosen, points, here }, i) => {
-      const kind = chosen ? "sl-chosen" : "sl-other";
-      return [svg("path", { class: `sl-curve ${kind}`, d: "M" + points.map(([a, b]) => `${across(a).toFixed(1)},${down(b).toFixed(1)}`).join("L") }),
-        svg("text", { class: kind, x: BOX.right + 6, y: ends[i] + 4 }, name),
-        ...(chosen ? [svg("circle", { class: "sl-dot", cx: across(x), cy: down(here), r: 4.5 })] : [])];
-    }));
+  const down = y => bottom - (bottom - top) * up(y);
+  const draw = (curves, x, note) => {
+    const width = widthOf(part), right = width - (curves.length > 1 ? 84 : 16);
+    const across = x => left + (right - left) * Math.log(x / xticks[0]) / Math.log(xticks.at(-1) / xticks[0]);
+    const ends = apart(curves.map(curve => down(curve.points.at(-1)[1])), bottom);
+    picture.setAttribute("width", width);
+    caption.textContent = `${title}: ${note}`;
+    picture.replaceChildren(...xticks.map(x => svg("text", { x: across(x), y: bottom + 17, "text-anchor": "middle" }, fraction(x))),
+      ...yticks.flatMap(y => [svg("text", { x: left - 6, y: down(y) + 4, "text-anchor": "end" }, log && y === low ? `≤ ${y}` : String(y)), svg("path", { class: "sl-grid", d: `M${left},${down(y)}H${right}` })]),
+      svg("text", { x: (left + right) / 2, y: height - 3, "text-anchor": "middle", class: "bl-quiet" }, xlabel),
+      svg("path", { class: "sl-now", d: `M${across(x)},${top}V${bottom}` }), ...curves.flatMap(({ name, chosen, points, here }, i) => {
+        const kind = chosen ? "sl-chosen" : "sl-other";
+        return [svg("path", { class: `sl-curve ${kind}`, d: "M" + points.map(([a, b]) => `${across(a).toFixed(1)},${down(b).toFixed(1)}`).join("L") }),
+          svg("text", { class: kind, x: right + 8, y: ends[i] + 4 }, name),
+          ...(chosen ? [svg("circle", { class: "sl-dot", cx: across(x), cy: down(here), r: 5.5 })] : [])];
+      }));
   };
-  return { part: h("figure", { class: "sl-figure" }, h("figcaption", { class: "bl-title" }, title), picture), draw };
+  return { part, draw };
 }
 
 /** Return the heights of labels, moved apart so that none overlap, in the same order. */
-function apart(heights, gap = 13) {
+function apart(heights, bottom, gap = 15) {
   const order = range(heights.length).sort((a, b) => heights[a] - heights[b]), moved = [...heights];
   for (const [rank, i] of order.entries()) if (rank > 0) moved[i] = Math.max(moved[i], moved[order[rank - 1]] + gap);
-  const over = moved[order.at(-1)] - BOX.bottom;
+  const over = moved[order.at(-1)] - bottom;
   return over > 0 ? moved.map(y => y - over) : moved;
 }
 
@@ -153,37 +171,58 @@ function curvesOf(view, over, d, scale, temperature) {
     points: view.get("dimensions").map(x => [x, over(x, divisorOf[name](x) * temperature)]) }));
 }
 
-function draw(view) {
-  const random = view.get("queries") > 1, { scores, over } = readScores(view);
-  const keys = keyTable(view), measured = measures(view);
-  const formula = h("p", { class: "sl-formula bl-number" });
+/** Both plots: of the largest weight, and of the derivative, which only chapter 1's section 5 needs at once. */
+function plotsOf(view) {
+  const random = view.get("queries") > 1, all = random ? `of ${view.get("queries")} queries` : "";
   const xlabel = random ? "d, features of query and key" : "temperature T";
   const xticks = random ? [1, 4, 16, 64, 256, 1024] : [1 / 64, 1 / 16, 1 / 4, 1, 4, 16, 64];
-  const all = random ? ` (${view.get("queries")} queries)` : "";
-  const plots = [smallPlot(`Largest weight${all}`, xlabel, xticks, { low: 0, high: 1, yticks: [0, 0.5, 1] }),
-    smallPlot(`Size of the derivative${all}`, xlabel, xticks, { low: 1e-4, high: 1, log: true, yticks: [0.0001, 0.01, 1] })];
-  view.root.append(h("div", { class: "bl-bar" }, random ? [choice(view, "Score", "scale", SCALES), steps(view, "d", "dimension", view.get("dimensions"))] : null,
+  const plots = [smallPlot(random ? `Largest weight, mean ${all}` : "Largest weight", xlabel, xticks, { low: 0, high: 1, yticks: [0, 0.5, 1] }),
+    smallPlot(random ? `Size of the derivative, median ${all}` : "Size of the derivative", xlabel, xticks, { low: 1e-4, high: 1, log: true, yticks: [0.0001, 0.01, 1] })];
+  const draw = (curves, x) => plots.forEach(({ draw }, i) => draw(curves.map(curve => ({ ...curve, here: curve.here[2 * i], points: curve.points.map(([x, y]) => [x, y[2 * i]]) })),
+    x, fixed(curves.find(curve => curve.chosen).here[2 * i], 2 + i)));
+  return { parts: plots.map(plot => plot.part), draw };
+}
+
+const sample = (...shapes) => svg("svg", { class: "sl-sample", viewBox: "0 0 22 12", "aria-hidden": "true" }, ...shapes);
+const LEGEND = [["", "weight of a key; all weights add up to 1"],
+  [sample(svg("path", { class: "sl-now", d: "M11 0V12" }), svg("circle", { class: "sl-dot", cx: 11, cy: 6, r: 5.5 })), "your setting, on the curve of all settings"]];
+
+/** The parts below the controls: for a few given keys a table and one plot, for many random ones charts; the rest on demand. */
+function layout(view, random, keys, bars, plots, table, answer) {
+  const [largest, derivative] = plots.parts, wide = h("div", { class: "sl-wide" }, table);
+  if (random) return [bars.part, h("div", { class: "sl-parts" }, largest, derivative), onDemand(view, "All measures in numbers", wide), onDemand(view, "All keys in numbers", keys.table)];
+  return [h("div", { class: "sl-parts" }, h("div", {}, keys.table, answer), largest), onDemand(view, "Two more measures: entropy and derivative", wide, derivative)];
+}
+
+function draw(view) {
+  const random = view.get("queries") > 1, { scores, over } = readScores(view);
+  const keys = keyTable(view), bars = barChart(view), measured = measures(view), plots = plotsOf(view);
+  const formula = h("p", { class: "sl-formula bl-number" }), answer = h("p", { class: "sl-answer" });
+  view.root.append(random ? cardHead("Soft lookup among random keys", "Let d grow: one key takes all the weight. Then divide by √d, or raise the temperature, and it does not.")
+    : cardHead("Soft lookup", "Move the temperature: when it is cold, the best key takes all the weight; when it is warm, all keys get the same."),
+  h("div", { class: "bl-bar" }, random ? [choice(view, "Score", "scale", SCALES), steps(view, "d", "dimension", view.get("dimensions"))] : null,
     steps(view, "Temperature T", "temperature", TEMPERATURES, true),
     random ? slider(view, "Query", "query", { min: 0, max: view.get("queries") - 1, step: 1 }) : null), formula,
-  h("div", { class: `sl-parts ${random ? "" : "sl-given"}` }, keys.table,
-    h("div", { class: "sl-side" }, measured.table, h("div", { class: "sl-plots" }, plots.map(plot => plot.part)))));
+  cardLegend(...LEGEND), ...layout(view, random, keys, bars, plots, measured.table, answer));
 
-  view.watch(["scale", "temperature", "dimension", "query"], () => {
+  view.watch(["scale", "temperature", "dimension", "query", "size"], () => {
     const [scale, temperature, d, query] = ["scale", "temperature", "dimension", "query"].map(view.get);
     const divisor = divisorOf[scale](d) * temperature, shownScores = scores(d, query), weights = softmax(shownScores, divisor);
-    const measuresHere = saturation(weights), curves = curvesOf(view, over, d, scale, temperature);
+    const own = saturation(weights), mixed = mix(weights, view.get("values"));
     keys.draw(shownScores, divisor, weights);
-    measured.draw([...measuresHere, mix(weights, view.get("values"))], over(d, divisor));
-    plots.forEach((plot, i) => plot.draw(curves.map(curve => ({ ...curve, here: curve.here[2 * i], points: curve.points.map(([x, y]) => [x, y[2 * i]]) })), random ? d : temperature));
+    bars.draw(weights);
+    measured.draw([...own, mixed], over(d, divisor));
+    plots.draw(curvesOf(view, over, d, scale, temperature), random ? d : temperature);
     formula.textContent = `weights = ${random ? `softmax(q · k / (${{ none: 1, root: `√${d}`, d }[scale]} × T)) = softmax(q · k / ${short(divisor)})` : `softmax(scores / ${short(divisor)}) = softmax(scores × ${short(1 / divisor)})`}`;
-    view.say(tell(view, weights, measuresHere));
+    answer.textContent = view.get("values").length ? `Mixed value: each value times its weight, added up = ${fixed(mixed)}` : "";
+    view.say(tell(view, weights, own, mixed));
   });
 }
 
 const mix = (weights, values) => values.reduce((sum, value, i) => sum + value * weights[i], 0);
 
-function tell(view, weights, [largest, entropy, derivative]) {
-  const values = view.get("values"), name = shown(view.get("names")[weights.indexOf(largest)]);
-  const mixed = values.length ? ` The mixed value is ${fixed(mix(weights, values))}.` : "";
-  return `The largest weight is ${fixed(largest)}, of key “${name}”. The entropy is ${fixed(entropy, 2)} of at most ${fixed(Math.log(weights.length), 2)} nats, the size of the derivative ${fixed(derivative, 4)}.${mixed}`;
+function tell(view, weights, [largest, , derivative], mixed) {
+  const name = shown(view.get("names")[weights.indexOf(largest)]), random = view.get("queries") > 1;
+  const more = random ? ` For this query the size of the derivative is ${fixed(derivative, 4)}.` : view.get("values").length ? ` The mixed value is ${fixed(mixed)}.` : "";
+  return `The largest weight is ${fixed(largest)}, of key “${name}”.${more}`;
 }

@@ -10,7 +10,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from bertlearn.course.figures import PALETTE, Picture, new_figure
+from bertlearn.course.figures import INK, PALETTE, Picture, new_figure
 from bertlearn.course.widgets.base import Widget, check_choice
 
 DIMENSIONS = [2**n for n in range(11)]  # 1 to 1024 features
@@ -38,7 +38,7 @@ class SoftLookup(Widget):
     """
 
     files = "soft_lookup"
-    height = 640  # of the exported page; less with given scores
+    height = 820  # of the exported page; less with given scores
 
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)  # K keys
     values = traitlets.List(traitlets.Float()).tag(sync=True)  # K values to mix, or none
@@ -77,7 +77,7 @@ class SoftLookup(Widget):
                 keys.
         """
         given = scores is not None
-        self.height = 420 if given else SoftLookup.height
+        self.height = 530 if given else SoftLookup.height
         self._scores = _given_scores(scores) if scores is not None else _random_scores(seed)
         names = list(scores) if scores is not None else [str(key) for key in range(KEYS)]
         described = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
@@ -115,25 +115,45 @@ class SoftLookup(Widget):
 
     def picture(self) -> Picture:
         """Return the weights, and the largest weight over d, or over the temperature if scores are given."""
-        figure, (left, right) = new_figure(8.0, 3.6, columns=2)
-        bars = range(len(self.names))
-        left.bar(bars, self.weights, color=PALETTE[0])
-        left.set_xticks(bars, [_short(name) for name in self.names])
-        left.set(title=f"Weights, {self._setting()}", xlabel="key", ylabel="weight", ylim=(0, 1))
-        left.tick_params(axis="x", labelrotation=90 if len(self.names) > 4 else 0, labelsize=7)
+        figure, (left, right) = new_figure(8.0, 3.4, columns=2)
+        places, many = range(len(self.names)), len(self.names) > 8
+        left.bar(places, self.weights, 0.7, color=PALETTE[5])
+        if not many:
+            left.bar_label(left.containers[0], fmt="%.2f", padding=2)
+        shown = range(0, len(self.names), 4 if many else 1)
+        left.set_xticks(shown, [_short(self.names[i]) for i in shown], rotation=90 if many else 0)
+        left.tick_params(axis="x", length=0)
+        left.grid(visible=False, axis="x")
+        left.set(title="Weight of each key", ylabel="weight", ylim=(0, 1.1))
         across, curve, now = self._curve()
-        right.plot(across, curve, color=PALETTE[0])
-        right.plot(now, self.over_queries.largest, "o", color=PALETTE[1])
+        right.plot(across, curve, color=PALETTE[0], linewidth=2)
+        right.plot(now, self.over_queries.largest, "o", color=PALETTE[1], markersize=8)
+        mean = "" if self.queries == 1 else f" (mean of {self.queries} queries)"
         xlabel = "temperature" if self.queries == 1 else "d, features"
-        right.set(title="Largest weight (mean)", xlabel=xlabel, xscale="log", ylim=(0, 1))
+        right.set(title=f"Largest weight{mean}", xlabel=xlabel, xscale="log", ylim=(0, 1.1))
+        right.set_xticks(across[::2], [f"{x:g}" if x >= 1 else f"1/{1 / x:g}" for x in across[::2]])
+        figure.suptitle(
+            f"Soft lookup, {self._setting()}", x=0.01, ha="left", weight="bold", size=11.5, color=INK
+        )
+        return Picture(figure, self._alt())
+
+    def _alt(self) -> str:
         best = int(self.weights.argmax())
         largest = f"largest {self.weights[best]:.2f}, of {self.names[best]}"
-        alt = f"Weights of {len(self.names)} keys, {self._setting()}: {largest}"
-        return Picture(figure, f"{alt}; entropy {self.entropy:.2f}; derivative {self.derivative:.4f}.")
+        alt = f"Bars. Weights of {len(self.names)} keys, {self._setting()}: {largest}."
+        if len(self.values):
+            alt += f" The mixed value is {self.weights @ self.values:.2f}."
+        across, curve, now = self._curve()
+        over = "temperature" if self.queries == 1 else "d"
+        ends = f"from {curve[0]:.2f} at {over} {across[0]:.2g} to {curve[-1]:.2f} at {across[-1]:g}"
+        return f"{alt} Curve: the largest weight goes {ends}; now {now:.4g}."
 
     def _setting(self) -> str:
         temperature = f"temperature {self.temperature:.3g}"
-        return temperature if self.queries == 1 else f"d {self.dimension}, scale {self.scale}, {temperature}"
+        if self.queries == 1:
+            return temperature
+        divided = {"none": "not divided", "root": "divided by √d", "d": "divided by d"}[self.scale]
+        return f"d = {self.dimension}, {divided}, {temperature}"
 
     def _curve(self) -> tuple[list[float], list[float], float]:
         """Return the x values of the curve, the largest weight at each, and the current x."""

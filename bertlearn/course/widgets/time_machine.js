@@ -72,18 +72,24 @@ function timeline(view, at, steps) {
   view.watch(["seen", "ranks", "place"], () => snapshots.forEach(({ word, sure, right }, i) => {
     const [guess, p] = at.guesses(view.get("place"), i)[0], answer = at.answer(i);
     word.textContent = shown(guess);
+    word.title = shown(guess);
     sure.textContent = fixed(p, 2);
-    right.textContent = answer ? `${answer[0] === 1 ? "✓ " : ""}no. ${count(answer[0])}` : "";
+    right.textContent = answer ? `${answer[0] === 1 ? "✓ " : ""}#${count(answer[0])}` : "";
     right.hidden = !answer;
   }));
   const label = labeled("Step", slide);
-  return h("div", { class: "tm-time", style: `--snapshots: ${steps.length}` }, player(view, at, steps), h("div", { class: "tm-track" }, label, h("ol", {}, stops)));
+  const below = h("span", { class: "bl-quiet" });
+  view.watch(["ranks", "place"], () => {
+    const right = at.answer(0) && view.get("answers")[view.get("place")];
+    below.textContent = `Below each step: the best guess${right ? `, its probability, and the rank of “${shown(right)}”.` : " and its probability."}`;
+  });
+  return [h("div", { class: "bl-bar" }, player(view, at, steps), below), h("div", { class: "tm-track", style: `--snapshots: ${steps.length}` }, label, h("ol", {}, stops))];
 }
 
 /** The likeliest tokens as bars, and the right word with its rank. */
 function guesses(view, at, steps) {
   const rows = range(view.get("seen").guesses[0][0].length + 1).map(() => ({ rank: h("span"), token: h("bdi"), p: h("span") }));
-  const items = rows.map(({ rank, token, p }) => h("li", {}, rank, h("span", { class: "tm-bar" }, token, p)));
+  const items = rows.map(({ rank, token, p }) => h("li", {}, rank, token, p, h("span", { class: "tm-bar", "aria-hidden": "true" })));
   const scale = h("p", { class: "bl-quiet" });
   view.watch(["seen", "ranks", "step", "place"], () => {
     const place = view.get("place"), best = at.guesses(place), answer = at.answer(at.snapshot());
@@ -99,9 +105,9 @@ function guesses(view, at, steps) {
     const beyond = answer && answer[0] > best.length;
     items.at(-1).hidden = !beyond;
     if (beyond) fill(best.length, answer[0], view.get("answers")[place], answer[1], true);
-    scale.textContent = `A full bar is ${fixed(max)}, the largest of all steps.` + (answer ? " ✓ is the right word; the number above is its rank among all guesses." : "");
+    scale.textContent = `A full bar is ${fixed(max)}, the largest of all steps.`;
   });
-  return h("section", { class: "tm-part", "aria-label": "guesses" }, h("p", { class: "bl-title" }, "Guesses"), h("ol", { class: "bl-mono tm-guesses" }, items), scale);
+  return h("section", { class: "tm-part", "aria-label": "guesses" }, h("p", { class: "bl-title" }, "Guesses for [MASK]"), h("ol", { class: "bl-mono tm-guesses" }, items), scale);
 }
 
 /** One head as a heat map, with a frame around the row of the chosen [MASK]. */
@@ -128,14 +134,14 @@ function attention(view, at) {
   view.watch(["seen", "place"], () => cursor.style.setProperty("--place", at.masked()));
   return h("section", { class: "tm-part", "aria-label": "attention" },
     h("div", { class: "tm-heading" }, h("p", { class: "bl-title" }, "Attention"), select(view, "Layer", "layer", range(layers)), select(view, "Head", "head", range(heads))),
-    grid, means, h("p", { class: "tm-legend bl-quiet" }, "0", h("span", { class: "bl-ramp", "aria-hidden": "true" }), "1 (root scale)"));
+    grid, means);
 }
 
 /** The held-out loss over the steps, step 0 set apart, as it has no logarithm; a line marks the step. */
 function lossCurve(view, at, steps) {
   const curve = view.get("curve"), known = new Map(curve), nothing = Math.log(view.get("shape")[2]);
   if (!curve.length) return null;
-  const [W, H, left, bottom, top] = [310, 250, 24, 34, 12];
+  const [W, H, left, bottom, top] = [306, 270, 26, 42, 12];
   const positive = [...steps, ...known.keys()].filter(step => step > 0), first = Math.min(...positive), last = Math.max(...positive, first + 1);
   const low = Math.floor(Math.min(...known.values())), high = Math.max(nothing, ...known.values()) + 0.3;
   const x = step => (step <= 0 ? left + 8 : left + 32 + (W - left - 76) * Math.log(step / first) / Math.log(last / first));
@@ -146,11 +152,11 @@ function lossCurve(view, at, steps) {
   const targets = steps.map(step => svg("rect", { x: x(step) - 10, y: top, width: 20, height: H - top - bottom, class: "tm-target", click: () => view.set({ step }) }));
   const marker = line(0, top, 0, H - bottom, "tm-marker"), value = label("", 0, 0, "start");
   value.setAttribute("class", "tm-value");
-  const roomy = steps.reduce((kept, step) => (kept.length && x(step) - x(kept.at(-1)) < 24 ? kept : [...kept, step]), []);
+  const roomy = steps.reduce((kept, step) => (kept.length && x(step) - x(kept.at(-1)) < 30 ? kept : [...kept, step]), []);
   const drawing = svg("svg", { width: W, height: H, role: "img" },
     line(left, H - bottom, W, H - bottom, "tm-axis"), line(left, top, left, H - bottom, "tm-axis"),
     ...range(Math.ceil(high) - low).map(i => label(low + i, left - 6, y(low + i) + 4, "end")),
-    ...roomy.map(step => label(step >= 1000 ? `${step / 1000}k` : step, x(step), H - bottom + 15, "middle")),
+    ...roomy.map(step => label(step >= 1000 ? `${step / 1000}k` : step, x(step), H - bottom + 17, "middle")),
     line(left, y(nothing), W, y(nothing), "tm-nothing"), label(`knows nothing: ln ${count(view.get("shape")[2])} = ${fixed(nothing, 2)}`, left + 28, y(nothing) + 15, "start"),
     svg("polyline", { points: curve.map(([step, loss]) => `${x(step)},${y(loss)}`).join(" "), class: "tm-curve" }),
     marker, ...dots, value, ...targets, label("step (log scale)", W, H - 4, "end"));
@@ -201,7 +207,9 @@ function tell(view, at) {
 function draw(view) {
   const steps = view.get("steps"), at = reader(view, steps);
   const { bar, problem } = ask(view);
-  view.root.append(bar, timeline(view, at, steps), sentence(view, at),
+  view.root.append(cardHead("Time machine", "Press ▶ Play, or move the slider, and watch one model learn: its guesses for [MASK], its loss, and where a head looks."), bar,
+    cardLegend(["", "probability of a guess"], [null, "✓ the right word"], ["bl-ramp", "attention weight, 0 to 1 (square root)"], ["bl-chosen", "the chosen step and [MASK]"]),
+    ...timeline(view, at, steps), sentence(view, at),
     h("div", { class: "tm-parts" }, guesses(view, at, steps), lossCurve(view, at, steps), attention(view, at)));
   view.watch(["seen", "ranks", "step", "place", "layer", "head", "answered"], () => view.say(problem() || tell(view, at)));
 }

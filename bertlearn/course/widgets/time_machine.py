@@ -41,7 +41,7 @@ class TimeMachine(AskedWidget):
     """
 
     files = "time_machine"
-    height = 620
+    height = 900
 
     steps = traitlets.List(traitlets.Int()).tag(sync=True)  # the snapshots
     shape = traitlets.List(traitlets.Int()).tag(sync=True)  # layers, heads, size of the vocabulary

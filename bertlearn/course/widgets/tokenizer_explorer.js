@@ -136,7 +136,7 @@ function textBox(view) {
 
 function countTable(panels) {
   const named = panels.some(panel => panel.title);
-  const head = [named && "vocabulary", "rows", "characters", "words", "wordpieces", "unknown", "wordpieces per word", "with [CLS], [SEP]"];
+  const head = [named && "tokenizer", "vocabulary size", "characters", "words", "wordpieces", "unknown", "wordpieces per word", "with [CLS], [SEP]"];
   const lines = panels.map(({ title, size, characters, words, pieces }) => {
     const count = pieces.length - 2, unknown = pieces.filter(piece => piece.token === "[UNK]").length;
     const all = pieces.length > 512 ? `${pieces.length}: BERT reads 512` : pieces.length;
@@ -166,8 +166,8 @@ function typedText(panel, marks) {
     const which = kind === "blank" || kind === "dropped" ? ` (${[...names[kind]].slice(0, 4).join(", ")})` : "";
     return h("li", {}, h("span", { "data-kinds": kind, "aria-hidden": "true" }, "ab"), ` ${KINDS[kind]}: ${counts[kind]}${which}`);
   });
-  return [h("div", { class: "tx-typed", dir: "auto", role: "group", tabindex: 0, "aria-label": "the text as typed" }, text.length ? text : "no text"),
-    h("ul", { class: "tx-kinds bl-quiet", "aria-label": "changes" }, items.length ? items : h("li", {}, "nothing changes"))];
+  return [h("ul", { class: "tx-kinds bl-quiet", "aria-label": "changes" }, items.length ? items : h("li", {}, "nothing changes")),
+    h("div", { class: "tx-typed", dir: "auto", role: "group", tabindex: 0, "aria-label": "the text as typed" }, text.length ? text : "no text")];
 }
 
 function wordChips(panel, marks, pick) {
@@ -278,7 +278,9 @@ function draw(view) {
   const last = () => Math.max(...panels.map(panel => panel.tried.length));
   const steps = stepper(view, step => { if (fresh()) view.set({ step: clamp(step, 0, last()) }); }, last);
   const counts = h("div", { class: "tx-scroll" }), chosen = h("p", { class: "tx-chosen" });
-  view.root.append(textBox(view), counts);
+  view.root.append(cardHead("From a text to wordpieces", "Type a text of your own, point at a wordpiece to find it in the text, and choose a word to search for its wordpieces step by step."),
+    textBox(view), counts, cardLegend([h("span", { class: "tx-sample tx-picked" }, "ab"), "the chosen word"], [h("span", { class: "tx-sample tx-marked" }, "ab"), "what you point at"],
+      [h("span", { class: "tx-sample tx-frame" }, "ab"), "a special token"], [h("span", { class: "tx-sample tx-unknown" }, "ab"), "unknown"]));
   const typed = section(view, "1. Normalization: what becomes of each character");
   const words = section(view, "2. Words: split at spaces and around punctuation");
   const pieces = section(view, "3. Wordpieces, each with its id and its position in the text");

@@ -45,7 +45,7 @@ class TokenizerExplorer(AskedWidget):
     """
 
     files = "tokenizer_explorer"
-    height = 900
+    height = 1040
 
     text = traitlets.Unicode(TEXT).tag(sync=True)
     word = traitlets.Int().tag(sync=True)

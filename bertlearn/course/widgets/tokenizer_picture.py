@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.font_manager import findfont, get_font
 
-from bertlearn.course.figures import PALETTE, Picture, new_figure
+from bertlearn.course.figures import PALETTE, QUIET, Picture, new_figure
 
 WIDTH, LONGEST = 96, 40  # characters in a line, and in a piece
 LINES = 5  # of pieces, and of the search
 _FONT: dict[str, Any] = {"family": "monospace", "fontsize": 9, "va": "center", "parse_math": False}
 _PLAIN = {"edgecolor": PALETTE[0], "linewidth": 1.0}
-_FRAME = {"edgecolor": "#595959", "linewidth": 1.0, "linestyle": "--"}
+_FRAME = {"edgecolor": QUIET, "linewidth": 1.0, "linestyle": "--"}
 _UNKNOWN = {"edgecolor": PALETTE[1], "linewidth": 2.5}
 
 
@@ -39,6 +39,7 @@ def draw_cuts(cuts: Sequence[Cut], alt: str) -> Picture:
         bottom += 0.5
     axes.set(xlim=(0, WIDTH), ylim=(bottom, 0))
     axes.axis("off")
+    axes.set_title("The text in wordpieces, with their ids")
     figure.set_size_inches(9.5, 0.24 * bottom)
     return Picture(figure, alt)
 
@@ -61,7 +62,7 @@ def _draw_pieces(axes: Axes, pieces: Sequence[tuple[str, int]], top: float) -> f
             break
         edge = _UNKNOWN if piece == "[UNK]" else _FRAME if index in (0, len(pieces) - 1) else _PLAIN
         _write(axes, left, top, shorten(piece), bbox={"boxstyle": "square", "facecolor": "none", **edge})
-        _write(axes, left, top + 1.05, str(number), color="#595959")
+        _write(axes, left, top + 1.05, str(number), color=QUIET)
         left += width
     return top + 2.4
 

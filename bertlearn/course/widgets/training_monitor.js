@@ -1,6 +1,6 @@
 // Training monitor. The kernel sends records and progress; the page sends a stop request and what is chosen.
 
-const W = 720, H = 300, LEFT = 56, RIGHT = 12, TOP = 10, BOTTOM = 40; // of the plot, in its own units
+const H = 320, LEFT = 62, RIGHT = 14, TOP = 12, BOTTOM = 46; // of the plot, in pixels; it is as wide as the card
 const REACH = 2; // standard deviations on either side of the band's mean
 const MANY = 60; // a curve with more points than this is drawn without dots
 const PATIENCE = 2000; // ms without an answer until the kernel counts as unresponsive
@@ -37,8 +37,8 @@ function ticks(low, high) {
   return values.map(value => [value, Math.max(0, -Math.floor(Math.log10(step) + 1e-9))]);
 }
 
-/** What is drawn now, and the functions that place a step and a value in the plot. */
-function layout(view) {
+/** What is drawn now in this width, and the functions that place a step and a value in the plot. */
+function layout(view, W) {
   const quantity = view.get("quantity"), loss = quantity === "loss", { first, until } = view.get("progress");
   const curves = Object.entries(view.get("curves")[quantity] ?? {}), { steps = [], mean, std } = view.get("band");
   const band = loss ? steps.map((step, i) => [step, mean[i] - REACH * std[i], mean[i] + REACH * std[i]]) : [];
@@ -51,29 +51,29 @@ function layout(view) {
   };
   const [x0, x1] = between(xs, 0), [y0, y1] = between(ys, 0.06);
   return {
-    quantity, curves, band, lines, x0, x1, y0, y1,
+    W, quantity, curves, band, lines, x0, x1, y0, y1,
     x: step => LEFT + (step - x0) / (x1 - x0 || 1) * (W - LEFT - RIGHT),
     y: value => H - BOTTOM - (value - y0) / (y1 - y0) * (H - TOP - BOTTOM),
   };
 }
 
-function drawAxes({ quantity, x, y, x0, x1, y0, y1 }) {
+function drawAxes({ W, quantity, x, y, x0, x1, y0, y1 }) {
   const marks = ticks(y0, y1).flatMap(([value, digits]) => [
     svg("line", { class: "mo-grid", x1: LEFT, x2: W - RIGHT, y1: y(value), y2: y(value) }),
     svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, value.toFixed(digits))]);
-  const below = ticks(x0, x1).map(([step]) => svg("text", { x: x(step), y: H - BOTTOM + 16, "text-anchor": x(step) > W - 30 ? "end" : "middle" }, whole(step)));
+  const below = ticks(x0, x1).map(([step]) => svg("text", { x: x(step), y: H - BOTTOM + 18, "text-anchor": x(step) > W - 36 ? "end" : "middle" }, whole(step)));
   return [...marks, ...below,
-    svg("text", { x: (LEFT + W) / 2, y: H - 4, "text-anchor": "middle" }, "step"),
-    svg("text", { "text-anchor": "middle", transform: `translate(12 ${(H - BOTTOM) / 2}) rotate(-90)` }, AXES[quantity])];
+    svg("text", { x: (LEFT + W) / 2, y: H - 5, "text-anchor": "middle", class: "bl-quiet" }, "step"),
+    svg("text", { "text-anchor": "middle", class: "bl-quiet", transform: `translate(13 ${(H - BOTTOM) / 2}) rotate(-90)` }, AXES[quantity])];
 }
 
-function drawCurves(view, { curves, band, lines, x, y }) {
+function drawCurves(view, { W, curves, band, lines, x, y }) {
   const path = points => points.map(([a, b]) => `${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("L");
   const where = Object.fromEntries(view.get("evaluations").map(evaluation => [evaluation.step, evaluation.where]));
-  const crowded = height => lines.some(([, other]) => other > height && y(height) - y(other) < 15);
+  const crowded = height => lines.some(([, other]) => other > height && y(height) - y(other) < 18);
   const parts = lines.flatMap(([name, height]) => [
     svg("line", { class: "mo-line", x1: LEFT, x2: W - RIGHT, y1: y(height), y2: y(height) }),
-    svg("text", { x: W - RIGHT, y: y(height) + (crowded(height) ? 13 : -4), "text-anchor": "end" }, shown(name))]);
+    svg("text", { x: W - RIGHT, y: y(height) + (crowded(height) ? 15 : -5), "text-anchor": "end" }, shown(name))]);
   if (band.length) {
     const around = [...band.map(([step, low]) => [step, low]), ...band.map(([step, , high]) => [step, high]).reverse()];
     parts.unshift(svg("path", { class: "mo-band", d: `M${path(around)}Z` }));
@@ -97,9 +97,9 @@ function drawCursor(view, { quantity, curves, x, y }) {
 /** The plot, which is also a slider over the recorded steps: by pointer, arrow keys, Home and End. */
 function plot(view) {
   const still = svg("g", {}), cursor = svg("g", {});
-  const picture = svg("svg", { viewBox: `0 0 ${W} ${H}`, "aria-hidden": "true" }, still, cursor);
+  const picture = svg("svg", { height: H, "aria-hidden": "true" }, still, cursor);
   const element = h("div", { class: "mo-plot", role: "slider", tabindex: 0, "aria-label": "step whose numbers are shown" }, picture);
-  let now = layout(view);
+  let now = layout(view, 600);
   const pick = i => {
     const steps = recorded(view), index = clamp(i, 0, steps.length - 1);
     const step = index >= steps.length - 1 ? null : steps[index];
@@ -113,16 +113,17 @@ function plot(view) {
     pick(recorded(view).indexOf(chosen(view)) + by);
   });
   element.addEventListener("pointermove", event => {
-    const box = picture.getBoundingClientRect(), x = (event.clientX - box.left) / box.width * W;
+    const box = picture.getBoundingClientRect(), x = event.clientX - box.left;
     const distances = recorded(view).map(step => Math.abs(now.x(step) - x));
     pick(distances.indexOf(Math.min(...distances)));
   });
   element.addEventListener("pointerleave", () => pick(Infinity)); // back to the newest
-  view.watch(["curves", "evaluations", "band", "lines", "quantity", "phase"], () => {
-    now = layout(view);
+  view.watch(["curves", "evaluations", "band", "lines", "quantity", "phase", "size"], () => {
+    now = layout(view, widthOf(element, 600));
+    picture.setAttribute("width", now.W);
     still.replaceChildren(...drawAxes(now), ...drawCurves(view, now));
   });
-  view.watch(["curves", "quantity", "phase", "step"], () => {
+  view.watch(["curves", "quantity", "phase", "step", "size"], () => {
     cursor.replaceChildren(...drawCursor(view, now));
     const steps = recorded(view), step = chosen(view);
     const values = { valuemin: steps[0] ?? 0, valuemax: steps.at(-1) ?? 0, valuenow: step ?? 0, valuetext: step === null ? "no step yet" : `step ${step}` };
@@ -133,13 +134,14 @@ function plot(view) {
 
 /** The names of the curves, each with its line and its value at the step that is shown. */
 function legend(view) {
-  const list = h("ul", { class: "mo-legend", "aria-label": "curves" });
+  const list = h("ul", { class: "bl-legend mo-legend", "aria-label": "curves" });
   const sample = classes => svg("svg", { viewBox: "0 0 28 10", class: "mo-sample", "aria-hidden": "true" }, svg("path", { class: classes, d: "M0 5H28" }));
   view.watch(["curves", "quantity", "step", "band"], () => {
     const quantity = view.get("quantity"), values = Object.fromEntries(valuesAt(view, quantity, chosen(view)));
     const items = Object.keys(view.get("curves")[quantity] ?? {}).map((name, i) => h("li", {}, sample(`mo-curve mo-${i} mo-${kind(name)}`), name,
       h("span", { class: "bl-number" }, name in values ? written(quantity, values[name]) : "–")));
-    if (quantity === "loss" && view.get("band").steps) items.push(h("li", {}, sample("mo-curve mo-wide"), `other seeds, mean ± ${REACH} std`));
+    if (quantity === "loss" && Object.keys(view.get("lines")).length) items.push(h("li", {}, sample("mo-line"), "losses to compare with"));
+    if (quantity === "loss" && view.get("band").steps) items.push(h("li", {}, sample("mo-curve mo-wide"), `the band: other seeds, mean ± ${REACH} std`));
     list.replaceChildren(...items);
   });
   return list;
@@ -200,7 +202,7 @@ function draw(view) {
     badge.textContent = last ? `${WHERE[last.where]}${last.step === step ? "" : ` at step ${whole(last.step)}`}` : "";
   });
   view.root.append(
-    h("p", { class: "bl-title" }, shown(view.get("title"))),
+    cardHead(shown(view.get("title")), "Move along the curve, by pointer or with the arrow keys, to read each step; choose what to show."),
     h("div", { class: "bl-bar" }, progressLine(view), badge), stopper(view, chart),
     h("div", { class: "bl-bar" }, choice(view, "Show", "quantity", Object.fromEntries(Object.keys(AXES).map(name => [name, name])))),
     legend(view), chart);

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import traitlets
 
-from bertlearn.course.figures import PALETTE, Picture, new_figure
+from bertlearn.course.figures import PALETTE, QUIET, Picture, new_figure
 from bertlearn.course.snapshots import Band
 from bertlearn.course.widgets.base import Widget
 from bertlearn.training.metrics import Progress, Record
@@ -38,7 +38,7 @@ class TrainingMonitor(Widget):
     """
 
     files = "training_monitor"
-    height = 500
+    height = 640
 
     title = traitlets.Unicode().tag(sync=True)
     curves = traitlets.Dict().tag(sync=True)  # quantity → name → (step, value) pairs
@@ -116,15 +116,24 @@ class TrainingMonitor(Widget):
             if self.band:
                 steps, mean, std = (np.asarray(part) for part in self.band.values())
                 reach = (mean - WIDTH * std, mean + WIDTH * std)
-                axes.fill_between(steps, *reach, color=PALETTE[5], alpha=0.5, label="other seeds, ± 2 std")
+                axes.fill_between(
+                    steps, *reach, color=PALETTE[5], alpha=0.45, label="other seeds, mean ± 2 std"
+                )
             for index, (name, height) in enumerate(self.lines.items()):
-                axes.axhline(height, color="#777777", linestyle=(":", "-.")[index % 2], label=_plain(name))
+                axes.axhline(height, color=QUIET, linestyle=(":", "-.")[index % 2], label=_plain(name))
         curves = self.curves.get(self.quantity, {})
         for index, (name, points) in enumerate(curves.items()):
             style = "o-" if name.startswith(HELD_OUT) else "--"
-            axes.plot(*zip(*points, strict=True), style, markersize=4, color=PALETTE[index % 7], label=name)
+            axes.plot(
+                *zip(*points, strict=True),
+                style,
+                markersize=4,
+                color=PALETTE[index % 7],
+                linewidth=2,
+                label=name,
+            )
         if self.step is not None:
-            axes.axvline(self.step, color="#777777", linewidth=0.8)
+            axes.axvline(self.step, color=QUIET, linewidth=0.8)
         axes.set(title=_plain(self.title), xlabel="step", ylabel=QUANTITIES[self.quantity][1])
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)

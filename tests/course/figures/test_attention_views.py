@@ -277,7 +277,7 @@ def test_without_the_iframe_a_picture_remains(view: Callable[..., View]) -> None
         r'<p style="[^"]*">A picture. Run the cell to make it interactive.</p></div>',
         bare,
     ).groups()  # type: ignore[union-attr]
-    assert alt == shown.title
+    assert alt == shown.alt and alt.startswith(("Heat map. Layer 0", "Grid of 2 layers by 3 heads"))
     assert b64decode(picture).startswith(b"\x89PNG")
 
 

@@ -76,6 +76,22 @@ def test_sixty_tokens_fit_a_page_and_no_label_covers_another() -> None:
         assert overlaps([label.get_window_extent() for label in written]) == 0
 
 
+def test_cells_are_alike_in_small_and_large_maps_and_their_labels_are_readable() -> None:
+    for count, inches in ((3, 0.3), (12, 0.3), (30, 6.2 / 30)):
+        figure = v.plot_attention(
+            torch.full((count, count), 1 / count), [f"t{i}" for i in range(count)]
+        ).figure
+        axes = figure.axes[0]
+        figure.draw_without_rendering()
+        assert axes.get_window_extent().width / figure.dpi == pytest.approx(count * inches)
+        assert min(label.get_fontsize() for label in axes.get_xticklabels()) * v.figures.DPI / 72 > 13
+
+
+def test_titles_begin_on_the_left_and_are_drawn_once() -> None:
+    axes = PICTURES["curves"]().figure.axes[0]
+    assert (axes.get_title(loc="left"), axes.get_title()) == ("T", "")
+
+
 def test_forty_texts_stand_beside_their_points_without_covering_each_other() -> None:
     where = np.random.default_rng(0).normal(size=(40, 2))
     picture = v.plot_points(where, ["a", "b"] * 20, "T", texts=[f"film {i}" for i in range(40)])

@@ -49,7 +49,9 @@ def test_the_still_is_a_picture_where_no_script_runs_and_the_same_at_each_run(sh
     one, other = (shown(explorer(["a", "b"]))[0]["text/html"] for _ in range(2))
     assert one == other
     bare = re.sub(r"<iframe.*</iframe>", "", one)
-    assert re.search(r'<img alt="Attention explorer[^"]*" src="data:image/png;base64,', bare)
+    assert re.search(
+        r'<img alt="Heat map. Attention of layer 0, head 0[^"]*" src="data:image/png;base64,', bare
+    )
     assert "<script" not in bare
 
 

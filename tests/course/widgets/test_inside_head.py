@@ -132,7 +132,8 @@ def test_repr_and_picture_say_what_is_shown() -> None:
     widget = InsideHead(maps(), layer=1, head=2, query=2, key=1)
     assert repr(widget) == "[widget] Inside an attention head: 2 layers, 3 heads, 4 tokens"
     picture = widget.picture()
-    assert f"score {widget.scores[1]:.2f}, weight {widget.weights[1]:.3f}, from cat to the" in picture.alt
+    numbers = f"score {widget.scores[1]:.2f} and weight {widget.weights[1]:.3f}"
+    assert f"“cat” looks at “the” with {numbers}" in picture.alt
     strips = np.asarray(picture.figure.axes[0].images[0].get_array())
     assert strips.shape == (5, 8) and np.abs(strips).max(axis=1) == pytest.approx(np.ones(5))
     np.testing.assert_allclose(strips[4], widget.context / np.abs(widget.context).max(), rtol=1e-6)

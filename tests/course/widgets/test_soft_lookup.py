@@ -125,8 +125,10 @@ def test_repr_and_picture_say_what_is_shown() -> None:
     widget = SoftLookup(SCORES, temperature=0.2)
     assert repr(widget) == "[widget] Soft lookup among comedy, horror, romance, war"
     alt = widget.picture().alt
-    assert "temperature 0.2: largest 0.87, of comedy" in alt and f"entropy {widget.entropy:.2f}" in alt
-    assert "d 64, scale root, temperature 1:" in SoftLookup(scale="root").picture().alt
+    assert "temperature 0.2: largest 0.87, of comedy" in alt and "mixed value" not in alt
+    mixed = SoftLookup(SCORES, MOODS)
+    assert f"The mixed value is {mixed.weights @ mixed.values:.2f}." in mixed.picture().alt
+    assert "d = 64, divided by √d, temperature 1:" in SoftLookup(scale="root").picture().alt
 
 
 def test_the_export_is_small_and_the_same_at_each_run() -> None:
