@@ -188,11 +188,13 @@ def loss_by_fate(
     return {name: (losses[fate].mean().item(), correct[fate].float().mean().item()) for name, fate in own.items()}
 
 
-def plot_fates(losses: Mapping[str, float]) -> Picture:
-    """Draw the losses on the plateau as bars."""
-    alt = "Bars: frequencies alone about 6.5; the model about the same at [MASK], more at a random token, below 2.5 "
-    alt += "at unchanged."
-    return plot_bars(losses, "A model on the plateau, by what the token became", "loss (nats)", alt=alt)
+def plot_fates(frequencies: float, found: Mapping[str, tuple[float, float]]) -> Picture:
+    """Draw loss and accuracy by fate, from `loss_by_fate`, beside the loss of the frequencies alone."""
+    bars = {"frequencies alone": frequencies}
+    bars |= {f"{name}: {accuracy:.0%} right": loss for name, (loss, accuracy) in found.items()}
+    alt = "Bars of the loss: frequencies alone about 6.5; the model about the same at [MASK], more at a random token, "
+    alt += "around 2 where the token is unchanged."
+    return plot_bars(bars, "Your model, by what became of the token", "loss (nats)", alt=alt)
 
 
 def neighbor_weights(model: BertForMaskedLM, ids: Tensor, length: int = 64) -> Tensor:
@@ -298,9 +300,27 @@ def pull(
     return 1000 * torch.stack(slopes).mean().item()
 
 
-def plot_dial(betas: Sequence[float], losses: Mapping[str, Sequence[float]]) -> Picture:
-    """Draw by how much the loss of each model changes as the dial is turned."""
-    changes = {name: [loss - own[0] for loss in own] for name, own in losses.items()}
+def losses_at(
+    model: BertForMaskedLM, batch: PretrainingBatch, betas: Sequence[float], offset: int
+) -> list[float]:
+    """Return the loss of a batch for each position of the dial."""
+    with torch.no_grad():
+        return [loss_at(model, batch, beta, offset).item() for beta in betas]
+
+
+def plot_pulls(pulls: Mapping[tuple[int, int], float]) -> Picture:
+    """Draw pulls by length and offset as bars."""
+    names = {-1: "the token before", 1: "the token after", -3: "three places before"}
+    bars = {f"among {length}: {names[offset]}": strength for (length, offset), strength in pulls.items()}
+    alt = "Bars: among 64 tokens both neighbors pull by about 1, among 8 tokens by about 4; the token three places "
+    alt += "before hardly pulls at all."
+    label = "fall of the loss per unit of β (thousandths of a nat)"
+    return plot_bars(bars, "The pull toward other tokens", label, alt=alt)
+
+
+def plot_dial(betas: Sequence[float], losses: Mapping[int, Sequence[float]]) -> Picture:
+    """Draw by how much the loss of each snapshot, by its step, changes as the dial is turned."""
+    changes = {f"step {step:,}": [loss - own[0] for loss in own] for step, own in losses.items()}
     alt = "Change of the loss by the dial: hardly any for step 250, down by 0.05 at β = 3 for step 500, up for "
     alt += "step 3,000."
     labels = ("Looking at the previous token by hand", "β, added to its scores", "change of the loss (nats)")
