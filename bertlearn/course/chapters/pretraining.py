@@ -40,13 +40,17 @@ Attention = Callable[..., tuple[Tensor, Tensor]]
 
 def best_guesses(model: BertForMaskedLM, tokenizer: WordPieceTokenizer, text: str, k: int = 5) -> str:
     """Return the k most probable tokens for a text's first [MASK], with their probabilities, as one line."""
-    return "  ".join(f"{guess.token} {guess.probability:.2f}" for guess in fill_mask(model, tokenizer, text, k)[0])
+    return "  ".join(
+        f"{guess.token} {guess.probability:.2f}" for guess in fill_mask(model, tokenizer, text, k)[0]
+    )
 
 
 def count_tokens(shards: Shards, tokenizer: WordPieceTokenizer) -> Tensor:
     """Return how often each source has each token, int64 (sources, V); special tokens count as 0."""
     size, special = tokenizer.vocab_size, special_ids(tokenizer)
-    counts = [torch.from_numpy(shard.tokens.astype("int64")).bincount(minlength=size) for shard in shards.shards]
+    counts = [
+        torch.from_numpy(shard.tokens.astype("int64")).bincount(minlength=size) for shard in shards.shards
+    ]
     return torch.stack(counts).index_fill(1, special, 0)
 
 
@@ -65,7 +69,9 @@ def shared_rare_tokens(shards: Shards, shares: Tensor, count: int) -> tuple[Tens
     assert rows.attention_mask is not None and rows.next_sentence_label is not None
     ids, types, mask = map(torch.from_numpy, (rows.input_ids, rows.token_type_ids, rows.attention_mask))
     first, second = (
-        torch.zeros(count, len(shares)).scatter_(1, torch.where((types == segment) & (mask == 1), ids, 0), 1.0)
+        torch.zeros(count, len(shares)).scatter_(
+            1, torch.where((types == segment) & (mask == 1), ids, 0), 1.0
+        )
         for segment in (0, 1)
     )
     rare = torch.where((shares > 0) & (shares < 1e-3), -shares.clamp(min=1e-9).log(), 0.0).float()
@@ -109,10 +115,14 @@ def plot_warmup(runs: Mapping[tuple[int, float], Tensor]) -> Picture:
     names = {case: f"{case[0]} layers, {'warm-up' if case[1] else 'no warm-up'}" for case in runs}
     curves = {names[case]: run for case, run in runs.items() if case != (8, 0.0)}
     curves |= {f"{names[8, 0.0]}, seed {seed}": run for seed, run in enumerate(runs[8, 0.0])}
-    alt = "Loss over 50 steps: three settings fall to 0; with 8 layers and no warm-up, two of three runs stop "
+    alt = (
+        "Loss over 50 steps: three settings fall to 0; with 8 layers and no warm-up, two of three runs stop "
+    )
     alt += "near 3.4."
     steps = range(1, runs[8, 0.0].shape[1] + 1)
-    return plot_curves(steps, curves, "One batch by heart, with and without warm-up", "step", "loss (nats)", alt=alt)
+    return plot_curves(
+        steps, curves, "One batch by heart, with and without warm-up", "step", "loss (nats)", alt=alt
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -123,7 +133,9 @@ def plot_warmup(runs: Mapping[tuple[int, float], Tensor]) -> Picture:
 def held_out_curve(history: Sequence[Record]) -> tuple[list[int], list[float]]:
     """Return the steps at which a run was evaluated, and the losses on held-out text there, in nats."""
     evaluations = [record for record in history if "valid_mlm_loss" in record]
-    return [int(record["step"]) for record in evaluations], [record["valid_mlm_loss"] for record in evaluations]
+    return [int(record["step"]) for record in evaluations], [
+        record["valid_mlm_loss"] for record in evaluations
+    ]
 
 
 def ablation_curves(quantity: str, *variants: str) -> tuple[list[int], dict[str, list[list[float]]]]:
@@ -147,7 +159,9 @@ def ablation_end(quantity: str, variant: str) -> float:
 
 def plot_ablation(*variants: str) -> Picture:
     """Draw the held-out loss of the recipe and of variants of it."""
-    alt = "Held-out loss over 1,500 steps: the recipe falls to 4.8; sines begin to fall later; the other three "
+    alt = (
+        "Held-out loss over 1,500 steps: the recipe falls to 4.8; sines begin to fall later; the other three "
+    )
     alt += "stay near 5.8."
     curves = ablation_curves("loss", "the recipe", *variants)
     return plot_curves(*curves, "One choice changed", "step", "held-out loss (nats)", alt=alt)
@@ -185,7 +199,9 @@ def loss_by_fate(
     asked = labels[labels != -100]
     losses, correct = cross_entropy(logits, asked, reduction="none"), logits.argmax(-1) == asked
     own = {name: fate[labels != -100] for name, fate in fates.items()}
-    return {name: (losses[fate].mean().item(), correct[fate].float().mean().item()) for name, fate in own.items()}
+    return {
+        name: (losses[fate].mean().item(), correct[fate].float().mean().item()) for name, fate in own.items()
+    }
 
 
 def plot_fates(frequencies: float, found: Mapping[str, tuple[float, float]]) -> Picture:
@@ -247,7 +263,10 @@ def plot_before_after(before: Tensor, after: Tensor) -> Picture:
 def plot_suspects(histories: Mapping[str, Sequence[Record]], quantity: str) -> Picture:
     """Draw a loss of the runs of the bug hunt: "mlm_loss" or "nsp_loss"."""
     title, alt = {
-        "mlm_loss": ("Masked words", "healthy and B near 4; A and D fall below 1; C comes down from 8 to 5.5."),
+        "mlm_loss": (
+            "Masked words",
+            "healthy and B near 4; A and D fall below 1; C comes down from 8 to 5.5.",
+        ),
         "nsp_loss": ("Next sentence", "healthy, A, C and D stay near 0.7; B falls to 0."),
     }[quantity]
     steps = [record["step"] for record in next(iter(histories.values()))]
@@ -264,7 +283,9 @@ def plot_suspects(histories: Mapping[str, Sequence[Record]], quantity: str) -> P
 def dial(beta: Tensor | float, offset: int) -> Attention:
     """Return attention in which each token's score for the one `offset` positions further on is raised by beta."""
 
-    def attend(query: Tensor, key: Tensor, value: Tensor, attention_mask: Any = None) -> tuple[Tensor, Tensor]:
+    def attend(
+        query: Tensor, key: Tensor, value: Tensor, attention_mask: Any = None
+    ) -> tuple[Tensor, Tensor]:
         scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
         line = torch.ones(scores.shape[-1] - abs(offset))
         probs = (scores + beta * torch.diag_embed(line, offset)).softmax(dim=-1)
@@ -321,7 +342,9 @@ def plot_pulls(pulls: Mapping[tuple[int, int], float]) -> Picture:
 def plot_dial(betas: Sequence[float], losses: Mapping[int, Sequence[float]]) -> Picture:
     """Draw by how much the loss of each snapshot, by its step, changes as the dial is turned."""
     changes = {f"step {step:,}": [loss - own[0] for loss in own] for step, own in losses.items()}
-    alt = "Change of the loss by the dial: hardly any for step 250, down by 0.05 at β = 3 for step 500, up for "
+    alt = (
+        "Change of the loss by the dial: hardly any for step 250, down by 0.05 at β = 3 for step 500, up for "
+    )
     alt += "step 3,000."
     labels = ("Looking at the previous token by hand", "β, added to its scores", "change of the loss (nats)")
     return plot_curves(betas, changes, *labels, alt=alt)
