@@ -28,8 +28,8 @@ from bertlearn.pretraining.corpus import Examples, Shards
 from bertlearn.pretraining.masking import PretrainingBatch, chunk, masked_batch, special_ids
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 from bertlearn.training.metrics import Record
-from bertlearn.training.options import TrainingOptions
 from bertlearn.training.optim import learning_rate_at
+from bertlearn.training.options import TrainingOptions
 
 Attention = Callable[..., tuple[Tensor, Tensor]]
 
@@ -102,8 +102,8 @@ def plot_schedule(options: TrainingOptions) -> Picture:
     """Draw the learning rate of every step."""
     steps = range(1, options.steps + 1)
     rates = [learning_rate_at(step, options) for step in steps]
-    alt = f"The learning rate rises in a straight line to {max(rates):g} at step {rates.index(max(rates)) + 1}, "
-    alt += f"then falls in a straight line to nearly 0 at step {options.steps}."
+    alt = f"A straight line up to {max(rates):g} at step {rates.index(max(rates)) + 1}, "
+    alt += f"then a straight line down to nearly 0 at step {options.steps}."
     return plot_curves(steps, {"": rates}, "Up, then down", "step", "learning rate", alt=alt)
 
 
@@ -208,8 +208,8 @@ def plot_fates(frequencies: float, found: Mapping[str, tuple[float, float]]) -> 
     """Draw loss and accuracy by fate, from `loss_by_fate`, beside the loss of the frequencies alone."""
     bars = {"frequencies alone": frequencies}
     bars |= {f"{name}: {accuracy:.0%} right": loss for name, (loss, accuracy) in found.items()}
-    alt = "Bars of the loss: frequencies alone about 6.5; the model about the same at [MASK], more at a random token, "
-    alt += "around 2 where the token is unchanged."
+    alt = "Bars of the loss: frequencies alone about 6.5; the model about the same at [MASK], more at a "
+    alt += "random token, around 2 where the token is unchanged."
     return plot_bars(bars, "Your model, by what became of the token", "loss (nats)", alt=alt)
 
 
@@ -255,7 +255,8 @@ def plot_before_after(before: Tensor, after: Tensor) -> Picture:
     """Draw the best head's weights (2,) on the previous and on the next token before and after a run."""
     heights = {"previous, before": before[0], "previous, after": after[0]}
     heights |= {"next, before": before[1], "next, after": after[1]}
-    alt = "Bars: the best head's weight on the previous and on the next token, about 0.1 before and over 0.6 after."
+    alt = "Bars: the best head's weight on the previous and on the next token, about 0.1 before and over 0.6 "
+    alt += "after."
     title, label = "650 steps later: the best head of layer 0", "mean weight on the neighbor"
     return plot_bars({name: float(height) for name, height in heights.items()}, title, label, alt=alt)
 
@@ -281,7 +282,7 @@ def plot_suspects(histories: Mapping[str, Sequence[Record]], quantity: str) -> P
 
 
 def dial(beta: Tensor | float, offset: int) -> Attention:
-    """Return attention in which each token's score for the one `offset` positions further on is raised by beta."""
+    """Return attention in which each token's score for the one `offset` further on is raised by beta."""
 
     def attend(
         query: Tensor, key: Tensor, value: Tensor, attention_mask: Any = None
@@ -303,7 +304,7 @@ def loss_at(model: BertForMaskedLM, batch: PretrainingBatch, beta: Tensor | floa
 def pull(
     model: BertForMaskedLM, examples: Examples, tokenizer: WordPieceTokenizer, length: int, offset: int
 ) -> float:
-    """Return how fast the loss falls when the dial is turned up from 0, in thousandths of a nat per unit of beta.
+    """Return how fast the loss falls when the dial is turned up from 0: in thousandths of a nat per β.
 
     Args:
         model: a model in evaluation mode.
@@ -333,8 +334,8 @@ def plot_pulls(pulls: Mapping[tuple[int, int], float]) -> Picture:
     """Draw pulls by length and offset as bars."""
     names = {-1: "the token before", 1: "the token after", -3: "three places before"}
     bars = {f"among {length}: {names[offset]}": strength for (length, offset), strength in pulls.items()}
-    alt = "Bars: among 64 tokens both neighbors pull by about 1, among 8 tokens by about 4; the token three places "
-    alt += "before hardly pulls at all."
+    alt = "Bars: among 64 tokens both neighbors pull by about 1, among 8 tokens by about 4; the token three "
+    alt += "places before hardly pulls at all."
     label = "fall of the loss per unit of β (thousandths of a nat)"
     return plot_bars(bars, "The pull toward other tokens", label, alt=alt)
 
