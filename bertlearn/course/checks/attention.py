@@ -99,6 +99,8 @@ softmax = Exercise(
         "Adding the same number to every score of a row changes nothing. "
         "Which number makes the largest score of the row 0?",
     ),
+    tolerance=1e-4,  # x − logsumexp(x) loses a digit near 1000, and is right
+    forbidden=("softmax", "log_softmax", "softmin"),
 )
 
 
@@ -235,6 +237,7 @@ scaled_dot_product_attention = Exercise(
         "query.shape[-1].",
         "If attention_mask is not None, add it to the scores before the softmax; its shape broadcasts.",
     ),
+    returns=("context", "probs"),
 )
 
 
@@ -439,4 +442,5 @@ attention_backward = Exercise(
         "For C = X Y the chain rule gives dX = dC Yᵀ and dY = Xᵀ dC. Begin with probs @ value.",
         "Divide the gradient of the scores by √d once; then dQ = dS K and dK = dSᵀ Q.",
     ),
+    returns=("grad_query", "grad_key", "grad_value"),
 )

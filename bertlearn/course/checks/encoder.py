@@ -134,6 +134,7 @@ layer_norm = Exercise(
         "The biased variance is the mean of the squared distances from the mean.",
         "Subtract the mean, divide by the root of (variance + ε), multiply by weight, add bias.",
     ),
+    forbidden=("layer_norm",),
 )
 
 
@@ -231,6 +232,7 @@ gelu = Exercise(
         "torch.erf works on whole tensors; math.sqrt(2) gives the root.",
         "Multiply that Φ(x) by x.",
     ),
+    forbidden=("gelu",),
 )
 
 

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bertlearn.course.exercise import Exercise, Wrong, difference, run
+from bertlearn.course.attempt import run
+from bertlearn.course.compare import difference
+from bertlearn.course.exercise import Exercise, Wrong
 from bertlearn.course.solutions import finetuning as solution
 from bertlearn.model.bert import mean_pooling as _mean_pooling
 from bertlearn.tokenizer.wordpiece import Batch
@@ -793,4 +795,5 @@ best_span = Exercise(
         "columns right of it (triu and tril help).",
         "argmax numbers a table row by row: divmod(number, S) gives row and column.",
     ),
+    returns=("first", "last"),
 )

@@ -95,6 +95,7 @@ hide_tokens = Exercise(
         "Then two torch.where for the ids: [MASK] where chosen and fate < 0.8, the random id where chosen "
         "and 0.8 ≤ fate < 0.9.",
     ),
+    returns=("masked", "labels"),
 )
 
 _DOCUMENT = [[10, 11, 12], [13, 14], [15, 16, 17, 18], [19]]
@@ -141,6 +142,7 @@ make_pair = Exercise(
         "Token types: 0 for [CLS], A and its [SEP]; 1 for B and its [SEP]. Count them.",
         "B is document[index + 1] if it follows, else the stranger; then the label is 0, else 1.",
     ),
+    returns=("input_ids", "token_type_ids", "label"),
 )
 
 masked_lm_loss = Exercise(
@@ -226,6 +228,7 @@ masked_lm_loss = Exercise(
         "For each of the N: the log-softmax of its V logits, at the place of its label, times −1.",
         "Then the mean over the N.",
     ),
+    forbidden=("cross_entropy", "nll_loss"),
 )
 
 unigram_entropy = Exercise(
@@ -419,6 +422,7 @@ adamw_step = Exercise(
         "were before the correction.",
     ),
     tolerance=1e-6,
+    returns=("parameter", "average", "square"),
 )
 
 clip_gradients = Exercise(

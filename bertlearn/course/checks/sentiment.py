@@ -149,6 +149,7 @@ split_by_film = Exercise(
         "Go through them. Before each film, count the test rows: are they share · len(films) or more? Stop.",
         "At the end, one pass over all rows: a row is for testing if its film is among those taken.",
     ),
+    returns=("train", "test"),
 )
 
 
@@ -393,6 +394,7 @@ bootstrap_interval = Exercise(
         "In each draw the same texts for both: mean of a minus mean of b, (R,).",
         "torch.quantile(…, 0.025) and 0.975 of these R differences, each with .item().",
     ),
+    returns=("low", "high"),
 )
 
 

@@ -286,6 +286,7 @@ truncate_pair = Exercise(
         "Then, while there are too many, take one token away. From which of the two?",
         "A list without its last token is tokens[:-1]; that also leaves the caller's list as it is.",
     ),
+    returns=("a", "b"),
 )
 
 build_inputs = Exercise(
@@ -341,6 +342,7 @@ build_inputs = Exercise(
         "Each part is of one segment, its [SEP] included.",
         "What is missing to max_length is padding: id 0, segment 0, mask 0.",
     ),
+    returns=("input_ids", "token_type_ids", "attention_mask"),
 )
 
 wordpiece_offsets = Exercise(
