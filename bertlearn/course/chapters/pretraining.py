@@ -157,6 +157,19 @@ def ablation_end(quantity: str, variant: str) -> float:
     return sum(run[-1] for run in runs) / len(runs)
 
 
+def steps_to_leave(variant: str, accuracy: float = 0.15) -> float:
+    """Return the step, the mean over seeds, at which a variant's held-out accuracy reaches `accuracy`.
+
+    A run that only knows frequencies and copies tokens does not reach 0.15; it counts with its last step.
+    """
+    steps, runs = ablation_curves("accuracy", variant)
+    first = [
+        next((s for s, a in zip(steps, run, strict=True) if a >= accuracy), steps[-1])
+        for run in runs[variant]
+    ]
+    return sum(first) / len(first)
+
+
 def plot_ablation(*variants: str) -> Picture:
     """Draw the held-out loss of the recipe and of variants of it."""
     alt = (

@@ -58,6 +58,13 @@ def test_an_ablation_has_a_curve_for_each_seed() -> None:
     assert steps[-1] == 1500 and chapter.ablation_end("loss", name) == pytest.approx(sum(last) / 3)
 
 
+def test_a_run_that_stays_on_the_plateau_counts_with_its_last_step() -> None:
+    assert (
+        chapter.steps_to_leave("the recipe") < chapter.steps_to_leave("positions that start as sines") < 1500
+    )
+    assert chapter.steps_to_leave("whole sequences from the start") == 1500
+
+
 def test_the_fates_share_the_loss(model: BertForMaskedLM, batch: PretrainingBatch) -> None:
     first = torch.arange(4)[:, None].expand_as(batch.labels) < 2
     found = chapter.loss_by_fate(model, batch.input_ids, batch.labels, {"first": first, "last": ~first})
