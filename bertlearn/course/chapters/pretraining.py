@@ -121,7 +121,7 @@ def plot_warmup(runs: Mapping[tuple[int, float], Tensor]) -> Picture:
     alt += "near 3.4."
     steps = range(1, runs[8, 0.0].shape[1] + 1)
     return plot_curves(
-        steps, curves, "One batch by heart, with and without warm-up", "step", "loss (nats)", alt=alt
+        steps, curves, "Only 8 layers without warm-up get stuck", "step", "loss (nats)", alt=alt
     )
 
 
@@ -177,7 +177,9 @@ def plot_ablation(*variants: str) -> Picture:
     )
     alt += "stay near 5.8."
     curves = ablation_curves("loss", "the recipe", *variants)
-    return plot_curves(*curves, "One choice changed", "step", "held-out loss (nats)", alt=alt)
+    return plot_curves(
+        *curves, "Only the recipe leaves the plateau early", "step", "held-out loss (nats)", alt=alt
+    )
 
 
 def operations_per_token(config: BertConfig, length: int, masked: float = 0.15) -> float:
@@ -246,7 +248,7 @@ def plot_neighbor_weights(steps: Sequence[int], weights: Tensor) -> Picture:
     alt = "Weight on the neighbor by snapshot: 0.02 at steps 250 and 500, 0.1 at 750, 0.5 at 1,000, over 0.9 "
     alt += "from 3,000 on."
     curves = {"previous token": weights[:, 0], "next token": weights[:, 1]}
-    labels = ("The best head of layer 0", "step", "weight on the neighbor")
+    labels = ("Heads of layer 0 turn to their neighbors", "step", "weight on the neighbor")
     return plot_curves(steps, curves, *labels, log="x", alt=alt)
 
 
@@ -350,7 +352,7 @@ def plot_pulls(pulls: Mapping[tuple[int, int], float]) -> Picture:
     alt = "Bars: among 64 tokens both neighbors pull by about 1, among 8 tokens by about 4; the token three "
     alt += "places before hardly pulls at all."
     label = "fall of the loss per unit of β (thousandths of a nat)"
-    return plot_bars(bars, "The pull toward other tokens", label, alt=alt)
+    return plot_bars(bars, "Neighbors pull, and most among 8 tokens", label, alt=alt)
 
 
 def plot_dial(betas: Sequence[float], losses: Mapping[int, Sequence[float]]) -> Picture:
@@ -360,5 +362,9 @@ def plot_dial(betas: Sequence[float], losses: Mapping[int, Sequence[float]]) -> 
         "Change of the loss by the dial: hardly any for step 250, down by 0.05 at β = 3 for step 500, up for "
     )
     alt += "step 3,000."
-    labels = ("Looking at the previous token by hand", "β, added to its scores", "change of the loss (nats)")
+    labels = (
+        "Only step 500 gains from looking at the previous token",
+        "β, added to its scores",
+        "change of the loss (nats)",
+    )
     return plot_curves(betas, changes, *labels, alt=alt)
