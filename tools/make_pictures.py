@@ -157,7 +157,14 @@ def save(frames: Sequence[Frame], path: Path) -> None:
     images = [image.crop((0, 0, image.width, height)) for image in images]
     data = io.BytesIO()
     images[0].save(
-        data, "WEBP", save_all=True, append_images=images[1:], duration=durations, loop=0, quality=80, method=6
+        data,
+        "WEBP",
+        save_all=True,
+        append_images=images[1:],
+        duration=durations,
+        loop=0,
+        quality=80,
+        method=6,
     )
     if len(data.getvalue()) > LARGEST:
         raise ValueError(f"{path.name} would have {len(data.getvalue()):,} bytes; at most {LARGEST:,}")
@@ -167,7 +174,9 @@ def save(frames: Sequence[Frame], path: Path) -> None:
 def main(names: list[str]) -> None:
     """Record the pictures of these names, or all."""
     if unknown := set(names) - set(PICTURES):
-        raise SystemExit(f"no picture is called {', '.join(sorted(unknown))}; there are: {', '.join(PICTURES)}")
+        raise SystemExit(
+            f"no picture is called {', '.join(sorted(unknown))}; there are: {', '.join(PICTURES)}"
+        )
     from playwright.sync_api import sync_playwright
 
     record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
