@@ -125,8 +125,8 @@ def normalize(notebook: NotebookNode) -> None:
 def _kept_metadata(cell: NotebookNode) -> dict[str, object]:
     """Return a cell's tags and what follows from them.
 
-    JupyterLab folds an output that is `outputs_hidden` and unfolds it when the cell is run. `collapsed` is the
-    older name, which other readers know.
+    JupyterLab folds an output that is `outputs_hidden`, and unfolds it when the cell is run. `collapsed`
+    is the older name, which other readers know.
     """
     kept: dict[str, object] = {key: value for key, value in cell.metadata.items() if key == "tags"}
     if cell.cell_type == "code" and PREDICTION in tags(cell):

@@ -119,7 +119,8 @@ def _drawn(question: Question, guess: Any, truth: Any) -> str:
 def _number_line(low: float, high: float, guess: float, truth: float) -> str:
     """Return the range as a bar, with a ring at the guess and a dot at the result; text says the same."""
     at = [100 * (min(max(value, low), high) - low) / (high - low) for value in (guess, truth)]
-    dot = "position:absolute;width:12px;height:12px;margin:-3px 0 0 -6px;border-radius:6px;box-sizing:border-box"
+    dot = "position:absolute;width:12px;height:12px;margin:-3px 0 0 -6px;border-radius:6px"
+    dot += ";box-sizing:border-box"
     return (
         '<div aria-hidden="true" style="margin:10px 6px 4px;max-width:420px">'
         '<div style="position:relative;height:6px;border-radius:3px;background:rgba(127,127,127,.3)">'
