@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +55,7 @@ def run_random(encoder: BertEncoder, order: Order, pre_norm: bool) -> tuple[list
     states = [F.layer_norm(torch.randn(1, TOKENS, WIDTH).double(), (WIDTH,)).requires_grad_()]
     for layer in encoder.layer:
         x = states[-1]
-        for function, norm in sublayers(layer):
+        for function, norm in sublayers(cast(BertLayer, layer)):
             x = order(x, function, norm)
         states.append(x)
     if pre_norm:
@@ -106,7 +107,7 @@ def activations(model: BertModel, states: Sequence[Tensor], attention_mask: Tens
         attention_mask: whole numbers (B, S), 1 = keep, 0 = padding.
         layer: number of the layer.
     """
-    module = model.encoder.layer[layer]
+    module = cast(BertLayer, model.encoder.layer[layer])
     attended = module.attention(states[layer], additive_mask(attention_mask)).context
     return module.intermediate(attended)[attention_mask.bool()]
 
@@ -118,7 +119,7 @@ def in_batches(
     size: int = 32,
     max_length: int = 64,
 ) -> Iterator[tuple[list[int], Batch, BertModelOutput]]:
-    """Yield (indices, batch, output); texts of similar length go together, so that there is little padding."""
+    """Yield (indices, batch, output); texts of similar length go together, which saves padding."""
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     for start in range(0, len(texts), size):
         chosen = order[start : start + size]
