@@ -296,7 +296,7 @@ def words(notebook: NotebookNode) -> int:
     """
     text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     text = re.sub(r"^ *(```|~~~).*?^ *\1", "", text, flags=re.DOTALL | re.MULTILINE)
-    text = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", text)
+    text = re.sub(r"!\[.*?\]\([^)]*\)", "", text)
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
     return sum(any(map(str.isalnum, word)) for word in re.split(r"[\s|]+", text))
 
