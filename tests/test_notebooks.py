@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 import notebooks as tool  # noqa: E402
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 CHAPTERS = [path for path in NOTEBOOKS if tool.solutions_of(path.stem).is_file()]
 
@@ -75,6 +76,19 @@ def test_with_the_solutions_every_check_passes(path: Path) -> None:
     assert "✗" not in marks, [text for text in texts if text.startswith("✗")]
     assert "–" not in marks, [text for text in texts if text.startswith("–")]
     assert marks.count("✓") >= exercises
+
+
+@pytest.mark.parametrize("path", CHAPTERS[1:], ids=stem)
+def test_each_section_says_whether_it_is_core_and_how_long_it_takes(path: Path) -> None:
+    text = "\n".join(cell.source for cell in tool.read(path).cells if cell.cell_type == "markdown")
+    numbered = re.findall(r"^## (\d+.*)\n+(.*)", text, re.MULTILINE)
+    assert len(numbered) >= 8
+    for heading, line in numbered:
+        if "summary" not in heading.lower():
+            assert re.fullmatch(r"\*(Core|Going deeper) · \d+ minutes\*", line), heading
+    core = sum(int(minutes) for minutes in re.findall(r"\*Core · (\d+) minutes\*", text))
+    [hours] = re.findall(rf"^\| {int(path.stem[:2])} \|.*\| ([\d.]+) h \|", README, re.MULTILINE)
+    assert abs(core / 60 - float(hours)) <= 0.06
 
 
 def small_notebook(*sources: str) -> nbformat.NotebookNode:
