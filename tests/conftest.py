@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import itertools
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("BERTLEARN_PATIENCE", "inf")  # bars that depend on the time would change outputs
+# The notebooks run without any learner's exercises and guesses: nbval's kernels find an empty folder.
+os.environ["BERTLEARN_PROGRESS"] = tempfile.mkdtemp(prefix="bertlearn-progress-")
+atexit.register(shutil.rmtree, os.environ["BERTLEARN_PROGRESS"], ignore_errors=True)
 
 import pytest
 import torch
@@ -39,6 +47,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.output_timeout = 60
         if item.path.name in SLOW_NOTEBOOKS:
             item.add_marker(pytest.mark.slow)
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def own_progress(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keep what a test solves and guesses away from other tests and from the notebooks; return the folder."""
+    folder = tmp_path_factory.getbasetemp() / "progress" / str(next(_numbers))
+    monkeypatch.setenv("BERTLEARN_PROGRESS", str(folder))
+    return folder
 
 
 def perturb(model: torch.nn.Module, seed: int = 0, scale: float = 0.05) -> None:

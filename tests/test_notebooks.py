@@ -90,7 +90,6 @@ def test_faults_are_found() -> None:
     never_run = small_notebook("1 + 1")
     never_run.cells[0].execution_count = None
     assert any("never run" in fault for fault in tool.find_faults(never_run, "n"))
-    assert any("over 20 lines" in fault for fault in tool.find_faults(small_notebook("x = 1\n" * 21), "n"))
     assert any("semicolon" in fault for fault in tool.find_faults(small_notebook("x = 1;"), "n"))
     assert any(
         "a path of the machine" in fault
@@ -102,6 +101,97 @@ def test_faults_are_found() -> None:
     failed = small_notebook("1 / 0")
     failed.cells[0].outputs = [nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])]
     assert any("an output is an error" in fault for fault in tool.find_faults(failed, "n"))
+
+
+def faults_of(*sources: str, prediction: int | None = None) -> str:
+    """Return the faults of a notebook of these cells, one of which may be a prediction with an output."""
+    notebook = small_notebook(*sources)
+    if prediction is not None:
+        notebook.cells[prediction].metadata["tags"] = ["prediction"]
+        notebook.cells[prediction].outputs = [nbformat.v4.new_output("stream", text="1\n")]
+        tool.normalize(notebook)
+    return "\n".join(tool.find_faults(notebook, "n"))
+
+
+def test_a_chapter_has_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool, "MAX_LINES", 15)
+    monkeypatch.setattr(tool, "MAX_WIDTH", 88)
+    assert faults_of("x = 1\n" * 15, "x" * 88) == ""
+    assert faults_of("x = 1\n" * 16) == "n: cell 1 has over 15 lines"
+    assert faults_of("1", "x" * 89) == "n: cell 2 has a line of 89 characters, over 88"
+    monkeypatch.setattr(tool, "MAX_CELLS", 2)
+    assert faults_of("1", "2") == ""
+    assert faults_of("1", "2", "3") == "n: 3 cells, more than 2"
+
+
+def test_a_chapter_has_a_limit_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool, "MAX_WORDS", 2)
+    notebook = small_notebook("one, two, three")
+    notebook.cells.append(nbformat.v4.new_markdown_cell("one two"))
+    tool.normalize(notebook)
+    assert tool.find_faults(notebook, "n") == []
+    notebook.cells[1].source += " three"
+    tool.normalize(notebook)
+    assert tool.find_faults(notebook, "n") == ["n: 3 words, more than 2"]
+
+
+def test_words_are_those_that_are_read() -> None:
+    text = (
+        "# A title\n\nThe *best-known* model – [BERT](https://a.b/c) – is √d.\n"
+        "![Alt text of many words](images/a.svg)\n\n```python\nx = 1  # no word\n```\n\n"
+        "| letter | name |\n|---|---|\n| $d_k$ | head size |\n"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
+    notebook.cells.append(nbformat.v4.new_code_cell("'not read'"))
+    read = "A title The best-known model BERT is √d letter name $d_k$ head size"
+    assert tool.words(notebook) == len(read.split())
+
+
+def test_the_output_of_a_prediction_is_folded() -> None:
+    notebook = small_notebook("1 + 1", "2")
+    notebook.cells[0].metadata["tags"] = ["prediction"]
+    assert any("not normalized" in fault for fault in tool.find_faults(notebook, "n"))
+    tool.normalize(notebook)
+    assert notebook.cells[0].metadata == {
+        "tags": ["prediction"],
+        "collapsed": True,
+        "jupyter": {"outputs_hidden": True},
+    }
+    assert notebook.cells[1].metadata == {}
+    notebook.cells[0].metadata["tags"] = []
+    notebook.cells[1].metadata["scrolled"] = True
+    tool.normalize(notebook)
+    assert notebook.cells[0].metadata == {"tags": []}
+    assert notebook.cells[1].metadata == {}
+
+
+def test_faults_of_predictions_are_found() -> None:
+    assert faults_of("x = 1", "x", prediction=1) == ""
+    assert faults_of("x = 1", "for _ in 'a':\n    assert x", prediction=1) == (
+        "n: cell 2 is a prediction with an assert"
+    )
+    silent = small_notebook("x = 1")
+    silent.cells[0].metadata["tags"] = ["prediction"]
+    tool.normalize(silent)
+    assert tool.find_faults(silent, "n") == ["n: cell 1 is a prediction without an output"]
+
+
+def test_faults_of_guesses_are_found() -> None:
+    asked, shown = "guess.number('a', 'How many?')", "guess.result('a', 1)"
+    assert faults_of(asked, shown, prediction=1) == ""
+    assert faults_of(asked, shown) == "n: the result of 'a' is in no prediction"
+    assert faults_of(asked, asked, shown, prediction=2) == "n: the guess 'a' is asked twice"
+    assert faults_of(asked, f"{shown}\n{shown}", prediction=1) == "n: the result of 'a' is shown twice"
+    assert faults_of(asked) == "n: the guess 'a' has no result"
+    assert faults_of(shown, asked, prediction=0) == "n: a result is shown before its guess 'a' is asked"
+
+
+def test_notebooks_run_without_any_learners_progress(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BERTLEARN_PROGRESS", str(tmp_path))
+    (tmp_path / "chapter_1.json").write_text("{}", encoding="utf-8")
+    notebook = small_notebook("import os; print(os.listdir(os.environ['BERTLEARN_PROGRESS']))")
+    tool.execute(notebook, tmp_path)
+    assert notebook.cells[0].outputs[0].text == "[]\n"
 
 
 def test_normalizing_twice_changes_nothing_and_ids_follow_the_text() -> None:

@@ -15,6 +15,7 @@ import os
 import re
 import symtable
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -29,8 +30,15 @@ from bertlearn.course.doctor import probe_seconds
 ROOT = Path(__file__).resolve().parent.parent
 SOLUTIONS = ROOT / "bertlearn" / "course" / "solutions"
 KEPT_METADATA = ("bertlearn",)
+PREDICTION = "prediction"  # the tag of a cell whose result the reader is asked to guess first
 WIDGET = "application/vnd.jupyter.widget-view+json"  # without a running kernel it would be an empty box
-MAX_LINES, MAX_IGNORED = 20, 0.1
+MAX_IGNORED = 0.1  # of the code cells
+# What a chapter may hold. The aims are 15 lines, 88 columns, 150 cells and 4,500 words; these are the values
+# that every chapter keeps today, to be lowered as chapters are shortened.
+MAX_LINES = 20  # of a code cell
+MAX_WIDTH = 200  # characters of a line of code
+MAX_CELLS = 170
+MAX_WORDS = 6000  # of Markdown; see `words`
 
 
 def read(path: Path) -> NotebookNode:
@@ -52,7 +60,8 @@ def tags(cell: NotebookNode) -> list[str]:
 def execute(notebook: NotebookNode, folder: Path, timeout: int = 900) -> tuple[float, float]:
     """Run every cell in place; return the seconds and the kernel's peak memory in MB.
 
-    Progress bars that appear only when a step is slow are off, so that outputs are the same in every run.
+    Outputs are the same in every run: progress bars that appear only when a step is slow are off, and the
+    kernel starts without any learner's exercises and guesses.
     """
     client = NotebookClient(
         notebook,
@@ -66,7 +75,8 @@ def execute(notebook: NotebookNode, folder: Path, timeout: int = 900) -> tuple[f
     monitor.start()
     started = time.monotonic()
     try:
-        client.execute(env=os.environ | {"BERTLEARN_PATIENCE": "inf"})
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as progress:
+            client.execute(env=os.environ | {"BERTLEARN_PATIENCE": "inf", "BERTLEARN_PROGRESS": progress})
     finally:
         done.set()
     return time.monotonic() - started, peak[0]
@@ -82,7 +92,10 @@ def _monitor_memory(client: NotebookClient, peak: list[float], done: threading.E
 
 
 def normalize(notebook: NotebookNode) -> None:
-    """Drop what changes from run to run, so that an unchanged notebook gives no diff."""
+    """Drop what changes from run to run, so that an unchanged notebook gives no diff.
+
+    A cell tagged `prediction` gets the metadata that fold its output until a reader runs it.
+    """
     kept = {key: value for key, value in notebook.metadata.items() if key in KEPT_METADATA}
     notebook.metadata = nbformat.from_dict(kept)
     notebook.metadata["kernelspec"] = {
@@ -95,7 +108,7 @@ def normalize(notebook: NotebookNode) -> None:
     count, seen = 0, set()
     for cell in notebook.cells:
         cell["id"] = _stable_id(cell.source, seen)
-        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
+        cell.metadata = nbformat.from_dict(_kept_metadata(cell))
         if cell.cell_type == "code":
             count += 1
             cell.execution_count = count
@@ -103,6 +116,18 @@ def normalize(notebook: NotebookNode) -> None:
             for output in cell.outputs:
                 if "execution_count" in output:
                     output["execution_count"] = count
+
+
+def _kept_metadata(cell: NotebookNode) -> dict[str, object]:
+    """Return a cell's tags and what follows from them.
+
+    JupyterLab folds an output that is `outputs_hidden` and unfolds it when the cell is run; `collapsed` is the
+    older name, which other readers know.
+    """
+    kept: dict[str, object] = {key: value for key, value in cell.metadata.items() if key == "tags"}
+    if cell.cell_type == "code" and PREDICTION in tags(cell):
+        kept |= {"collapsed": True, "jupyter": {"outputs_hidden": True}}
+    return kept
 
 
 def _is_dropped(output: NotebookNode, cell: NotebookNode) -> bool:
@@ -231,11 +256,7 @@ def find_faults(notebook: NotebookNode, name: str) -> list[str]:
     ignored = sum("nbval-ignore-output" in tags(cell) for cell in cells)
     if ignored > MAX_IGNORED * len(cells):
         faults.append(f"{ignored} of {len(cells)} code cells ignore their output")
-    faults += [
-        f"cell {c.execution_count} has over {MAX_LINES} lines"
-        for c in cells
-        if len(c.source.splitlines()) > MAX_LINES
-    ]
+    faults += _size_faults(notebook) + _prediction_faults(cells) + _guess_faults(cells)
     faults += [
         f"cell {c.execution_count} ends in a semicolon" for c in cells if c.source.rstrip().endswith(";")
     ]
@@ -246,6 +267,75 @@ def find_faults(notebook: NotebookNode, name: str) -> list[str]:
     if nbformat.writes(fresh) != nbformat.writes(notebook):
         faults.append("not normalized: run it through tools/notebooks.py")
     return [f"{name}: {fault}" for fault in faults]
+
+
+def _size_faults(notebook: NotebookNode) -> list[str]:
+    faults = []
+    if len(notebook.cells) > MAX_CELLS:
+        faults.append(f"{len(notebook.cells)} cells, more than {MAX_CELLS}")
+    if (count := words(notebook)) > MAX_WORDS:
+        faults.append(f"{count} words, more than {MAX_WORDS}")
+    for cell in code_cells(notebook):
+        lines = cell.source.splitlines()
+        if len(lines) > MAX_LINES:
+            faults.append(f"cell {cell.execution_count} has over {MAX_LINES} lines")
+        if (width := max(map(len, lines))) > MAX_WIDTH:
+            faults.append(f"cell {cell.execution_count} has a line of {width} characters, over {MAX_WIDTH}")
+    return faults
+
+
+def words(notebook: NotebookNode) -> int:
+    """Return the number of Markdown words that are read: without fenced code, pictures and addresses.
+
+    The words of a table count as others do; its rules do not.
+    """
+    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    text = re.sub(r"^ *(```|~~~).*?^ *\1", "", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", text)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    return sum(any(map(str.isalnum, word)) for word in re.split(r"[\s|]+", text))
+
+
+def _prediction_faults(cells: list[NotebookNode]) -> list[str]:
+    """A prediction cell shows its result, and no assert in it gives the result away."""
+    faults = []
+    for cell in cells:
+        if PREDICTION in tags(cell):
+            if not cell.outputs:
+                faults.append(f"cell {cell.execution_count} is a prediction without an output")
+            if any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(cell.source))):
+                faults.append(f"cell {cell.execution_count} is a prediction with an assert")
+    return faults
+
+
+def _guess_faults(cells: list[NotebookNode]) -> list[str]:
+    """A guess has a name of its own, and its result is shown once, further down, in a prediction cell."""
+    faults, asked, shown = [], list[str](), list[str]()
+    for cell in cells:
+        for method, name in _guess_calls(cell):
+            if method == "result":
+                faults += [] if name in asked else [f"a result is shown before its guess {name!r} is asked"]
+                faults += [f"the result of {name!r} is shown twice"] if name in shown else []
+                faults += [] if PREDICTION in tags(cell) else [f"the result of {name!r} is in no prediction"]
+            elif name in asked:
+                faults.append(f"the guess {name!r} is asked twice")
+            (shown if method == "result" else asked).append(name)
+    return faults + [f"the guess {name!r} has no result" for name in asked if name not in shown]
+
+
+def _guess_calls(cell: NotebookNode) -> list[tuple[str, str]]:
+    """Return the calls guess.number("name", …), choice, curve and result of a cell: method and name."""
+    calls = []
+    for node in ast.walk(ast.parse(cell.source)):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(
+                    value=ast.Name(id="guess"), attr="number" | "choice" | "curve" | "result" as method
+                ),
+                args=[ast.Constant(value=str() as name), *_],
+            ):
+                calls.append((method, name))
+    return calls
 
 
 def run(paths: list[Path], measure: bool) -> None:
