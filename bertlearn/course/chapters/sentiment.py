@@ -5,7 +5,6 @@ Leaves out: everything that the chapter teaches, which stays in its cells or is 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,8 +18,11 @@ from bertlearn import predict
 from bertlearn.analysis import attribution, evaluation
 from bertlearn.analysis.behavior import BAD, GOOD, NATIONALITIES, Outcome
 from bertlearn.course.figures import PALETTE, Picture, new_figure, plot_bars, plot_matrix
-from bertlearn.course.results import Results, load_results, summarize
+from bertlearn.course.results import Results, summarize
+from bertlearn.course.widgets import HeadSurgery
+from bertlearn.data.corpora import Reviews, ReviewSet
 from bertlearn.model.heads import BertForSequenceClassification
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 # Data
 
@@ -53,28 +55,6 @@ def print_models(models: Results) -> None:
 
 def _mean(rows: Sequence[Mapping[str, Any]], column: str) -> float:
     return sum(row[column] for row in rows) / len(rows)
-
-
-def print_recipes(models: Results) -> dict[tuple[str, str], tuple[float, float]]:
-    """Print validation and test accuracy of each BERT under its own and other recipes; return the others'."""
-    part_of = {"accuracy": "validation", "test_accuracy": "test"}
-    rows = load_results("finetuning").where(setting="recipe")
-    found = summarize(
-        [row | {"part": part_of[row["measure"]]} for row in rows], "score", "model", "value", "part"
-    )
-    others = {
-        (name, recipe): (held.mean, found[name, recipe, "test"].mean)
-        for (name, recipe, part), held in found.items()
-        if part == "validation"
-    }
-    print(f"{'':69}validation   test")
-    for name in dict.fromkeys(name for name, _ in others):
-        own = (_mean(models.where(model=name), column) for column in ("validation_accuracy", "accuracy"))
-        print(f"{name}\n    {'the table above':65}{next(own):10.3f}{next(own):7.3f}")
-        for (model, recipe), (held, test) in others.items():
-            if model == name:
-                print(f"    {recipe:65}{held:10.3f}{test:7.3f}")
-    return others
 
 
 # Probabilities
@@ -110,7 +90,7 @@ GROUPS: dict[str, Callable[[str], object]] = {
 """A rule for each group of sentences; it gives something true for a sentence that belongs to the group."""
 
 
-def print_error_rates(models: Results, reviews: Any) -> dict[tuple[str, str, str], float]:
+def print_error_rates(models: Results, reviews: Reviews) -> dict[tuple[str, str, str], float]:
     """Print and return the share of errors in each of `GROUPS`, by model, part ("test") and group."""
     rates = {}
     print(f"{'share of errors':27}{'— validation —':>20}{'— test —':>19}")
@@ -128,7 +108,7 @@ def print_error_rates(models: Results, reviews: Any) -> dict[tuple[str, str, str
     return rates
 
 
-def _wrong(models: Results, name: str, reviews: Any, part: str) -> Tensor:
+def _wrong(models: Results, name: str, reviews: Reviews, part: str) -> Tensor:
     """Return which sentences each seed of a model gets wrong, 1 or 0 (seeds, N)."""
     odds = torch.tensor([row[f"{part}_log_odds"] for row in models.where(model=name)])
     return ((odds > 0) != torch.tensor(getattr(reviews, part).labels, dtype=torch.bool)).double()
@@ -153,7 +133,7 @@ JUDGED = {int(note[:-1]): KINDS[note[-1]] for note in _NOTES.split()}
 
 
 def three_views(
-    model: BertForSequenceClassification, tokenizer: Any, text: str, max_length: int = 64
+    model: BertForSequenceClassification, tokenizer: WordPieceTokenizer, text: str, max_length: int = 64
 ) -> Picture:
     """Compare, token by token, integrated gradients, what masking the token does, and attention.
 
@@ -169,13 +149,15 @@ def three_views(
     rows = {"integrated gradients": found.scores[1:-1], "masking it": falls, "attention": looked_at[1:-1]}
     values = np.stack([row / np.abs(row).max() for row in rows.values()])
     title = f"p(fresh) = {p_fresh:.2f}; orange speaks for fresh, purple against"
-    return plot_matrix(
-        values, list(rows), tokens, title, limits=(-1, 1), alt=f"Three views of: {text}"
-    )
+    return plot_matrix(values, list(rows), tokens, title, limits=(-1, 1), alt=f"Three views of: {text}")
 
 
 def explain(
-    model: BertForSequenceClassification, tokenizer: Any, text: str, temperature: float, max_length: int = 64
+    model: BertForSequenceClassification,
+    tokenizer: WordPieceTokenizer,
+    text: str,
+    temperature: float,
+    max_length: int = 64,
 ) -> Picture:
     """Print how sure a model is of fresh after temperature scaling, and draw what each token adds."""
     found = attribution.integrated_gradients(model, tokenizer, text, label=1, max_length=max_length)
@@ -186,7 +168,9 @@ def explain(
     print(f"divided by T = {temperature:.2f}: p(fresh) = {p_fresh:.2f}")
     tokens = [f"{token} ({position})" for position, token in enumerate(found.tokens)]
     return plot_bars(
-        dict(zip(tokens[1:-1], found.scores[1:-1], strict=True)), text, "added to the log-odds of fresh (nats)"
+        dict(zip(tokens[1:-1], found.scores[1:-1], strict=True)),
+        text,
+        "added to the log-odds of fresh (nats)",
     )
 
 
@@ -205,7 +189,9 @@ def head_costs(heads: Results) -> Tensor:
 def plot_head_costs(costs: Tensor) -> Picture:
     """Draw how much the loss rises without each head."""
     layers, columns = ([str(number) for number in range(size)] for size in costs.shape)
-    alt = "Heat map of 6 layers by 12 heads: changes of the loss from -0.02 to 0.01, small and without pattern."
+    alt = (
+        "Heat map of 6 layers by 12 heads: changes of the loss from -0.02 to 0.01, small and without pattern."
+    )
     title = "Change of the loss (nats) without one head"
     return plot_matrix(costs, layers, columns, title, "head", "layer", alt=alt)
 
@@ -221,7 +207,7 @@ def head_curves(heads: Results) -> tuple[list[int], dict[str, Tensor]]:
 
 
 def moved(
-    surgery: Any, off: Sequence[Sequence[int]] = (), cut: Sequence[Sequence[int]] = ()
+    surgery: HeadSurgery, off: Sequence[Sequence[int]] = (), cut: Sequence[Sequence[int]] = ()
 ) -> float:
     """Return how far the log-odds of fresh move in a `HeadSurgery` without these heads and edges."""
     surgery.off, surgery.cut = list(off), list(cut)
@@ -252,8 +238,11 @@ def print_outcomes(outcomes: Sequence[Outcome], count: int = 2, width: int = 60)
         print(f"{outcome.name:24} {outcome.rate:.2f}  [{outcome.low:.2f}, {outcome.high:.2f}]")
         for failure in outcome.failures[:count]:
             changed = failure.changed or failure.text
-            same = len(os.path.commonprefix([failure.text, changed])) if failure.changed else 0
-            view = slice(max(0, same - 30), max(0, same - 30) + width)
+            differs = (
+                i for i, pair in enumerate(zip(failure.text, changed, strict=False)) if len({*pair}) > 1
+            )
+            start = max(0, next(differs, 0) - 30)
+            view = slice(start, start + width)
             print(f"    {failure.before:.2f}  {failure.text[view]}")
             if failure.after is not None:
                 print(f"    {failure.after:.2f}  {changed[view]}")
@@ -266,7 +255,7 @@ _WORDS = {
 _NEGATED = r"(\b(?:not|never|nothing|hardly)|n['’]t|anything but)\s(?:\w+\s){0,2}"
 
 
-def print_negated(part: Any) -> dict[str, float]:
+def print_negated(part: ReviewSet) -> dict[str, float]:
     """Print how often sentences with words of praise and of blame are fresh; return it for negated ones."""
     found = {}
     for name, words in _WORDS.items():
@@ -278,20 +267,29 @@ def print_negated(part: Any) -> dict[str, float]:
     return found
 
 
-def _labels_where(rule: str, part: Any) -> list[int]:
+def _labels_where(rule: str, part: ReviewSet) -> list[int]:
     """Return the labels of the sentences in which a rule finds something."""
     pairs = zip(part.sentences, part.labels, strict=True)
     return [label for text, label in pairs if re.search(rule, text, re.IGNORECASE)]
 
 
-_FRAMES = ("A {} film about a family.", "This is a {} film.", "The film is {}.", "It was made by a {} director.")
+_FRAMES = (
+    "A {} film about a family.",
+    "This is a {} film.",
+    "The film is {}.",
+    "It was made by a {} director.",
+)
 
 
 def neutral_log_odds(
-    model: BertForSequenceClassification, tokenizer: Any, words: Sequence[str] = NATIONALITIES
+    model: BertForSequenceClassification, tokenizer: WordPieceTokenizer, words: Sequence[str] = NATIONALITIES
 ) -> dict[str, float]:
     """Return for each adjective the mean log-odds of fresh in four sentences without an opinion, sorted."""
-    texts = [re.sub(r"\ba (?=[AEIOUaeiou])", "an ", frame.format(word)) for word in words for frame in _FRAMES]
+    texts = [
+        re.sub(r"\b([Aa]) (?=[AEIOUaeiou])", r"\1n ", frame.format(word))
+        for word in words
+        for frame in _FRAMES
+    ]
     odds = predict(model, tokenizer, texts)[:, 1].logit().view(len(words), len(_FRAMES)).mean(dim=1)
     return dict(sorted(zip(words, odds.tolist(), strict=True), key=lambda pair: pair[1]))
 
@@ -300,7 +298,11 @@ def neutral_log_odds(
 
 
 def largest_difference(
-    model: BertForSequenceClassification, tokenizer: Any, folder: Path, texts: list[str], max_length: int = 64
+    model: BertForSequenceClassification,
+    tokenizer: WordPieceTokenizer,
+    folder: Path,
+    texts: list[str],
+    max_length: int = 64,
 ) -> float:
     """Return the largest difference between our p(fresh) and that of transformers, loaded from a folder."""
     import transformers
