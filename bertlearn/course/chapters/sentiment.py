@@ -207,10 +207,10 @@ def head_curves(heads: Results) -> tuple[list[int], dict[str, Tensor]]:
 
 
 def moved(
-    surgery: HeadSurgery, off: Sequence[Sequence[int]] = (), cut: Sequence[Sequence[int]] = ()
+    surgery: HeadSurgery, off: list[list[int]] | None = None, cut: list[list[int]] | None = None
 ) -> float:
     """Return how far the log-odds of fresh move in a `HeadSurgery` without these heads and edges."""
-    surgery.off, surgery.cut = list(off), list(cut)
+    surgery.off, surgery.cut = off or [], cut or []
     rotten, fresh = surgery.logits - surgery.base_logits
     surgery.off = surgery.cut = []
     return float(fresh - rotten)
