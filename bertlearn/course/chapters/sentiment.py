@@ -6,6 +6,7 @@ Leaves out: everything that the chapter teaches, which stays in its cells or is 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ from bertlearn.model.heads import BertForSequenceClassification
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 # Data
+
+
+def print_wrapped(start: str, sentence: str, width: int = 88) -> None:
+    """Print a sentence after what stands before it, in lines of at most `width` characters."""
+    print(textwrap.fill(f"{start} {sentence}", width, subsequent_indent=" " * 5))
 
 
 def plot_film_shares(shares: Sequence[float]) -> Picture:
@@ -68,7 +74,7 @@ def plot_reliability(curves: Mapping[str, list[evaluation.Bin]], title: str, alt
         x, y = [one.confidence for one in bins], [one.accuracy for one in bins]
         axes.plot(x, y, color=color, alpha=0.5)
         axes.scatter(x, y, s=[one.texts / 2 + 8 for one in bins], color=color, marker=marker, label=name)
-    axes.set(title=title, xlabel="how sure it is (mean confidence)", ylabel="share that is right")
+    axes.set(title=title, xlabel="mean confidence", ylabel="accuracy")
     axes.legend(frameon=False, loc="upper left", labelspacing=0.9)
     return Picture(figure, alt)
 
@@ -146,7 +152,7 @@ def three_views(
     falls = attribution.deletion(model, tokenizer, [text] * len(tokens), one_each, 1, max_length=max_length)
     p_fresh = predict(model, tokenizer, [text])[0, 1].item()
     falls = falls if p_fresh >= 0.5 else -falls  # they are of the predicted label; we want those of fresh
-    rows = {"integrated gradients": found.scores[1:-1], "masking it": falls, "attention": looked_at[1:-1]}
+    rows = {"int. gradients": found.scores[1:-1], "masking it": falls, "attention": looked_at[1:-1]}
     values = np.stack([row / np.abs(row).max() for row in rows.values()])
     title = f"p(fresh) = {p_fresh:.2f}; orange speaks for fresh, purple against"
     return plot_matrix(values, list(rows), tokens, title, limits=(-1, 1), alt=f"Three views of: {text}")
