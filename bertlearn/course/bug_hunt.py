@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bertlearn.course.exercise import Result, is_stub
+from bertlearn.course.attempt import is_stub
+from bertlearn.course.exercise import Result
 from bertlearn.model.heads import IGNORE, BertForMaskedLM, BertForPreTraining, targets
 from bertlearn.pretraining.corpus import Shards
 from bertlearn.pretraining.masking import PretrainingBatch

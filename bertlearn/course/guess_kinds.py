@@ -1,4 +1,4 @@
-"""The three kinds of question that a learner answers with a guess: a number, a choice, a curve.
+"""The three kinds of question that a learner answers with a guess: a number, a choice or a curve.
 
 A kind checks what it is given, writes it as text, and compares a guess with the result. It draws nothing.
 """
@@ -13,6 +13,14 @@ import numpy as np
 
 POINTS = 9  # of a drawn curve: few enough to set one by one from the keyboard
 _SAMPLES = 101  # at which two curves are compared
+
+
+# How a guess and a result are introduced, by kind.
+PHRASES = {
+    "number": ("you said", "it is"),
+    "choice": ("you said", "it is"),
+    "curve": ("you drew a curve", "it goes"),
+}
 
 
 class Verdict(NamedTuple):
@@ -76,12 +84,16 @@ class Number:
         """Return a result as text, for a learner without a guess."""
         return self.text(truth)
 
+    def stored(self, truth: float) -> float:
+        """Return a result as JSON can hold it."""
+        return truth
+
     def judge(self, guess: float, truth: float, within: float | None) -> Verdict:
         """Compare; `within` is the largest distance of a hit, a twentieth of the range if None."""
         off = abs(guess - truth)
         hit = off <= self._within(truth, within) * (1 + 1e-9)
-        unit = " points" if self.unit == "%" else f" {self.unit}" if self.unit else ""
-        distance = f"off by {number_text(off)}{unit}"
+        unit = "percentage points" if self.unit == "%" else self.unit
+        distance = f"off by {with_unit(number_text(off, 2), unit)}"
         if not hit:
             return Verdict(False, distance)
         return Verdict(True, "a hit" if off == 0 else f"a hit, {distance}")
@@ -138,6 +150,10 @@ class Choice:
 
     def describe(self, truth: str) -> str:
         """Return a result as text, for a learner without a guess."""
+        return truth
+
+    def stored(self, truth: str) -> str:
+        """Return a result as JSON can hold it."""
         return truth
 
     def judge(self, guess: str, truth: str, within: float | None) -> Verdict:
@@ -225,6 +241,10 @@ class Curve:
         first, last = (f"{number_text(ys[i])} at {self.xlabel} {number_text(xs[i])}" for i in (0, -1))
         return f"from {first} to {last}"
 
+    def stored(self, truth: tuple[np.ndarray, np.ndarray]) -> list[float]:
+        """Return a result as JSON can hold it: its heights at `places`, the nearest ones outside its xs."""
+        return np.interp(self.places, *truth).tolist()
+
     def judge(
         self, guess: list[float], truth: tuple[np.ndarray, np.ndarray], within: float | None
     ) -> Verdict:
@@ -242,11 +262,16 @@ Question = Number | Choice | Curve
 
 
 def number_text(value: float, digits: int = 3) -> str:
-    """Return a number with three significant digits, or four from 1,000 on, never as a power of ten."""
-    if abs(value) >= 1000:
-        return f"{float(f'{value:.4g}'):,.0f}"
-    rounded = float(f"{value:.{digits}g}")
+    """Return a number with so many significant digits, one more from 1,000 on; never as a power of ten."""
+    rounded = float(f"{value:.{digits + (abs(value) >= 1000)}g}")
+    if abs(rounded) >= 1000:
+        return f"{rounded:,.1f}".removesuffix(".0")
     return np.format_float_positional(rounded, trim="-") if rounded else "0"
+
+
+def ended(question: str, stop: str) -> str:
+    """Return a question with a stop behind it, if it has none."""
+    return question if question.rstrip().endswith(("?", ".", "!", ":")) else f"{question}{stop}"
 
 
 def with_unit(number: str, unit: str) -> str:

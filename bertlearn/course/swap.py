@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bertlearn.course.exercise import is_stub
+from bertlearn.course.attempt import is_stub
 from bertlearn.model import bert
 from bertlearn.model.bert import AttentionOutput
 from bertlearn.tokenizer import wordpiece, words

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bertlearn.course import bug_hunt
-from bertlearn.course.exercise import difference
+from bertlearn.course.compare import difference
 from bertlearn.course.solutions import pretraining as solution
 from bertlearn.data import Document
 from bertlearn.model import heads
