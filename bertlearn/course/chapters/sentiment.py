@@ -26,12 +26,12 @@ from bertlearn.model.heads import BertForSequenceClassification
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 ALT = {
-    "labels": "Accuracy over labels: fine-tuned MiniLM leads from 0.70 to 0.84; frozen MiniLM starts high and "
-    "stops at 0.76; TF-IDF overtakes it at the end.",
+    "labels": "Accuracy over labels: fine-tuned MiniLM leads from 0.70 to 0.84; frozen MiniLM starts high "
+    "and stops at 0.76; TF-IDF overtakes it at the end.",
     "reliability": "Share of right predictions over confidence: as trained below the diagonal, after "
     "temperature scaling close to it.",
-    "masking": "Fall of the log-odds over 1 to 8 masked tokens: integrated gradients 1.7 to 4.2, attention 0.5 "
-    "to 2.1, random 0.2 to 1.6.",
+    "masking": "Fall of the log-odds over 1 to 8 masked tokens: integrated gradients 1.7 to 4.2, attention "
+    "0.5 to 2.1, random 0.2 to 1.6.",
     "heads": "Accuracy over heads off: in random order it holds to 24 and falls to one half at 72; least "
     "important first falls at once.",
 }
