@@ -91,7 +91,7 @@ def _tensor_difference(value: Any, expected: Tensor, tolerance: float) -> str | 
         return f"a tensor {_shape(expected)} is expected, yours is {kind(value)}"
     if value.shape != expected.shape:
         return f"the shape should be {_shape(expected)}, yours is {_shape(value)}"
-    half = expected.dtype in (torch.float16, torch.bfloat16)
+    half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in (value, expected))
     if value.is_floating_point() != expected.is_floating_point() or (half and value.dtype != expected.dtype):
         return f"the dtype should be like {expected.dtype}, yours is {value.dtype}"
     one, other = value.detach().double(), expected.detach().double()
@@ -281,7 +281,7 @@ def _relation(one: Tensor, other: Tensor, sizes: Mapping[int, str]) -> str | Non
         return None
     varied = bool((other - other.flatten()[0]).abs().max() > _CLOSE * other.abs().max())
     ratio = (one[matters] / other[matters]).median().item()
-    if ratio and _near(one, ratio * other):
+    if ratio and abs(ratio - 1) > _CLOSE and _near(one, ratio * other):
         return _ratio(ratio, sizes) or (f"yours is {ratio:.4g} times as large everywhere" if varied else None)
     gap = (one - other).median().item()
     if varied and _near(one, other + gap):

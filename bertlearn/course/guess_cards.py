@@ -90,13 +90,11 @@ def table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> st
     """Return a table as HTML, its texts escaped."""
     style = 'style="text-align:left;padding:4px 14px 4px 0;vertical-align:top"'
     head = "".join(f'<th scope="col" {style}>{escape(name)}</th>' for name in heads)
-    body = "".join(
-        f"<tr>{''.join(f'<td {style}>{escape(text)}</td>' for text in row)}</tr>" for row in rows
-    )
+    body = "".join(f"<tr>{''.join(f'<td {style}>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
     return (
         f'<div style="{_BOX.format(color=_HIT)};overflow-x:auto;max-width:900px"><table style="margin:0">'
-        f'<caption style="text-align:left;font-weight:600;color:inherit;padding:0 0 4px">{escape(title)}'
-        f"</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        '<caption style="text-align:left;white-space:nowrap;font-weight:600;color:inherit;padding:0 0 4px">'
+        f"{escape(title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -121,7 +119,8 @@ def _drawn(question: Question, guess: Any, truth: Any) -> str:
 def _number_line(low: float, high: float, guess: float, truth: float) -> str:
     """Return the range as a bar, with a ring at the guess and a dot at the result; text says the same."""
     at = [100 * (min(max(value, low), high) - low) / (high - low) for value in (guess, truth)]
-    dot = "position:absolute;width:12px;height:12px;margin:-3px 0 0 -6px;border-radius:50%;box-sizing:border-box"
+    dot = "position:absolute;width:12px;height:12px;margin:-3px 0 0 -6px;border-radius:6px"
+    dot += ";box-sizing:border-box"
     return (
         '<div aria-hidden="true" style="margin:10px 6px 4px;max-width:420px">'
         '<div style="position:relative;height:6px;border-radius:3px;background:rgba(127,127,127,.3)">'
@@ -145,7 +144,8 @@ def two_curves(question: Curve, guess: Sequence[float], truth: tuple[np.ndarray,
     said, found = said_and_found(question, guess, truth)
     return Picture(
         figure,
-        f"Two curves of {question.ylabel} over {question.xlabel}. Your guess goes {said}, the result {found}.",
+        f"Two curves of {question.ylabel} over {question.xlabel}. "
+        f"Your guess goes {said}, the result {found}.",
     )
 
 

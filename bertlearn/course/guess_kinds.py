@@ -48,6 +48,7 @@ class Number:
     unit: str = ""
 
     def __post_init__(self) -> None:
+        """Refuse a question that cannot be asked."""
         _check_question(self.question)
         for name, limit in (("low", self.low), ("high", self.high)):
             if limit is not None:
@@ -120,6 +121,7 @@ class Choice:
     options: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        """Refuse a question that cannot be asked."""
         _check_question(self.question)
         texts = [option for option in self.options if isinstance(option, str) and option.strip()]
         if len(texts) < 2 or len(set(texts)) != len(self.options):
@@ -183,6 +185,7 @@ class Curve:
     ylabel: str
 
     def __post_init__(self) -> None:
+        """Refuse a question that cannot be asked."""
         for text in (self.question, self.xlabel, self.ylabel):
             _check_question(text)
         for name, ends in (("x", self.x), ("y", self.y)):
@@ -232,7 +235,7 @@ class Curve:
 
     def text(self, value: Any) -> str:
         """Return the ends of a curve: a list of heights at `places`, or a result."""
-        xs, ys = value if isinstance(value, tuple) else (self.places, value)
+        _xs, ys = value if isinstance(value, tuple) else (self.places, value)
         return f"from {number_text(ys[0])} to {number_text(ys[-1])}"
 
     def describe(self, truth: tuple[np.ndarray, np.ndarray]) -> str:

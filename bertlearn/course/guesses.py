@@ -96,7 +96,7 @@ class Guesses:
             guess: a number, one of the options, or a list of nine heights from left to right.
 
         Raises:
-            ValueError: there is no such name, the guess does not answer the question, or the result was shown.
+            ValueError: there is no such name, the guess answers another question, or the result was shown.
         """
         self._question(name)
         self._fields[name].take(guess)
@@ -114,7 +114,7 @@ class Guesses:
             ValueError: there is no such name, or `truth` does not answer its question.
         """
         question = self._question(name)
-        true = question.truth(truth)
+        true: Any = question.truth(truth)  # of the kind of the question
         guess = self._guess(name)
         if guess is None:
             display(Shown(f"Result: {question.describe(true)}"))
@@ -140,7 +140,9 @@ class Guesses:
 
     def forget(self, name: str | None = None) -> None:
         """Forget one guess, or all of the chapter, so that the learner can guess again."""
-        entries = {} if name is None else {key: entry for key, entry in self._entries().items() if key != name}
+        entries = (
+            {} if name is None else {key: entry for key, entry in self._entries().items() if key != name}
+        )
         progress.save(self.chapter, "guesses", entries)
         for key, field in self._fields.items():
             if name in (None, key):

@@ -85,7 +85,18 @@ class Mistakes:
         one = next((name for name in self.functions if self._gives(name, outcomes, failed)), None)
         if one is not None:
             return (one,)
-        return self._pair(outcomes, failed) or self._symptom(outcomes)
+        wrong = {label: outcomes[label] for label in failed}
+        return (
+            self._pair(outcomes, failed)
+            or self._symptom(outcomes)
+            or self._where_it_fails(wrong)
+            or (self._pair(wrong, failed) if len(failed) > 1 else ())
+        )
+
+    def _where_it_fails(self, wrong: Mapping[str, Outcome]) -> tuple[str, ...]:
+        """Return the only mistake that gives the same where the attempt fails, though it fails more often."""
+        names = [name for name in self.functions if self._gives(name, wrong, list(wrong))]
+        return (names[0],) if len(names) == 1 else ()
 
     def _gives(self, name: str, outcomes: Mapping[str, Outcome], failed: list[str]) -> bool:
         def theirs(label: str) -> Outcome:
@@ -105,23 +116,25 @@ class Mistakes:
             ours, other = outcomes[label], theirs(label)
             if not self._same_outcome(ours, other):
                 return False
-            telling |= label in failed and (ours.error is None or _message(ours) == _message(other))
+            same_error = _without_numbers(str(ours.error)) == _without_numbers(str(other.error))
+            telling |= label in failed and (ours.error is None or same_error)
         return telling
 
     def _same_outcome(self, one: Outcome, other: Outcome) -> bool:
         if one.error is not None or other.error is not None:
             return type(one.error) is type(other.error)
-        return one.changed == other.changed and difference(one.value, other.value, self._tolerance) is None
+        same_change = _without_numbers(one.changed) == _without_numbers(other.changed)
+        return same_change and difference(one.value, other.value, self._tolerance) is None
 
     def _pair(self, outcomes: Mapping[str, Outcome], failed: list[str]) -> tuple[str, ...]:
         """Return the first two mistakes that together give the same outcomes, () if none do in time."""
         if all(outcomes[label].error is not None for label in failed):
             return ()
-        end = time.perf_counter() + SECONDS_FOR_PAIRS
+        end = time.thread_time() + SECONDS_FOR_PAIRS
         for names, function in self._pairs():
             if self._same(outcomes, lambda label: run(function, self._cases[label]), failed):  # noqa: B023
                 return names
-            if time.perf_counter() > end:
+            if time.thread_time() > end:
                 break
         return ()
 
@@ -140,9 +153,12 @@ class Mistakes:
         return ()
 
 
-def _message(outcome: Outcome) -> str:
-    """Return an error's message without its numbers; for no error, an empty text."""
-    return "" if outcome.error is None else re.sub(r"\d+", "", str(outcome.error))
+def _without_numbers(text: str | None) -> str | None:
+    """Return a message without its numbers, but for the item that it begins with."""
+    if text is None:
+        return None
+    first = re.match(r"item \d+", text)
+    return (first.group() if first else "") + re.sub(r"[-\d.,\[\]e]+", "", text)
 
 
 def _has(symptom: Callable[..., bool] | None, outcome: Outcome, args: tuple[Any, ...]) -> bool:

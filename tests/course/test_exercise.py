@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import replace
 from types import ModuleType
@@ -34,7 +35,7 @@ CHAPTERS = {
     "05_finetuning": finetuning,
     "06_sentiment": sentiment,
 }
-VARIANTS_AT_LEAST = 508
+VARIANTS_AT_LEAST = 777
 
 
 def exercises_of(module: ModuleType) -> dict[str, Exercise]:
@@ -67,6 +68,24 @@ def test_at_least_five_exercises_with_three_wrong_variants_and_hints(chapter: st
         assert len(exercise.wrong) >= 3, name
         assert len(exercise.hints) >= 2, name
         assert all(wrong.question.strip() for wrong in exercise.wrong.values()), name
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_a_right_answer_is_told_why_and_items_have_names(exercise: Exercise) -> None:
+    assert exercise.why.strip().endswith(".")
+    assert exercise.why in repr(exercise(exercise.solution))
+    value = exercise.solution(*copy.deepcopy(next(iter(exercise.cases.values()))))
+    if isinstance(value, tuple):
+        assert len(exercise.returns) == len(value)
+    assert set(exercise.forbidden) <= {
+        "softmax",
+        "log_softmax",
+        "softmin",
+        "layer_norm",
+        "gelu",
+        "cross_entropy",
+        "nll_loss",
+    }
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)

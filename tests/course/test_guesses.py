@@ -222,7 +222,7 @@ def test_a_tolerance_has_to_be_one(shown: list[Any]) -> None:
     ],
 )
 def test_a_question_that_cannot_be_asked_is_refused(shown: list[Any], make: Callable[[], object]) -> None:
-    with pytest.raises(ValueError, match="expected|has to be below"):
+    with pytest.raises(ValueError, match=r"expected|has to be below"):
         make()
 
 
@@ -400,7 +400,13 @@ def test_an_export_holds_the_guesses_and_no_name(shown: list[Any], tmp_path: Pat
 
 
 def test_a_class_is_summed_up(shown: list[Any], tmp_path: Path) -> None:
-    guesses = [(0.2, "street", 1), (0.5, "street", 2), (0.6, "street", 4), (0.7, "animal", 5), (0.98, "itself", 6)]
+    guesses = [
+        (0.2, "street", 1),
+        (0.5, "street", 2),
+        (0.6, "street", 4),
+        (0.7, "animal", 5),
+        (0.98, "itself", 6),
+    ]
     paths = [exported(tmp_path / f"{i}.json", *guess) for i, guess in enumerate(guesses)]
     (tmp_path / "song.json").write_text("la la", encoding="utf-8")
     summary = summarize([*paths, tmp_path / "song.json", str(tmp_path / "gone.json")])
@@ -410,8 +416,8 @@ def test_a_class_is_summed_up(shown: list[Any], tmp_path: Path) -> None:
         "Most of you (4 of 5) said too little. 1 of 5 hit",
         "  Chapter 1. Which word does “it” look at? Most of you expected “street” (3 of 5); it is “animal”, "
         "as 1 of you expected. 1 of 5 hit",
-        "  Chapter 1. Held-out loss: At the left end: at least half of you said 10. At the right end: half of "
-        "you said 2 to 5. It goes from 10.5 to 4.1. 0 of 5 hit",
+        "  Chapter 1. Held-out loss: At the left end: at least half of you said 10. At the right end: half "
+        "of you said 2 to 5. It goes from 10.5 to 4.1. 0 of 5 hit",
         "  Left out song.json: not a JSON file",
         "  Left out gone.json: no such file",
     ]
@@ -447,7 +453,9 @@ def edited(path: Path, **changes: Any) -> None:
         {"name": "it"},
     ],
 )
-def test_a_file_with_wrong_values_is_left_out(shown: list[Any], tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_a_file_with_wrong_values_is_left_out(
+    shown: list[Any], tmp_path: Path, changes: dict[str, Any]
+) -> None:
     good, bad = (exported(tmp_path / f"{name}.json", 0.6, "street", 2) for name in ("good", "bad"))
     edited(bad, **changes)
     summary = repr(summarize([good, bad]))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bertlearn.course import mistakes
-from bertlearn.course.checks import attention, encoder, pretraining, sentiment, tokenization
+from bertlearn.course.checks import attention, encoder, pretraining, sentiment, tokenization, welcome
 from bertlearn.course.exercise import Exercise, Wrong
 
 
@@ -105,7 +105,7 @@ def test_an_error_alone_matches_neither_a_mistake_nor_a_pair() -> None:
         raise RuntimeError("something else altogether")
 
     def refused(x: Tensor) -> Tensor:
-        batch, heads, length, size = x.shape
+        batch, _, length, _ = x.shape
         return x.mT.mT.transpose(1, 2).view(batch, length, -1)
 
     exercise = attention.merge_heads
@@ -125,7 +125,7 @@ def test_pairs_are_given_up_when_the_time_is_over(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(mistakes, "edited", slow)
     monkeypatch.setattr(mistakes, "SECONDS_FOR_PAIRS", 0.0)
     exercise(lambda *args: torch.zeros(1))
-    assert len(tried) == 1
+    assert len(tried) == 2  # one pair for all inputs, and one for those that fail
 
 
 def test_each_mistake_runs_once_for_all_checks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,4 +138,38 @@ def test_each_mistake_runs_once_for_all_checks(monkeypatch: pytest.MonkeyPatch) 
     first = len(calls)
     exercise(lambda x: x / math.pi)
     assert first > len(exercise.wrong) / 2
-    assert len(calls) - first <= 1  # the one pair that is tried before the time is over
+    assert len(calls) - first <= 2  # the pairs that are tried before the time is over
+
+
+def test_a_mistake_made_on_some_inputs_only_is_recognized() -> None:
+    solution = tokenization.build_inputs.solution
+
+    def attempt(a: list[int], b: list[int], length: int) -> tuple[list[int], ...]:
+        ids, types, mask = solution(a, b, length)
+        return ids, [x if not b or i != len(a) + 1 else 1 for i, x in enumerate(types)], mask
+
+    result = tokenization.build_inputs(attempt)
+    assert result.mistakes == ("the first [SEP] in segment 1",)
+    assert "right on: one sentence" in repr(result)
+
+
+def test_what_only_one_input_shows_and_several_mistakes_explain_gets_no_name() -> None:
+    same = {name: Wrong("Which?", ("x * y", "x + y")) for name in ("one", "other")}
+    both = {"one": same["one"], "other": Wrong("Which?", ("x * y", "y + x"))}
+    exercise = replace(welcome.dot, wrong=both)
+    solution = welcome.dot.solution
+    attempt = lambda a, b: sum(a) + sum(b) if a[0] == 1.0 and b[0] == 3.0 else solution(a, b)  # noqa: E731
+    assert exercise(attempt).mistakes == ()
+    assert replace(exercise, wrong={"one": same["one"]})(attempt).mistakes == ("one",)
+
+
+def test_inputs_changed_in_place_are_recognized_whatever_the_amount() -> None:
+    def adds_both(word: Tensor, position: Tensor, token_type: Tensor) -> Tensor:
+        word += position
+        word += token_type
+        return word
+
+    assert encoder.sum_embeddings(adds_both).mistakes == ("the word vectors changed in place",)
+    result = encoder.add_and_norm(lambda x, residual, norm: norm(residual.add_(x)))
+    assert result.mistakes == ()
+    assert "it changes its own input `residual`" in repr(result)

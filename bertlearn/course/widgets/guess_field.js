@@ -104,6 +104,7 @@ function curveEntry(view, named, changed) {
   let box = null, line = null, dots = [];
 
   function build() { // anew for each width, so that text keeps its size
+    const held = dots.includes(plot.getRootNode().activeElement);
     box = boxOf(view.root.clientWidth - 30);
     plot.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
     plot.setAttribute("width", box.width);
@@ -113,6 +114,7 @@ function curveEntry(view, named, changed) {
       "aria-orientation": "vertical", "aria-label": `${form.ylabel} at ${form.xlabel} ${short(x)}`, "aria-valuemin": low, "aria-valuemax": high, keydown: event => key(event, i), focus: () => { stay(i); } }));
     plot.replaceChildren(...axesOf(box, form), line, ...dots);
     update();
+    if (held) dots[at].focus({ preventScroll: true });
   }
   function update() {
     const down = heights.map(y => box.down(y, form.y));
