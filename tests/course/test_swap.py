@@ -124,7 +124,7 @@ def test_the_main_names_are_in_the_package() -> None:
 def test_a_function_that_differs_is_checked_by_itself_and_its_mistake_named(small_config: BertConfig) -> None:
     ours, _ = twins(small_config)
 
-    def no_root(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor) -> tuple:
+    def no_root(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: object = None) -> tuple:
         scores = query @ key.transpose(-1, -2)
         probs = (scores if mask is None else scores + mask).softmax(dim=-1)
         return probs @ value, probs

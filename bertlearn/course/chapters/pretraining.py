@@ -224,7 +224,7 @@ def plot_fates(frequencies: float, found: Mapping[str, tuple[float, float]]) -> 
     bars = {"frequencies alone": frequencies}
     bars |= {f"{name}: {accuracy:.0%} right": loss for name, (loss, accuracy) in found.items()}
     alt = "Bars of the loss: frequencies alone about 6.5; the model about the same at [MASK], more at a "
-    alt += "random token, around 2 where the token is unchanged."
+    alt += "random token, far less where the token is unchanged."
     return plot_bars(bars, "Your model, by what became of the token", "loss (nats)", alt=alt)
 
 
@@ -348,7 +348,9 @@ def losses_at(
 def plot_pulls(pulls: Mapping[tuple[int, int], float]) -> Picture:
     """Draw pulls by length and offset as bars."""
     names = {-1: "the token before", 1: "the token after", -3: "three places before"}
-    bars = {f"among {length}: {names[offset]}": strength for (length, offset), strength in pulls.items()}
+    bars = {
+        f"among {length}: {names[offset]}": round(strength, 1) for (length, offset), strength in pulls.items()
+    }
     alt = "Bars: among 64 tokens both neighbors pull by about 1, among 8 tokens by about 4; the token three "
     alt += "places before hardly pulls at all."
     label = "fall of the loss per unit of β (thousandths of a nat)"
