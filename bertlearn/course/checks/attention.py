@@ -605,7 +605,7 @@ attention_backward = Exercise(
             "In the forward pass, how often is each score divided by √d?",
             ("math.sqrt(query.shape[-1])", "query.shape[-1]"),
         ),
-        "√d in the gradient of the values too": Wrong(
+        "√d in the gradient of the values as well": Wrong(
             "Does the value of a word ever pass through the division by √d?",
             ("@ grad_context", "@ grad_context / math.sqrt(query.shape[-1])"),
         ),

@@ -295,7 +295,7 @@ layer_learning_rates = Exercise(
             ('"head": 0, "embeddings": num_layers', '"head": num_layers + 1, "embeddings": 0'),
             ("num_layers - 1 - number", "number + 1"),
         ),
-        "the top layer decayed, too": Wrong(
+        "the top layer decayed as well": Wrong(
             "How many layers are above the top layer? The head is not one of them.",
             ('"embeddings": num_layers', '"embeddings": num_layers + 1'),
             ("num_layers - 1 - number", "num_layers - number"),
@@ -305,7 +305,7 @@ layer_learning_rates = Exercise(
                 and decay < 1
             ),
         ),
-        "the head decayed, too": Wrong(
+        "the head decayed as well": Wrong(
             "The head starts from random numbers and has everything to learn. How many layers are above it?",
             ("decay**count", "decay ** (count + 1)"),
             symptom=lambda value, layers, rate, _: isinstance(value, dict) and value["head"] < rate,
@@ -334,7 +334,7 @@ layer_learning_rates = Exercise(
             "Each layer is one more step down. Does your rate change from layer to layer?",
             ("decay**count", "(decay if count else 1)"),
         ),
-        "decayed once for all, the top layer, too": Wrong(
+        "decayed once for all, the top layer as well": Wrong(
             "Each layer is one more step down, and none is above the top layer. Does your rate change?",
             ("decay**count", '(1 if part == "head" else decay)'),
         ),
@@ -383,19 +383,19 @@ _EVERY_PIECE = (" and word != before", "")
 align_labels = Exercise(
     solution.align_labels,
     cases={
-        "one piece a word": ([None, 0, 1, 2, None], [0, 1, 2]),
-        "a word of three pieces": ([None, 0, 1, 1, 1, 2, None], [2, 1, 0]),
+        "one token a word": ([None, 0, 1, 2, None], [0, 1, 2]),
+        "a word of three tokens": ([None, 0, 1, 1, 1, 2, None], [2, 1, 0]),
         "a padded text": ([None, 0, 0, 1, 2, 2, None, None, None], [1, 2, 0]),
         "a text that was cut": ([None, 0, 0, 1, None], [1, 0, 2, 2, 1]),
-        "a word that left no piece": ([None, 0, 1, 3, 3, None], [0, 1, 0, 2]),
+        "a word that left no token": ([None, 0, 1, 3, 3, None], [0, 1, 0, 2]),
         "neighbors with one label": ([None, 0, 1, 1, 2, None], [1, 1, 0]),
     },
     wrong={
-        "a label on every piece": Wrong(
+        "a label on every token": Wrong(
             "A name of four tokens: how often does it count in your loss, and how often does “John”?",
             _EVERY_PIECE,
         ),
-        "an I- on the later pieces": Wrong(
+        "an I- on the later tokens": Wrong(
             "A name of one word and four tokens: how often does it count in your loss, and how often “John”?",
             # The labels are 0 for O, then B- and I- in turn: an odd number is a B-, its I- is the next one.
             ("else -100", "else -100 if word is None else word_labels[word] + word_labels[word] % 2"),
@@ -409,19 +409,19 @@ align_labels = Exercise(
             "0 is a label like any other here. What does your model learn to say of [PAD], and how often?",
             ("else -100", "else 0 if word is None else -100"),
         ),
-        "0 for all other pieces": Wrong(
+        "0 for all other tokens": Wrong(
             "0 is a label like any other. Which number says “do not ask”?", ("else -100", "else 0")
         ),
-        "0 for the later pieces of a word": Wrong(
+        "0 for the later tokens of a word": Wrong(
             "If 0 is “O”: what does your model learn about the second half of a name?",
             ("else -100", "else -100 if word is None else 0"),
         ),
-        "a label on every piece, 0 for the rest": Wrong(
+        "a label on every token, 0 for the rest": Wrong(
             "Where is −100 in yours? Two kinds of tokens should have it.",
             _EVERY_PIECE,
             ("else -100", "else 0"),
         ),
-        "the last piece of a word": Wrong(
+        "the last token of a word": Wrong(
             "Which token of a word do you label? Devlin et al. read the answer off the first.",
             ("in word_ids", "in reversed(word_ids)"),
             ("return labels", "return labels[::-1]"),
@@ -447,7 +447,9 @@ align_labels = Exercise(
         "only the labels that count": Wrong(
             "How many tokens come in, how many labels come out? The loss pairs them off.",
             ("return labels", "return [label for label in labels if label != -100]"),
-            symptom=lambda value, word_ids, word_labels: 0 < len(value) < len(word_ids),
+            symptom=lambda value, word_ids, word_labels: (
+                0 < len(value) < len(word_ids) and all(label in word_labels for label in value)
+            ),
         ),
         "another number than −100": Wrong(
             "Which number does cross_entropy leave out unless told otherwise? Its ignore_index.",
@@ -528,7 +530,7 @@ token_loss = Exercise(
             "cross_entropy takes logits and does the softmax itself. What does it do to numbers from 0 to 1?",
             ("logits.flatten", "logits.softmax(dim=-1).flatten"),
         ),
-        "class 0 ignored, too": Wrong(
+        "class 0 ignored as well": Wrong(
             "0 is a label like the others, “O” perhaps. Which number says “do not ask”?",
             ("labels.flatten()", "torch.where(labels > 0, labels, -100).flatten()"),
         ),
@@ -761,7 +763,7 @@ best_span = Exercise(
         "a sure start with a hopeless end": _span_case(
             [0.1, 0.2, 5.0, 0.3, 0.1, 2.0, 0.3], [6.0, 0.0, -3.0, -4.0, -8.0, 1.0, -5.0], range(2, 6), 2
         ),
-        "one piece": _span_case(
+        "one token": _span_case(
             [0.0, 0.5, 0.3, 4.0, 0.2, 0.1], [0.1, 0.2, -2.0, -1.0, -3.0, -2.0], range(2, 5), 3
         ),
         "all logits negative": _span_case(
@@ -778,7 +780,7 @@ best_span = Exercise(
             "Can your answer end before it begins? What should be greatest, a pair or each alone?",
             (_DIVMOD, _ARGMAXES),
         ),
-        "two argmaxes over all pieces": Wrong(
+        "two argmaxes over all tokens": Wrong(
             "Can yours lie in the question, or end before it begins? What is `allowed` for?",
             (_DIVMOD, "start_logits.argmax().item(), end_logits.argmax().item()"),
         ),
@@ -795,11 +797,11 @@ best_span = Exercise(
             "Where does your answer end? May it end there?",
             ("& allowed[None, :]", "& torch.ones_like(allowed)[None, :]"),
         ),
-        "one piece too long": Wrong(
+        "one token too long": Wrong(
             "From token 2 to token 4: how many tokens is that? It is not 4 − 2.",
             ("max_length - 1", "max_length"),
         ),
-        "one piece too short": Wrong(
+        "one token too short": Wrong(
             "range stops one before its end. How long is your longest answer?",
             ("max_length - 1", "max_length - 2"),
         ),
@@ -829,7 +831,7 @@ best_span = Exercise(
                 "    first = scores[:, last].argmax().item()",
             ),
         ),
-        "two pieces at least": Wrong(
+        "two tokens at least": Wrong(
             "May an answer begin and end at the same token? Try “When?” – “1999”.", (".triu()", ".triu(1)")
         ),
         "logits of 0 where no answer may stand": Wrong(
@@ -841,11 +843,11 @@ best_span = Exercise(
             "Minus times minus: what is the product of two very bad logits?",
             (_SUMS, "start_logits[:, None] * end_logits[None, :]"),
         ),
-        "the end one after the last piece": Wrong(
+        "the end one after the last token": Wrong(
             "Python's slices end one after the last item; here the last token itself is asked for.",
             ("return first, last", "return first, last + 1"),
         ),
-        "first piece and length": Wrong(
+        "first token and length": Wrong(
             "The second number asked for is a place as well: that of the last token.",
             ("return first, last", "return first, last - first + 1"),
         ),
@@ -865,7 +867,7 @@ best_span = Exercise(
             ("return first, last", "return first, max(first, min(last, first + max_length - 1))"),
             symptom=_not_the_best,
         ),
-        "counted from the first allowed piece": Wrong(
+        "counted from the first allowed token": Wrong(
             "Your numbers count the tokens of the context. Where is token 0 of the input?",
             (_SUMS, "start_logits[allowed][:, None] + end_logits[allowed][None, :]"),
             ("both_allowed.triu", "torch.ones_like(scores, dtype=torch.bool).triu"),

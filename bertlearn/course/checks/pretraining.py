@@ -77,7 +77,7 @@ hide_tokens = Exercise(
         "0 where nothing is asked": Wrong(
             "0 is the id of [PAD]. Which label says “do not ask” in this course?", ("-100", "0")
         ),
-        "the random piece put over [MASK]": Wrong(
+        "the random token put over [MASK]": Wrong(
             "Is there a [MASK] left in yours? 0.5 is also below 0.9: what must the second step leave alone?",
             (" & (fate >= 0.8)", ""),
         ),
@@ -86,7 +86,7 @@ hide_tokens = Exercise(
             ("(fate >= 0.8) & (fate < 0.9)", "(fate >= 0.9)"),
         ),
         "labels first, ids second": Wrong(
-            "Your first tensor is what the model reads. Is −100 the id of a piece?",
+            "Your first tensor is what the model reads. Is −100 the id of a token?",
             ("return masked, labels", "return labels, masked"),
         ),
         "all but 15 % chosen": Wrong(
@@ -272,7 +272,7 @@ masked_lm_loss = Exercise(
             (".log_softmax(dim=-1)", ""),
         ),
         "the minus forgotten": Wrong(
-            "Training makes this number small. Does the probability of the true piece rise or fall with it?",
+            "Training makes this number small. Does the probability of the true token rise or fall with it?",
             ("return -", "return "),
         ),
         "the log apart from the softmax": Wrong(
@@ -286,12 +286,12 @@ masked_lm_loss = Exercise(
             (".gather(1, labels[asked][:, None])", "[:, labels[asked]]"),
         ),
         "the softmax over the chosen tokens": Wrong(
-            "For one token, what do your probabilities of all V pieces add up to? Which axis has the pieces?",
+            "For one token, what do your probabilities of all V tokens add up to? Which axis has the tokens?",
             ("dim=-1", "dim=0"),
         ),
         "the softmax over the sequence": Wrong(
-            "For one token, what do your probabilities of all V pieces add up to? Of (B, S, V), which axis "
-            "has the pieces?",
+            "For one token, what do your probabilities of all V tokens add up to? Of (B, S, V), which axis "
+            "has the tokens?",
             ("logits[asked].log_softmax(dim=-1)", "logits.log_softmax(dim=1)[asked]"),
         ),
         "bits instead of nats": Wrong(
@@ -360,16 +360,16 @@ unigram_entropy = Exercise(
     solution.unigram_entropy,
     cases={
         "a fair coin": (torch.tensor([50, 50]),),
-        "one piece in four": (torch.tensor([10, 20, 30, 40]),),
-        "a piece that never occurs": (torch.tensor([6, 0, 3, 1]),),
+        "one token in four": (torch.tensor([10, 20, 30, 40]),),
+        "a token that never occurs": (torch.tensor([6, 0, 3, 1]),),
     },
     wrong={
-        "every piece counted once": Wrong(
-            "A frequent piece has to be guessed more often than a rare one. Where is that in your mean?",
+        "every token counted once": Wrong(
+            "A frequent token has to be guessed more often than a rare one. Where is that in your mean?",
             ("(p * p.log()).sum()", "p.log().mean()"),
         ),
         "0 · ln 0 is NaN": Wrong(
-            "What is ln 0, and 0 times that? What should a piece that never occurs add?",
+            "What is ln 0, and 0 times that? What should a token that never occurs add?",
             ("counts[counts > 0]", "counts"),
         ),
         "bits instead of nats": Wrong(
@@ -378,8 +378,8 @@ unigram_entropy = Exercise(
         "the minus forgotten": Wrong(
             "Logarithms of probabilities are negative. Can a loss be?", ("return -", "return ")
         ),
-        "ln of the number of pieces": Wrong(
-            "That is the loss of a model that does not know which pieces are frequent.",
+        "ln of the number of tokens": Wrong(
+            "That is the loss of a model that does not know which tokens are frequent.",
             ("-(p * p.log()).sum()", "(counts > 0).sum().log()"),
         ),
         "counts instead of shares": Wrong("What do your probabilities sum to?", (" / counts.sum()", "")),
@@ -407,8 +407,8 @@ unigram_entropy = Exercise(
     },
     hints=(
         "First shares that sum to 1: counts divided by their sum.",
-        "A piece of share p is met with probability p and then costs −ln p: its part is −p ln p.",
-        "Leave out the pieces with count 0 before the logarithm.",
+        "A token of share p is met with probability p and then costs −ln p: its part is −p ln p.",
+        "Leave out the tokens with count 0 before the logarithm.",
     ),
     why=(
         "This is the loss of a model that knows only frequencies: a BERT has to get below it to have "

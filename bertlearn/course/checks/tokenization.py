@@ -134,7 +134,7 @@ longest_match = Exercise(
     },
     wrong={
         "## forgotten": Wrong(
-            "How does the vocabulary spell a piece that does not begin its word?",
+            "How does the vocabulary spell a wordpiece that does not begin its word?",
             ('"##" if start > 0 else ""', '""'),
         ),
         "the shortest match first": Wrong(
@@ -150,7 +150,7 @@ longest_match = Exercise(
             Edit("return [unk_token]", "piece, end = unk_token, start + 1", occurrence=2),
         ),
         "going back when it fails": Wrong(
-            "You found a way around the dead end. Does a greedy match ever take a piece back?",
+            "You found a way around the dead end. Does a greedy match ever take a wordpiece back?",
             function=_going_back,
         ),
         "## dropped from the result": Wrong(
@@ -218,9 +218,9 @@ longest_match = Exercise(
         ),
     },
     hints=(
-        "Keep a position. Try the longest piece that begins there, then one letter less, and so on.",
-        "A piece that does not begin the word is looked up with ## in front, and returned with it.",
-        "If no piece fits at the position, the result is [unk_token], whatever was found before.",
+        "Keep a position. Try the longest wordpiece that begins there, then one letter less, and so on.",
+        "A wordpiece that does not begin the word is looked up with ## in front, and returned with it.",
+        "If no wordpiece fits at the position, the result is [unk_token], whatever was found before.",
     ),
     why="This is how BERT cuts every word that it reads; below, the tokenizer runs on your function.",
 )
@@ -234,46 +234,46 @@ apply_merge = Exercise(
         "twice": (["b", "##a", "##n", "##a", "##n", "##a"], "##a", "##n"),
         "three in a row": (["h", "##m", "##m", "##m"], "##m", "##m"),
         "the same letter at the start": (["a", "##b", "##a", "##b"], "a", "##b"),
-        "a longer piece on the right": (["t", "##he", "##h"], "t", "##h"),
-        "a longer piece on the left": (["at", "##h"], "t", "##h"),
+        "a longer wordpiece on the right": (["t", "##he", "##h"], "t", "##h"),
+        "a longer wordpiece on the left": (["at", "##h"], "t", "##h"),
     },
     wrong={
         "## left in the middle": Wrong(
             "Which spelling do you want for t and ##h together?", ('.removeprefix("##")', "")
         ),
         "## lost": Wrong(
-            "The new piece ##il still stands inside its word. What must it begin with?",
+            "The new wordpiece ##il still stands inside its word. What must it begin with?",
             ('left + right.removeprefix("##")', '(left + right).replace("##", "")'),
         ),
         "only the first pair merged": Wrong(
             "How often does ##a ##n occur in “banana”?",
-            ("position += 2", "return merged + pieces[position + 2 :]"),
+            ("position += 2", "return merged + wordpieces[position + 2 :]"),
         ),
         # The pair is joined only if its right piece is still free once all that follows is merged.
         "from right to left": Wrong(
             "In “hmmm” the pair ##m ##m could be the first two or the last two. Which come first?",
             (
                 "[left, right]:",
-                "[left, right] and apply_merge(pieces[position + 1 :], left, right)[0] == right:",
+                "[left, right] and apply_merge(wordpieces[position + 1 :], left, right)[0] == right:",
             ),
         ),
         "overlapping pairs merged": Wrong(
-            "Join your pieces of “hmmm” again. Has a letter been used twice?",
-            ("+= 2", "+= 1 if pieces[position + 1 : position + 3] == pair else 2"),
+            "Join your wordpieces of “hmmm” again. Has a letter been used twice?",
+            ("+= 2", "+= 1 if wordpieces[position + 1 : position + 3] == pair else 2"),
         ),
         "## ignored when comparing": Wrong(
-            "Are a at the start of a word and ##a inside it the same piece?",
+            "Are a at the start of a word and ##a inside it the same wordpiece?",
             ("pair == [left, right]", '[p.strip("#") for p in pair] == [left.strip("#"), right.strip("#")]'),
             ("left + right.removeprefix", "pair[0] + right.removeprefix"),
         ),
         # Both are what replacing in the joined text gives, with and without a space before the left piece.
-        "a longer piece on the right joined": Wrong(
-            "The pair t ##h is also in the text “t ##he”. Is ##he the piece ##h?",
+        "a longer wordpiece on the right joined": Wrong(
+            "The pair t ##h is also in the text “t ##he”. Is ##he the wordpiece ##h?",
             ("pair == [left, right]", "len(pair) == 2 and pair[0] == left and pair[1].startswith(right)"),
             ("left + right.removeprefix", "left + pair[1].removeprefix"),
         ),
-        "longer pieces joined": Wrong(
-            "The pair t ##h is also in the text “at ##he”. Are these the pieces t and ##h?",
+        "longer wordpieces joined": Wrong(
+            "The pair t ##h is also in the text “at ##he”. Are these the wordpieces t and ##h?",
             (
                 "pair == [left, right]",
                 "len(pair) == 2 and pair[0].endswith(left) and pair[1].startswith(right)",
@@ -299,9 +299,9 @@ apply_merge = Exercise(
         ),
     },
     hints=(
-        "Walk from left to right with a position; look at two pieces at a time.",
+        "Walk from left to right with a position; look at two wordpieces at a time.",
         "After a pair the position moves on by two, otherwise by one.",
-        "The new piece is the left one, followed by the right one without its ##.",
+        "The new wordpiece is the left one, followed by the right one without its ##.",
     ),
     why="Repeat this step for the best pair again and again, and a vocabulary grows.",
 )
@@ -312,12 +312,12 @@ pair_scores = Exercise(
         "one word": ({("f", "##i", "##l", "##m"): 1},),
         "two words, one of them often": ({("f", "##i", "##t"): 3, ("f", "##a", "##t"): 1},),
         "a pair twice in a word": ({("b", "##a", "##n", "##a", "##n", "##a"): 1},),
-        "a word of one piece": ({("film",): 4, ("film", "##s"): 2},),
+        "a word of one wordpiece": ({("film",): 4, ("film", "##s"): 2},),
         "s at the start and inside": ({("s", "##e", "##e", "##s"): 1, ("s", "##o"): 1},),
     },
     wrong={
         "frequency instead of likelihood": Wrong(
-            "Two common pieces often meet by chance. What do you divide by to allow for that?",
+            "Two common wordpieces often meet by chance. What do you divide by to allow for that?",
             ("count / (singles[a] * singles[b])", "count"),
         ),
         "each word counted once": Wrong(
@@ -328,16 +328,17 @@ pair_scores = Exercise(
             "How often does ##a ##n occur in “banana”? Does your count say so?",
             ("pairwise(pieces)", "set(pairwise(pieces))"),
         ),
-        "words of one piece left out": Wrong(
-            "A piece that is a whole word has no neighbor. Does it still count as a piece?",
+        "words of one wordpiece left out": Wrong(
+            "A wordpiece that is a whole word has no neighbor. Does it still count as a wordpiece?",
             ("for piece in pieces:", "for piece in pieces if len(pieces) > 1 else ():"),
         ),
         "divided by the left count only": Wrong(
-            "Think of a right piece that follows everything, like ##e. What makes up for its being common?",
+            "Think of a right wordpiece that follows everything, like ##e. What makes up for its being "
+            "common?",
             ("(singles[a] * singles[b])", "singles[a]"),
         ),
         "s and ##s counted together": Wrong(
-            "Are s at the start of a word and ##s inside it the same piece?",
+            "Are s at the start of a word and ##s inside it the same wordpiece?",
             ("singles[piece]", 'singles[piece.strip("#")]'),
             ("singles[a] * singles[b]", 'singles[a.strip("#")] * singles[b.strip("#")]'),
         ),
@@ -387,9 +388,9 @@ pair_scores = Exercise(
         ),
     },
     hints=(
-        "Count single pieces and pairs of neighbors over all words, adding the word's count each time.",
-        "pairwise(pieces) of itertools gives the neighbors, a repeated pair as often as it occurs.",
-        "The score of (a, b) is the pair's count divided by the product of both pieces' counts.",
+        "Count single wordpieces and pairs of neighbors over all words, adding the word's count each time.",
+        "pairwise(wordpieces) of itertools gives the neighbors, a repeated pair as often as it occurs.",
+        "The score of (a, b) is the pair's count divided by the product of both wordpieces' counts.",
     ),
     why=(
         "The score divides by what chance alone would give, so rare wordpieces that belong together come "
@@ -569,12 +570,12 @@ build_inputs = Exercise(
 wordpiece_offsets = Exercise(
     solution.wordpiece_offsets,
     cases={
-        "one piece": ("film", ["film"], 0),
-        "one piece further on": ("film", ["film"], 7),
-        "three pieces": ("unwatchable", ["un", "##watch", "##able"], 0),
-        "three pieces further on": ("unwatchable", ["un", "##watch", "##able"], 12),
+        "one wordpiece": ("film", ["film"], 0),
+        "one wordpiece further on": ("film", ["film"], 7),
+        "three wordpieces": ("unwatchable", ["un", "##watch", "##able"], 0),
+        "three wordpieces further on": ("unwatchable", ["un", "##watch", "##able"], 12),
         "an unknown word": ("电影电影电影电影", ["[UNK]"], 3),
-        "a piece twice": ("banana", ["b", "##an", "##an", "##a"], 2),
+        "a wordpiece twice": ("banana", ["b", "##an", "##an", "##a"], 2),
     },
     wrong={
         "## counted as letters": Wrong(
@@ -582,18 +583,19 @@ wordpiece_offsets = Exercise(
         ),
         "counted from the word's start": Wrong(
             "Offsets point into the whole text. Where in it does this word begin?",
-            ("if pieces", "start = 0\n    if pieces"),
+            ("if wordpieces", "start = 0\n    if wordpieces"),
         ),
         "the end is the last letter": Wrong(
             "Slice the text with your offsets. Is the last letter there?",
             ("start + len(word)", "start + len(word) - 1"),
             ("append((start, end))", "append((start, end - 1))"),
         ),
-        "every piece from the word's start": Wrong(
-            "Where does the second piece begin, if not where the first ends?", ("start = end", "pass")
+        "every wordpiece from the word's start": Wrong(
+            "Where does the second wordpiece begin, if not where the first ends?", ("start = end", "pass")
         ),
         "[UNK] counted as five letters": Wrong(
-            "[UNK] stands for the whole word. How long is that in the text?", ('pieces == ["[UNK]"]', "False")
+            "[UNK] stands for the whole word. How long is that in the text?",
+            ('wordpieces == ["[UNK]"]', "False"),
         ),
         "the length instead of the end": Wrong(
             "The second number should be a position in the text. What is yours?",
@@ -622,9 +624,9 @@ wordpiece_offsets = Exercise(
         ),
     },
     hints=(
-        "Each piece begins where the one before ended; the first begins at start.",
-        "## is not in the text: a piece covers as many characters as it has without it.",
-        "If the only piece is [UNK], it covers the whole word.",
+        "Each wordpiece begins where the one before ended; the first begins at start.",
+        "## is not in the text: a wordpiece covers as many characters as it has without it.",
+        "If the only wordpiece is [UNK], it covers the whole word.",
     ),
     why=(
         "With these offsets an answer or a name can be marked in the original text; chapter 5 does just that."

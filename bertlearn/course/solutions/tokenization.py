@@ -33,17 +33,17 @@ def longest_match(word, vocab, unk_token="[UNK]", max_input_chars_per_word=100):
     return pieces
 
 
-def apply_merge(pieces, left, right):
+def apply_merge(wordpieces, left, right):
     """Return a new list in which each `left`, `right` is joined."""
     merged = []
     position = 0
-    while position < len(pieces):
-        pair = pieces[position : position + 2]
+    while position < len(wordpieces):
+        pair = wordpieces[position : position + 2]
         if pair == [left, right]:
             merged.append(left + right.removeprefix("##"))  # the ## of the right piece would stand inside
             position += 2  # both are used up, so that h ##m ##m ##m gives h ##mm ##m
         else:
-            merged.append(pieces[position])
+            merged.append(wordpieces[position])
             position += 1
     return merged
 
@@ -82,12 +82,12 @@ def build_inputs(a_ids, b_ids, max_length):
     return input_ids, token_type_ids, attention_mask
 
 
-def wordpiece_offsets(word, pieces, start):
+def wordpiece_offsets(word, wordpieces, start):
     """Return [(start, end), …], one for each piece of the word that begins at `start`."""
-    if pieces == ["[UNK]"]:  # it stands for the whole word, however long that is
+    if wordpieces == ["[UNK]"]:  # it stands for the whole word, however long that is
         return [(start, start + len(word))]
     offsets = []
-    for piece in pieces:
+    for piece in wordpieces:
         end = start + len(piece.removeprefix("##"))  # the text has no ##
         offsets.append((start, end))
         start = end  # the next piece begins where this one ends

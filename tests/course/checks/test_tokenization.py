@@ -106,12 +106,12 @@ def all_at_once(pieces: list[str], left: str, right: str) -> list[str]:
             lambda pieces, a, b: (
                 (" " + " ".join(pieces)).replace(f" {a} {b}", f" {a}{b.removeprefix('##')}").split()
             ),
-            "a longer piece on the right joined",
+            "a longer wordpiece on the right joined",
         ),
         (
             check.apply_merge,
             lambda pieces, a, b: " ".join(pieces).replace(f"{a} {b}", a + b.removeprefix("##")).split(),
-            "longer pieces joined",
+            "longer wordpieces joined",
         ),
         (
             check.truncate_pair,
