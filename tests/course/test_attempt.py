@@ -40,6 +40,14 @@ def swallows_exceptions(word: str, vocab: dict[str, int]) -> list[str]:
             continue
 
 
+def catches_exceptions_around_the_loop(word: str, vocab: dict[str, int]) -> list[str]:
+    try:
+        while True:
+            word.index("")
+    except Exception:
+        return [word]
+
+
 def swallows_everything(word: str, vocab: dict[str, int]) -> list[str]:
     count = 0
     while True:
@@ -64,6 +72,7 @@ def calls_itself_in_a_generator(word: str, vocab: dict[str, int]) -> list[str]:
     [
         never_advances,
         swallows_exceptions,
+        catches_exceptions_around_the_loop,
         swallows_everything,
         for_ever_in_torch,
         calls_itself_in_a_generator,
@@ -149,6 +158,24 @@ def test_nothing_arrives_after_an_attempt_that_ends_just_at_its_limit() -> None:
     deadline = time.monotonic() + 10
     while any(thread.name == attempt.WATCHER for thread in threading.enumerate()):
         assert time.monotonic() < deadline, "a watching thread is left"
+
+
+def test_a_time_up_that_comes_while_the_watch_ends_ends_it_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original, calls = attempt._Watch.end, []
+
+    def end(watch: attempt._Watch) -> None:
+        calls.append(watch)
+        if len(calls) == 1:
+            raise TimeUp  # before anything is done
+        original(watch)
+
+    monkeypatch.setattr(attempt._Watch, "end", end)
+    with pytest.raises(TimeUp):
+        within(100.0, lambda: "done")
+    assert calls[0]._over
+    assert calls[0]._ended.is_set()
 
 
 def test_an_attempt_that_is_interrupted_is_no_longer_watched(short_limit: None) -> None:
