@@ -18,7 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bertlearn.course.built import built, chapter_of, note
 from bertlearn.course.edits import Edit, edited
+
+__all__ = ["Exercise", "Outcome", "Result", "Wrong", "built", "difference", "is_stub", "run"]
 
 Function = Callable[..., Any]
 
@@ -85,6 +88,9 @@ class Exercise:
         wrong: known mistakes by name; each differs from the solution on at least one case.
         hints: from a nudge to nearly the answer.
         tolerance: the largest absolute difference between floats that counts as equal.
+        why: one sentence shown with a ✓: why this is right, or what it will be used for.
+        returns: the names of the items of a returned tuple, for messages.
+        forbidden: names of torch functions that the attempt may not call, such as "softmax".
     """
 
     solution: Function
@@ -92,6 +98,9 @@ class Exercise:
     wrong: Mapping[str, Wrong]
     hints: Sequence[str]
     tolerance: float = 1e-5
+    why: str = ""
+    returns: Sequence[str] = ()
+    forbidden: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -124,10 +133,17 @@ class Exercise:
         expected = {label: run(self.solution, args).value for label, args in self.cases.items()}
         failed = [label for label in self.cases if not self._is_correct(outcomes[label], expected[label])]
         if not failed:
-            return Result(self.name, True, f"✓ {self.name}: right on all {len(self.cases)} inputs")
+            return self._passed()
         mistake = self._recognize(outcomes)
         lines = [*self._diagnosis(mistake, failed, outcomes, expected), *self._hint_lines(hint)]
         return Result(self.name, False, "\n  ".join(lines), mistake=mistake)
+
+    def _passed(self) -> Result:
+        """Return the result of a correct attempt, after noting the progress."""
+        chapter = chapter_of(self)
+        done = "" if chapter is None else note(chapter, self.name)
+        lines = [f"✓ {self.name}: right on all {len(self.cases)} inputs", self.why, done]
+        return Result(self.name, True, "\n  ".join(line for line in lines if line))
 
     def _is_correct(self, outcome: Outcome, expected: Any) -> bool:
         return outcome.error is None and not outcome.changed and self._equal(outcome.value, expected)

@@ -13,3 +13,13 @@ what changes in the solution (in `bertlearn.course.solutions`), as (before, afte
 Each `before` must occur exactly once there. On at least one case the result must differ from the solution's
 and from that of every other mistake. `tests/course/test_exercise.py` finds and checks a new entry by itself.
 """
+
+CHAPTERS = {
+    0: "welcome",
+    1: "attention",
+    2: "tokenization",
+    3: "encoder",
+    4: "pretraining",
+    5: "finetuning",
+    6: "sentiment",
+}
