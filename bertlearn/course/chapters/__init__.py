@@ -1,0 +1,1 @@
+"""What the notebooks' cells call so that they stay short: one module a chapter."""
