@@ -184,7 +184,9 @@ def plot_names(scored: Mapping[str, tuple[float, float]]) -> Picture:
     """Draw the strict F1 of each finder of names."""
     alt = "Bars of strict F1: capitals 0.60, names seen in training 0.21, the rule 0.84, MiniLM about 0.8."
     strict = {name: f1 for name, (f1, _) in scored.items()}
-    return plot_bars(strict, "MiniLM is about as good as its teacher", "strict F1, corrected test set", alt=alt)
+    return plot_bars(
+        strict, "MiniLM is about as good as its teacher", "strict F1, corrected test set", alt=alt
+    )
 
 
 def plot_movement(moved: Mapping[str, float]) -> Picture:
