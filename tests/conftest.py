@@ -14,7 +14,6 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("BERTLEARN_PATIENCE", "inf")  # bars that depend on the time would change outputs
 # The notebooks run without any learner's exercises and guesses: nbval's kernels find an empty folder.
 os.environ["BERTLEARN_PROGRESS"] = tempfile.mkdtemp(prefix="bertlearn-progress-")
-atexit.register(shutil.rmtree, os.environ["BERTLEARN_PROGRESS"], ignore_errors=True)
 
 import pytest
 import torch
@@ -23,6 +22,7 @@ import transformers
 from bertlearn.model.bert import BertModel
 from bertlearn.model.config import BertConfig
 
+atexit.register(shutil.rmtree, os.environ["BERTLEARN_PROGRESS"], ignore_errors=True)
 torch.set_num_threads(1)  # pytest-xdist runs a process a core
 
 

@@ -158,10 +158,16 @@ def test_the_output_of_a_prediction_is_folded() -> None:
         "jupyter": {"outputs_hidden": True},
     }
     assert notebook.cells[1].metadata == {}
+    notebook.cells[0].outputs = [nbformat.v4.new_output("stream", text="secret\n")]
+    for _ in range(2):
+        tool.normalize(notebook)
+        assert [output.get("data") for output in notebook.cells[0].outputs] == [{}, None]
+    nbformat.validate(notebook)
+    assert tool.find_faults(notebook, "n") == []
     notebook.cells[0].metadata["tags"] = []
     notebook.cells[1].metadata["scrolled"] = True
     tool.normalize(notebook)
-    assert notebook.cells[0].metadata == {"tags": []}
+    assert notebook.cells[0].metadata == {"tags": []} and len(notebook.cells[0].outputs) == 1
     assert notebook.cells[1].metadata == {}
 
 

@@ -4,6 +4,7 @@ python tools/notebooks.py run notebooks/01_attention.ipynb      execute in place
 python tools/notebooks.py run --measure notebooks/*.ipynb       also store run time and memory in the notebook
 python tools/notebooks.py solve 01_attention.ipynb out.ipynb    fill in the solutions (without executing)
 python tools/notebooks.py check notebooks/*.ipynb               report what must not be committed
+python tools/notebooks.py page 01_attention.ipynb out.html      write a page that needs no network
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ def _monitor_memory(client: NotebookClient, peak: list[float], done: threading.E
 def normalize(notebook: NotebookNode) -> None:
     """Drop what changes from run to run, so that an unchanged notebook gives no diff.
 
-    A cell tagged `prediction` gets the metadata that fold its output until a reader runs it.
+    A cell tagged `prediction` gets the metadata that fold its output until a reader runs it, and a first
+    output without content: where outputs are folded, JupyterLab shows the first line of the first one.
     """
     kept = {key: value for key, value in notebook.metadata.items() if key in KEPT_METADATA}
     notebook.metadata = nbformat.from_dict(kept)
@@ -113,6 +115,8 @@ def normalize(notebook: NotebookNode) -> None:
             count += 1
             cell.execution_count = count
             cell.outputs = [output for output in cell.outputs if not _is_dropped(output, cell)]
+            if PREDICTION in tags(cell) and cell.outputs:
+                cell.outputs.insert(0, nbformat.v4.new_output("display_data"))
             for output in cell.outputs:
                 if "execution_count" in output:
                     output["execution_count"] = count
@@ -121,8 +125,8 @@ def normalize(notebook: NotebookNode) -> None:
 def _kept_metadata(cell: NotebookNode) -> dict[str, object]:
     """Return a cell's tags and what follows from them.
 
-    JupyterLab folds an output that is `outputs_hidden` and unfolds it when the cell is run; `collapsed` is the
-    older name, which other readers know.
+    JupyterLab folds an output that is `outputs_hidden`, and unfolds it when the cell is run. `collapsed`
+    is the older name, which other readers know.
     """
     kept: dict[str, object] = {key: value for key, value in cell.metadata.items() if key == "tags"}
     if cell.cell_type == "code" and PREDICTION in tags(cell):
@@ -131,13 +135,14 @@ def _kept_metadata(cell: NotebookNode) -> dict[str, object]:
 
 
 def _is_dropped(output: NotebookNode, cell: NotebookNode) -> bool:
-    """Return whether an output is a live widget view that needs its kernel and adds nothing to the rest.
+    """Return whether an output has no content, or is a live widget view that adds nothing to the rest.
 
     The course's widgets emit the live view and a still picture as separate outputs. A progress bar has both
     in one output, which is dropped only where outputs are not compared.
     """
     data = output.get("data", {})
-    return WIDGET in data and (len(data) == 1 or "nbval-ignore-output" in tags(cell))
+    empty = output.output_type == "display_data" and not data
+    return empty or (WIDGET in data and (len(data) == 1 or "nbval-ignore-output" in tags(cell)))
 
 
 def _stable_id(source: str, seen: set[str]) -> str:
@@ -364,14 +369,18 @@ def main() -> int:
     commands.choices["run"].add_argument(
         "--measure", action="store_true", help="also store run time and memory in the notebook"
     )
-    solve = commands.add_parser("solve")
-    solve.add_argument("notebook", type=Path)
-    solve.add_argument("out", type=Path)
+    for command in ("solve", "page"):
+        commands.add_parser(command).add_argument("notebook", type=Path)
+        commands.choices[command].add_argument("out", type=Path)
     args = parser.parse_args()
     if args.command == "run":
         run(args.paths, args.measure)
     elif args.command == "solve":
         write(solved(read(args.notebook), solutions_of(args.notebook.stem)), args.out)
+    elif args.command == "page":
+        from notebook_page import page  # nbconvert takes a second to import
+
+        args.out.write_text(page(read(args.notebook), args.notebook.parent), encoding="utf-8", newline="\n")
     else:
         faults = [fault for path in args.paths for fault in find_faults(read(path), path.name)]
         print("\n".join(faults) or "all notebooks are ready to commit")

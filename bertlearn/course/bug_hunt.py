@@ -18,7 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bertlearn.course.exercise import Result, is_stub
+from bertlearn.course.attempt import is_stub, run_attempt
+from bertlearn.course.built import note
+from bertlearn.course.compare import short, show
+from bertlearn.course.exercise import Result
 from bertlearn.model.heads import IGNORE, BertForMaskedLM, BertForPreTraining, targets
 from bertlearn.pretraining.corpus import Shards
 from bertlearn.pretraining.masking import PretrainingBatch
@@ -158,24 +161,40 @@ AGAINST = {  # suspicion: the evidence against it, if it is wrong
 }
 
 
+_WHY = "No run stopped with an error: looking at what goes in and what comes out is how such bugs are found."
+
+
 def verdict(bug_hunt: Callable[[], dict[str, str]]) -> Result:
     """Check the learner's answer: a function that returns a suspicion for each letter.
 
     For a wrong suspicion the result gives the evidence against it, but not the correct one.
     """
     name = "bug_hunt"
-    try:
-        answers = bug_hunt()
-    except Exception as error:
-        if is_stub(error):
-            return Result(name, False, f"– {name}: not attempted yet", attempted=False)
-        return Result(name, False, f"✗ {name}: it stops with {type(error).__name__}: {error}")
+    if not callable(bug_hunt):
+        return Result(name, False, f"✗ {name}: give the function itself, without calling it")
+    outcome = run_attempt(bug_hunt, ())
+    if is_stub(outcome.error):
+        return Result(name, False, f"– {name}: not attempted yet", attempted=False)
+    if outcome.timed_out:
+        return Result(name, False, f"✗ {name}: stopped after {outcome.limit:.3g} s of computing")
+    if outcome.error is not None:
+        kind, message = type(outcome.error).__name__, short(str(outcome.error))
+        return Result(name, False, f"✗ {name}: it stops with {kind}: {message}")
+    return _verdict(name, outcome.value)
+
+
+def _verdict(name: str, answers: object) -> Result:
     if not isinstance(answers, dict):
-        return Result(name, False, f"✗ {name}: return a dictionary with a suspicion for each letter")
-    lines = [_judge(letter, answers.get(letter)) for letter in _CULPRITS]
+        lines = [
+            f"✗ {name}: return a dictionary with a suspicion for each letter",
+            'expected: something like {"A": "there is no warm-up", "B": …}',
+            f"yours:    {show(answers)}",
+        ]
+        return Result(name, False, "\n  ".join(lines))
+    lines = [_judge(letter, answers.get(letter)) or "" for letter in _CULPRITS]
     wrong = [line for line in lines if line]
     if not wrong:
-        return Result(name, True, f"✓ {name}: all four are found")
+        return Result(name, True, "\n  ".join([f"✓ {name}: all four are found", _WHY, note(4, name)]))
     head = f"✗ {name}: {len(lines) - len(wrong)} of {len(lines)} found"
     if not all(_is_known(answers.get(letter)) for letter in _CULPRITS):
         wrong.append(f"the suspicions to choose from: {', '.join(repr(name) for name in AGAINST)}")

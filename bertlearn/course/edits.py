@@ -2,7 +2,8 @@
 
 Most mistakes are small changes to the correct answer, so each is written as just that change. `edited`
 applies it to the source of the solution's module and compiles the module's functions again, so that the
-solution calls the edited version of a helper.
+solution calls the edited version of a helper. What is compiled is kept, because pairs of mistakes share most
+of it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import ast
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 
@@ -35,17 +38,24 @@ def edited(solution: Callable[..., Any], edits: Sequence[Edit]) -> Callable[...,
         OSError: the source cannot be read.
     """
     module = sys.modules[solution.__module__]
-    sources = _function_sources(inspect.getsource(module))
+    sources = dict(_function_sources(module))
     for edit in edits:
         name = edit.function or solution.__name__
         sources[name] = _replaced(sources[name], edit, name)
     scope = dict(vars(module))
     for name, source in sources.items():
-        exec(compile(source, f"<{name}, edited>", "exec"), scope)
+        exec(_compiled(name, source), scope)
     return scope[solution.__name__]
 
 
-def _function_sources(text: str) -> dict[str, str]:
+@cache
+def _compiled(name: str, source: str) -> CodeType:
+    return compile(source, f"<{name}, edited>", "exec")
+
+
+@cache
+def _function_sources(module: ModuleType) -> dict[str, str]:
+    text = inspect.getsource(module)
     functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
     lines = text.splitlines(keepends=True)
     return {node.name: "".join(lines[_first_line(node) - 1 : node.end_lineno]) for node in functions}

@@ -1,4 +1,4 @@
-"""The three kinds of question that a learner answers with a guess: a number, a choice, a curve.
+"""The three kinds of question that a learner answers with a guess: a number, a choice or a curve.
 
 A kind checks what it is given, writes it as text, and compares a guess with the result. It draws nothing.
 """
@@ -13,6 +13,14 @@ import numpy as np
 
 POINTS = 9  # of a drawn curve: few enough to set one by one from the keyboard
 _SAMPLES = 101  # at which two curves are compared
+
+
+# How a guess and a result are introduced, by kind.
+PHRASES = {
+    "number": ("you said", "it is"),
+    "choice": ("you said", "it is"),
+    "curve": ("you drew a curve", "it goes"),
+}
 
 
 class Verdict(NamedTuple):
@@ -40,6 +48,7 @@ class Number:
     unit: str = ""
 
     def __post_init__(self) -> None:
+        """Refuse a question that cannot be asked."""
         _check_question(self.question)
         for name, limit in (("low", self.low), ("high", self.high)):
             if limit is not None:
@@ -76,12 +85,16 @@ class Number:
         """Return a result as text, for a learner without a guess."""
         return self.text(truth)
 
+    def stored(self, truth: float) -> float:
+        """Return a result as JSON can hold it."""
+        return truth
+
     def judge(self, guess: float, truth: float, within: float | None) -> Verdict:
         """Compare; `within` is the largest distance of a hit, a twentieth of the range if None."""
         off = abs(guess - truth)
         hit = off <= self._within(truth, within) * (1 + 1e-9)
-        unit = " points" if self.unit == "%" else f" {self.unit}" if self.unit else ""
-        distance = f"off by {number_text(off)}{unit}"
+        unit = "percentage points" if self.unit == "%" else self.unit
+        distance = f"off by {with_unit(number_text(off, 2), unit)}"
         if not hit:
             return Verdict(False, distance)
         return Verdict(True, "a hit" if off == 0 else f"a hit, {distance}")
@@ -108,6 +121,7 @@ class Choice:
     options: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        """Refuse a question that cannot be asked."""
         _check_question(self.question)
         texts = [option for option in self.options if isinstance(option, str) and option.strip()]
         if len(texts) < 2 or len(set(texts)) != len(self.options):
@@ -140,6 +154,10 @@ class Choice:
         """Return a result as text, for a learner without a guess."""
         return truth
 
+    def stored(self, truth: str) -> str:
+        """Return a result as JSON can hold it."""
+        return truth
+
     def judge(self, guess: str, truth: str, within: float | None) -> Verdict:
         """Compare; raises ValueError if `within` is given."""
         if within is not None:
@@ -167,6 +185,7 @@ class Curve:
     ylabel: str
 
     def __post_init__(self) -> None:
+        """Refuse a question that cannot be asked."""
         for text in (self.question, self.xlabel, self.ylabel):
             _check_question(text)
         for name, ends in (("x", self.x), ("y", self.y)):
@@ -216,7 +235,7 @@ class Curve:
 
     def text(self, value: Any) -> str:
         """Return the ends of a curve: a list of heights at `places`, or a result."""
-        xs, ys = value if isinstance(value, tuple) else (self.places, value)
+        _xs, ys = value if isinstance(value, tuple) else (self.places, value)
         return f"from {number_text(ys[0])} to {number_text(ys[-1])}"
 
     def describe(self, truth: tuple[np.ndarray, np.ndarray]) -> str:
@@ -224,6 +243,10 @@ class Curve:
         xs, ys = truth
         first, last = (f"{number_text(ys[i])} at {self.xlabel} {number_text(xs[i])}" for i in (0, -1))
         return f"from {first} to {last}"
+
+    def stored(self, truth: tuple[np.ndarray, np.ndarray]) -> list[float]:
+        """Return a result as JSON can hold it: its heights at `places`, the nearest ones outside its xs."""
+        return np.interp(self.places, *truth).tolist()
 
     def judge(
         self, guess: list[float], truth: tuple[np.ndarray, np.ndarray], within: float | None
@@ -242,11 +265,16 @@ Question = Number | Choice | Curve
 
 
 def number_text(value: float, digits: int = 3) -> str:
-    """Return a number with three significant digits, or four from 1,000 on, never as a power of ten."""
-    if abs(value) >= 1000:
-        return f"{float(f'{value:.4g}'):,.0f}"
-    rounded = float(f"{value:.{digits}g}")
+    """Return a number with so many significant digits, one more from 1,000 on; never as a power of ten."""
+    rounded = float(f"{value:.{digits + (abs(value) >= 1000)}g}")
+    if abs(rounded) >= 1000:
+        return f"{rounded:,.1f}".removesuffix(".0")
     return np.format_float_positional(rounded, trim="-") if rounded else "0"
+
+
+def ended(question: str, stop: str) -> str:
+    """Return a question with a stop behind it, if it has none."""
+    return question if question.rstrip().endswith(("?", ".", "!", ":")) else f"{question}{stop}"
 
 
 def with_unit(number: str, unit: str) -> str:

@@ -11,29 +11,20 @@ same output in every run, so a stored notebook holds no one's guess.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from IPython.display import display
 
 from bertlearn.course import progress
-from bertlearn.course.guess_kinds import Choice, Curve, Number, Question
+from bertlearn.course.guess_cards import Shown, card, compared, said_and_found
+from bertlearn.course.guess_exports import summarize, write_export
+from bertlearn.course.guess_kinds import PHRASES, Choice, Curve, Number, Question
 from bertlearn.course.widgets.guess_field import GuessField
 
+__all__ = ["Guesses", "summarize"]
+
 NONE_YET = "You have made no guesses in this chapter yet."
-
-
-class Shown:
-    """Text, with HTML where it says more, as a notebook shows it."""
-
-    def __init__(self, text: str, html: str = "") -> None:
-        self.text, self.html = text, html
-
-    def __repr__(self) -> str:
-        """Return the text."""
-        return self.text
-
-    def _repr_html_(self) -> str | None:
-        return self.html or None
 
 
 class Guesses:
@@ -95,7 +86,7 @@ class Guesses:
         Raises:
             ValueError: an argument cannot be used; the message says why.
         """
-        self._ask(name, Curve(question, tuple(x), tuple(y), xlabel, ylabel))
+        self._ask(name, Curve(question, x, y, xlabel, ylabel))
 
     def commit(self, name: str, guess: Any) -> None:
         """Write down a guess without the field, where widgets do not work.
@@ -105,7 +96,7 @@ class Guesses:
             guess: a number, one of the options, or a list of nine heights from left to right.
 
         Raises:
-            ValueError: there is no such name, the guess does not answer the question, or the result was shown.
+            ValueError: there is no such name, the guess answers another question, or the result was shown.
         """
         self._question(name)
         self._fields[name].take(guess)
@@ -123,33 +114,90 @@ class Guesses:
             ValueError: there is no such name, or `truth` does not answer its question.
         """
         question = self._question(name)
-        true = question.truth(truth)
-        entry = self._entries().get(name)
-        if entry is None:
+        true: Any = question.truth(truth)  # of the kind of the question
+        guess = self._guess(name)
+        if guess is None:
             display(Shown(f"Result: {question.describe(true)}"))
             return
-        hit, verdict = question.judge(entry["guess"], true, within)
-        said, found = question.text(entry["guess"]), question.text(true)
-        display(Shown(f"You said {said}, it is {found}: {verdict}"))
+        verdict = question.judge(guess, true, within)
+        said, found = said_and_found(question, guess, true)
+        self._keep(
+            name,
+            guess,
+            result=question.stored(true),
+            said=said,
+            found=found,
+            hit=verdict.hit,
+            verdict=verdict.text,
+        )
+        self._fields[name].locked = True
+        display(compared(question, guess, true, verdict))
 
     def card(self) -> None:
         """Show all guesses of the chapter with their results."""
-        if not self._entries():
-            display(Shown(NONE_YET))
+        entries = self._entries()
+        display(card(entries) if entries else Shown(NONE_YET))
+
+    def forget(self, name: str | None = None) -> None:
+        """Forget one guess, or all of the chapter, so that the learner can guess again."""
+        entries = (
+            {} if name is None else {key: entry for key, entry in self._entries().items() if key != name}
+        )
+        progress.save(self.chapter, "guesses", entries)
+        for key, field in self._fields.items():
+            if name in (None, key):
+                field.locked, field.guess = False, None
+
+    def export(self, path: str | Path) -> None:
+        """Write the guesses of the chapter to a JSON file for a class; it does not hold the learner's name.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        entries = self._entries()
+        if not entries:
+            display(Shown(f"{NONE_YET} Nothing was written."))
+            return
+        write_export(Path(path), self.chapter, entries)
+        count = f"{len(entries)} {'guess' if len(entries) == 1 else 'guesses'}"
+        display(Shown(f"{count} of chapter {self.chapter} written to {path}, without your name."))
 
     def _ask(self, name: str, question: Question) -> None:
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"name={name!r}: expected a text that names this guess")
         self._questions[name] = question
-        self._fields[name] = GuessField(question, lambda value: self._keep(name, value))
+        guess = self._guess(name)
+        locked = guess is not None and "result" in self._entries()[name]
+        self._fields[name] = GuessField(question, lambda value: self._keep(name, value), guess, locked)
         display(self._fields[name])
 
-    def _keep(self, name: str, value: Any) -> None:
-        entry = {"kind": self._questions[name].kind, "question": self._questions[name].question, "guess": value}
+    def _guess(self, name: str) -> Any:
+        """Return the guess on disk, or None if there is none that answers the question."""
+        question, entry = self._questions[name], self._entries().get(name)
+        if entry is None or entry["kind"] != question.kind:
+            return None
+        try:
+            return question.check(entry["guess"])
+        except ValueError:  # the question has changed since, or the file was edited
+            return None
+
+    def _keep(self, name: str, guess: Any, **found: Any) -> None:
+        """Write a guess to the disk, with what is known about its result."""
+        question = self._questions[name]
+        entry = {
+            "kind": question.kind,
+            "question": question.question,
+            "unit": getattr(question, "unit", ""),
+            "guess": guess,
+            "said": question.text(guess),
+            **found,
+        }
         progress.save(self.chapter, "guesses", {**self._entries(), name: entry})
 
-    def _entries(self) -> dict[str, Any]:
-        return progress.load(self.chapter, "guesses")
+    def _entries(self) -> dict[str, dict[str, Any]]:
+        """Return the guesses on disk by name, without those that someone's edit made unreadable."""
+        entries = progress.load(self.chapter, "guesses")
+        return {name: entry for name, entry in entries.items() if _is_sound(entry)}
 
     def _question(self, name: str) -> Question:
         if name not in self._questions:
@@ -159,3 +207,15 @@ class Guesses:
             )
         return self._questions[name]
 
+
+_TEXTS = ("kind", "question", "said")
+_LATER = {"found": str, "verdict": str, "hit": bool}  # known once the result was shown
+
+
+def _is_sound(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in _TEXTS):
+        return False
+    if entry["kind"] not in PHRASES:
+        return False
+    later = _LATER if "result" in entry else {}
+    return "guess" in entry and all(isinstance(entry.get(key), kind) for key, kind in later.items())

@@ -1,8 +1,8 @@
 """What the learner has done so far, kept on the learner's own disk: solved exercises and guesses.
 
-A JSON file for each chapter, in the folder that `BERTLEARN_PROGRESS` names or in the user's data folder. It is
-a convenience and never a reason to stop: what cannot be read counts as empty, and what cannot be written is
-kept in memory until the kernel ends. A warning says so once.
+A JSON file for each chapter, in the folder that `BERTLEARN_PROGRESS` names or in the user's data folder. It
+is a convenience and never a reason to stop: what cannot be read counts as empty, and what cannot be written
+is kept in memory until the kernel ends. A warning says so once.
 """
 
 from __future__ import annotations

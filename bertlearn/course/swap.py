@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bertlearn.course.exercise import is_stub
+from bertlearn.course.attempt import is_stub
+from bertlearn.course.built import note
 from bertlearn.model import bert
 from bertlearn.model.bert import AttentionOutput
 from bertlearn.tokenizer import wordpiece, words
@@ -26,6 +27,9 @@ for _module in _MODULES:
     for _name, _value in vars(_module).items():
         if inspect.isfunction(_value) and _value.__module__ in _HOMES and _name[0] != "_":
             _LOOKED_UP_IN.setdefault(_name, []).append(_module)
+
+
+_ALL_OF_IT = {"sum_embeddings", "layer_norm", "add_and_norm", "gelu", "scaled_dot_product_attention"}
 
 
 @contextmanager
@@ -91,6 +95,7 @@ class Comparison:
     tolerance: float
     error: str | None = None
     attempted: bool = True
+    advice: str = ""  # what the check of a function says that makes the model differ
 
     @property
     def first_difference(self) -> str | None:
@@ -108,7 +113,7 @@ class Comparison:
         if not self.attempted:
             return f"– {self.names} in the model: not attempted yet"
         if self.error is not None:
-            return f"✗ {self.names} in the model: {self.error}"
+            return f"✗ {self.names} in the model: {self.error}{self.advice}"
         first = self.first_difference
         if first is None:
             largest = max(self.differences.values())
@@ -116,6 +121,7 @@ class Comparison:
         return (
             f"✗ {self.names}: the first step that differs is {first}, by {self.differences[first]:.4f}\n"
             f"  {list(self.differences).index(first)} of {len(self.differences)} steps before it agree"
+            f"{self.advice}"
         )
 
 
@@ -142,13 +148,31 @@ def compare_layers(
     except Exception as error:
         if is_stub(error):
             return Comparison(names, {}, tolerance, attempted=False)
-        return Comparison(names, {}, tolerance, error=f"it stops with {type(error).__name__}: {error}")
+        stopped = f"it stops with {type(error).__name__}: {error}"
+        return Comparison(names, {}, tolerance, error=stopped, advice=_advice(mine))
     if called != set(mine):
         return Comparison(
             names, {}, tolerance, error=f"it never calls {', '.join(sorted(set(mine) - called))}"
         )
     sizes = {step: _largest(yours[step], reference[step]) for step in reference}
-    return Comparison(names, sizes, tolerance)
+    result = Comparison(names, sizes, tolerance)
+    if not result.ok:
+        return replace(result, advice=_advice(mine))
+    if mine.keys() >= _ALL_OF_IT:
+        note(3, "all of it")
+    return result
+
+
+def _advice(mine: dict[str, Function]) -> str:
+    """Return what the exercises' own checks say of the functions that fail there, on lines of their own."""
+    from bertlearn.course.checks import attention, encoder  # which need not be loaded for a model that agrees
+
+    exercises = (
+        (getattr(encoder, name, None) or getattr(attention, name, None), f) for name, f in mine.items()
+    )
+    results = [exercise(function) for exercise, function in exercises if exercise is not None]
+    failed = [repr(result) for result in results if not result.ok and result.attempted]
+    return "".join(f"\nchecked by itself:\n{text}" for text in failed)
 
 
 def _recorded(name: str, function: Function, called: set[str]) -> Function:

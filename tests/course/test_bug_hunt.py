@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from bertlearn.course import bug_hunt
-from bertlearn.course.exercise import difference
+from bertlearn.course import attempt, bug_hunt
+from bertlearn.course.built import built
+from bertlearn.course.compare import difference
 from bertlearn.course.solutions import pretraining as solution
 from bertlearn.data import Document
 from bertlearn.model import heads
@@ -94,10 +96,12 @@ def test_every_suspect_trains_and_keeps_its_first_batch(
 
 def test_the_verdict_does_not_reveal_the_bug() -> None:
     correct = solution.bug_hunt()
-    assert repr(bug_hunt.verdict(lambda: correct)) == "✓ bug_hunt: all four are found"
+    assert repr(bug_hunt.verdict(lambda: correct)).startswith("✓ bug_hunt: all four are found\n")
     assert repr(bug_hunt.verdict(stub)) == "– bug_hunt: not attempted yet"
     assert "it stops with RuntimeError: boom" in repr(bug_hunt.verdict(raises))
     assert "return a dictionary" in repr(bug_hunt.verdict(lambda: None))
+    assert "yours:    None" in repr(bug_hunt.verdict(lambda: None))
+    assert "without calling it" in repr(bug_hunt.verdict(correct))
     for letter, culprit in correct.items():
         for suspicion in set(bug_hunt.AGAINST) - {culprit}:
             result = bug_hunt.verdict(lambda letter=letter, said=suspicion: {**correct, letter: said})
@@ -108,3 +112,21 @@ def test_the_verdict_does_not_reveal_the_bug() -> None:
         text = repr(bug_hunt.verdict(lambda answer=answer: answer))
         assert "A: no suspicion yet" in text or "A: " + repr(answer["A"]) in text
         assert text.count("the suspicions to choose from: 'every token has a label'") == 1
+
+
+def test_an_endless_hunt_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless() -> dict[str, str]:
+        while True:
+            pass
+
+    monkeypatch.setattr(attempt, "SECONDS", 0.1)
+    assert "stopped after 0.1 s of computing" in repr(bug_hunt.verdict(endless))
+
+
+def test_a_solved_hunt_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BERTLEARN_PROGRESS", str(tmp_path))
+    correct = solution.bug_hunt()
+    bug_hunt.verdict(lambda: {**correct, "A": "nothing is wrong"})
+    assert "nothing yet" in repr(built(4))
+    bug_hunt.verdict(lambda: correct)
+    assert "✓ bug_hunt" in repr(built(4))

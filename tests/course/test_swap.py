@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import random_batch, twins
 
 import bertlearn
+from bertlearn.course.built import built
 from bertlearn.course.swap import compare_layers, use
 from bertlearn.model import bert
 from bertlearn.model.bert import scaled_dot_product_attention
@@ -116,3 +119,33 @@ def test_a_tokenizer_caches_no_results_of_replaced_steps() -> None:
 def test_the_main_names_are_in_the_package() -> None:
     assert bertlearn.use is use
     assert bertlearn.compare_layers is compare_layers
+
+
+def test_a_function_that_differs_is_checked_by_itself_and_its_mistake_named(small_config: BertConfig) -> None:
+    ours, _ = twins(small_config)
+
+    def no_root(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor) -> tuple:
+        scores = query @ key.transpose(-1, -2)
+        probs = (scores if mask is None else scores + mask).softmax(dim=-1)
+        return probs @ value, probs
+
+    text = repr(compare_layers(ours, random_batch(small_config), scaled_dot_product_attention=no_root))
+    assert "the first step that differs is" in text
+    assert "checked by itself:\n✗ scaled_dot_product_attention: you match “√d missing”" in text
+    alone = lambda *args: scaled_dot_product_attention(*args).context  # noqa: E731
+    text = repr(compare_layers(ours, random_batch(small_config), scaled_dot_product_attention=alone))
+    assert "you match “the context alone”" in text
+
+
+def test_a_model_that_runs_on_all_five_functions_is_noted(
+    small_config: BertConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BERTLEARN_PROGRESS", str(tmp_path))
+    ours, _ = twins(small_config)
+    four = ["sum_embeddings", "layer_norm", "add_and_norm", "gelu"]
+    mine = {name: getattr(bert, name) for name in four}
+    assert compare_layers(ours, random_batch(small_config), **mine).ok
+    assert "nothing yet" in repr(built(3))
+    mine["scaled_dot_product_attention"] = scaled_dot_product_attention
+    assert compare_layers(ours, random_batch(small_config), **mine).ok
+    assert "✓ all of it" in repr(built(3))

@@ -60,11 +60,40 @@ sum_embeddings = Exercise(
         "the average instead of the sum": Wrong(
             "Your vectors point the right way. Are they as long as the sum?", (_SUM, f"({_SUM}) / 3")
         ),
+        "multiplied instead of added": Wrong(
+            "A factor near 0 wipes out the other two. Which operation keeps all three?",
+            ("word + position + token_type", "word * position * token_type"),
+        ),
+        "LayerNorm after the sum": Wrong(
+            "LayerNorm is the next exercise. What is this function to return?",
+            (
+                "word + position + token_type",
+                "torch.layer_norm(word + position + token_type, word.shape[-1:])",
+            ),
+        ),
+        "the word vectors changed in place": Wrong(
+            "`+=` writes into the caller's tensor. Look at `word` after your call.",
+            ("return word + position + token_type", "word += position\n    return word + token_type"),
+        ),
+        "the word vectors times √H": Wrong(
+            "The original Transformer scales its embeddings by √H. Does BERT?",
+            ("return word", "return word * word.shape[-1] ** 0.5"),
+        ),
+        "the first position for every token": Wrong(
+            "Which position does the last token get in yours?", ("+ position", "+ position[0]")
+        ),
+        "the positions in reverse order": Wrong(
+            "Which position does the first token get in yours?", ("+ position", "+ position.flip(0)")
+        ),
     },
     hints=(
         "All three have features on the last axis and tokens on the one before it.",
         "Broadcasting aligns shapes from the right: (S, H) meets (B, S, H) without help.",
         "One line, two plus signs.",
+    ),
+    why=(
+        "One vector now says what the token is, where it stands and which sentence it is in; layer 0 "
+        "reads nothing else."
     ),
 )
 
@@ -106,6 +135,11 @@ layer_norm = Exercise(
             "Should a token's vector change when another sentence joins the batch?",
             *_over("tuple(range(x.dim() - 1))"),
         ),
+        "normalized over the tokens and features of a sentence": Wrong(
+            "Should a token's vector change when another word of its sentence does? Which axis has the "
+            "features?",
+            *_over("tuple(range(1, x.dim()))"),
+        ),
         "one mean and variance for the whole tensor": Wrong(
             "How many means does a batch of 2 × 3 tokens need: one, or six?", *_over("None")
         ),
@@ -128,11 +162,51 @@ layer_norm = Exercise(
             "That is what many later models use. What does LayerNorm subtract first, and yours does not?",
             ("x - x.mean(dim=-1, keepdim=True)", "x"),
         ),
+        "the scale forgotten": Wrong("bias is in your result. Where does weight enter?", (" * weight", "")),
+        "the shift before the scale": Wrong(
+            "Scale first, then shift. Is your bias multiplied by the weight?",
+            (
+                "centered / torch.sqrt(variance + eps) * weight + bias",
+                "(centered / torch.sqrt(variance + eps) + bias) * weight",
+            ),
+        ),
+        "scaled by 1 + weight": Wrong(
+            "With a weight of 1, should the result grow? Some later models store weight − 1; BERT does not.",
+            (" * weight", " * (1 + weight)"),
+        ),
+        "the root of the standard deviation": Wrong(
+            "x.std() is a root already. What is the variance of your result?",
+            ("torch.sqrt(variance + eps)", "torch.sqrt(x.std(dim=-1, keepdim=True) + eps)"),
+        ),
+        "length 1 instead of variance 1": Wrong(
+            "How long is your vector before scale and shift? It should be √H.",
+            ("torch.sqrt(variance + eps)", "centered.norm(dim=-1, keepdim=True)"),
+        ),
+        "the mean of the squares of x": Wrong(
+            "The variance is about distances from the mean. What do you square?", ("(centered**2)", "(x**2)")
+        ),
+        "keepdim forgotten": Wrong(
+            "What is the shape of your mean? Against which axis does torch line it up when you subtract?",
+            ("x.mean(dim=-1, keepdim=True)", "x.mean(dim=-1)"),
+            ("(centered**2).mean(dim=-1, keepdim=True)", "(centered**2).mean(dim=-1)"),
+        ),
+        "weight and bias swapped": Wrong(
+            "Which of the two multiplies, and which is added?", ("* weight + bias", "* bias + weight")
+        ),
+        "multiplied by the root": Wrong(
+            "A token with a large variance should shrink. Does it in yours?",
+            ("centered / torch", "centered * torch"),
+        ),
     },
     hints=(
         "Mean and variance are taken over the last axis; keepdim=True keeps them broadcastable.",
         "The biased variance is the mean of the squared distances from the mean.",
         "Subtract the mean, divide by the root of (variance + ε), multiply by weight, add bias.",
+    ),
+    forbidden=("layer_norm",),
+    why=(
+        "Every token now has mean 0 and variance 1 before scale and shift, however large its features "
+        "were; BERT does this twice in each layer."
     ),
 )
 
@@ -178,10 +252,41 @@ add_and_norm = Exercise(
         "the sum not normalized": Wrong(
             "What is each token's variance in your result?", (_NORM, "residual + sublayer_output")
         ),
+        "both normalized before the sum": Wrong(
+            "How often does BERT normalize here, and what?",
+            ("norm(residual + sublayer_output)", "norm(residual) + norm(sublayer_output)"),
+        ),
+        "normalized twice": Wrong(
+            "How often do you call norm?",
+            ("norm(residual + sublayer_output)", "norm(norm(residual + sublayer_output))"),
+        ),
+        "the sublayer's output normalized before the sum as well": Wrong(
+            "How often do you call norm? The first step is the sum alone.",
+            ("norm(residual + sublayer_output)", "norm(residual + norm(sublayer_output))"),
+        ),
+        "subtracted instead of added": Wrong(
+            "The sublayer writes into the stream. Which sign does its output get?",
+            ("residual + sublayer_output", "residual - sublayer_output"),
+        ),
+        "multiplied instead of added": Wrong(
+            "A sublayer that gives 0 should change nothing before the norm. What does yours make of it?",
+            ("residual + sublayer_output", "residual * sublayer_output"),
+        ),
+        "LayerNorm without the learned weights": Wrong(
+            "norm has a weight and a bias of its own. Do you call it, or a LayerNorm without them?",
+            (
+                "norm(residual + sublayer_output)",
+                "torch.layer_norm(residual + sublayer_output, residual.shape[-1:])",
+            ),
+        ),
     },
     hints=(
         "Two steps, and their order is in the name.",
         "norm is called once, like a function, on the result of the first step.",
+    ),
+    why=(
+        "The sum keeps what the layer received, and the norm keeps it from growing: that is what makes "
+        "twelve layers trainable."
     ),
 )
 
@@ -225,12 +330,40 @@ gelu = Exercise(
             "Φ(x) is the probability of a value below x: 0.5 at x = 0, and nearly 1 at x = 3. Is yours?",
             (_PHI, "torch.exp(-x * x / 2) / math.sqrt(2 * math.pi)"),
         ),
+        "x / 2 inside erf": Wrong(
+            "Φ(1) is 0.8413. By what must x be divided inside erf: 2, or √2?",
+            ("torch.erf(x / math.sqrt(2))", "torch.erf(x / 2)"),
+        ),
+        "Φ(−x) instead of Φ(x)": Wrong(
+            "What does yours give for x = 100? A large feature should pass.", ("(1 + torch", "(1 - torch")
+        ),
+        "x times erf": Wrong(
+            "What does yours give for x = −3? A strongly negative feature should become nearly 0.",
+            ("(1 + torch.erf(x / math.sqrt(2))) / 2", "torch.erf(x / math.sqrt(2))"),
+        ),
+        "multiplied by √2 inside erf": Wrong(
+            "Φ(1) is 0.8413. Is √2 a factor or a divisor of x?", ("x / math.sqrt(2)", "x * math.sqrt(2)")
+        ),
+        "only erf halved": Wrong(
+            "What is your Φ(0)? Half of all values of a standard normal distribution lie below 0.",
+            ("(1 + torch.erf(x / math.sqrt(2))) / 2", "1 + torch.erf(x / math.sqrt(2)) / 2"),
+        ),
+        "math.erf on a tensor": Wrong(
+            "math.erf takes one number. Which library's erf takes a whole tensor?",
+            ("torch.erf(", "math.erf("),
+        ),
+        "the tanh form without its cube": Wrong(
+            "That is not even the approximation, which has a term with x³. BERT uses the exact Φ.",
+            ("torch.erf(x / math.sqrt(2))", "torch.tanh(math.sqrt(2 / math.pi) * x)"),
+        ),
     },
     hints=(
         "Φ(x) = (1 + erf(x / √2)) / 2.",
         "torch.erf works on whole tensors; math.sqrt(2) gives the root.",
         "Multiply that Φ(x) by x.",
     ),
+    forbidden=("gelu",),
+    why="This is the exact form that BERT was trained with; a real model runs on it at the end.",
 )
 
 
@@ -283,6 +416,55 @@ count_parameters = Exercise(
         "one layer only": Wrong(
             "Does each layer have weights of its own?", ("config.num_hidden_layers * ", "")
         ),
+        "LayerNorms without their bias": Wrong(
+            "A LayerNorm scales and shifts. How many vectors of length H is that?", (", 2 * h", ", h")
+        ),
+        "the embeddings' LayerNorm forgotten": Wrong(
+            "You are short by 2H. What comes right after the sum of the three embeddings?",
+            ("rows * h + norm", "rows * h"),
+        ),
+        "one LayerNorm for each layer": Wrong(
+            "How often does a layer add and normalize?", ("4 * square + norm", "4 * square")
+        ),
+        "the position embeddings forgotten": Wrong(
+            "How does BERT know where a token stands? That table is missing.",
+            (" + config.max_position_embeddings", ""),
+        ),
+        "the segment embeddings forgotten": Wrong(
+            "How does BERT know which sentence a token is in? That table is missing.",
+            (" + config.type_vocab_size", ""),
+        ),
+        "the word embeddings forgotten": Wrong(
+            "Which is the largest table of all?", ("config.vocab_size + ", "")
+        ),
+        "a pooler in each layer": Wrong(
+            "The pooler comes once, after the last layer. How often do you count it?",
+            ("(attention + feed_forward) + pooler", "(attention + feed_forward + pooler)"),
+        ),
+        "the feed-forward biases forgotten": Wrong(
+            "nn.Linear(H, I) has I biases. How many do you count in the feed-forward network?",
+            ("(h * i + i) + (i * h + h)", "h * i + i * h"),
+        ),
+        "the attention's biases forgotten": Wrong(
+            "Query, key, value and output are Linear layers. Do you count their biases?",
+            ("4 * square", "4 * h * h"),
+        ),
+        "I biases twice": Wrong(
+            "The second Linear of the feed-forward network goes from I to H. How many biases does it have?",
+            ("(i * h + h)", "(i * h + i)"),
+        ),
+        "an intermediate size of 4H": Wrong(
+            "Four times H is usual, but the config has a field for it. Do you read it?",
+            ("config.intermediate_size", "4 * config.hidden_size"),
+        ),
+        "the pooler without its bias": Wrong(
+            "The pooler is a Linear layer like the others. What does it have besides its matrix?",
+            ("pooler = square", "pooler = h * h"),
+        ),
+        "the decoder of masked words counted": Wrong(
+            "The MLM head is not part of BertModel. Which part of it do you count?",
+            ("pooler = square", "pooler = square + h * config.vocab_size + config.vocab_size"),
+        ),
     },
     hints=(
         "A table with n rows has n · H numbers; a Linear from a to b has a · b + b; a LayerNorm has 2H.",
@@ -290,6 +472,7 @@ count_parameters = Exercise(
         "Three tables and a LayerNorm, then L layers, then one more Linear H → H for the pooler.",
     ),
     tolerance=1e-9,  # relative: every single parameter counts
+    why="You can now tell the size of any BERT from its config, without loading it.",
 )
 
 
@@ -332,10 +515,59 @@ mean_pooling = Exercise(
             "One vector of H features per sentence: which axis should be gone?",
             (_MEAN, "hidden_states.mean(dim=-1)"),
         ),
+        "padding added, but not counted": Wrong(
+            "You divide by the right number. Which vectors are in your sum? Those of [PAD] are not 0.",
+            ("(hidden_states * keep).sum", "hidden_states.sum"),
+        ),
+        "divided twice": Wrong(
+            "mean() already divides by S. What is left to do if you take a sum instead?",
+            ("keep).sum(dim=1)", "keep).mean(dim=1)"),
+        ),
+        "the padding alone": Wrong(
+            "Which number of the mask means “keep”?",
+            ("attention_mask[:, :, None]", "1 - attention_mask[:, :, None]"),
+        ),
+        "scaled to length 1": Wrong(
+            "Cosines come later. How long is the mean itself?",
+            ("total / keep.sum(dim=1)", "torch.nn.functional.normalize(total, dim=-1)"),
+        ),
+        "one vector for the batch": Wrong(
+            "How many vectors should come out for three texts?",
+            ("total / keep.sum(dim=1)", "hidden_states[attention_mask == 1].mean(dim=0)"),
+        ),
+        "the last token": Wrong(
+            "That is the vector of [SEP]. Which tokens should enter the mean?",
+            (
+                "total / keep.sum(dim=1)",
+                "hidden_states[torch.arange(len(keep)), attention_mask.sum(dim=1) - 1]",
+            ),
+        ),
+        "[CLS] left out": Wrong(
+            "The mask has a 1 for [CLS] as well. Over how many tokens is your mean?",
+            (
+                "keep = attention_mask[:, :, None]",
+                "hidden_states, keep = hidden_states[:, 1:], attention_mask[:, 1:, None]",
+            ),
+        ),
+        "an axis too many": Wrong(
+            "Your numbers are right. What is the shape of your result, and what should it be?",
+            ("total / keep.sum(dim=1)", "(total / keep.sum(dim=1))[:, None]"),
+        ),
+        "[CLS] and [SEP] left out": Wrong(
+            "The mask has a 1 for both of them. Over how many tokens is your mean?",
+            (
+                "keep = attention_mask[:, :, None]",
+                "hidden_states, keep = hidden_states[:, 1:-1], attention_mask[:, 2:, None]",
+            ),
+        ),
     },
     hints=(
         "Give the mask a third axis, (B, S, 1), and it multiplies whole tokens.",
         "Sum over the tokens; then divide by how many were kept, which is the mask's own sum.",
+    ),
+    why=(
+        "A text's vector no longer depends on how much padding its batch needs; the search below runs on "
+        "such vectors."
     ),
 )
 
@@ -369,9 +601,37 @@ causal_mask = Exercise(
         "nothing hidden": Wrong(
             "That is BERT's own view. Who must not see whom in a decoder?", (".tril()", "")
         ),
+        "booleans or whole numbers": Wrong(
+            "The triangle is right. Which dtype does the task ask for?",
+            ("torch.ones(length, length).tril()", "torch.ones(length, length).tril().long()"),
+        ),
+        "only the token itself": Wrong(
+            "May the last token look at the first one?",
+            ("torch.ones(length, length).tril()", "torch.eye(length)"),
+        ),
+        "only the token itself and the one before": Wrong(
+            "May the last token look at the first one?", ("tril()", "tril().triu(-1)")
+        ),
+        "the next token visible": Wrong(
+            "How many tokens does the first token see in yours? It should see itself alone.",
+            ("tril()", "tril(1)"),
+        ),
+        "each row sums to 1": Wrong(
+            "Sharing out a weight of 1 is the softmax's job. What should the entries be?",
+            (
+                "torch.ones(length, length).tril()",
+                "torch.ones(length, length).tril() / torch.ones(length, length).tril().sum(dim=1, "
+                "keepdim=True)",
+            ),
+        ),
+        "two axes too many": Wrong(
+            "What is the shape of your result, and what does the docstring say?",
+            ("torch.ones(length, length).tril()", "torch.ones(length, length).tril()[None, None]"),
+        ),
     },
     hints=(
         "Row i is what token i may look at: itself and what came before.",
         "A lower triangle, its diagonal included. PyTorch has a method for triangles.",
     ),
+    why="With this one triangle an encoder layer becomes the layer of a GPT.",
 )

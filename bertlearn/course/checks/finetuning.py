@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bertlearn.course.exercise import Exercise, Wrong, difference, run
+from bertlearn.course.attempt import run
+from bertlearn.course.compare import difference
+from bertlearn.course.exercise import Exercise, Wrong
 from bertlearn.course.solutions import finetuning as solution
 from bertlearn.model.bert import mean_pooling as _mean_pooling
 from bertlearn.tokenizer.wordpiece import Batch
@@ -105,11 +107,20 @@ mean_pooling = Exercise(
             "Your texts are all mixed into one vector. Which axis should be left beside H?",
             (_MEAN, "hidden_states[attention_mask == 1].mean(dim=0)"),
         ),
+        "the mean over the features": Wrong(
+            "One vector of H numbers for each text: which axis should be gone?",
+            ("total / keep.sum(dim=1)", "hidden_states.mean(dim=-1)"),
+        ),
+        "an axis too many": Wrong(
+            "Your numbers are right. What is the shape of your result, and what should it be?",
+            ("total / keep.sum(dim=1)", "(total / keep.sum(dim=1))[:, None]"),
+        ),
     },
     hints=(
         "Make the padding's vectors 0 before you add: the mask as (B, S, 1), times the hidden states.",
         "Sum over the S tokens; divide each row by its own number of tokens, as (B, 1).",
     ),
+    why="A text's vector no longer depends on its padding; the classifier below reads this vector.",
 )
 
 
@@ -231,12 +242,32 @@ predict_labels: Exercise = Exercise(
             ("**batch._asdict()", "batch.input_ids"),
             symptom=lambda *case: _like(predict_labels, "the attention mask forgotten", *case),
         ),
+        "probabilities instead of labels": Wrong(
+            "Which of the C classes is it? You are asked for one number for each text.",
+            ("argmax(dim=-1)", "softmax(dim=-1)"),
+        ),
+        "the least likely label": Wrong(
+            "Which logit should win, the greatest or the smallest?", ("argmax", "argmin")
+        ),
+        "a list instead of a tensor": Wrong(
+            "The labels are right. Which type does the docstring ask for?",
+            ("argmax(dim=-1)", "argmax(dim=-1).tolist()"),
+        ),
+        "an axis too many": Wrong(
+            "The labels are right. What is the shape of your result, and what should it be?",
+            ("dim=-1)", "dim=-1, keepdim=True)"),
+        ),
+        "class 1 if its logit is above 0": Wrong(
+            "With three classes, can yours ever say 2? Which logit is the greatest?",
+            ("logits.argmax(dim=-1)", "(logits[:, 1] > 0).long()"),
+        ),
     },
     hints=(
         "model.training says in which mode the model came; model.eval() and model.train(…) set it.",
         "The call itself goes into `with torch.no_grad():`.",
         "Note the mode, eval(), call, argmax over the last axis, train(the mode you noted), return.",
     ),
+    why="The same text always gets the same answer, and a training run that calls you goes on as before.",
 )
 
 
@@ -323,12 +354,17 @@ layer_learning_rates = Exercise(
         "layers counted from 1": Wrong(
             "What is the lowest layer called, in transformers as here?", ("{number}", "{number + 1}")
         ),
+        "decay subtracted at each layer": Wrong(
+            "With decay 1 all rates should be equal. What do you do with `decay` at each layer?",
+            ("rate * decay**count", "rate - decay * count"),
+        ),
     },
     hints=(
         "Count for each part the layers above it: none above head and top layer, all L above the embeddings.",
         "Above layer i there are L − 1 − i layers; its rate is rate · decay to that power.",
     ),
     tolerance=1e-9,
+    why="The top learns fastest and the bottom, which knows what any text needs, changes least.",
 )
 
 
@@ -352,6 +388,7 @@ align_labels = Exercise(
         "a padded text": ([None, 0, 0, 1, 2, 2, None, None, None], [1, 2, 0]),
         "a text that was cut": ([None, 0, 0, 1, None], [1, 0, 2, 2, 1]),
         "a word that left no piece": ([None, 0, 1, 3, 3, None], [0, 1, 0, 2]),
+        "neighbors with one label": ([None, 0, 1, 1, 2, None], [1, 1, 0]),
     },
     wrong={
         "a label on every piece": Wrong(
@@ -428,12 +465,24 @@ align_labels = Exercise(
             "`if label` is false for 0. Do words of class 0 count in your loss?",
             ("if begins", "if begins and word_labels[word]"),
         ),
+        "the label of the word before": Wrong(
+            "Words are counted from 0. Which label does word 0 get in yours?",
+            ("word_labels[word]", "word_labels[word - 1]"),
+        ),
+        "a label only where it changes": Wrong(
+            "Two neighbors with the same label are two words. Do you compare words, or labels?",
+            ("word != before", "(before is None or word_labels[word] != word_labels[before])"),
+        ),
+        "only the first token": Wrong(
+            "Is your `return` inside the loop?", ("return labels", "return labels[:1]")
+        ),
     },
     hints=(
         "Walk along word_ids and remember the one before.",
         "A token begins a word if its word is not None and differs from that of the token before.",
         "Such a token gets word_labels[word]; every other gets −100.",
     ),
+    why="Each word is asked about once, however many tokens it has, and special tokens not at all.",
 )
 
 
@@ -532,10 +581,33 @@ token_loss = Exercise(
             "Training needs one number. Which of yours should be in the mean?",
             ("labels.flatten())", 'labels.flatten(), reduction="none").view_as(labels)'),
         ),
+        "the logarithm of the mean probability": Wrong(
+            "First the logarithm of each probability, then the mean. In which order do you go?",
+            (
+                "return cross_entropy(rows, labels.flatten())",
+                "every = cross_entropy(rows, labels.flatten(), reduction='none')\n    return "
+                "-(-every[labels.flatten() != -100]).exp().mean().log()",
+            ),
+        ),
+        "bits instead of nats": Wrong(
+            "Which logarithm gives ln C for a model that knows nothing?",
+            (
+                "cross_entropy(rows, labels.flatten())",
+                "cross_entropy(rows, labels.flatten()) / torch.tensor(2.0).log()",
+            ),
+        ),
+        "the perplexity": Wrong(
+            "You took one exponential more than asked. What is the unit of your number?",
+            ("cross_entropy(rows, labels.flatten())", "cross_entropy(rows, labels.flatten()).exp()"),
+        ),
     },
     hints=(
         "cross_entropy wants a row of logits for each label: (B, S, C) → (B · S, C), and (B, S) → (B · S).",
         "Its ignore_index is −100 already, and its mean is over the labels that count.",
+    ),
+    why=(
+        "Every label counts the same, in a short text as in a long one; this is the loss that the "
+        "training of this chapter uses."
     ),
 )
 
@@ -624,11 +696,27 @@ entities: Exercise = Exercise(
             "words[first:end] should be the entity. Which word of yours does not belong to it?",
             _returned("(first, end + 1, kind)"),
         ),
+        "the kind forgotten": Wrong(
+            "The task names three things for each entity. Which one is missing?",
+            ("return found", "return [(first, end) for first, end, kind in found]"),
+        ),
+        "words counted from 1": Wrong(
+            "Which number does the first word have?",
+            ("return found", "return [(first + 1, end + 1, kind) for first, end, kind in found]"),
+        ),
+        "the first entity alone": Wrong(
+            "Is your `return` inside the loop? How many persons are in “Thelma and Louise”?",
+            ("return found", "return found[:1]"),
+        ),
     },
     hints=(
         "Walk along the labels with the kind of the word before; label[:1] is the tag, label[2:] the kind.",
         "An I- of the kind before moves the end of the last entity by one. Any other B- or I- begins one.",
         "If you note entities only when they end: one may still be open after the last word.",
+    ),
+    why=(
+        "You can read whole names off any sequence of labels, even one that breaks the rules, as "
+        "conlleval does."
     ),
 )
 
@@ -786,6 +874,27 @@ best_span = Exercise(
             "Which logits say how good a token is as the first?",
             (_SUMS, "end_logits[:, None] + start_logits[None, :]"),
         ),
+        "last token first": Wrong(
+            "The first token comes first. Which axis of your table is the start?",
+            ("return first, last", "return last, first"),
+        ),
+        "the place in the flattened table": Wrong(
+            "argmax counts through the whole table. Which row and which column is that?",
+            ("return first, last", "return scores.argmax().item()"),
+        ),
+        "only the end must be allowed": Wrong(
+            "Where does your answer begin? May it begin there?",
+            ("allowed[:, None] &", "torch.ones_like(allowed)[:, None] &"),
+        ),
+        "the table's rows taken for max_length entries": Wrong(
+            "How many entries does a row of your table have: max_length, or S?",
+            ("len(scores))", "max_length)"),
+        ),
+        "the worst pair": Wrong(
+            "Which sum should win, the greatest or the smallest?",
+            ("scores.masked_fill(~valid, -torch.inf)", "scores.masked_fill(~valid, torch.inf)"),
+            ("scores.argmax", "scores.argmin"),
+        ),
     },
     hints=(
         "Score every pair: (S, 1) plus (1, S) is a table, row = first token, column = last. Loops are fine.",
@@ -793,4 +902,6 @@ best_span = Exercise(
         "columns right of it (triu and tril help).",
         "argmax numbers a table row by row: divmod(number, S) gives row and column.",
     ),
+    returns=("first", "last"),
+    why="You compare pairs, not single ends, so the answer is always a real piece of the text.",
 )

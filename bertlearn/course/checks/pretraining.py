@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bertlearn.course.edits import Edit
 from bertlearn.course.exercise import Exercise, Wrong
 from bertlearn.course.solutions import pretraining as solution
 
@@ -88,12 +89,52 @@ hide_tokens = Exercise(
             "Your first tensor is what the model reads. Is −100 the id of a piece?",
             ("return masked, labels", "return labels, masked"),
         ),
+        "all but 15 % chosen": Wrong(
+            "How many tokens do you choose: 15 in 100, or 85?", ("chance < 0.15", "chance >= 0.15")
+        ),
+        "no chosen token left as it is": Wrong(
+            "What becomes of a chosen token whose fate is 0.95?",
+            ("(fate >= 0.8) & (fate < 0.9)", "(fate >= 0.8)"),
+        ),
+        "only padding kept from being chosen": Wrong(
+            "Can [CLS] or [SEP] be hidden in yours? special_ids has five entries.",
+            ("~torch.isin(input_ids, special_ids)", "(input_ids != 0)"),
+        ),
+        "random ids where nothing was chosen": Wrong(
+            "Should a token that is not asked for ever change? Which of your two conditions forgets "
+            "`chosen`?",
+            ("replaced = chosen & ", "replaced = "),
+        ),
+        "[MASK] where nothing was chosen": Wrong(
+            "How much of the sentence is left to read? Which of your two conditions forgets `chosen`?",
+            ("hidden = chosen & (fate < 0.8)", "hidden = fate < 0.8"),
+        ),
+        "labels only where [MASK] stands": Wrong(
+            "A chosen token that was replaced or left alone is asked for as well. Does it have a label in "
+            "yours?",
+            ("torch.where(chosen, input_ids", "torch.where(chosen & (fate < 0.8), input_ids"),
+        ),
+        "another number than −100": Wrong(
+            "Which label does cross_entropy leave out unless told otherwise?", ("-100", "-1")
+        ),
+        "labels where nothing is asked": Wrong(
+            "Your labels are the wrong way round: which tokens does the model have to guess?",
+            ("torch.where(chosen, input_ids, -100)", "torch.where(chosen, -100, input_ids)"),
+        ),
+        "the input changed in place": Wrong(
+            "Look at input_ids after your call. The data set needs them again in the next epoch.",
+            ("torch.where(hidden, mask_id, input_ids)", "input_ids.masked_fill_(hidden, mask_id)"),
+        ),
     },
     hints=(
         "First a boolean tensor `chosen`: chance below 0.15, and not special (torch.isin helps).",
         "The labels are the input ids where chosen, −100 elsewhere: one torch.where.",
         "Then two torch.where for the ids: [MASK] where chosen and fate < 0.8, the random id where chosen "
         "and 0.8 ≤ fate < 0.9.",
+    ),
+    returns=("masked", "labels"),
+    why=(
+        "The labels are taken before anything is hidden, so the model can be asked for what was really there."
     ),
 )
 
@@ -135,12 +176,49 @@ make_pair = Exercise(
         "no [SEP] between A and B": Wrong(
             "Where does A end in your ids?", ("*a, sep_id,", "*a,"), ("len(a) + 2", "len(a) + 1")
         ),
+        "A and B swapped": Wrong(
+            "Which of the two sentences comes first?", ("*a, sep_id, *b,", "*b, sep_id, *a,")
+        ),
+        "a second [CLS] before B": Wrong(
+            "How many [CLS] does an input of two sentences have?",
+            ("sep_id, *b,", "sep_id, cls_id, *b,"),
+            ("len(b) + 1", "len(b) + 2"),
+        ),
+        "[CLS] missing": Wrong(
+            "Which token is to carry the answer? It should come first.",
+            ("[cls_id, *a", "[*a"),
+            ("len(a) + 2", "len(a) + 1"),
+        ),
+        "a token type too few": Wrong(
+            "Count: are there as many token types as ids? [CLS] and both [SEP] have one each.",
+            ("len(a) + 2", "len(a) + 1"),
+        ),
+        "the last [SEP] without a token type": Wrong(
+            "Count: are there as many token types as ids? Which segment is the last [SEP] in?",
+            ("(len(b) + 1)", "len(b)"),
+        ),
+        "True and False as the label": Wrong(
+            "The label should be the number 0 or 1. What type is yours?",
+            ("0 if follows else 1", "not follows"),
+        ),
+        "the sentence before A": Wrong(
+            "B is to follow A. Is your B in front of it?", ("index + 1", "index - 1")
+        ),
+        "A twice": Wrong(
+            "Is your B the next sentence, or A once more?", ("document[index + 1]", "document[index]")
+        ),
+        "segments 1 and 2": Wrong(
+            "How many rows has the table of segment embeddings? Which is the first index?",
+            ("[0] * (len(a) + 2) + [1]", "[1] * (len(a) + 2) + [2]"),
+        ),
     },
     hints=(
         "[CLS] A [SEP] B [SEP]: a list made of three single ids and two lists.",
         "Token types: 0 for [CLS], A and its [SEP]; 1 for B and its [SEP]. Count them.",
         "B is document[index + 1] if it follows, else the stranger; then the label is 0, else 1.",
     ),
+    returns=("input_ids", "token_type_ids", "label"),
+    why="The segments tell A from B, and the label 0 for “follows” is the one in BERT's own files.",
 )
 
 masked_lm_loss = Exercise(
@@ -220,11 +298,61 @@ masked_lm_loss = Exercise(
             "Which logarithm gives ln V for a model that knows nothing?",
             ("mean()", "mean() / torch.tensor(2.0).log()"),
         ),
+        "the probability, without the logarithm": Wrong(
+            "A model that is sure of a wrong token: how large can your loss get? Where is the ln?",
+            (".log_softmax", ".softmax"),
+        ),
+        "the logarithm of the mean probability": Wrong(
+            "First the logarithm of each probability, then the mean. In which order do you go?",
+            ("-of_the_label.mean()", "-of_the_label.exp().mean().log()"),
+        ),
+        "the mean of each sequence's mean, empty ones left out": Wrong(
+            "One sequence has one label, another has ten. Should the one count as much as the ten together?",
+            (
+                "of_the_label.mean()",
+                "torch.stack([own.mean() for own in of_the_label.split(asked.sum(dim=1).tolist()) if "
+                "len(own)]).mean()",
+            ),
+        ),
+        "the mean of each sequence's mean, empty ones as 0": Wrong(
+            "A sequence without labels lowers your loss. Over what should the mean be taken: sequences, or "
+            "labels?",
+            (
+                "of_the_label.mean()",
+                "torch.stack([own.sum() / max(len(own), 1) for own in "
+                "of_the_label.split(asked.sum(dim=1).tolist())]).mean()",
+            ),
+        ),
+        "divided by the sequences": Wrong(
+            "Twice as many labels in each sequence: should the loss double? By what do you divide?",
+            ("of_the_label.mean()", "of_the_label.sum() / len(labels)"),
+        ),
+        "the mean over the whole vocabulary": Wrong(
+            "Of the V log-probabilities of a token only one counts. Which?",
+            ("of_the_label.mean()", "log_probs.mean()"),
+        ),
+        "the perplexity": Wrong(
+            "You took one exponential more than asked. What is the unit of your number?",
+            ("return -of_the_label.mean()", "return (-of_the_label.mean()).exp()"),
+        ),
+        "a loss for each label": Wrong(
+            "Training needs one number. What is left to do?", ("-of_the_label.mean()", "-of_the_label")
+        ),
+        "a small number added before the logarithm": Wrong(
+            "It keeps ln 0 away, but a surprise can never cost more than ln of that number. log_softmax "
+            "needs no such help.",
+            ("log_softmax(dim=-1)", "softmax(dim=-1).add(1e-9).log()"),
+        ),
     },
     hints=(
         "Keep what is asked for: a boolean mask takes rows out of logits, (B, S, V) → (N, V), and labels.",
         "For each of the N: the log-softmax of its V logits, at the place of its label, times −1.",
         "Then the mean over the N.",
+    ),
+    forbidden=("cross_entropy", "nll_loss"),
+    why=(
+        "Only what was asked counts, so the loss does not depend on how many tokens are masked; a model "
+        "that knows nothing scores ln V."
     ),
 )
 
@@ -255,11 +383,36 @@ unigram_entropy = Exercise(
             ("-(p * p.log()).sum()", "(counts > 0).sum().log()"),
         ),
         "counts instead of shares": Wrong("What do your probabilities sum to?", (" / counts.sum()", "")),
+        "a logarithm of base 10": Wrong("Which logarithm measures in nats?", ("p.log()", "p.log10()")),
+        "the perplexity": Wrong(
+            "You took one exponential more than asked. What is the unit of your number?",
+            ("return -(p * p.log()).sum().item()", "return (-(p * p.log()).sum()).exp().item()"),
+        ),
+        "1 added to every count": Wrong(
+            "Smoothing gives tokens that never occur a share. Does the task ask for it?",
+            ("counts[counts > 0].double() / counts.sum()", "(counts + 1).double() / (counts + 1).sum()"),
+        ),
+        "the mean instead of the sum": Wrong(
+            "Each token is weighted by its share already. Should the sum still be divided?",
+            ("p.log()).sum()", "p.log()).mean()"),
+        ),
+        "the logarithm of the mean share": Wrong(
+            "First the logarithm of each share, then the weighted mean. In which order do you go?",
+            ("(p * p.log()).sum()", "(p * p).sum().log()"),
+        ),
+        "divided by ln V": Wrong(
+            "That is the entropy relative to its largest value, a share from 0 to 1. What is asked for?",
+            ("(p * p.log()).sum()", "(p * p.log()).sum() / torch.tensor(float(len(counts))).log()"),
+        ),
     },
     hints=(
         "First shares that sum to 1: counts divided by their sum.",
         "A piece of share p is met with probability p and then costs −ln p: its part is −p ln p.",
         "Leave out the pieces with count 0 before the logarithm.",
+    ),
+    why=(
+        "This is the loss of a model that knows only frequencies: a BERT has to get below it to have "
+        "learned any language."
     ),
 )
 
@@ -333,6 +486,15 @@ learning_rate = Exercise(
             "With warmup_steps = 0 the falling line leaves from the peak at step 0. Where does yours?",
             ("if step", "warmup_steps = max(1, warmup_steps)\n    if step"),
         ),
+        "shares instead of rates": Wrong(
+            "Your largest value is 1. Where does `peak` come in?",
+            ("peak * step", "step"),
+            ("peak * (steps", "(steps"),
+        ),
+        "the falling line begins at step 0 and reaches 0 at the last step": Wrong(
+            "At which step does the falling line leave from the peak, and at which step does it reach 0?",
+            ("(steps + 1 - step) / (steps + 1 - warmup_steps)", "(steps - step) / steps"),
+        ),
     },
     hints=(
         "Two straight lines: one from (0, 0) to (warmup_steps, peak), one from there to (steps + 1, 0).",
@@ -341,6 +503,10 @@ learning_rate = Exercise(
         "steps + 1 − step.",
     ),
     tolerance=1e-9,
+    why=(
+        "The two lines meet at the peak, and even the last step still changes the weights; the runs "
+        "below use this schedule."
+    ),
 )
 
 _ZEROS = torch.zeros(4)
@@ -411,6 +577,76 @@ adamw_step = Exercise(
             "A positive gradient: which way does the loss rise, and which way do you go?",
             ("change = m", "change = -m"),
         ),
+        "v from the square of m": Wrong(
+            "v is the running average of g². Whose square do you take?", ("gradient**2", "new_average**2")
+        ),
+        "g instead of g²": Wrong(
+            "v averages the squares. What happens to your root where the gradient is negative?",
+            ("gradient**2", "gradient"),
+        ),
+        "|g| instead of g²": Wrong(
+            "The root at the end undoes a square. What do you average?", ("gradient**2", "gradient.abs()")
+        ),
+        "no bias correction of v": Wrong(
+            "v also starts at 0. By how much is it too small after one step?", (" / (1 - beta2**step)", "")
+        ),
+        "no bias correction of m": Wrong(
+            "m also starts at 0. By how much is it too small after one step?", (" / (1 - beta1**step)", "")
+        ),
+        "β₁ and β₂ swapped in the correction": Wrong(
+            "Which β belongs to m, and which to v?",
+            ("(1 - beta1**step)", "(1 - beta2**step)"),
+            Edit("(1 - beta2**step)", "(1 - beta1**step)", occurrence=2),
+        ),
+        "the correction counts steps from 0": Wrong(
+            "At the first step t is 1. What do you divide by if t were 0?",
+            ("beta1**step", "beta1 ** (step - 1)"),
+            ("beta2**step", "beta2 ** (step - 1)"),
+        ),
+        "β times t instead of β to the power of t": Wrong(
+            "How much of the first gradient is left in m after t steps: β · t, or βᵗ?",
+            ("beta1**step", "beta1 * step"),
+            ("beta2**step", "beta2 * step"),
+        ),
+        "ε = 10⁻⁸": Wrong("10⁻⁸ is torch's default. What does the exercise ask for?", ("1e-6", "1e-8")),
+        "the decay with the wrong sign": Wrong(
+            "Decay pulls weights toward 0. Which way does yours move them?", ("+ decay", "- decay")
+        ),
+        "the decay taken from the new parameter": Wrong(
+            "The formula decays θ as it was before the step. Which θ do you multiply?",
+            (" + decay * parameter", ""),
+            (
+                "return parameter - learning_rate * change",
+                "return (parameter - learning_rate * change) * (1 - learning_rate * decay)",
+            ),
+        ),
+        "the shares of old and new swapped": Wrong(
+            "How much of the old average is kept: 0.9, or 0.1?",
+            ("beta1 * average + (1 - beta1) * gradient", "(1 - beta1) * average + beta1 * gradient"),
+            ("beta2 * square + (1 - beta2) * gradient**2", "(1 - beta2) * square + beta2 * gradient**2"),
+        ),
+        "the parameter changed in place": Wrong(
+            "The function is to return a new parameter. Look at the old one after your call.",
+            (
+                "return parameter - learning_rate * change,",
+                "parameter -= learning_rate * change\n    return parameter,",
+            ),
+        ),
+        "the learning rate forgotten": Wrong(
+            "What does `learning_rate` change in yours?", ("learning_rate * change", "change")
+        ),
+        "the new parameter alone": Wrong(
+            "The next step needs both averages. How many tensors do you return?",
+            ("change, new_average, new_square", "change"),
+        ),
+        "the gradient itself over the root": Wrong(
+            "That is RMSProp. What does Adam put above the root, the gradient or its average?",
+            ("change = m /", "change = gradient /"),
+        ),
+        "no division by the root": Wrong(
+            "Ten times the gradient: how much longer should the step get? What is v for?",
+            ("m / (v.sqrt() + epsilon)", "m"),
+        ),
     },
     hints=(
         "First the two new averages, of the gradient (0.9 old + 0.1 new) and of its square (0.98 and 0.02).",
@@ -419,6 +655,11 @@ adamw_step = Exercise(
         "were before the correction.",
     ),
     tolerance=1e-6,
+    returns=("parameter", "average", "square"),
+    why=(
+        "The correction makes the first steps as long as later ones, and the decay stays outside the "
+        "root; the models of this course are trained by this rule."
+    ),
 )
 
 clip_gradients = Exercise(
@@ -430,6 +671,7 @@ clip_gradients = Exercise(
         ),
         "one long, one short": ([2 * _randn(3, 4, seed=30), 0.01 * _randn(4, seed=31)], 1.0),
         "short already": ([torch.tensor([0.3, 0.4]), torch.tensor([0.1])], 1.0),
+        "another limit": ([torch.tensor([6.0, 8.0])], 2.0),
     },
     wrong={
         "each tensor by itself": Wrong(
@@ -452,11 +694,44 @@ clip_gradients = Exercise(
             "The batch that is most surprising: does your model learn anything from it?",
             ("(max_norm / total).clamp(max=1)", "total <= max_norm"),
         ),
+        "multiplied by length / max_norm": Wrong(
+            "A gradient that is too long: does it get shorter in yours?",
+            ("(max_norm / total).clamp(max=1)", "(total / max_norm)"),
+        ),
+        "never below 1": Wrong(
+            "Which factors should be possible: those up to 1, or those from 1 on?",
+            (".clamp(max=1)", ".clamp(min=1)"),
+        ),
+        "always scaled to length 1": Wrong(
+            "Where does max_norm come in?", ("(max_norm / total).clamp(max=1)", "1 / total")
+        ),
+        "scaled by the largest number": Wrong(
+            "How long is the vector (3, 4)? Its largest number is 4.",
+            ("sum((g**2).sum() for g in gradients).sqrt()", "max(g.abs().max() for g in gradients)"),
+        ),
+        "the mean of the squares": Wrong(
+            "How long is the vector (3, 4)? Is a length divided by the number of entries?",
+            ("(g**2).sum()", "(g**2).mean()"),
+        ),
+        "the longest tensor decides": Wrong(
+            "All tensors together are one long vector. How long is it if two tensors have the lengths 3 "
+            "and 4?",
+            ("sum((g**2).sum() for g in gradients).sqrt()", "max(g.norm() for g in gradients)"),
+        ),
+        "the sum of the absolute values": Wrong(
+            "How long is the vector (3, 4)? Not 7.",
+            ("(g**2).sum() for g in gradients).sqrt()", "g.abs().sum() for g in gradients)"),
+        ),
+        "the gradients changed in place": Wrong(
+            "The function is to return scaled copies. Look at the gradients after your call.",
+            ("g * factor", "g.mul_(factor)"),
+        ),
     },
     hints=(
         "All tensors together are one long vector: its length is the root of the sum of all squares.",
         "One factor for all: max_norm divided by that length, but never more than 1.",
     ),
+    why="One factor for all tensors shortens the gradient and keeps its direction.",
 )
 
 combine_gradients = Exercise(
@@ -495,10 +770,34 @@ combine_gradients = Exercise(
             "Is zero_grad inside the loop? Where do the earlier gradients go?",
             ("total / sum(counts)", "gradients[-1]"),
         ),
+        "the first batch alone": Wrong(
+            "Is your `return` inside the loop? Where do the other gradients go?",
+            ("total / sum(counts)", "gradients[0]"),
+        ),
+        "divided by the largest count": Wrong(
+            "Your sum is over the tokens of all batches. How many tokens is that?",
+            ("sum(counts)", "max(counts)"),
+        ),
+        "the largest batch alone": Wrong(
+            "The small batches have tokens as well. Do they count in yours?",
+            ("total / sum(counts)", "gradients[counts.index(max(counts))]"),
+        ),
+        "the first gradient changed in place": Wrong(
+            "`total = gradients[0]` is no copy. Look at the list after your call.",
+            (
+                "total = sum(count * gradient for gradient, count in zip(gradients, counts, strict=True))",
+                "total = gradients[0].mul_(counts[0])\n    for gradient, count in zip(gradients[1:], "
+                "counts[1:], strict=True):\n        total += count * gradient",
+            ),
+        ),
     },
     hints=(
         "Mean times count is the sum over a batch's tokens. Sums may be added.",
         "Divide once, by all the tokens.",
+    ),
+    why=(
+        "Every token counts the same, whichever micro-batch it came in, so small batches can stand for a "
+        "large one."
     ),
 )
 
@@ -529,9 +828,32 @@ weight_at_offset = Exercise(
         "the largest instead of the mean": Wrong(
             "One lucky token makes yours large. What does a head do on average?", ("line.mean", "line.amax")
         ),
+        "one number for each text": Wrong(
+            "The result should be (A,), a number for each head. Which axes do you average over?",
+            ("mean(dim=(0, 2))", "mean(dim=(1, 2))"),
+        ),
+        "a number for each text and head": Wrong(
+            "The result should be (A,). Over which axis is the mean still missing?",
+            ("mean(dim=(0, 2))", "mean(dim=2)"),
+        ),
+        "the sum instead of the mean": Wrong(
+            "Twice as many texts: should a head's number double?", ("line.mean", "line.sum")
+        ),
+        "the token at place `offset` for all": Wrong(
+            "probs[..., offset] is one column. Is the token before you always in the same column?",
+            ("probs.diagonal(offset, dim1=-2, dim2=-1)", "probs[..., offset]"),
+        ),
+        "the diagonal of the first two axes": Wrong(
+            "diagonal() takes the first two axes by default. Which two do you need?",
+            (", dim1=-2, dim2=-1", ""),
+        ),
     },
     hints=(
         "The weights you want lie on a line parallel to the diagonal of the last two axes.",
         "tensor.diagonal(offset, dim1=…, dim2=…) takes it; it comes as the last axis. Then a mean over two.",
+    ),
+    why=(
+        "This number tells when a head begins to look at its neighbors, which is the moment at which the "
+        "plateau ends."
     ),
 )

@@ -143,11 +143,23 @@ split_by_film = Exercise(
             ),
             symptom=_other_order,
         ),
+        "sets of rows": Wrong(
+            "A set has no order. What does the task ask for?",
+            ("return train, test", "return set(train), set(test)"),
+        ),
+        "rows counted from 1": Wrong(
+            "Which number does the first row have?",
+            ("return train, test", "return [row + 1 for row in train], [row + 1 for row in test]"),
+        ),
     },
     hints=(
         "The films: sorted(set(films)), then random.Random(seed).shuffle(…).",
         "Go through them. Before each film, count the test rows: are they share · len(films) or more? Stop.",
         "At the end, one pass over all rows: a row is for testing if its film is among those taken.",
+    ),
+    returns=("train", "test"),
+    why=(
+        "No film is on both sides, so the test asks what the model makes of films that it has never heard of."
     ),
 )
 
@@ -255,6 +267,21 @@ macro_f1 = Exercise(
         "the sum of the classes' F1": Wrong(
             "All guesses right: what should come out?", (" / len(scores)", "")
         ),
+        "the first class alone": Wrong(
+            "Is your `return` inside the loop? Over how many classes is your mean?",
+            ("sum(scores) / len(scores)", "scores[0]"),
+        ),
+        "rounded": Wrong(
+            "0.444 is not 0.44. Round when you print, not before.",
+            ("sum(scores) / len(scores)", "round(sum(scores) / len(scores), 2)"),
+        ),
+        "the root of P times R": Wrong(
+            "That is the geometric mean. P = 1 and R = 0.5: what is 2 P R / (P + R)?",
+            ("2 * right / (guessed + labeled)", "(right / max(guessed, 1) * right / max(labeled, 1)) ** 0.5"),
+        ),
+        "the worst class alone": Wrong(
+            "Should the other classes count as well?", ("sum(scores) / len(scores)", "min(scores)")
+        ),
     },
     hints=(
         "For each class three counts: guessed and right, guessed, and labeled so.",
@@ -262,6 +289,7 @@ macro_f1 = Exercise(
         "The mean over all classes, including those that are never guessed right.",
     ),
     tolerance=1e-6,
+    why="A rare class counts as much as a common one, so always saying “fresh” no longer pays.",
 )
 
 
@@ -387,11 +415,21 @@ bootstrap_interval = Exercise(
             "They differ where only a is right and where only b is right. Do both count in favor of a?",
             ("a - b", "(right_a != right_b).float()[draws].mean(dim=1)"),
         ),
+        "the accuracy of b alone": Wrong("Where does right_a come in?", ("a - b", "b")),
+        "the gain relative to b": Wrong(
+            "From 0.5 to 0.6: is that 0.1 more, or a fifth more? The task asks for a difference.",
+            ("a - b", "(a - b) / b"),
+        ),
     },
     hints=(
         "right_a[draws] is (R, N): the texts of each draw. As floats they have a mean.",
         "In each draw the same texts for both: mean of a minus mean of b, (R,).",
         "torch.quantile(…, 0.025) and 0.975 of these R differences, each with .item().",
+    ),
+    returns=("low", "high"),
+    why=(
+        "Both models meet the same texts in each draw, so what is hard for both cancels; an interval "
+        "without 0 is a real difference."
     ),
 )
 
@@ -557,6 +595,10 @@ calibration_error = Exercise(
         "For bin b of `bins`: the texts with b / bins < confidence ≤ (b + 1) / bins; skip it if it is empty.",
         "Add up: (number in the bin) / N · |mean of right − mean of confidence|.",
     ),
+    why=(
+        "Taking the absolute value bin by bin keeps two opposite errors from canceling; the temperature "
+        "below is judged by this number."
+    ),
 )
 
 
@@ -628,11 +670,20 @@ scaled_probabilities = Exercise(
         "the root of T": Wrong(
             "In attention it was a root. Which number is T here?", ("/ temperature", "/ temperature**0.5")
         ),
+        "T squared": Wrong(
+            "T = 2 should halve the logits. What does yours do to them?",
+            ("/ temperature", "/ temperature**2"),
+        ),
+        "divided by their sum, without an exponential": Wrong(
+            "What does yours give for a negative logit? Can a probability be that?",
+            ("return scaled.softmax(dim=-1)", "return scaled / scaled.sum(dim=-1, keepdim=True)"),
+        ),
     },
     hints=(
         "Temperature acts on the logits, before the softmax.",
         "Dividing them by a number above 1 brings them closer together.",
     ),
+    why="The order of the logits stays, so no prediction changes; only the model's confidence does.",
 )
 
 
@@ -783,12 +834,17 @@ integrated_gradients = Exercise(
             "That is a later step, to get one number per token. What is the shape of x, and of your result?",
             (_RESULT, "(path * mean_slope).sum(dim=-1)"),
         ),
+        "the first gradient alone": Wrong(
+            "Is your `return` inside the loop? How many gradients should enter the mean?",
+            ("torch.stack(slopes).mean(dim=0)", "slopes[0]"),
+        ),
     },
     hints=(
         "A share `a` of the way lies at baseline + a · (x − baseline).",
         "The middles of the pieces: a = (k + 0.5) / steps for k = 0 … steps − 1.",
         "The mean of the gradients there, then times (x − baseline).",
     ),
+    why="The contributions add up to f(x) − f(baseline), so nothing of the prediction is left unexplained.",
 )
 
 
@@ -899,5 +955,9 @@ pass_rate = Exercise(
         "Two boolean tensors: the label is the same before and after; the absolute difference is at most the "
         "tolerance.",
         "& combines the two. Turn the booleans into floats; their mean is a share.",
+    ),
+    why=(
+        "A text passes only if both its label and its probability stay, so no small change can hide a "
+        "new answer."
     ),
 )

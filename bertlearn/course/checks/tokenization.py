@@ -57,11 +57,42 @@ strip_accents = Exercise(
             "combining() is a class for sorting marks. Is it above 0 for every mark of category Mn? Try ु.",
             ('unicodedata.category(character) != "Mn"', "unicodedata.combining(character) == 0"),
         ),
+        "lower case as well": Wrong(
+            "What has become of the A in Amélie? Nothing but accents may change.",
+            ('!= "Mn")', '!= "Mn").lower()'),
+        ),
+        "put together again at the end": Wrong(
+            "Korean syllables come apart and stay apart. What does your last step do to them?",
+            ('"".join(', 'unicodedata.normalize("NFC", "".join('),
+            ('!= "Mn")', '!= "Mn"))'),
+        ),
+        "a list of characters": Wrong(
+            "The result should be a string. Which method joins characters?", ('"".join(', "list(")
+        ),
+        "only letters kept": Wrong(
+            "Where have the spaces gone, and the ½? Only marks should disappear.",
+            ('unicodedata.category(character) != "Mn"', 'unicodedata.category(character)[0] == "L"'),
+        ),
+        "only the marks kept": Wrong(
+            "Print your result. Which characters did your condition keep?", ('!= "Mn"', '== "Mn"')
+        ),
+        "only the marks from U+0300 to U+036F dropped": Wrong(
+            "Those are the marks of Latin letters. Which marks are in हिन्दी, and what category do they have?",
+            ('unicodedata.category(character) != "Mn"', "not '\\u0300' <= character <= '\\u036f'"),
+        ),
+        "NFKC instead of NFD": Wrong(
+            "C puts characters together, and K rewrites ½. Which form takes apart and changes nothing else?",
+            ('"NFD"', '"NFKC"'),
+        ),
     },
     hints=(
         "Two steps: take each character apart into letter and marks, then leave the marks out.",
         "unicodedata.normalize(form, text) takes apart; the D in a form's name stands for decomposed.",
         "unicodedata.category(character) is 'Mn' for a nonspacing mark, one that takes no room of its own.",
+    ),
+    why=(
+        "The uncased BERT reads café and cafe as one word, because this step comes before its vocabulary "
+        "is asked."
     ),
 )
 
@@ -130,12 +161,68 @@ longest_match = Exercise(
             "What is the last argument for? Try a word of 101 letters.",
             ("len(word) > max_input_chars_per_word", "False"),
         ),
+        "each unknown letter becomes unknown, and no limit on the word's length": Wrong(
+            "Two things: does BERT go on after a letter that it does not know? And what is the last "
+            "argument for?",
+            Edit("return [unk_token]", "piece, end = unk_token, start + 1", occurrence=2),
+            ("len(word) > max_input_chars_per_word", "False"),
+        ),
+        "only the rest becomes unknown, and no limit on the word's length": Wrong(
+            "Two things: how many tokens does BERT give a word that it cannot finish? And what is the last "
+            "argument for?",
+            Edit("return [unk_token]", "return [*pieces, unk_token]", occurrence=2),
+            ("len(word) > max_input_chars_per_word", "False"),
+        ),
+        "100 letters are too many": Wrong(
+            "A word of *more than* 100 letters is unknown. What does yours do with exactly 100?",
+            ("> max_input", ">= max_input"),
+        ),
+        "a limit of 100 whatever the argument": Wrong(
+            "Where does max_input_chars_per_word come in?",
+            ("len(word) > max_input_chars_per_word", "len(word) > 100"),
+        ),
+        "[UNK] whatever the argument": Wrong(
+            "Where does unk_token come in?",
+            Edit("return [unk_token]", 'return ["[UNK]"]', occurrence=1),
+            ("return [unk_token]", 'return ["[UNK]"]'),
+        ),
+        "## in front of the first wordpiece as well": Wrong(
+            "How does the vocabulary spell a wordpiece that begins its word?",
+            ('"##" if start > 0 else ""', '"##"'),
+        ),
+        "what matched before is kept": Wrong(
+            "A letter is unknown, and you return what came before it. What does BERT return for the whole "
+            "word?",
+            Edit("return [unk_token]", "return pieces", occurrence=2),
+        ),
+        "an empty list for an unknown word": Wrong(
+            "How many tokens does a word get that cannot be cut? It must not disappear.",
+            Edit("return [unk_token]", "return []", occurrence=2),
+        ),
+        "[UNK] without a list": Wrong(
+            "The result is a list of wordpieces, even if there is only one. What type is yours?",
+            Edit("return [unk_token]", "return unk_token", occurrence=1),
+            ("return [unk_token]", "return unk_token"),
+        ),
+        "single letters never tried": Wrong(
+            "range stops before its end. Is a wordpiece of one letter, such as ##s, ever tried?",
+            ("start, -1)", "start + 1, -1)"),
+        ),
+        "all that is left never tried": Wrong(
+            "Is the whole rest of the word ever looked up, or do you begin one letter short?",
+            ("range(len(word), start", "range(len(word) - 1, start"),
+        ),
+        "too long a word is cut": Wrong(
+            "A word that is too long becomes unknown. What do you do with it?",
+            Edit("return [unk_token]", "word = word[:max_input_chars_per_word]", occurrence=1),
+        ),
     },
     hints=(
         "Keep a position. Try the longest piece that begins there, then one letter less, and so on.",
         "A piece that does not begin the word is looked up with ## in front, and returned with it.",
         "If no piece fits at the position, the result is [unk_token], whatever was found before.",
     ),
+    why="This is how BERT cuts every word that it reads; below, the tokenizer runs on your function.",
 )
 
 apply_merge = Exercise(
@@ -193,12 +280,30 @@ apply_merge = Exercise(
             ),
             ("left + right.removeprefix", "pair[0] + pair[1].removeprefix"),
         ),
+        "the last wordpiece lost": Wrong(
+            "Where does your loop end? If the last wordpiece has no partner, who copies it?",
+            ("position < len(", "position + 1 < len("),
+        ),
+        "## in front of every joined wordpiece": Wrong(
+            "Only a wordpiece inside a word has ##. What do t and ##h become at the start of “the”?",
+            ('left + right.removeprefix("##")', '"##" + (left + right).replace("##", "")'),
+        ),
+        "the right wordpiece kept as well": Wrong(
+            "After a pair, by how much should the position move? Read your result aloud: is a letter there "
+            "twice?",
+            ("position += 2", "position += 1"),
+        ),
+        "the pair deleted": Wrong(
+            "The pair is gone. What should stand in its place?",
+            ('merged.append(left + right.removeprefix("##"))', "pass"),
+        ),
     },
     hints=(
         "Walk from left to right with a position; look at two pieces at a time.",
         "After a pair the position moves on by two, otherwise by one.",
         "The new piece is the left one, followed by the right one without its ##.",
     ),
+    why="Repeat this step for the best pair again and again, and a vocabulary grows.",
 )
 
 pair_scores = Exercise(
@@ -236,11 +341,59 @@ pair_scores = Exercise(
             ("singles[piece]", 'singles[piece.strip("#")]'),
             ("singles[a] * singles[b]", 'singles[a.strip("#")] * singles[b.strip("#")]'),
         ),
+        "multiplied by N": Wrong(
+            "That is the whole factor. Which part of it does the task ask for?",
+            ("count / (singles", "sum(singles.values()) * count / (singles"),
+        ),
+        "divided by the right count only": Wrong(
+            "Think of a left wordpiece that stands in front of everything. What makes up for its being "
+            "common?",
+            ("(singles[a] * singles[b])", "singles[b]"),
+        ),
+        "divided by the sum of the counts": Wrong(
+            "By chance, two wordpieces meet in proportion to c(a) times c(b). Is that your denominator?",
+            ("singles[a] * singles[b]", "singles[a] + singles[b]"),
+        ),
+        "wordpieces counted once for each neighbor": Wrong(
+            "A wordpiece inside a word has two neighbors. How often do you count it?",
+            ("for piece in pieces:", "for piece in [piece for pair in pairwise(pieces) for piece in pair]:"),
+        ),
+        "left and right neighbors counted apart": Wrong(
+            "c(a) counts every occurrence of a wordpiece. Where do you count the last one of a word as a, "
+            "and "
+            "a word of one wordpiece?",
+            (
+                "for piece in pieces:",
+                "for piece in [(x, 0) for x in pieces[:-1]] + [(x, 1) for x in pieces[1:]]:",
+            ),
+            ("singles[a] * singles[b]", "singles[a, 0] * singles[b, 1]"),
+        ),
+        "pairs joined in the keys": Wrong(
+            "Which two wordpieces does your key “film” stand for? The keys should be pairs.",
+            ("return {(a, b): count", "return {a + b: count"),
+        ),
+        "pairs counted once per word": Wrong(
+            "A word that occurs three times contains each of its pairs three times. Does your pair count "
+            "say so?",
+            ("pairs[pair] += count", "pairs[pair] += 1"),
+        ),
+        "single wordpieces counted once per word": Wrong(
+            "A word that occurs three times contains each of its wordpieces three times. Does c(a) say so?",
+            ("singles[piece] += count", "singles[piece] += 1"),
+        ),
+        "all pairs of a word, not only neighbors": Wrong(
+            "Are the first and the last wordpiece of a word neighbors?",
+            ("pairwise(pieces)", "((x, y) for i, x in enumerate(pieces) for y in pieces[i + 1 :])"),
+        ),
     },
     hints=(
         "Count single pieces and pairs of neighbors over all words, adding the word's count each time.",
         "pairwise(pieces) of itertools gives the neighbors, a repeated pair as often as it occurs.",
         "The score of (a, b) is the pair's count divided by the product of both pieces' counts.",
+    ),
+    why=(
+        "The score divides by what chance alone would give, so rare wordpieces that belong together come "
+        "first."
     ),
 )
 
@@ -280,11 +433,48 @@ truncate_pair = Exercise(
             ("max_length - 3", "max_length - 3\n    share = room * len(a) // (len(a) + len(b))"),
             ("len(a) > len(b)", "len(a) > share"),
         ),
+        "one token too many cut": Wrong(
+            "Two lists that fit exactly: does yours still take a token away?", ("> room", ">= room")
+        ),
+        "the shorter side cut": Wrong(
+            "Longest first: which of the two should lose a token?",
+            ("len(a) > len(b)", "a and (len(a) < len(b) or not b)"),
+        ),
+        "only the first is cut": Wrong(
+            "What do you return when the second alone is longer than max_length?",
+            ("> room", "> room and a"),
+            ("len(a) > len(b)", "True"),
+        ),
+        "special tokens put in": Wrong(
+            "The special tokens are put around the lists later. Which tokens should yours return?",
+            ("return a, b", 'return ["[CLS]", *a, "[SEP]"], [*b, "[SEP]"]'),
+        ),
+        "both in one list": Wrong(
+            "The docstring asks for both lists. How many do you return?", ("return a, b", "return a + b")
+        ),
+        "the caller's lists changed": Wrong(
+            "pop() and del change the list itself. Is the caller's list still whole after your call?",
+            ("a = a[:-1]", "a.pop()"),
+            ("b = b[:-1]", "b.pop()"),
+        ),
+        "each cut to the whole room": Wrong(
+            "Each of yours fits alone. Do they fit together?",
+            ("while len(a) + len(b) > room:", "a, b = a[:room], b[:room]\n    while False:"),
+        ),
+        "tokens taken in turn": Wrong(
+            "A short question beside a long passage: does the question lose tokens as well?",
+            ("len(a) > len(b)", "(len(a) + len(b)) % 2"),
+        ),
     },
     hints=(
         "First find out how many tokens a and b may have together. Three places are taken.",
         "Then, while there are too many, take one token away. From which of the two?",
         "A list without its last token is tokens[:-1]; that also leaves the caller's list as it is.",
+    ),
+    returns=("a", "b"),
+    why=(
+        "The shorter side stays whole for as long as possible, so that a question survives beside a long "
+        "passage."
     ),
 )
 
@@ -335,12 +525,45 @@ build_inputs = Exercise(
                 "    return [row[length:] + row[:length] for row in rows]",
             ),
         ),
+        "[CLS] missing": Wrong(
+            "What does every input of BERT begin with?", ("[101, *a_ids, 102]", "[*a_ids, 102]")
+        ),
+        "the first [SEP] missing": Wrong(
+            "What closes the first sentence?", ("[101, *a_ids, 102]", "[101, *a_ids]")
+        ),
+        "a second [SEP] after a single sentence": Wrong(
+            "How many [SEP] does an input of one sentence have? An empty b_ids means that there is no "
+            "second.",
+            ("[*b_ids, 102] if b_ids else []", "[*b_ids, 102]"),
+        ),
+        "no padding": Wrong(
+            "How long should each of your three lists be?",
+            ("padding = [0] * (max_length - length)", "padding = []"),
+        ),
+        "mask 0 on the special tokens": Wrong(
+            "May other tokens attend to [CLS] and [SEP]? Only padding is hidden.",
+            ("[1] * length + padding", "[int(number not in (0, 101, 102)) for number in input_ids]"),
+        ),
+        "a second [CLS] before the second sentence": Wrong(
+            "How many [CLS] does an input of two sentences have?",
+            ("[*b_ids, 102] if", "[101, *b_ids, 102] if"),
+        ),
+        "the mask inverted": Wrong(
+            "1 = token, 0 = padding. Which is yours?",
+            ("[1] * length + padding", "[0] * length + [1] * len(padding)"),
+        ),
+        "segment 0 everywhere": Wrong(
+            "What tells BERT which of the two sentences a token is in?",
+            ("[1] * len(second)", "[0] * len(second)"),
+        ),
     },
     hints=(
         "Build the first part, [CLS] a [SEP], and the second, b [SEP], which is empty without b.",
         "Each part is of one segment, its [SEP] included.",
         "What is missing to max_length is padding: id 0, segment 0, mask 0.",
     ),
+    returns=("input_ids", "token_type_ids", "attention_mask"),
+    why="These three lists are all that a BERT ever sees of a text.",
 )
 
 wordpiece_offsets = Exercise(
@@ -351,6 +574,7 @@ wordpiece_offsets = Exercise(
         "three pieces": ("unwatchable", ["un", "##watch", "##able"], 0),
         "three pieces further on": ("unwatchable", ["un", "##watch", "##able"], 12),
         "an unknown word": ("电影电影电影电影", ["[UNK]"], 3),
+        "a piece twice": ("banana", ["b", "##an", "##an", "##a"], 2),
     },
     wrong={
         "## counted as letters": Wrong(
@@ -371,11 +595,39 @@ wordpiece_offsets = Exercise(
         "[UNK] counted as five letters": Wrong(
             "[UNK] stands for the whole word. How long is that in the text?", ('pieces == ["[UNK]"]', "False")
         ),
+        "the length instead of the end": Wrong(
+            "The second number should be a position in the text. What is yours?",
+            ("append((start, end))", "append((start, end - start))"),
+            ("start + len(word)", "len(word)"),
+        ),
+        "two letters taken from every wordpiece": Wrong(
+            "Does the first wordpiece have a ## in front?",
+            ('len(piece.removeprefix("##"))', "len(piece) - 2"),
+        ),
+        "[UNK] counted as one letter": Wrong(
+            "[UNK] stands for the whole word. How long is that in the text?",
+            ("start + len(word)", "start + 1"),
+        ),
+        "a gap between the wordpieces": Wrong(
+            "The end is one past the last character. Where does the next wordpiece begin?",
+            ("start = end ", "start = end + 1 "),
+        ),
+        "the first place where a wordpiece occurs": Wrong(
+            "find() searches from the front each time. Where does the second ##an of “banana” begin?",
+            ("offsets = []", "offsets, first = [], start"),
+            ("end = start +", "start = first + word.find(piece.removeprefix('##'))\n        end = start +"),
+        ),
+        "the first wordpiece alone": Wrong(
+            "Is your `return` inside the loop?", ("return offsets", "return offsets[:1]")
+        ),
     },
     hints=(
         "Each piece begins where the one before ended; the first begins at start.",
         "## is not in the text: a piece covers as many characters as it has without it.",
         "If the only piece is [UNK], it covers the whole word.",
+    ),
+    why=(
+        "With these offsets an answer or a name can be marked in the original text; chapter 5 does just that."
     ),
 )
 

@@ -9,7 +9,7 @@ from typing import Any
 import traitlets
 from IPython.display import publish_display_data
 
-from bertlearn.course.guess_kinds import POINTS, Question
+from bertlearn.course.guess_kinds import POINTS, Question, ended
 from bertlearn.course.widgets.base import _STILL, AskedWidget, _escaped
 
 _CARD = (
@@ -58,8 +58,7 @@ class GuessField(AskedWidget):
 
     def __repr__(self) -> str:
         """Return the question, the same text with and without a guess."""
-        stop = "" if self.question.rstrip().endswith(("?", ".", "!")) else "."
-        return f"Your guess. {self.question}{stop} Run this cell to answer with {self.expected}."
+        return f"Your guess. {ended(self.question, '.')} Run this cell to answer with {self.expected}."
 
     def _publish_still(self, update: bool = False) -> None:
         card = _CARD % (_escaped(self.question), _escaped(self.expected))

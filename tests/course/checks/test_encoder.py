@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def test_every_exercise_is_compared_with_the_library_or_with_torch() -> None:
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_the_library_and_torch_agree_with_the_solution(name: str) -> None:
-    result = getattr(check, name)(RIGHT[name])
+    result = replace(getattr(check, name), forbidden=())(RIGHT[name])  # the numbers alone
     assert result.ok, result
 
 

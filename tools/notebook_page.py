@@ -1,0 +1,118 @@
+"""A notebook as one stand-alone HTML page, which needs no network, no kernel and no other file.
+
+The results of predictions are folded until the reader opens them; formulas are MathML; pictures are embedded;
+widgets are there as far as they work without a kernel. The template and its style sheet are in `page/`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jinja2 import pass_context
+from jinja2.runtime import Context
+from mathml import to_mathml
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbformat import NotebookNode
+from pygments.formatters import HtmlFormatter
+from traitlets.config import Config
+
+TEMPLATES = Path(__file__).resolve().parent
+# Not the live view of a widget, which needs its kernel; its still comes as an output of its own.
+DISPLAYED = ["image/svg+xml", "text/html", "text/markdown", "image/png", "image/jpeg", "text/plain"]
+_CHAPTER = re.compile(r"^(\d\d_\w+)\.ipynb(?=#|$)")
+
+
+class Renderer(IPythonRenderer):
+    """Markdown as HTML with formulas as MathML, and links to chapters as links to their pages."""
+
+    def inline_math(self, body: str) -> str:
+        return _formula(body, display=False)
+
+    def block_math(self, body: str) -> str:
+        return _formula(body, display=True)
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        return super().link(text, _CHAPTER.sub(r"\1.html", url), title)
+
+
+def _formula(tex: str, display: bool) -> str:
+    """Return a formula as MathML, or as TeX if it has something that is not known, and say so."""
+    try:
+        return to_mathml(tex, display)
+    except ValueError as error:
+        print(f"a formula stays TeX, as {error}: {' '.join(tex.split())}", file=sys.stderr)
+        return f'<code class="tex">{escape(tex)}</code>'
+
+
+class PageExporter(HTMLExporter):
+    """nbconvert's exporter with our template, which loads nothing."""
+
+    @property
+    def default_config(self) -> Config:
+        config = Config(
+            {
+                "NbConvertBase": {"display_data_priority": DISPLAYED},
+                "TemplateExporter": {"exclude_input_prompt": True, "exclude_output_prompt": True},
+            }
+        )
+        base = super().default_config
+        base.merge(config)
+        return base
+
+    @pass_context
+    def markdown2html(self, context: Context, source: str) -> str:
+        metadata = context.get("resources", {}).get("metadata", {})
+        renderer = Renderer(
+            escape=False,
+            embed_images=True,
+            path=metadata.get("path", ""),
+            exclude_anchor_links=True,
+            attachments=context.get("cell", {}).get("attachments", {}),
+        )
+        return MarkdownWithMath(renderer=renderer).render(source)
+
+
+def page(notebook: NotebookNode, folder: Path) -> str:
+    """Return a notebook as a page.
+
+    Args:
+        notebook: with its outputs.
+        folder: the notebook's, in which the pictures of its Markdown are.
+    """
+    metadata = {"path": str(folder), "name": title(notebook)}
+    resources: dict[str, Any] = {"metadata": metadata, "page_css": _style()}
+    exporter = PageExporter(template_name="page", extra_template_basedirs=[str(TEMPLATES)])
+    shown = nbformat.from_dict(notebook)
+    for cell in shown.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _needs_a_kernel(output)]
+    text, _ = exporter.from_notebook_node(shown, resources)
+    return text
+
+
+def _needs_a_kernel(output: NotebookNode) -> bool:
+    return "data" in output and not set(output.data) & set(DISPLAYED)
+
+
+def _style() -> str:
+    """Return the page's style sheet and the colors of code, for light and for dark."""
+    light, dark = (
+        HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("default", "github-dark")
+    )
+    page_css = (TEMPLATES / "page" / "style.css").read_text(encoding="utf-8")
+    own = ".highlight.highlight { background: var(--panel); color: var(--text); }"
+    return f"{page_css}{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n{own}\n"
+
+
+def title(notebook: NotebookNode) -> str:
+    """Return the first heading."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (found := re.search(r"^# +(.+)$", cell.source, re.MULTILINE)):
+            return found[1].strip()
+    return "bertlearn"
