@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from nervaluate.evaluator import Evaluator
+from nervaluate.evaluator import Evaluator  # type: ignore[import-untyped]
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor, nn
 
