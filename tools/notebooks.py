@@ -34,12 +34,11 @@ KEPT_METADATA = ("bertlearn",)
 PREDICTION = "prediction"  # the tag of a cell whose result the reader is asked to guess first
 WIDGET = "application/vnd.jupyter.widget-view+json"  # without a running kernel it would be an empty box
 MAX_IGNORED = 0.1  # of the code cells
-# What a chapter may hold. The aims are 15 lines, 88 columns, 150 cells and 4,500 words; these are the values
-# that every chapter keeps today, to be lowered as chapters are shortened.
-MAX_LINES = 20  # of a code cell
-MAX_WIDTH = 200  # characters of a line of code
-MAX_CELLS = 170
-MAX_WORDS = 6000  # of Markdown; see `words`
+# What a chapter may hold, so that it fits its evening.
+MAX_LINES = 15  # of a code cell
+MAX_WIDTH = 88  # characters of a line of code
+MAX_CELLS = 150
+MAX_WORDS = 4500  # of Markdown; see `words`
 
 
 def read(path: Path) -> NotebookNode:
