@@ -94,7 +94,7 @@ def pretrain(
         pretraining: Model, objective and training.
         data: Shards made by `bertlearn data build`; the course's own corpus if not given.
         held_out: Shards to evaluate the model on. Without --data, the default is the course's own held-out
-            text, which contains no text about a film of the test set.
+            text, which contains nothing about a film of the test set.
         start_from: Folder of a pretrained model whose weights to start from, such as one trained on shorter
             sequences: if --max-length needs more positions, they are added. The vocabulary must be that of
             the shards, and --preset its size.

@@ -257,5 +257,5 @@ def _all_logits(
 
 def _check_label(label: int, count: int) -> int:
     if label not in range(count):
-        raise ValueError(f"label={label!r} is not the number of a label; use 0 to {count - 1}")
+        raise ValueError(f"label={label!r} is not the id of a label; use 0 to {count - 1}")
     return int(label)

@@ -1,6 +1,6 @@
-"""Labeled texts before training: checks of their labels, what to warn of, and a validation set (chapter 6).
+"""Labeled texts before training: checks of their labels, warnings, and a validation set (chapter 6).
 
-Used by `bertlearn finetune`. Leaves out: reading them, which is `csv_data`'s.
+Used by `bertlearn finetune`. Leaves out: reading them, which `csv_data` does.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def check_classes(rows: LabeledTexts, path: str | Path, label_column: str) -> No
     """Check that a classifier can be trained on the rows.
 
     Raises:
-        ValueError: fewer than 20 rows, more than half as many labels as rows, only one label, or a label
-            that fewer than two texts have, not counting texts with several labels, and counting texts once
-            that differ only in case, accents or spaces.
+        ValueError: fewer than 20 rows, more than half as many labels as rows, only one label, or a label that
+            fewer than two texts have. Texts with several labels do not count, and texts that differ only in
+            case, accents or spaces count once.
     """
     size, counts = len(rows.labels), Counter(rows.labels)
     if size < MIN_ROWS:
@@ -186,7 +186,7 @@ def _describe_shared(train: LabeledTexts, validation: LabeledTexts) -> str:
 def split_off(rows: LabeledTexts, share: float, seed: int) -> tuple[LabeledTexts, LabeledTexts]:
     """Split the rows into training and held-out rows: about this share of each label's texts, at least one.
 
-    Texts that differ only in case, accents or spaces are in one part only; those with several labels are for
+    Texts that differ only in case, accents or spaces go to the same part; those with several labels are for
     training. The same seed gives the same split.
     """
     held_out = set()

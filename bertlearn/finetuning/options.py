@@ -38,8 +38,8 @@ class FinetuneOptions:
     evaluations: int = 1
     """Evaluations on the validation set per epoch; the weights of the best one are kept."""
     seed: int = 0
-    """Random seed: of the order of the examples and of dropout; on the command line also of the new head and
-    of the choice of held-out texts."""
+    """Random seed for the order of the examples and for dropout; on the command line, also for the new head
+    and the choice of held-out texts."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 computes matrix products with 16 bits; auto does so where the device has hardware for it."""
 
@@ -98,9 +98,9 @@ class TableOptions:
     validation_share: float = 0.1
     """Share of each label's texts to hold out if there is no validation file."""
     quoting: Literal["checked", "standard", "none"] = "checked"
-    """What double quotes mean in a .csv or .tsv file: standard, they enclose a field, which may then have
-    commas, tabs and line breaks; checked, the same, but refused where they seem to hide rows inside a field;
-    none, they are characters like any other."""
+    """What double quotes mean in a .csv or .tsv file. With standard, they enclose a field, which may then
+    have commas, tabs and line breaks. With checked, they do the same, but a file whose quotes seem to
+    hide rows inside a field is refused. With none, they are characters like any other."""
     max_skipped: float = 0.1
     """Largest share of a file's rows that may be skipped because they cannot be used; 1 allows all."""
 

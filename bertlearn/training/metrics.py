@@ -34,7 +34,7 @@ Record = dict[str, float]
 
 
 class Progress(NamedTuple):
-    """How far a run is."""
+    """How far a run has come."""
 
     step: int  # updates done
     until: int  # the step it goes to
