@@ -430,7 +430,7 @@ def test_many_skipped_rows_stop_the_command_unless_they_are_allowed(
     status, _, errors = run(*words)
     assert status == 1
     assert f"{path}: 10 rows of 70 skipped: 10 × empty text in the column 'text'\n" in errors
-    assert "14% of the rows were skipped, but at most 10% may be; correct the file, or allow more with" in errors
+    assert "14% of the rows were skipped, but at most 10% may be; correct the file, or allow more" in errors
     assert run(*words, "--max-skipped", "0.2")[0] == 0
 
 

@@ -44,8 +44,8 @@ def test_texts_with_a_token_too_many_are_counted(tokenizer: WordPieceTokenizer) 
 def test_texts_that_become_the_same_with_other_labels_are_counted(tokenizer: WordPieceTokenizer) -> None:
     sentence = (
         "{} of the validation texts become the same tokens as one with another label, such as {!r}; the "
-        "model cannot tell them apart: they differ only beyond the truncation, in unknown words, or in case and "
-        "accents"
+        "model cannot tell them apart: they differ only beyond the truncation, in unknown words, or in case "
+        "and accents"
     )
     kept = ["ba", "be", "bi"] * 3
     for texts in (["ba be bi ba", "ba be bi be"], ["BA bi", "ba bi"], ["好 ba", "天 ba"]):
