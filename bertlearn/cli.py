@@ -152,8 +152,8 @@ def finetune(
         pooling: Input of the head: cls, the first token through the pooler, as in the paper; or mean, the
             average of all tokens, which this package supports and transformers does not.
         dropout: Dropout in encoder and head; the model's own if not given.
-        max_length: Maximum number of tokens per text, at most the model's positions; longer texts are
-            truncated.
+        max_length: Maximum number of tokens per text, at most the model's number of positions; longer texts
+            are truncated.
         resume: Continue from the newest checkpoint in the output folder, with the same texts and options.
         device: A device such as cpu or cuda:0; by default the GPU, if there is one.
 

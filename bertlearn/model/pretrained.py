@@ -166,7 +166,7 @@ def check_has_head(names: Mapping[str, object], head: str, cls: type[nn.Module],
         return
     if not any(name.removeprefix("bert.") == SIZES["vocab_size"][0] for name in names):
         raise ValueError(
-            f"the weights in {folder} have other names than BERT's, such as {min(names, default='none')}, "
+            f"the weights in {folder} have names other than BERT's, such as {min(names, default='none')}, "
             f"expected {EMBEDDINGS} and so on; save the model itself with transformers' save_pretrained"
         )
     found = "a model for another task" if any(name.startswith("bert.") for name in names) else "a BertModel"

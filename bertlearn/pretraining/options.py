@@ -82,7 +82,7 @@ class TextOptions:
     Both may be compressed (.gz, .bz2, .xz). The default is the course's own texts, which
     contain nothing about a film of the test set."""
     split: str = "train"
-    """Split to read of a hub data set, or of the course's texts (train or validation).
+    """Split of a hub data set to read, or of the course's texts (train or validation).
     A vocabulary for the course's texts is always learned from train."""
     lines: bool = False
     """Treat each line of a .txt file as a document."""

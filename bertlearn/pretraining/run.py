@@ -180,7 +180,7 @@ def grown_model(folder: Path, options: PretrainOptions) -> PretrainingModel:
         options: `max_length` is the number of positions needed; a larger number in the folder is kept.
 
     Raises:
-        ValueError: another size than that of the preset, or heads that do not fit.
+        ValueError: a size that is not that of the preset, or heads that do not fit.
     """
     kind = BertForPreTraining if options.pairs else BertForMaskedLM
     try:

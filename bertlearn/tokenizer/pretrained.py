@@ -171,7 +171,7 @@ def _read_optional(path: Path) -> dict[str, Any]:
 
 
 def _check_types(files: _Folder) -> None:
-    """Refuse JSON whose parts have another type than the libraries write."""
+    """Refuse JSON whose parts do not have the types that the libraries write."""
     contents = (files.config, files.special_tokens_map, files.tokenizer_json)
     for (name, types), content in zip(_TYPES.items(), contents, strict=True):
         for part, kinds in types.items():

@@ -41,7 +41,7 @@ class Progress(NamedTuple):
     seconds: float  # since its first step, those before a resume included
     tokens: int  # read so far
     history: list[Record]  # the run's own list: read it, do not change it
-    running: bool  # False once, when the run has ended, for whatever reason
+    running: bool  # False once, when the run has ended, whatever the reason
 
 
 Callback = Callable[[Progress], bool]  # returns whether it requests a stop

@@ -29,9 +29,9 @@ class TrainingOptions:
     batch_size: int = 16
     """Sequences in a step, over all processes together."""
     micro_batch_size: int = 0
-    """Sequences that go through the model at once; 0 means all that a process has of a step. Fewer save
-    memory; their gradients are added up. Each micro-batch draws its own masks and dropout, whichever process
-    it is on."""
+    """Sequences that go through the model at once; 0 means all that a process has in a step. A smaller number
+    saves memory; the gradients are added up. Each micro-batch draws its own masks and dropout, whichever
+    process it is on."""
     learning_rate: float = 2e-3
     """Peak learning rate, at the end of the warm-up."""
     warmup: float = 0.06
@@ -49,7 +49,7 @@ class TrainingOptions:
     seed: int = 0
     """Random seed for the order of the data, the masks and dropout."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 computes matrix products with 16 bits; auto does so where the device has hardware for it."""
+    """bf16 computes matrix products in 16 bits; auto does so where the device has hardware for it."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Whether to use torch.compile; auto does so on a GPU."""
     log_every: int = 50

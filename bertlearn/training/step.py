@@ -45,7 +45,7 @@ class Stepper:
 
         Raises:
             NonFiniteError: the loss or its gradient is not finite; weights and optimizer are unchanged.
-            TrainingError: memory does not suffice.
+            TrainingError: there is not enough memory.
         """
         try:
             return self._take(stop_requested)

@@ -397,7 +397,7 @@ def test_tensors_with_other_names_are_not_taken_for_an_encoder(tmp_path: Path) -
     task_twins("sequence")[0].save_pretrained(tmp_path)
     rename_tensors(tmp_path, lambda name: f"model.{name}")
     with pytest.raises(
-        ValueError, match=r"have other names than BERT's, such as model\.bert\..*, expected bert"
+        ValueError, match=r"have names other than BERT's, such as model\.bert\..*, expected bert"
     ):
         BertForSequenceClassification.from_pretrained(tmp_path)
 
