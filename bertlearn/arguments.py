@@ -1,6 +1,6 @@
 """Checks of options and arguments that the whole package shares; each error gives name and value.
 
-Imports no torch until a device is checked, so that `--help` answers at once.
+Does not import torch until a device is checked, so that `--help` answers at once.
 """
 
 from __future__ import annotations

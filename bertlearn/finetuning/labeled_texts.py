@@ -90,7 +90,7 @@ def check_validation(train: LabeledTexts, validation: LabeledTexts, path: str | 
 
 
 def doubts(train: LabeledTexts, validation: LabeledTexts) -> list[str]:
-    """Return what is probably wrong with texts that can be trained on, in one sentence each."""
+    """Describe likely mistakes in texts that can be trained on, in one sentence each."""
     found = [
         _describe_contradictions(train),
         _describe_lookalikes(train.labels),
@@ -124,7 +124,7 @@ def _describe_lookalikes(labels: Iterable[str]) -> str:
 
 
 def _essence(label: str) -> str | Decimal:
-    """Return what labels that look alike have in common: a number, or else text without such differences."""
+    """Return a key that is the same for labels that look alike: a number, or else simplified text."""
     text = " ".join(_look(_look(label).casefold()).split())
     try:
         number = Decimal(text)
@@ -227,7 +227,7 @@ def bare(text: Any) -> Any:
 
 
 def _folded(text: Any) -> Any:
-    """Return what texts have in common that are the same to a model without case and accents."""
+    """Return a key that is the same for texts that a model without case and accents cannot tell apart."""
     return lower_case(strip_accents(bare(text))) if isinstance(text, str) else tuple(map(_folded, text))
 
 

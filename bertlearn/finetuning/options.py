@@ -1,4 +1,4 @@
-"""Options of a fine-tuning run and of the table it reads (chapters 5 and 6); imports no torch."""
+"""Options of a fine-tuning run and of the table it reads (chapters 5 and 6); does not import torch."""
 
 from __future__ import annotations
 

@@ -331,7 +331,7 @@ class _BestWeights:
 
 
 def _as_score(value: Any) -> float:
-    """Return what a score function returned; refuse what cannot be compared."""
+    """Return what a score function returned; refuse anything that cannot be compared."""
     try:
         number = float(value)
     except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several numbers

@@ -431,7 +431,7 @@ def train_wordpiece(
 
 
 def _refuse_texts(counts: Mapping[str, int]) -> NoReturn:
-    """Say why the texts have no word that a vocabulary could be learned from."""
+    """Raise an error that says why no vocabulary can be learned from the texts."""
     if not counts:
         raise ValueError(
             "the texts have no words: there are none, or they are empty or have only white space and "

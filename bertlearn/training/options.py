@@ -1,6 +1,6 @@
 """The options of the training loop, a plain dataclass for notebooks and the command line.
 
-Imports no torch, so that `--help` answers at once. The defaults are the recipe of chapter 4;
+Does not import torch, so that `--help` answers at once. The defaults are the recipe of chapter 4;
 `docs/pretraining.md` says what each choice is worth.
 """
 

@@ -156,7 +156,7 @@ def check_apart(inputs: Sequence[str], folder: str | Path) -> None:
 
 
 def is_empty(text: str) -> bool:
-    """Return whether a text has only white space and characters of which a tokenizer leaves nothing."""
+    """Return whether a text has only white space and characters that a tokenizer drops."""
     return _INVISIBLE.fullmatch(text) is not None
 
 
