@@ -1,6 +1,6 @@
 """Checks of options and arguments that the whole package shares; each error gives name and value.
 
-Imports no torch until a device is checked, so that `--help` answers at once.
+Does not import torch until a device is checked, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LARGEST_SEED = 2**64 - 1
 
 
 class OptionError(ValueError):
-    """An option or argument has a value that it cannot have."""
+    """An option or argument has an invalid value."""
 
 
 def check_count(name: str, value: Any, least: int = 1, most: int | None = None, remedy: str = "") -> int:
@@ -26,7 +26,7 @@ def check_count(name: str, value: Any, least: int = 1, most: int | None = None, 
     Args:
         name: of the argument, for the message.
         value: what was given.
-        least, most: the range that is allowed; None for no upper end.
+        least, most: the allowed range; None for no upper limit.
         remedy: for the end of the message.
 
     Raises:
@@ -44,13 +44,13 @@ def check_count(name: str, value: Any, least: int = 1, most: int | None = None, 
 
 
 def check_positive(name: str, value: float) -> None:
-    """Refuse what is not a positive number, such as NaN."""
+    """Refuse a number that is not positive, and NaN."""
     if not (value > 0 and math.isfinite(value)):
         raise OptionError(f"{name}={value} must be a positive number")
 
 
 def check_share(name: str, value: float) -> None:
-    """Refuse what does not lie in [0, 1)."""
+    """Refuse a number outside [0, 1)."""
     if not 0 <= value < 1:
         raise OptionError(f"{name}={value} must lie in [0, 1)")
 
@@ -62,19 +62,19 @@ def check_kind(name: str, value: Any, kind: type) -> None:
 
 
 def check_function(name: str, value: Any, argument: str) -> None:
-    """Refuse what cannot be called; `argument` says what it is called with."""
+    """Refuse an object that cannot be called; `argument` says what it would be called with."""
     if not callable(value):
         raise OptionError(f"{name}={value!r} is {type(value).__name__}, expected a function of {argument}")
 
 
 def check_path(name: str, value: Any, optional: bool = False) -> None:
-    """Refuse what is no path, such as a number; None only if the path is optional."""
+    """Refuse anything but a path, such as a number; None is allowed only if the path is optional."""
     if not isinstance(value, str | os.PathLike) and not (value is None and optional):
         raise OptionError(f"{name}={repr(value)[:60]} is {type(value).__name__}, expected a path")
 
 
 def check_device(device: torch.device | str | None) -> None:
-    """Check that this machine has a device; None, the default, is one that it has.
+    """Check that this machine has the device; None, the default, always passes.
 
     Args:
         device: as `torch.device` reads it, such as "cpu", "cuda" or "cuda:1".

@@ -94,7 +94,7 @@ def pretrain(
         pretraining: Model, objective and training.
         data: Shards made by `bertlearn data build`; the course's own corpus if not given.
         held_out: Shards to evaluate the model on. Without --data, the default is the course's own held-out
-            text, which has no test film.
+            text, which contains nothing about a film of the test set.
         start_from: Folder of a pretrained model whose weights to start from, such as one trained on shorter
             sequences: if --max-length needs more positions, they are added. The vocabulary must be that of
             the shards, and --preset its size.
@@ -146,14 +146,14 @@ def finetune(
     Args:
         model: Where to start: minilm (packaged, 6 layers, more accurate), snapshot (the last one of chapter
             4's pretraining, 2 layers, faster), or a model's folder or hub name.
-        output: Folder to write; it must be empty, or not exist yet. During the run it has checkpoints.
+        output: Folder to write; it must be empty, or not exist yet. During the run, it holds the checkpoints.
         table: Texts and labels.
         finetuning: How to train.
         pooling: Input of the head: cls, the first token through the pooler, as in the paper; or mean, the
             average of all tokens, which this package supports and transformers does not.
         dropout: Dropout in encoder and head; the model's own if not given.
-        max_length: Maximum number of tokens per text, at most the model's positions; longer texts are
-            truncated.
+        max_length: Maximum number of tokens per text, at most the model's number of positions; longer texts
+            are truncated.
         resume: Continue from the newest checkpoint in the output folder, with the same texts and options.
         device: A device such as cpu or cuda:0; by default the GPU, if there is one.
 
@@ -219,7 +219,7 @@ def build(
 ) -> int:
     """Turn text of any size into shards for pretraining: tokens on disk, read without copying.
 
-    Memory use does not grow with the text. Text that cannot be read is skipped and counted, and the first few
+    Memory use does not grow with the text. Text that cannot be read is skipped and counted; the first few
     cases of each kind are reported with file and line.
 
     Args:
@@ -227,8 +227,8 @@ def build(
         text: What to read.
         vocab: A vocab.txt, or a tokenizer's folder or hub name. If not given, a vocabulary is learned first,
             from documents sampled evenly over the whole input, up to 10 million characters.
-        vocab_size: Number of tokens in a vocabulary that is learned.
-        limit_alphabet: Maximum number of different characters in a vocabulary that is learned; the rarest
+        vocab_size: Number of tokens in a learned vocabulary.
+        limit_alphabet: Maximum number of different characters in a learned vocabulary; the rarest
             become [UNK]. The default is 1,000, or a quarter of the vocabulary if that is more.
         workers: Number of processes that tokenize.
         overwrite: Replace finished shards in the folder.

@@ -43,7 +43,7 @@ HUB_FILES = [CONFIG, WEIGHTS, INDEX, SHARDS, ADAPTER, *_TOKENIZER_FILES]  # what
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file atomically: `write` fills a temporary file, which is flushed and renamed to `path`.
 
-    The file gets the permissions of any new file, those that the umask leaves.
+    The file gets the permissions of any new file, as the umask allows.
 
     Args:
         path: the file to write.
@@ -73,7 +73,7 @@ def check_output(folder: str | Path, size: int = 0) -> None:
 
     Args:
         folder: the folder; it may exist, be a link to a folder, or not exist yet.
-        size: bytes that will be written at least.
+        size: minimum number of bytes that will be written.
 
     Raises:
         ValueError: it is a file or a link to nothing, cannot be written to, or its disk has less space.
@@ -142,7 +142,7 @@ def write_folder(folder: str | Path, write: Callable[[Path], object], replace: b
         written = sorted(temporary.iterdir())
         for path in written:
             if not replace and (folder / path.name).exists():
-                raise FileExistsError(f"{folder / path.name} exists by now, and is not replaced")
+                raise FileExistsError(f"{folder / path.name} was created by then, and is not replaced")
         for path in written:
             os.replace(path, folder / path.name)
     finally:
@@ -211,7 +211,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: the file is not valid JSON, or holds no object.
+        ValueError: the file is not valid JSON, or not an object.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -230,15 +230,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def check_fetched(path: Path) -> None:
-    """Check that a file is not what Git has in its place while Git LFS has not fetched it.
+    """Check that a file is not a Git LFS pointer, which stands in for a file that was not fetched.
 
     Raises:
-        ValueError: it is such a pointer.
+        ValueError: it is a pointer.
     """
     with path.open("rb") as file:
         if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
             raise ValueError(
-                f"{path} is a pointer of Git LFS, not the file itself; run `git lfs pull` in its folder"
+                f"{path} is a Git LFS pointer, not the file itself; run `git lfs pull` in its folder"
             )
 
 
@@ -260,7 +260,7 @@ def first_names(model: nn.Module) -> dict[str, str]:
 
 @contextmanager
 def file_lock(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold the operating system's lock on a file; it ends with the process, even if that is killed.
+    """Hold the operating system's lock on a file; the lock ends with the process, even if it is killed.
 
     Where the file system has no locks, as on some network disks, a warning says so, and other processes are
     not kept out.
@@ -301,5 +301,5 @@ def _take_lock(file: IO[bytes], path: Path) -> bool:
 
 
 def _at_lock(file: IO[bytes]) -> None:
-    """Go to the byte that Windows locks, far behind the content, which then stays readable."""
+    """Go to the byte that Windows locks, far beyond the content, which then stays readable."""
     file.seek(1 << 30)

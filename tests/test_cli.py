@@ -329,7 +329,7 @@ def test_pretrain_refuses_an_option_by_its_own_name(
         (
             ["--batch-size", "100000000"],
             "--batch-size=100000000 sequences of --max-length=8 tokens are more than the whole text, which "
-            "has 45; use smaller ones, or more text",
+            "has 45; use smaller values, or more text",
         ),
         (["--batch-size", "6"], "--batch-size=6 sequences of --max-length=8 tokens are more than the whole"),
         (["--device", "gpu"], "--device='gpu' is not on this machine, where PyTorch "),

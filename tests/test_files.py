@@ -129,7 +129,7 @@ def test_what_is_no_folder_is_not_looked_for_on_the_hub(tmp_path: Path) -> None:
 def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, name: str) -> None:
     TOKENIZER.save_pretrained(tmp_path)
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 4\n")
-    with pytest.raises(ValueError, match=rf"{name} is a pointer of Git LFS, .*`git lfs pull`"):
+    with pytest.raises(ValueError, match=rf"{name} is a Git LFS pointer, .*`git lfs pull`"):
         WordPieceTokenizer.from_pretrained(tmp_path)
 
 
@@ -226,7 +226,7 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_files_are_replaced_only_on_request(tmp_path: Path) -> None:
     (tmp_path / "b").write_text("old", encoding="utf-8")
-    with pytest.raises(FileExistsError, match="b exists by now"):
+    with pytest.raises(FileExistsError, match="b was created by then"):
         write_folder(tmp_path, two_files)
     assert [path.name for path in tmp_path.iterdir()] == ["b"] and (tmp_path / "b").read_text() == "old"
     write_folder(tmp_path, two_files, replace=True)

@@ -48,7 +48,7 @@ def without_heads(model: nn.Module, heads: Iterable[Head]) -> Iterator[None]:
         heads: pairs (layer, head), both counted from 0.
 
     Raises:
-        ValueError: no list of such pairs, or a head that the model does not have.
+        ValueError: not a list of such pairs, or a head that the model does not have.
     """
     encoder = _encoder(model)
     with ExitStack() as hooks:
@@ -76,8 +76,8 @@ def without_edges(model: nn.Module, edges: Iterable[Edge]) -> Iterator[None]:
         edges: (layer, head, query, key), all counted from 0; the same positions in every text of a batch.
 
     Raises:
-        ValueError: no list of such edges, or a head that the model does not have; when the model is called, a
-            position that the text does not have, or a token that has nothing left to attend to.
+        ValueError: not a list of such edges, or a head that the model does not have; when the model is
+            called, a position that the text does not have, or a token that has nothing left to attend to.
     """
     encoder = _encoder(model)
     with ExitStack() as hooks:

@@ -41,7 +41,7 @@ class Attribution(NamedTuple):
 
     tokens: list[str]  # S
     scores: Scores  # (S,), nats; their sum is log_odds − baseline_log_odds + gap
-    label: int  # the number of the explained label
+    label: int  # the id of the explained label
     log_odds: float  # of the label, for the text
     baseline_log_odds: float  # for the text with every token masked
     gap: float  # sum of the scores − (log_odds − baseline_log_odds); more steps make it smaller
@@ -71,14 +71,13 @@ def integrated_gradients(
         model: a classifier on any device; dropout is off during the call.
         tokenizer: the model's own.
         text: one text.
-        label: the number of the label to explain; None for the predicted one.
+        label: the id of the label to explain; None for the predicted one.
         steps: number of points on the line, at the midpoints of as many equal intervals.
-        max_length: longer texts are truncated to this many tokens; None for as many as the model has
-            positions.
+        max_length: longer texts are truncated to this many tokens; None for the model's maximum.
 
     Raises:
         ValueError: a text without words, an unknown label, fewer than 2 steps, a text that `encode` rejects;
-            weights that give no finite numbers.
+            weights that give NaN or infinite numbers.
     """
     encoding = _encode(model, tokenizer, text, max_length)
     check_count("steps", steps, 2, remedy="32 is a good start")
@@ -128,7 +127,7 @@ def attention_scores(
 
     Raises:
         ValueError: a layer that the model does not have, a text without words, a text that `encode` rejects;
-            weights that give no finite numbers.
+            weights that give NaN or infinite numbers.
     """
     encoding = _encode(model, tokenizer, text, max_length)
     layers = model.config.num_hidden_layers
@@ -162,7 +161,7 @@ def deletion(
         tokenizer: the model's own.
         texts: N texts.
         scores: for each text one score per token, including [CLS] and [SEP], which are never replaced.
-        count: number of tokens to replace by [MASK]; all tokens of a text that has fewer.
+        count: number of tokens to replace by [MASK], or all of them if a text has fewer.
         max_length: the one that the scores were computed with.
         batch_size: texts per batch.
 
@@ -258,5 +257,5 @@ def _all_logits(
 
 def _check_label(label: int, count: int) -> int:
     if label not in range(count):
-        raise ValueError(f"label={label!r} is not the number of a label; use 0 to {count - 1}")
+        raise ValueError(f"label={label!r} is not the id of a label; use 0 to {count - 1}")
     return int(label)

@@ -1,8 +1,8 @@
 """Behavioral tests: how a sentiment classifier should react to small changes of a text (chapter 6).
 
-Accuracy hides what a model cannot do. Here each test examines one ability: a minimum functionality test has
-texts whose label is beyond doubt, an invariance test changes something that must not matter, and a direction
-test adds an opinion, which must not push the prediction the wrong way.
+Accuracy hides what a model cannot do. Here each test examines one ability. A minimum functionality test has
+texts whose label is beyond doubt. An invariance test changes something that must not matter. A direction test
+adds an opinion, which must not push the prediction the wrong way.
 The people and the country behind a film say nothing about its quality: a model whose verdict depends on a
 name, a nationality or a gender has learned a prejudice from its data.
 Source: Ribeiro et al. 2020 (CheckList), §2; the templates and lists of words are our own.
@@ -46,7 +46,7 @@ class BehaviorTest(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A case that failed, and the probability of "fresh" before and, if any, after the change."""
+    """A case that failed, with the probability of "fresh" for the text and for any changed text."""
 
     text: str
     changed: str | None
@@ -55,7 +55,7 @@ class Failure(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How many cases of a test a model passes, with a confidence interval of the share."""
+    """How many cases of a test a model passes, with a confidence interval for the share."""
 
     name: str
     kind: Kind
@@ -189,7 +189,7 @@ def behavior_tests(sentences: Sequence[str], seed: int = 0) -> list[BehaviorTest
     Args:
         sentences: reviews that the model was not trained on; about a thousand give every test more than 50
             cases.
-        seed: of the choice of sentences and words.
+        seed: random seed for the choice of sentences and words.
 
     Raises:
         ValueError: a string instead of a list, or sentences in which there is nothing to change.

@@ -71,7 +71,7 @@ def paired_bootstrap(
         the choice of the texts, but not the seed of the training.
 
     Raises:
-        ValueError: lists of different lengths, other values, fewer than two texts, groups or resamples.
+        ValueError: lists of different lengths, other values, or fewer than two texts, groups or resamples.
     """
     resamples, seed = check_count("resamples", resamples, 2), check_count("seed", seed, 0)
     a = _correct("right_a", right_a)
@@ -105,7 +105,7 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> 
 
     Args:
         probabilities: floats (N, C); each row sums to 1.
-        labels: N numbers of the correct labels, counted from 0.
+        labels: N ids of the correct labels, counted from 0.
         bins: number of bins between 0 and 1; a confidence on an edge belongs to the lower bin.
 
     Returns:
@@ -156,7 +156,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
     Args:
         logits: floats (N, C), of texts that are neither in the training set nor in the test set.
-        labels: N numbers of the correct labels, counted from 0.
+        labels: N ids of the correct labels, counted from 0.
 
     Returns:
         T: above 1 if the model was overconfident, below 1 if it was underconfident; near 0 if no prediction
@@ -197,7 +197,7 @@ def scaled_probabilities(logits: ArrayLike, temperature: float) -> Floats:
 
 
 def as_array(numbers: ArrayLike) -> NDArray[Any]:
-    """Return numbers as an array: of a tensor without its gradient; bf16, which NumPy lacks, as fp32."""
+    """Convert numbers to a NumPy array: tensors are detached, and bf16, which NumPy lacks, becomes fp32."""
     if isinstance(numbers, Tensor):
         numbers = numbers.detach().cpu()
         numbers = numbers.float() if numbers.dtype == torch.bfloat16 else numbers

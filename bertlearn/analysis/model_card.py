@@ -32,7 +32,7 @@ class CardMetadata:
     name: str
     """Name of the model, such as "MiniLM for film reviews"."""
     description: str
-    """What the model does, from what texts to what labels, and what it was made from."""
+    """What the model does, which texts it takes, which labels it gives, and what it was made from."""
     intended_use: str
     """What the model is for, who should use it, and what it should not be used for."""
     limits: Sequence[str]
@@ -55,7 +55,7 @@ class CardMetadata:
     """License of the weights, under the hub's name for it, such as "apache-2.0"."""
 
     def __post_init__(self) -> None:
-        """Refuse what would be shown otherwise than meant."""
+        """Refuse values that the card would not show as intended."""
         for name in ("name", "description", "intended_use", "data", "split"):
             if not isinstance(value := getattr(self, name), str):
                 raise ValueError(f"{name} is {type(value).__name__}, expected a text")
@@ -75,8 +75,8 @@ def write_model_card(folder: str | Path, metadata: CardMetadata) -> ModelCard:
 
     Raises:
         FileNotFoundError: there is no model in the folder.
-        ValueError: the model is no `BertForSequenceClassification`; there are no metrics, or one is no finite
-            number.
+        ValueError: the model is not a `BertForSequenceClassification`; there are no metrics, or one is not
+            finite.
         OSError: the disk is full or not writable; an earlier card is kept.
     """
     if not metadata.metrics:

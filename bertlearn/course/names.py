@@ -1,9 +1,9 @@
-"""Names of persons in plots, labeled with the help of the plots' own casts (chapter 5).
+"""Names of people in plots, labeled with the help of the plots' own casts (chapter 5).
 
 A plot that contains "Mike (Tom Hanks)" shows that Mike is a person, so whole sentences get labels without an
 annotator (distant supervision, Mintz et al. 2009). The rules are regular expressions and make mistakes. The
-labels of the test part were corrected by hand, so that the mistakes can be counted. Leaves out: plots without
-a cast.
+labels of the test split were corrected by hand, so that the mistakes can be counted. Leaves out: plots
+without a cast.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class NamedText(NamedTuple):
-    """A sentence of a plot and the names of persons in it: character spans labeled "PER"."""
+    """A sentence of a plot and the names of people in it: character spans labeled "PER"."""
 
     film: str
     text: str
@@ -55,7 +55,7 @@ _TITLE = re.compile(
 )
 
 
-# Found by reading every sentence of the test part. For each film: further words that belong to a name, and
+# Found by reading every sentence of the test split. For each film: further words that belong to a name, and
 # phrases that contain no name. A film's title and a mere description ("the Bride", "the Tall Man") do not
 # count as names; Santa Claus does.
 _CORRECTIONS: dict[str, tuple[list[str], list[str]]] = {
@@ -73,14 +73,14 @@ _CORRECTIONS: dict[str, tuple[list[str], list[str]]] = {
 
 
 def load_names(corrected: bool = True) -> Parts[NamedText]:
-    """Return the sentences of the plots that give their cast, with the names of persons.
+    """Return the sentences of the plots that give their cast, with the names of people.
 
     The cast in parentheses is removed. The words before it are a name, in whole or in part, wherever they
     occur in the plot. Other names are those of actors, what follows a role ("his wife Ellen"), and what
     begins with the first name of an actor. Titles ("Dr.") are not part of a name.
 
     Args:
-        corrected: whether the test part has the labels corrected by hand, or those of the rules.
+        corrected: whether the test split has the labels corrected by hand, or those of the rules.
 
     Returns:
         1,055 sentences with 1,020 names from 130 films for training, 182 with 227 from 26 for validation, 141
@@ -133,7 +133,7 @@ def _characters(text: str, words: _Words) -> list[list[str]]:
 
 
 def _person_words(text: str, words: _Words) -> set[str]:
-    """Return all words of the names of persons in a plot."""
+    """Return all words of the names of people in a plot."""
     clean = _without_cast(text)
     after_role = [_core(role[1], words) for role in _AFTER_ROLE.finditer(clean)]
     others = [_core(run[0], words) for run in re.finditer(_NAME, clean)]

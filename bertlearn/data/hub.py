@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from bertlearn.data.cache import DataError
 
-_CONFIGS = {"Salesforce/wikitext": "wikitext-2-raw-v1"}  # the default version of sets that have several
+_CONFIGS = {"Salesforce/wikitext": "wikitext-2-raw-v1"}  # of data sets that have several, the default
 _TEXT_COLUMNS = ("text", "sentence")
 
 

@@ -1,4 +1,4 @@
-"""Whether a model can learn from features, checked before a fine-tuning run (chapter 5)."""
+"""Checks, before a fine-tuning run, that a model can learn from its features (chapter 5)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bertlearn.model.heads import (
 from bertlearn.model.inference import check_fit
 
 FinetuningModel = BertForSequenceClassification | BertForTokenClassification | BertForQuestionAnswering
-TARGETS = {  # what each kind of model learns from, and who makes it
+TARGETS = {  # what each kind of model learns from, and the function that makes it
     BertForSequenceClassification: ("one label per text", "text_features"),
     BertForTokenClassification: ("one label per token", "token_features"),
     BertForQuestionAnswering: ("answers", "answer_features"),
@@ -31,8 +31,8 @@ def check_features(name: str, features: Any, model: FinetuningModel) -> None:
         model: one of the three kinds.
 
     Raises:
-        ValueError: something else than features; targets of another kind than the model's, or that it lacks;
-            ids or lengths that it lacks; no label that counts.
+        ValueError: something other than features; targets of the wrong kind for the model, or labels, ids or
+            lengths that it lacks; no label that counts.
     """
     check_type(name, features)
     _check_kind(name, features, model)
@@ -44,7 +44,7 @@ def check_features(name: str, features: Any, model: FinetuningModel) -> None:
 
 
 def check_type(name: str, features: Any) -> None:
-    """Refuse what is not `Features`."""
+    """Refuse anything but `Features`."""
     if not isinstance(features, Features):
         raise ValueError(
             f"{name} is {type(features).__name__}, expected Features; use text_features, token_features or "

@@ -142,7 +142,8 @@ def _tell_large_share(held_out: int, size: int, table: TableOptions) -> None:
     if held_out > 1.5 * table.validation_share * size:
         print(
             f"{table.train}: {held_out:,} texts of {size:,} ({held_out / size:.0%}) are held out, more than "
-            f"--validation-share {table.validation_share}: each label needs one, equal texts stay together",
+            f"--validation-share {table.validation_share}: each label needs one, "
+            "and equal texts stay together",
             file=sys.stderr,
         )
 
@@ -162,8 +163,8 @@ def _read(path: Path, table: TableOptions) -> LabeledTexts:
         print(f"{path}: {count:,} rows of {count + len(rows.texts):,} skipped: {skipped}", file=sys.stderr)
     if share > table.max_skipped:
         raise ValueError(
-            f"{path}: {share:.0%} of the rows were skipped, at most {table.max_skipped:.0%} may be; correct "
-            "the file, or allow more with --max-skipped"
+            f"{path}: {share:.0%} of the rows were skipped, but at most {table.max_skipped:.0%} may be; "
+            "correct the file, or allow more with --max-skipped"
         )
     return rows
 

@@ -1,7 +1,7 @@
 """A user's own labeled texts, from a CSV, TSV or JSON-lines file (chapter 6, and `bertlearn finetune`).
 
-A row that cannot be used is skipped, counted and reported with its line. A file that cannot be right is an
-error, whose message suggests a remedy: also one whose quotes hide rows inside a field. The content of a file
+A row that cannot be used is skipped, counted and reported with its line. A file that cannot be right, such as
+one whose quotes hide rows inside a field, is an error whose message suggests a remedy. The content of a file
 is never interpreted as anything but data. Leaves out: guessing separators, encodings and columns.
 """
 
@@ -67,8 +67,9 @@ def read_table(
         label_column: its values are the labels, as text; in a .jsonl file they may also be numbers or
             Booleans.
         skipped: counts and reports the rows that are skipped.
-        quoting: "standard" reads a .csv or .tsv file with double quotes around fields; "checked" does so as
-            well, but refuses quotes that seem to hide rows; to "none", a quote is a character like any other.
+        quoting: "standard" reads a .csv or .tsv file with double quotes around fields; "checked" also
+            does so, but refuses quotes that seem to hide rows; for "none", a quote is a character like
+            any other.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -131,7 +132,7 @@ def _rows(
 
 
 def _check_content(path: Path, file: IO[bytes]) -> None:
-    """Refuse what is not text in UTF-8, and JSON lines that are no objects, by the first bytes."""
+    """Refuse, by its first bytes, a file that is not UTF-8 text, and JSON lines that are not objects."""
     begin = file.read(SAMPLE)
     if found := other_format(begin):
         raise ValueError(f"{path} is {found}, expected text; unpack it, or save the table as CSV UTF-8")
@@ -208,7 +209,7 @@ def _fault(row: Row, text_columns: Sequence[str], label_column: str) -> str:
     if not label:
         return f"no label in the column {label_column!r}"
     if label.casefold() in _MISSING:
-        return f"{label!r} for a label, which stands for a missing value (rename it if it is a label)"
+        return f"{label!r} as the label, which stands for a missing value (rename it if it is a label)"
     try:
         "".join([*(row[name] for name in text_columns), label]).encode("utf-8")
     except UnicodeEncodeError:

@@ -76,12 +76,12 @@ def text_features(
     Args:
         tokenizer: the model's own.
         texts: N texts, or N pairs of texts.
-        labels: N numbers of labels, from 0, or −100 where a text does not count. Any type will do if the
-            number is whole: NumPy's and torch's, Booleans, 1.0.
+        labels: N label ids, from 0, or −100 where a text does not count. Any type of whole number will do:
+            NumPy's, torch's, Booleans, 1.0.
         max_length: maximum number of tokens; longer texts are truncated.
 
     Raises:
-        ValueError: a tokenizer of another library; not one label per text, a label that is not such a number,
+        ValueError: a tokenizer of another library; not one label per text, a label that is not such an id,
             single texts mixed with pairs, or a text that `encode` rejects.
     """
     check_tokenizer(tokenizer)
@@ -108,8 +108,8 @@ def token_features(
 
     Raises:
         ValueError: a tokenizer of another library; not one list of spans per text, a span that ends after its
-            text or has no word, or something that `encode` or `token_labels` rejects; where it is about
-            a text, the message begins with its number.
+            text or has no word, or something that `encode` or `token_labels` rejects; if the error concerns
+            one text, the message begins with its number.
     """
     check_tokenizer(tokenizer)
     check_label2id(label2id)
@@ -142,8 +142,8 @@ def answer_features(
 
     Raises:
         ValueError: a tokenizer of another library; lists of different lengths, an answer that is not two
-            whole numbers, or something that `encode` or `answer_positions` rejects; where it is about
-            a question, the message begins with its number.
+            whole numbers, or something that `encode` or `answer_positions` rejects; if the error concerns one
+            question, the message begins with its number.
     """
     check_tokenizer(tokenizer)
     questions, contexts, answers = _columns(questions=questions, contexts=contexts, answers=answers)
@@ -207,7 +207,7 @@ def _stack(values: list[Any]) -> Tensor:
 
 
 def _class_number(index: int, label: Any) -> int:
-    """Return the number of a class as an int; refuse what is no such number, such as 0.9 or NaN."""
+    """Return the id of a class as an int; refuse anything else, such as 0.9 or NaN."""
     try:
         number = int(label)
         is_class = bool(number == label) and (number >= 0 or number == IGNORE)
@@ -215,7 +215,7 @@ def _class_number(index: int, label: Any) -> int:
         is_class = False
     if not is_class:
         raise ValueError(
-            f"labels[{index}] is {repr(label)[:60]}, expected the number of a class: 0, 1, 2, …, or {IGNORE} "
+            f"labels[{index}] is {repr(label)[:60]}, expected the id of a class: 0, 1, 2, …, or {IGNORE} "
             "where a text does not count"
         )
     return number
@@ -237,7 +237,7 @@ def _answer_ends(index: int, answer: Any) -> tuple[int, int] | None:
 
 @contextmanager
 def _named(row: str) -> Iterator[None]:
-    """Let the message of a refusal begin with the row that it is about."""
+    """Let an error message begin with the row that it concerns."""
     try:
         yield
     except ValueError as error:

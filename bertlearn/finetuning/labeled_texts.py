@@ -1,6 +1,6 @@
-"""Labeled texts before training: checks of their labels, what to warn of, and a validation set (chapter 6).
+"""Labeled texts before training: checks of their labels, warnings, and a validation set (chapter 6).
 
-Used by `bertlearn finetune`. Leaves out: reading them, which is `csv_data`'s.
+Used by `bertlearn finetune`. Leaves out: reading them, which `csv_data` does.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def check_classes(rows: LabeledTexts, path: str | Path, label_column: str) -> No
     """Check that a classifier can be trained on the rows.
 
     Raises:
-        ValueError: fewer than 20 rows, more than half as many labels as rows, only one label, or a label
-            that fewer than two texts have, not counting texts with several labels, and counting texts once
-            that differ only in case, accents or spaces.
+        ValueError: fewer than 20 rows, more than half as many labels as rows, only one label, or a label that
+            fewer than two texts have. Texts with several labels do not count, and texts that differ only in
+            case, accents or spaces count once.
     """
     size, counts = len(rows.labels), Counter(rows.labels)
     if size < MIN_ROWS:
@@ -90,7 +90,7 @@ def check_validation(train: LabeledTexts, validation: LabeledTexts, path: str | 
 
 
 def doubts(train: LabeledTexts, validation: LabeledTexts) -> list[str]:
-    """Return what is probably wrong with texts that can be trained on, in one sentence each."""
+    """Describe likely mistakes in texts that can be trained on, in one sentence each."""
     found = [
         _describe_contradictions(train),
         _describe_lookalikes(train.labels),
@@ -124,7 +124,7 @@ def _describe_lookalikes(labels: Iterable[str]) -> str:
 
 
 def _essence(label: str) -> str | Decimal:
-    """Return what labels that look alike have in common: a number, or else text without such differences."""
+    """Return a key that is the same for labels that look alike: a number, or else simplified text."""
     text = " ".join(_look(_look(label).casefold()).split())
     try:
         number = Decimal(text)
@@ -186,7 +186,7 @@ def _describe_shared(train: LabeledTexts, validation: LabeledTexts) -> str:
 def split_off(rows: LabeledTexts, share: float, seed: int) -> tuple[LabeledTexts, LabeledTexts]:
     """Split the rows into training and held-out rows: about this share of each label's texts, at least one.
 
-    Texts that differ only in case, accents or spaces are in one part only; those with several labels are for
+    Texts that differ only in case, accents or spaces go to the same part; those with several labels are for
     training. The same seed gives the same split.
     """
     held_out = set()
@@ -227,7 +227,7 @@ def bare(text: Any) -> Any:
 
 
 def _folded(text: Any) -> Any:
-    """Return what texts have in common that are the same to a model without case and accents."""
+    """Return a key that is the same for texts that a model without case and accents cannot tell apart."""
     return lower_case(strip_accents(bare(text))) if isinstance(text, str) else tuple(map(_folded, text))
 
 

@@ -1,4 +1,4 @@
-"""Options of a fine-tuning run and of the table it reads (chapters 5 and 6); imports no torch."""
+"""Options of a fine-tuning run and of the table it reads (chapters 5 and 6); does not import torch."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class FinetuneOptions:
     evaluations: int = 1
     """Evaluations on the validation set per epoch; the weights of the best one are kept."""
     seed: int = 0
-    """Random seed: of the order of the examples and of dropout; on the command line also of the new head and
-    of the choice of held-out texts."""
+    """Random seed for the order of the examples and for dropout; on the command line, also for the new head
+    and the choice of held-out texts."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 computes matrix products with 16 bits; auto does so where the device has hardware for it."""
+    """bf16 computes matrix products in 16 bits; auto does so where the device has hardware for it."""
 
     def __post_init__(self) -> None:
         """Validate the options."""
@@ -88,8 +88,8 @@ class TableOptions:
     train: Path
     """File with the training texts: .csv, .tsv or .jsonl, also compressed as .gz, .bz2 or .xz."""
     validation: Path | None = None
-    """File with the validation texts, used to choose the best weights and to measure them. If not given, a
-    share of the training texts is held out."""
+    """File with the validation texts, used to choose the best weights and to report their scores. If not
+    given, a share of the training texts is held out."""
     text_column: tuple[str, ...] = ("text",)
     """Column with the text; give two columns for pairs of texts."""
     label_column: str = "label"
@@ -98,9 +98,9 @@ class TableOptions:
     validation_share: float = 0.1
     """Share of each label's texts to hold out if there is no validation file."""
     quoting: Literal["checked", "standard", "none"] = "checked"
-    """What double quotes mean in a .csv or .tsv file: standard, they enclose a field, which may then have
-    commas, tabs and line breaks; checked, the same, but refused where they seem to hide rows inside a field;
-    none, they are characters like any other."""
+    """What double quotes mean in a .csv or .tsv file. With standard, they enclose a field, which may then
+    have commas, tabs and line breaks. With checked, the same holds, but a file whose quotes seem to
+    hide rows inside a field is refused. With none, they are characters like any other."""
     max_skipped: float = 0.1
     """Largest share of a file's rows that may be skipped because they cannot be used; 1 allows all."""
 

@@ -82,8 +82,8 @@ def predict_logits(
         `BertForTokenClassification`; (S, 2), start and end, from a `BertForQuestionAnswering`.
 
     Raises:
-        ValueError: another kind of model, something else than features, or features with ids or lengths that
-            the model lacks; a batch size below 1; weights that give no finite numbers.
+        ValueError: another kind of model, something other than features, or features with ids or lengths that
+            the model lacks; a batch size below 1; weights that give NaN or infinite numbers.
     """
     check_model(model, *KINDS)
     check_type("features", features)
@@ -122,9 +122,9 @@ def finetune(
         model: as returned by `from_encoder`, for example; it is trained in place.
         train, validation: examples to train on, and examples to choose the best evaluation by.
         options: how to train.
-        score: a function of the model by which to choose the best evaluation, such as an F1, the higher the
-            better; its value is recorded as "valid_score". By default the accuracy decides: of the labels,
-            or of whole answers. A run is resumed with a function of the same name.
+        score: a function of the model by which to choose the best evaluation, such as F1, where higher is
+            better; its value is recorded as "valid_score". By default the accuracy decides: of the labels, or
+            of whole answers. A run is resumed with a function of the same name.
         device: the GPU if there is one, else the CPU.
         callback: called with the progress of each step; it can request a stop, see `train`.
         folder: for a checkpoint at each evaluation and when the run is stopped; None keeps nothing.
@@ -137,10 +137,10 @@ def finetune(
 
     Raises:
         ValueError: another kind of model, or one that cannot be trained, see `check_trainable`; no examples
-            or no labels, features of another task than the model's or with ids or labels that it lacks, or
-            of two tokenizers; too many trainable layers; a folder that cannot be written to; an argument of
-            another type; a score that is not a number, at the first evaluation, after which there is
-            a checkpoint.
+            or no labels, features for a task other than the model's, with ids or labels that it lacks, or
+            made by two tokenizers; too many trainable layers; a folder that cannot be written to; an argument
+            of another type; a score that is not a number, at the first evaluation, after which there is a
+            checkpoint.
         TrainingError, CheckpointError, FileExistsError: see `train`.
     """
     check_device(device)
@@ -185,7 +185,7 @@ def finetune_seeds(
         seeds: two or more, all different.
 
     Raises:
-        ValueError: fewer than two seeds or one twice; `new_model` is no function, or its models share
+        ValueError: fewer than two seeds or a repeated one; `new_model` is not a function, or its models share
             weights; arguments that `finetune` rejects.
         KeyboardInterrupt: a run was stopped; the runs after it are not started.
     """
@@ -239,7 +239,7 @@ def finetuning_task(
 
 
 def fingerprint(features: Features) -> str:
-    """Return a few characters that differ for other tokens or targets."""
+    """Return a short hash of the tokens and targets."""
     digest = hashlib.sha256()
     for encoding, *targets in zip(features.encodings, *features.targets.values(), strict=True):
         digest.update(repr((encoding.input_ids, encoding.token_type_ids, targets)).encode())
@@ -331,7 +331,7 @@ class _BestWeights:
 
 
 def _as_score(value: Any) -> float:
-    """Return what a score function returned; refuse what cannot be compared."""
+    """Return what a score function returned; refuse anything that cannot be compared."""
     try:
         number = float(value)
     except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several numbers

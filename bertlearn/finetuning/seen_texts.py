@@ -1,6 +1,7 @@
-"""What a model sees of labeled texts: texts that are cut, unknown words, and texts that become the same.
+"""What a model sees of labeled texts: truncated texts, unknown words, and texts that become the same.
 
-Used by `bertlearn finetune` (chapter 6). Looks at a sample of the texts, which says as much in less time.
+Used by `bertlearn finetune` (chapter 6). Examines only a sample of the texts, which says as much in less
+time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from bertlearn.finetuning.labeled_texts import LabeledTexts, bare, short
 from bertlearn.model.inference import encode_texts
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
-SAMPLE = 1000  # texts that are looked at
+SAMPLE = 1000  # texts in the sample
 MANY_UNKNOWN = 0.2  # share of tokens that are [UNK]; texts in the vocabulary's language have far less
 MANY_CUT = 0.2  # share of texts of which the model does not see the end
 
@@ -51,14 +52,14 @@ def _ids(tokenizer: WordPieceTokenizer, texts: list[Any], max_length: int) -> li
 
 
 def describe_cut(seen: SeenTexts) -> str:
-    """Return after how many tokens texts are cut, and how many are, if any."""
+    """Return to how many tokens texts are truncated, and how many of them are longer, if any."""
     size = len(seen.ids)
     longer = f"; {seen.cut:,} of {size:,} ({seen.cut / size:.0%}) are longer" if seen.cut else ""
-    return f"cut after {seen.max_length} tokens{longer}"
+    return f"truncated to {seen.max_length} tokens{longer}"
 
 
 def unseen(seen: SeenTexts, name: str) -> list[str]:
-    """Return what the model will not see that it probably needs, in one sentence each.
+    """Return what the model probably needs but will not see, in one sentence each.
 
     Args:
         seen: the texts.
@@ -73,14 +74,14 @@ def unseen(seen: SeenTexts, name: str) -> list[str]:
     if seen.cut > MANY_CUT * len(seen.ids):
         found.append(
             f"{seen.cut / len(seen.ids):.0%} of the {name} texts are longer than {seen.max_length} tokens; "
-            "the model does not see the rest: use a larger --max-length, as far as it has positions, or "
-            "shorter texts"
+            "the model does not see the rest: use a larger --max-length, up to the model's number of "
+            "positions, or shorter texts"
         )
     if same := _same_to_the_model(seen.rows, seen.ids):
         found.append(
             f"{len(same):,} of the {name} texts become the same tokens as one with another label, such as "
-            f"{short(same[0])}; the model cannot tell them apart: they differ only where they are cut, in "
-            "unknown words, or in case and accents"
+            f"{short(same[0])}; the model cannot tell them apart: they differ only beyond the "
+            "truncation, in unknown words, or in case and accents"
         )
     return found
 

@@ -170,8 +170,8 @@ def token_labels(encoding: Encoding, spans: Iterable[Span], label2id: dict[str, 
         [CLS], [SEP] and padding, and in a second text.
 
     Raises:
-        ValueError: something else than spans, two that share a word, an empty one, or a label without number;
-            a `label2id` that is not one, or an encoding without tokens.
+        ValueError: something other than spans, two that share a word, an empty one, or a label without a
+            number; something other than a `label2id`, or an encoding without tokens.
     """
     check_label2id(label2id)
     words = split_words(encoding)
@@ -202,7 +202,7 @@ def decode_bio(encoding: Encoding, labels: Sequence[int] | Tensor, id2label: dic
         as in conlleval.
 
     Raises:
-        ValueError: there are not S labels, not whole numbers, a number has no label, or a label is not BIO.
+        ValueError: the labels are not S whole numbers, a number has no label, or a label is not BIO.
     """
     numbers = _as_numbers(labels)
     _check_length("labels", len(numbers), encoding)
@@ -237,7 +237,7 @@ def answer_positions(
         First and last token; `NO_ANSWER` if any token of the answer was truncated.
 
     Raises:
-        ValueError: the encoding has no second text or another one than the context, or the answer contains no
+        ValueError: the encoding has no second text, or one that is not the context, or the answer contains no
             word of the context.
     """
     check_tokenizer(tokenizer)
@@ -306,8 +306,8 @@ def best_answers(encoding: Encoding, context: str, scores: Tensor, n_best: int =
         n_best: maximum number of answers.
 
     Raises:
-        ValueError: another context than the encoding's, n_best is below 1, scores that are not (S, S), NaN or
-            too large, or no answer is allowed.
+        ValueError: a context that is not the encoding's, n_best is below 1, scores that are not (S, S), NaN
+            or too large, or no answer is allowed.
     """
     _check_context(encoding, context)
     n_best = check_count("n_best", n_best)
@@ -346,7 +346,7 @@ def as_spans(spans: Iterable[Span]) -> list[Span]:
     """Return the spans of a text as a list; plain (start, end, label) become a `Span`.
 
     Raises:
-        ValueError: something else than spans, or a span that is empty or negative.
+        ValueError: something other than spans, or a span that is empty or negative.
     """
     if not isinstance(spans, Iterable) or isinstance(spans, str | bytes | dict | Span):
         raise ValueError(f"spans is {repr(spans)[:60]}, expected a list of Span, empty if a text has none")
@@ -404,7 +404,7 @@ def _as_numbers(labels: Iterable[Any]) -> list[int]:
 
 
 def _check_whole(encoding: Any) -> None:
-    """Refuse what is no encoding, and one of which only the ids are left."""
+    """Refuse anything but an encoding, and an encoding of which only the ids are left."""
     if not isinstance(encoding, Encoding):
         raise ValueError(f"encoding is {type(encoding).__name__}, expected Encoding; use tokenizer.encode")
     if not len(encoding.tokens) == len(encoding.offsets) == len(encoding.input_ids):

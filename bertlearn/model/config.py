@@ -2,7 +2,7 @@
 
 Used by every chapter. Field names are transformers', so a `config.json` can be exchanged in both directions.
 Source of the sizes: Devlin et al. 2019, §3 (base, large); Turc et al. 2019, table 1 (tiny to medium).
-Leaves out: decoder and cross-attention fields, relative positions, other activations than GELU.
+Leaves out: decoder and cross-attention fields, relative positions, activations other than GELU.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _check_heads(hidden_size: int, heads: int) -> None:
 
 
 def _is_real(value: object) -> TypeGuard[int | float]:
-    """Return whether a value is a number; True and False are none."""
+    """Return whether a value is a number; True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -185,7 +185,7 @@ def _check_pad_token(pad_token_id: Any, vocab_size: int) -> None:
 
 
 def _read_labels(id2label: Any, num_labels: Any) -> Any:
-    """Return the labels that a file names, numbers as texts, or numbers; None if it does neither."""
+    """Return the labels that a file names, or LABEL_0, … if it only counts them; None if it does neither."""
     if isinstance(id2label, dict):
         if num_labels not in (None, len(id2label)):
             raise ValueError(

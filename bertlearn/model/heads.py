@@ -364,7 +364,7 @@ class BertForTokenClassification(PreTrainedModel):
 
         Args:
             encoder: pretrained; a pooler is dropped.
-            labels: the C names of the classes, such as `spans.bio_labels` returns.
+            labels: the C names of the classes, as returned by `spans.bio_labels`.
             generator: draws the head.
             dropout: in encoder and head, a probability; None for the encoder's own.
 
@@ -413,8 +413,8 @@ class BertForQuestionAnswering(PreTrainedModel):
 
         Args:
             input_ids, attention_mask, token_type_ids, position_ids: as `BertModel` takes them, (B, S).
-            start_positions, end_positions: int64 (B,), the first and last token of the answer, such as
-                `spans.answer_positions` returns. Positions of S or more, where the answer was cut off, do not
+            start_positions, end_positions: int64 (B,), the first and last token of the answer, as returned by
+                `spans.answer_positions`. Positions of S or more, where the answer was truncated, do not
                 count. As in transformers, a negative position is read as 0, that is [CLS], no answer.
             output_attentions, output_hidden_states: as in `BertModel`.
 
@@ -496,7 +496,7 @@ def position_loss(name: str, logits: Tensor, positions: Tensor | None) -> Tensor
 
 
 def new_parameters(model: nn.Module, encoder: BertModel) -> list[str]:
-    """Return the names of the parameters that do not come from the encoder: the head, maybe a pooler.
+    """Return the names of parameters that do not come from the encoder: the head, sometimes a pooler.
 
     These, such as "classifier.weight", were drawn at random by `from_encoder` and must be trained.
     """

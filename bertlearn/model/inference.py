@@ -46,15 +46,14 @@ def predict(
         tokenizer: the model's own.
         texts: N texts, or N pairs of texts.
         batch_size: texts per batch.
-        max_length: longer texts are truncated to this many tokens; None for as many as the model has
-            positions.
+        max_length: longer texts are truncated to this many tokens; None for the model's maximum.
 
     Returns:
         float32 (N, C) on the CPU, in the order of the texts; the C labels are `model.config.id2label`.
 
     Raises:
         ValueError: another kind of model, a tokenizer that does not fit it, a batch size below 1; texts mixed
-            with pairs, an empty text or one that `encode` refuses; weights that give no finite numbers.
+            with pairs, an empty text or one that `encode` refuses; weights that give NaN or infinite numbers.
     """
     check_model(model, BertForSequenceClassification)
     check_fit(model.config, tokenizer)
@@ -88,7 +87,7 @@ def sentence_vectors(
 
     Raises:
         ValueError: another kind of model, a tokenizer that does not fit it, a batch size below 1; an empty
-            text or one that `encode` refuses; weights that give no finite numbers.
+            text or one that `encode` refuses; weights that give NaN or infinite numbers.
     """
     check_model(encoder, BertModel)
     check_fit(encoder.config, tokenizer)
@@ -125,12 +124,12 @@ def fill_mask(
 
     Returns:
         For each [MASK] the k most likely tokens, the most likely first. Some models have more ids than the
-        tokenizer has tokens: such an id is never offered, but like in transformers the probabilities of all
+        tokenizer has tokens: such an id is never offered but, as in transformers, the probabilities of all
         ids sum to 1.
 
     Raises:
         ValueError: another kind of model, a tokenizer that does not fit it; no [MASK] in the text, or one
-            that would be truncated; k not in 1 … V; weights that give no finite numbers.
+            that would be truncated; k not in 1 … V; weights that give NaN or infinite numbers.
     """
     check_model(model, BertForMaskedLM, BertForPreTraining)
     check_fit(model.config, tokenizer)
@@ -165,7 +164,7 @@ def _encode_with_masks(tokenizer: WordPieceTokenizer, text: str, max_length: int
 def check_fit(config: BertConfig, tokenizer: WordPieceTokenizer, encodings: Sequence[Encoding] = ()) -> None:
     """Check that a model can read what a tokenizer returns, before any work is done.
 
-    A model may have more embeddings than the tokenizer has tokens; the further ones are then never read.
+    A model may have more embeddings than the tokenizer has tokens; the extra ones are then never read.
 
     Args:
         config: the model's.
@@ -231,7 +230,7 @@ def outputs(
     Args:
         model, tokenizer, encodings: see `check_fit`.
         batch_size: encodings per batch.
-        read: returns the numbers that are needed of the model's output.
+        read: extracts the numbers that are needed from the model's output.
 
     Yields:
         The indices of the batch's encodings, and what `read` returned, as float32 on the CPU.
@@ -311,7 +310,7 @@ _USES: dict[nn.Module, _Use] = {}
 
 
 def _join(module: nn.Module) -> _Use:
-    """Switch to evaluation; earlier blocks have no say any more if training was switched on since."""
+    """Switch to evaluation mode; if training was switched on since, earlier blocks no longer count."""
     if module.training or module not in _USES:
         _USES[module] = _Use(module.training)
     if module.training:

@@ -1,4 +1,4 @@
-"""Checks of what a caller gives to a model: types, shapes and ranges, each with its remedy (chapter 3)."""
+"""Checks of a model's inputs: their types, shapes and ranges; each error names a remedy (chapter 3)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_inputs(
     token_type_ids: Tensor | None,
     position_ids: Tensor | None,
 ) -> None:
-    """Refuse what would end in an index error, a NaN or, worse, a silent wrong answer."""
+    """Refuse inputs that would end in an index error, in NaN or, worse, in a silently wrong answer."""
     _check_ids("input_ids", input_ids, config.vocab_size, "use the tokenizer that belongs to this model")
     if input_ids.shape[1] > config.max_position_embeddings:
         raise ValueError(
@@ -28,7 +28,7 @@ def check_inputs(
         _check_ids("token_type_ids", token_type_ids, config.type_vocab_size, "0 = first sentence, 1 = second")
         _check_shape("token_type_ids", token_type_ids, input_ids)
     if position_ids is not None:
-        _check_ids("position_ids", position_ids, config.max_position_embeddings, "0 = the first place")
+        _check_ids("position_ids", position_ids, config.max_position_embeddings, "0 = the first position")
         _check_shape("position_ids", position_ids, input_ids)
     if attention_mask is not None:
         _check_mask(attention_mask, input_ids)
@@ -70,7 +70,7 @@ def _check_mask(mask: Tensor, input_ids: Tensor) -> None:
     if torch.compiler.is_compiling():
         return
     if not ((mask == 0) | (mask == 1)).all():
-        raise ValueError("attention_mask holds other values than 1 = keep and 0 = padding")
+        raise ValueError("attention_mask holds values other than 1 = keep and 0 = padding")
     empty = (mask == 0).all(dim=1).nonzero()
     if len(empty):
         raise ValueError(
@@ -98,8 +98,8 @@ def check_targets(name: str, targets: Tensor | None, shape: torch.Size) -> Tenso
         )
     if targets.dtype != torch.int64:
         raise ValueError(
-            f"{name} has dtype {targets.dtype}, expected torch.int64: a class or place has a number; convert "
-            "with .long()"
+            f"{name} has dtype {targets.dtype}, expected torch.int64: classes and positions are whole "
+            "numbers; convert with .long()"
         )
     if targets.shape != shape:
         raise ValueError(f"{name} has shape {tuple(targets.shape)}, expected {tuple(shape)}")

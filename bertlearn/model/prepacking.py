@@ -1,4 +1,4 @@
-"""Weight prepacking: weights stored in the layout of the CPU's matrix product, for the same numbers sooner.
+"""Weight prepacking: weights in the layout of the CPU's matrix product, which gives the same numbers faster.
 
 A matrix product works on tiles that fit the processor's registers and caches. Weights are stored row by row
 and copied into tiles in every product. A model that is only used, not trained, can have this done once.

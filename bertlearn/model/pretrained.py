@@ -104,15 +104,15 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> None:
     taken for a shard.
 
     Raises:
-        ValueError: weights that could not be loaded: of other sizes than the config has, such as those of a
-            replaced head, or quantized; a folder with an adapter. Nothing is written.
+        ValueError: weights that could not be loaded again, because they are quantized or their sizes are not
+            those of the config, as after replacing a head; a folder with an adapter. Nothing is written.
         OSError: the disk is full or not writable; the older files are still there.
     """
     folder = Path(folder).expanduser()
     if adapters := [name for name in (ADAPTER, ADAPTER_WEIGHTS) if (folder / name).exists()]:
         raise ValueError(
-            f"{folder} has an adapter ({adapters[0]}), beside which no whole model is read; choose another "
-            "folder"
+            f"{folder} has an adapter ({adapters[0]}), and a model beside it could not be "
+            "loaded; choose another folder"
         )
     untied = first_names(model).get(DECODER) == DECODER
     old: Any = model.config
@@ -166,7 +166,7 @@ def check_has_head(names: Mapping[str, object], head: str, cls: type[nn.Module],
         return
     if not any(name.removeprefix("bert.") == SIZES["vocab_size"][0] for name in names):
         raise ValueError(
-            f"the weights in {folder} have other names than BERT's, such as {min(names, default='none')}, "
+            f"the weights in {folder} have names other than BERT's, such as {min(names, default='none')}, "
             f"expected {EMBEDDINGS} and so on; save the model itself with transformers' save_pretrained"
         )
     found = "a model for another task" if any(name.startswith("bert.") for name in names) else "a BertModel"
@@ -209,12 +209,12 @@ def tie_decoder(
 ) -> tuple[dict[str, StoredTensor], BertConfig]:
     """Decide as transformers does, by the tensors, whether the decoder is the word embeddings.
 
-    It is not if the config says so, or if both are there and differ; if only one is there, it is both.
+    It is not if the config says so, or if both exist and differ; if only one exists, it serves as both.
     Of the bias's two names, transformers adds the decoder's.
 
     Returns:
-        The tensors under the names that a tied or an untied model needs at least, and the config that says
-        which of the two it is.
+        The tensors under the names that a tied or an untied model needs, and the config that says which of
+        the two it is.
     """
     if BIAS not in stored and DECODER_BIAS not in stored:  # no head for masked tokens
         return stored, config
@@ -253,7 +253,7 @@ def check_can_be_saved(model: nn.Module, config: BertConfig) -> None:
     """Refuse weights that `load_pretrained` would refuse with this config.
 
     Raises:
-        ValueError: something else than floats, or the names and shapes that differ from the config's.
+        ValueError: something other than floats, or the names and shapes that differ from the config's.
     """
     state = rename_old_keys(model.state_dict(), Path())
     for name, tensor in state.items():
@@ -269,7 +269,7 @@ def check_can_be_saved(model: nn.Module, config: BertConfig) -> None:
         {name: tuple(tensor.shape) for name, tensor in state.items()},
         shapes(template, config),
         "the model is not saved, because its weights do not fit its config and could not be loaded; undo "
-        "the change to the model, or set model.config, and that of model.bert, to one that fits",
+        "the change to the model, or set model.config and model.bert.config to one that fits",
     )
 
 
@@ -307,7 +307,7 @@ def check_sizes(stored: dict[str, StoredTensor], config: BertConfig, prefix: str
 
 
 def builder(cls: type[Model], names: Iterable[str]) -> Callable[[BertConfig], Model]:
-    """Return what makes a model of a config; an encoder has a pooler if one is among the tensors' names."""
+    """Return a function from config to model; an encoder has a pooler if one is among the tensors' names."""
     if getattr(cls, "head_prefix", None) is not None:
         return cls
     return partial(cls, add_pooling_layer=any(name.startswith("pooler.") for name in names))

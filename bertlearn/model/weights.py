@@ -27,7 +27,7 @@ _ADAPTED = re.compile(
 
 
 class StoredTensor(NamedTuple):
-    """A tensor that has not been read: where it is, and what the header of its file says of it."""
+    """A tensor that has not been read: where it is, and what the header of its file says about it."""
 
     file: Path
     name: str  # in the file

@@ -38,7 +38,7 @@ class PretrainOptions:
     """Standard deviation of the initial weights.
     BERT's value is 0.02, for the base model; narrower models need a larger one."""
     dropout: float = 0.0
-    """Dropout probability in the encoder and in attention. Short runs on little text learn faster without."""
+    """Dropout probability in the encoder and in attention. Short runs on little text learn faster at 0."""
     training: TrainingOptions = field(default_factory=TrainingOptions)
     """Training loop."""
 
@@ -63,7 +63,7 @@ class PretrainOptions:
         if self.training.batch_size * self.max_length > tokens:
             raise OptionError(
                 f"batch_size={self.training.batch_size} sequences of max_length={self.max_length} tokens are "
-                f"more than the whole text, which has {tokens:,}; use smaller ones, or more text"
+                f"more than the whole text, which has {tokens:,}; use smaller values, or more text"
             )
 
     @property
@@ -79,9 +79,10 @@ class TextOptions:
     input: tuple[str, ...] = ()
     """Files to read: quoted patterns such as "books/**/*.txt", or hub:owner/name[@config] for a hub data set.
     A .txt file has blank lines between documents, a .jsonl file has one document per line.
-    Both may be compressed (.gz, .bz2, .xz). The default is the course's own texts, without any test film."""
+    Both may be compressed (.gz, .bz2, .xz). The default is the course's own texts, which
+    contain nothing about a film of the test set."""
     split: str = "train"
-    """Split to read of a hub data set, or of the course's texts (train or validation).
+    """Split of a hub data set to read, or of the course's texts (train or validation).
     A vocabulary for the course's texts is always learned from train."""
     lines: bool = False
     """Treat each line of a .txt file as a document."""

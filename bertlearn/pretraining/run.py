@@ -113,7 +113,7 @@ def _check_paths(data: str | Path, **optional: str | Path | None) -> None:
 
 
 def _check_apart(output: Path, start: Path | None) -> None:
-    """Refuse an output folder whose files are read, or belong to shards."""
+    """Refuse an output folder that is also an input, or that holds shards."""
     if (output / META).is_file():
         raise ValueError(
             f"{output} is a folder of shards, whose vocabulary a model would replace; choose another folder"
@@ -170,8 +170,9 @@ def new_model(options: PretrainOptions, vocab_size: int) -> PretrainingModel:
 def grown_model(folder: Path, options: PretrainOptions) -> PretrainingModel:
     """Return the model in a folder, with as many more positions as `options.max_length` needs.
 
-    The added positions are not trained yet: they have the initial values of a new model. So they were in the
-    paper, whose first nine tenths of the steps never saw positions beyond 128 (Devlin et al. 2019, A.2).
+    The added positions are not trained yet: they have the initial values of a new model. The same was true in
+    the paper, where the first nine tenths of the steps never saw positions beyond 128 (Devlin et al. 2019,
+    A.2).
     Dropout and `initializer_range` are those of the options.
 
     Args:
@@ -179,7 +180,7 @@ def grown_model(folder: Path, options: PretrainOptions) -> PretrainingModel:
         options: `max_length` is the number of positions needed; a larger number in the folder is kept.
 
     Raises:
-        ValueError: another size than that of the preset, or heads that do not fit.
+        ValueError: a size that is not that of the preset, or heads that do not fit.
     """
     kind = BertForPreTraining if options.pairs else BertForMaskedLM
     try:

@@ -144,7 +144,7 @@ def learn_wordpieces(
 
 
 def alphabet_limit(vocab_size: int) -> int:
-    """Return how many different characters a vocabulary has at most, if no other limit is given.
+    """Return the default maximum number of different characters in a vocabulary.
 
     That is a quarter of its tokens, so that at most half of them are single characters, with and without ##;
     but not fewer than 1,000, which few texts in an alphabet reach.
@@ -365,7 +365,7 @@ def _warn_of_unknown(
     all_characters, known = (sum(len(w) * n for w, n in part.items()) for part in (words, kept))
     warnings.warn(
         f"the texts have {found:,} different characters, of which the vocabulary keeps the {limit:,} most "
-        f"frequent; words with another one become [UNK]: {1 - known / all_characters:.2%} of the text. A "
+        f"frequent; words with any other become [UNK]: {1 - known / all_characters:.2%} of the text. A "
         "higher limit_alphabet keeps more",
         stacklevel=4,
     )
@@ -431,7 +431,7 @@ def train_wordpiece(
 
 
 def _refuse_texts(counts: Mapping[str, int]) -> NoReturn:
-    """Say why the texts have no word that a vocabulary could be learned from."""
+    """Raise an error that says why no vocabulary can be learned from the texts."""
     if not counts:
         raise ValueError(
             "the texts have no words: there are none, or they are empty or have only white space and "

@@ -7,7 +7,8 @@ files that exist must agree and describe the tokenizer of BERT's published code:
 same ids, and so does `WordPieceTokenizer`.
 The padding and truncation stored in a tokenizer.json are not applied. transformers does not apply them either
 unless it is asked to pad or truncate.
-Leaves out: other normalizers and splitters, added tokens, special tokens with other names, the left side.
+Leaves out: other normalizers and splitters, added tokens, special tokens with other names, padding or
+truncation on the left.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def _read_optional(path: Path) -> dict[str, Any]:
 
 
 def _check_types(files: _Folder) -> None:
-    """Refuse JSON whose parts have another type than the libraries write."""
+    """Refuse JSON whose parts do not have the types that the libraries write."""
     contents = (files.config, files.special_tokens_map, files.tokenizer_json)
     for (name, types), content in zip(_TYPES.items(), contents, strict=True):
         for part, kinds in types.items():
@@ -223,7 +224,7 @@ def _is_generic(files: _Folder) -> bool:
     model_type = files.model_config.get("model_type", "bert")
     if model_type not in _BERT_MODELS:
         raise ValueError(
-            f"model_type={model_type!r} in {files.path / CONFIG} has another tokenizer than BERT's; "
+            f"model_type={model_type!r} in {files.path / CONFIG} has a tokenizer other than BERT's; "
             f'{_REMEDY}, or write "tokenizer_class": "BertTokenizer" into {TOKENIZER_CONFIG} if it is BERT\'s'
         )
     return False

@@ -25,7 +25,7 @@ def read_vocab(path: Path) -> list[str]:
     is removed. Blank lines at the end of the file are ignored, since no text gives their ids.
 
     Raises:
-        ValueError: the file is a pointer of Git LFS or not UTF-8, begins with a byte order mark, or has a
+        ValueError: the file is a Git LFS pointer or not UTF-8, begins with a byte order mark, or has a
             token twice.
     """
     check_fetched(path)

@@ -276,7 +276,7 @@ class WordPieceTokenizer:
             int64 tensors (B, S), where S is the length of the longest encoding.
 
         Raises:
-            ValueError: no texts, another number of pairs than of texts, or a text that `encode` rejects.
+            ValueError: no texts, a different number of pairs than of texts, or a text that `encode` rejects.
         """
         seconds = check_texts(texts, pairs)
         return self.pad(
@@ -287,7 +287,7 @@ class WordPieceTokenizer:
         """Combine B encodings into one batch, padded to the length of the longest.
 
         Raises:
-            ValueError: no encodings, or something else than encodings.
+            ValueError: no encodings, or something other than encodings.
         """
         rows = list(encodings)
         if not rows:
@@ -326,7 +326,7 @@ class WordPieceTokenizer:
         """Return the id of each token, and that of [UNK] for a token that is not in the vocabulary.
 
         Raises:
-            ValueError: a single string in place of a list, or something else than strings in it.
+            ValueError: a single string in place of a list, or something other than strings in it.
         """
         if isinstance(tokens, str):
             raise ValueError(f"tokens={tokens!r} is one string, expected a list of tokens; use [{tokens!r}]")
@@ -461,7 +461,7 @@ class WordPieceTokenizer:
 
 
 def _ends(text: str, offsets: list[Offsets]) -> dict[int, int]:
-    """Return where the tokens end, by their positions, that are followed by characters which are dropped."""
+    """Return, by position, the ends of the tokens that are followed by dropped characters."""
     ends: dict[int, int] = {}
     next_starts = [*(start for start, _ in offsets[1:]), len(text)]
     for position, ((_, end), start) in enumerate(zip(offsets, next_starts, strict=False)):
@@ -472,7 +472,7 @@ def _ends(text: str, offsets: list[Offsets]) -> dict[int, int]:
 
 
 def _shifted(ends: dict[int, int], positions: int, characters: int) -> dict[int, int]:
-    """Return the ends of tokens that stand after so many other tokens and characters."""
+    """Return the ends of tokens that come after this many other tokens and characters."""
     return {positions + position: characters + end for position, end in ends.items()}
 
 

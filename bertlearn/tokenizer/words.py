@@ -73,12 +73,12 @@ def decompose(text: str) -> str:
 
 
 def end_of_dropped(text: str, start: int, stop: int) -> int:
-    """Return the index after the dropped characters that `start` begins, up to white space or `stop`.
+    """Return the end of the dropped characters that begin at `start`, up to white space or `stop`.
 
     Args:
         text: the text.
-        start, stop: the end of a word and the start of the next one. Normalization makes nothing, or a space,
-            of each character between them.
+        start, stop: the end of a word and the start of the next one. Normalization turns each character
+            between them into nothing or a space.
     """
     match = _NO_SPACE_LEFT.match(text, start, stop)
     assert match is not None  # it matches the empty string

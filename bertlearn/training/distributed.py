@@ -3,7 +3,7 @@
 `torchrun` starts the processes and numbers them in the environment. Without it there is one process, and
 nothing here costs anything. Source: Li et al. 2020 (DDP).
 Leaves out: sharding a model over several devices; weights, gradients and AdamW's averages of BERT-large take
-5.4 GB, its activations more with each sequence.
+5.4 GB, and its activations take more with each sequence.
 """
 
 from __future__ import annotations

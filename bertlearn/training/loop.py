@@ -75,7 +75,7 @@ def train(
     Raises:
         ValueError: a model whose weights cannot be trained, see `check_trainable`; an argument of another
             type; `resume` without a folder.
-        TrainingError: the loss is no longer finite, memory does not suffice, or another run is training in
+        TrainingError: the loss is no longer finite, there is not enough memory, or another run is training in
             the folder.
         CheckpointError: nothing in the folder can be resumed.
         FileExistsError: the folder has checkpoints and `resume` is off.

@@ -34,14 +34,14 @@ Record = dict[str, float]
 
 
 class Progress(NamedTuple):
-    """How far a run is."""
+    """How far a run has come."""
 
     step: int  # updates done
     until: int  # the step it goes to
     seconds: float  # since its first step, those before a resume included
     tokens: int  # read so far
     history: list[Record]  # the run's own list: read it, do not change it
-    running: bool  # False once, when the run has ended, for whatever reason
+    running: bool  # False once, when the run has ended, whatever the reason
 
 
 Callback = Callable[[Progress], bool]  # returns whether it requests a stop

@@ -35,7 +35,7 @@ def check_trainable(model: nn.Module) -> None:
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not torch.is_grad_enabled():
         raise ValueError(
-            "torch.no_grad or torch.inference_mode is on, but training needs gradients; leave it"
+            "torch.no_grad or torch.inference_mode is on, but training needs gradients; train outside of it"
         )
     if any(parameter.is_inference() for parameter in parameters):
         raise ValueError(

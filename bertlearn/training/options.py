@@ -1,6 +1,6 @@
-"""What can be chosen for the training loop, as a plain dataclass for notebooks and command line.
+"""The options of the training loop, a plain dataclass for notebooks and the command line.
 
-Imports no torch, so that `--help` answers at once. The defaults are the recipe of chapter 4;
+Does not import torch, so that `--help` answers at once. The defaults are the recipe of chapter 4;
 `docs/pretraining.md` says what each choice is worth.
 """
 
@@ -29,11 +29,11 @@ class TrainingOptions:
     batch_size: int = 16
     """Sequences in a step, over all processes together."""
     micro_batch_size: int = 0
-    """Sequences that go through the model at once; 0 means all that a process has of a step. Fewer save
-    memory; their gradients are added up. Each micro-batch draws its own masks and dropout, whichever process
-    it is on."""
+    """Sequences that go through the model at once; 0 means all that a process has in a step. A smaller number
+    saves memory; the gradients are added up. Each micro-batch draws its own masks and dropout, whichever
+    process it is on."""
     learning_rate: float = 2e-3
-    """The peak, at the end of the warm-up."""
+    """Peak learning rate, at the end of the warm-up."""
     warmup: float = 0.06
     """Share of the steps in which the learning rate rises from 0; then it falls linearly to 0."""
     weight_decay: float = 0.01
@@ -47,9 +47,9 @@ class TrainingOptions:
     max_grad_norm: float = 1.0
     """Gradients with a larger norm are scaled down to this one."""
     seed: int = 0
-    """Random seed: of the data's order, masks and dropout."""
+    """Random seed for the order of the data, the masks and dropout."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 computes matrix products with 16 bits; auto does so where the device has hardware for it."""
+    """bf16 computes matrix products in 16 bits; auto does so where the device has hardware for it."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Whether to use torch.compile; auto does so on a GPU."""
     log_every: int = 50

@@ -1,6 +1,6 @@
 """Where a run stands: model, optimizer and counts, turned into a checkpoint and exactly restored from one.
 
-Used by `loop` (chapters 4 to 6). Leaves out: the file itself, which is `checkpoint`'s.
+Used by `loop` (chapters 4 to 6). Leaves out: the file itself, which `checkpoint` writes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One step of training: gradients of every micro-batch added up, clipped, applied (chapters 4 to 6).
 
 Source: Devlin et al. 2019, appendix A.2; gradients added up over micro-batches and processes give what one
-large batch would give. Leaves out: when to evaluate and save, which is `loop`'s.
+large batch would give. Leaves out: when to evaluate and save, which `loop` decides.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Stepper:
 
         Raises:
             NonFiniteError: the loss or its gradient is not finite; weights and optimizer are unchanged.
-            TrainingError: memory does not suffice.
+            TrainingError: there is not enough memory.
         """
         try:
             return self._take(stop_requested)

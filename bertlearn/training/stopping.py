@@ -19,7 +19,7 @@ def check_stops(until: int | None, callback: Callback | None) -> None:
     """Check the two arguments by which a caller stops a run; None for neither.
 
     Raises:
-        ValueError: a step that is not a whole number of at least 0, or something else than a function.
+        ValueError: a step that is not a whole number of at least 0, or something other than a function.
     """
     if until is not None:
         check_count("until", until, 0)
@@ -55,7 +55,7 @@ def stop_signal() -> Iterator[Callable[[], bool]]:
 def reporting(
     callback: Callback | None, progress: Callable[[bool], Progress]
 ) -> Iterator[Callable[[], bool]]:
-    """Report to the callback in each step, and once more at the end, for whatever reason it came.
+    """Report to the callback in each step, and once more at the end, whatever the reason for it.
 
     Args:
         callback: is called with the progress, and requests a stop by returning True; None for none.

@@ -240,9 +240,9 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nothing but spaces": ({"text": " \n "}, r"text=' \\n ' has no token but \[CLS\] and \[SEP\]"),
     "nothing that prints": ({"text": "\u200b"}, "give a text with words"),
     "no text": ({"text": 7}, "text is int, expected str"),
-    "no label": ({"label": 3}, "label=3 is not the number of a label; use 0 to 2"),
-    "a negative label": ({"label": -1}, "label=-1 is not the number of a label"),
-    "a name": ({"label": "fresh"}, "label='fresh' is not the number of a label"),
+    "no label": ({"label": 3}, "label=3 is not the id of a label; use 0 to 2"),
+    "a negative label": ({"label": -1}, "label=-1 is not the id of a label"),
+    "a name": ({"label": "fresh"}, "label='fresh' is not the id of a label"),
     "no steps": ({"steps": 1}, "steps=1 must be a whole number of at least 2"),
     "half a step": ({"steps": 0.5}, "steps=0.5 must be a whole number"),
     "another model": (

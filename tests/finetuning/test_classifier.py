@@ -110,7 +110,7 @@ def test_a_file_becomes_a_folder_with_the_same_scores_in_transformers(
     assert output.splitlines()[:3] == [
         "2 labels: 'rotten' 135, 'fresh' 135",
         "270 texts to train on, 30 to validate on",
-        "203 steps of 8 texts, cut after 32 tokens",
+        "203 steps of 8 texts, truncated to 32 tokens",
     ]
     assert "validation accuracy 1.000, macro-F1 1.000; always predicting the commonest label: 0.500" in output
     texts = [text for text, _ in rows(20, seed=1)]
@@ -430,7 +430,7 @@ def test_many_skipped_rows_stop_the_command_unless_they_are_allowed(
     status, _, errors = run(*words)
     assert status == 1
     assert f"{path}: 10 rows of 70 skipped: 10 × empty text in the column 'text'\n" in errors
-    assert "14% of the rows were skipped, at most 10% may be; correct the file, or allow more with" in errors
+    assert "14% of the rows were skipped, but at most 10% may be; correct the file, or allow more" in errors
     assert run(*words, "--max-skipped", "0.2")[0] == 0
 
 
@@ -480,7 +480,7 @@ def test_a_batch_that_is_larger_than_the_training_set_has_all_of_it(
     words = ("--model", base, "--train", path, "--output", tmp_path / "out")
     status, output, _ = run(*words, "--epochs", "1", "--batch-size", "1000000000")
     assert status == 0
-    assert "1 steps of 36 texts, cut after 32 tokens\n" in output
+    assert "1 steps of 36 texts, truncated to 32 tokens\n" in output
     assert "each step has all texts: there are fewer than --batch-size 1000000000\n" in output
 
 
@@ -516,7 +516,7 @@ def test_texts_of_which_much_is_cut_are_warned_of(run: Command, base: Path, tmp_
     validation = write_csv(tmp_path / "valid.csv", ("text", "label"), rows(20, seed=2))
     files = ("--train", path, "--validation", validation)
     status, output, _ = run("--model", base, *files, "--output", tmp_path / "out", "--epochs", "1")
-    assert status == 0 and "cut after 32 tokens; 60 of 100 (60%) are longer\n" in output
+    assert status == 0 and "truncated to 32 tokens; 60 of 100 (60%) are longer\n" in output
     assert "warning: 60% of the training texts are longer than 32 tokens; the model does not see" in output
     assert (
         "warning: 60 of the training texts become the same tokens as one with another label, such as"

@@ -92,13 +92,13 @@ BAD_ROWS = {
     "a label that is missing in pandas": (
         "csv",
         b"fine,nan",
-        "'nan' for a label, which stands for a missing value (rename it if it is a label)",
+        "'nan' as the label, which stands for a missing value (rename it if it is a label)",
         "3",
     ),
     "a label that is missing in Excel": (
         "tsv",
         b"fine\t#N/A",
-        "'#N/A' for a label, which stands for a missing value (rename it if it is a label)",
+        "'#N/A' as the label, which stands for a missing value (rename it if it is a label)",
         "3",
     ),
     "a number too large for a label": (

@@ -207,7 +207,7 @@ def test_whole_numbers_of_any_type_are_labels(labels: object) -> None:
     ids=repr,
 )
 def test_what_is_no_number_of_a_class_is_refused_with_its_index(label: object) -> None:
-    with pytest.raises(ValueError, match=r"labels\[1\] is .*, expected the number of a class: 0, 1, 2, "):
+    with pytest.raises(ValueError, match=r"labels\[1\] is .*, expected the id of a class: 0, 1, 2, "):
         text_features(TOKENIZER, ["ba", "be"], [0, label], 8)
 
 

@@ -27,25 +27,25 @@ def test_the_share_of_unknown_words_by_hand(tokenizer: WordPieceTokenizer) -> No
 
 
 def test_texts_with_a_token_too_many_are_counted(tokenizer: WordPieceTokenizer) -> None:
-    assert describe_cut(seen(tokenizer, ["ba be bi", "ba", " ba be bi \u200b"])) == "cut after 5 tokens"
+    assert describe_cut(seen(tokenizer, ["ba be bi", "ba", " ba be bi \u200b"])) == "truncated to 5 tokens"
     texts = seen(tokenizer, ["ba be bi", "ba be bi ba", "be", "bi " * 99])
-    assert describe_cut(texts) == "cut after 5 tokens; 2 of 4 (50%) are longer"
+    assert describe_cut(texts) == "truncated to 5 tokens; 2 of 4 (50%) are longer"
     assert unseen(texts, "training") == [
         "50% of the training texts are longer than 5 tokens; the model does not see the rest: use a larger "
-        "--max-length, as far as it has positions, or shorter texts"
+        "--max-length, up to the model's number of positions, or shorter texts"
     ]
     pairs = seen(tokenizer, [("ba", "be"), ("ba be", "bi"), ("ba", "be bi")])
-    assert describe_cut(pairs) == "cut after 5 tokens; 2 of 3 (67%) are longer"
+    assert describe_cut(pairs) == "truncated to 5 tokens; 2 of 3 (67%) are longer"
     assert unseen(seen(tokenizer, ["ba be bi ba", *["ba"] * 4]), "training") == []
     many = seen(tokenizer, ["ba be bi ba", "ba"] * 50_001)
-    assert describe_cut(many) == "cut after 5 tokens; 496 of 991 (50%) are longer"
+    assert describe_cut(many) == "truncated to 5 tokens; 496 of 991 (50%) are longer"
 
 
 def test_texts_that_become_the_same_with_other_labels_are_counted(tokenizer: WordPieceTokenizer) -> None:
     sentence = (
         "{} of the validation texts become the same tokens as one with another label, such as {!r}; the "
-        "model cannot tell them apart: they differ only where they are cut, in unknown words, or in case and "
-        "accents"
+        "model cannot tell them apart: they differ only beyond the truncation, in unknown words, or in case "
+        "and accents"
     )
     kept = ["ba", "be", "bi"] * 3
     for texts in (["ba be bi ba", "ba be bi be"], ["BA bi", "ba bi"], ["好 ba", "天 ba"]):

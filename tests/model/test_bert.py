@@ -234,7 +234,7 @@ BAD_INPUTS = {
     ),
     "mask already additive": (
         dict(input_ids=torch.tensor([[1, 2]]), attention_mask=torch.tensor([[0.0, -1e9]])),
-        "other values than 1 = keep and 0 = padding",
+        "holds values other than 1 = keep and 0 = padding",
     ),
     "mask is a list": (
         dict(input_ids=torch.tensor([[1, 2]]), attention_mask=[[1, 1]]),

@@ -328,7 +328,7 @@ def test_a_pointer_of_git_lfs_is_named(folder: Path) -> None:
     for name in ("model.safetensors", "config.json"):
         before = (folder / name).read_bytes()
         (folder / name).write_text(POINTER, encoding="utf-8")
-        with pytest.raises(ValueError, match=rf"{name} is a pointer of Git LFS, .*`git lfs pull`"):
+        with pytest.raises(ValueError, match=rf"{name} is a Git LFS pointer, .*`git lfs pull`"):
             BertModel.from_pretrained(folder)
         (folder / name).write_bytes(before)
     BertModel.from_pretrained(folder)
@@ -337,5 +337,5 @@ def test_a_pointer_of_git_lfs_is_named(folder: Path) -> None:
 def test_shards_that_are_pointers_are_named(sharded: tuple[Any, Path]) -> None:
     shard = sorted(sharded[1].glob("model-*.safetensors"))[1]
     shard.write_text(POINTER, encoding="utf-8")
-    with pytest.raises(ValueError, match=rf"{shard.name} is a pointer of Git LFS"):
+    with pytest.raises(ValueError, match=rf"{shard.name} is a Git LFS pointer"):
         BertModel.from_pretrained(sharded[1])

@@ -470,7 +470,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "another model's": (
         {**TXT, "config.json": {"model_type": "mpnet"}},
-        "model_type='mpnet' in .* has another",
+        "model_type='mpnet' in .* has a tokenizer other than BERT's",
     ),
     "code of its own": (
         {**TXT, "tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["a.B", None]}}},

@@ -22,7 +22,7 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
     "models": {
         "model": (str,),
         "seed": (int, type(None)),
-        "accuracy": (float,),  # on the test part
+        "accuracy": (float,),  # on the test split
         "macro_f1": (float,),
         "validation_accuracy": (float,),
         "core_minutes": (float,),  # training time on one core, which other load on the machine changes little
@@ -50,7 +50,7 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
         "order": (str, type(None)),
         "off": (int,),
         "sharpness": (float, type(None)),  # a token's largest attention weight, mean over the tokens
-        "loss": (float,),  # nats, on sentences of the validation part
+        "loss": (float,),  # nats, on sentences of the validation split
         "accuracy": (float,),
     },
     "attribution": {

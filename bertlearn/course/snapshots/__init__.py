@@ -1,4 +1,4 @@
-"""Snapshots of one long pretraining run: its weights at eight steps, so that a class can start from any.
+"""Snapshots of one long pretraining run: weights at eight steps, so that a class can start from any of them.
 
 Chapter 4 goes through them; chapters 5 and 6 start from the last one. `tools/make_snapshots.py` made them
 (`make snapshots`), and provenance.json next to this file records the data, the settings and the time. The

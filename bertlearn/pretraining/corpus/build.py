@@ -128,8 +128,8 @@ def check_free(folder: str | Path, overwrite: bool = False) -> None:
     path = Path(folder).expanduser()
     if (path / CONFIG).exists():
         raise ValueError(
-            f"{folder} has a model ({CONFIG}), whose vocabulary that of the shards would replace; choose "
-            "another folder"
+            f"{folder} has a model ({CONFIG}), and the shards would replace its vocabulary; "
+            "choose another folder"
         )
     if (path / META).exists() and not overwrite:
         raise ValueError(

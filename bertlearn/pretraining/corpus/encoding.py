@@ -1,4 +1,4 @@
-"""Telling text in UTF-8 from text in other encodings, and from other files, by a sample of their bytes."""
+"""Telling UTF-8 text from text in other encodings, and from other files, by a sample of the bytes."""
 
 from __future__ import annotations
 

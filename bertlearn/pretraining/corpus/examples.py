@@ -3,8 +3,8 @@
 Sentence pairs. A document is read in as many rows as it needs, spread evenly from its start to its end, at
 other positions in every epoch. The span of a row is split into A and B where a sentence begins. In half of
 the rows (label 1) B is replaced by a span from a random position in another document of the shard. A never
-depends on the label. The random B is as long as the true one, begins like it (with a sentence, or within
-one) and ends like it (at the end of its document, or anywhere), so only the meaning distinguishes the two.
+depends on the label. The random B is as long as the true one. It begins like it, with a sentence or within
+one, and ends like it, at the end of its document or anywhere. So only the meaning distinguishes the two.
 
 Windows. The documents of a shard, each followed by [SEP], form one long text, which is split into windows of
 equal length, at other positions in every epoch. The text is circular: after its end comes its beginning.

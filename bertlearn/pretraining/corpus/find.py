@@ -22,7 +22,7 @@ def find_files(pattern: Path, skipped: SkippedRows) -> list[Path]:
 
     Args:
         pattern: a file, or a pattern with *, ?, [a-z] and ** (any number of folders). Names that begin with a
-            dot are found only by a part of the pattern that does too.
+            dot are found only by a part of the pattern that also begins with one.
         skipped: counts links that are not followed or lead nowhere, folders that cannot be read, and what is
             neither a folder nor a regular file.
     """

@@ -1,4 +1,4 @@
-"""The files of a folder of shards, and opening them with all checks; `verify` has the one that reads all.
+"""The files of a folder of shards, and opening them with all checks but one: `verify` reads whole files.
 
 meta.json               written last: a folder without it is incomplete
 vocab.txt, …            the tokenizer, in transformers' layout

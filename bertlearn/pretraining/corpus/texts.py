@@ -119,8 +119,8 @@ def read_documents(
         split: the split of a hub data set to read.
 
     Raises:
-        ValueError: no file matches a pattern, or a file is of another kind, compressed otherwise than its
-            name says, or not UTF-8; raised before anything is read.
+        ValueError: no file matches a pattern, or a file is of another kind, is not compressed as its name
+            says, or is not UTF-8; raised before anything is read.
         DataError: a data set cannot be read, or the library for it is missing.
     """
     files = _matches(inputs, skipped)
@@ -156,7 +156,7 @@ def check_apart(inputs: Sequence[str], folder: str | Path) -> None:
 
 
 def is_empty(text: str) -> bool:
-    """Return whether a text has only white space and characters of which a tokenizer leaves nothing."""
+    """Return whether a text has only white space and characters that a tokenizer drops."""
     return _INVISIBLE.fullmatch(text) is not None
 
 
@@ -188,7 +188,7 @@ def _bounded(text: str, max_length: int) -> Iterator[str]:
 
 
 def _all_files(inputs: Sequence[str]) -> list[Path]:
-    """Return the files of all inputs; what is skipped is reported by the reading."""
+    """Return the files of all inputs; skipped files are reported when the texts are read."""
     return [path for found in _matches(inputs, SkippedRows(shown=0)).values() for path in found]
 
 
@@ -264,7 +264,7 @@ def check_compression(path: Path) -> None:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is compressed otherwise.
+        ValueError: it is not.
     """
     with path.open("rb") as file:
         begin = file.read(8)
@@ -282,7 +282,7 @@ def _check_content(path: Path) -> None:
     """Check a sample of a file; one that cannot be read is reported when its turn comes.
 
     Raises:
-        ValueError: it is not text in UTF-8, or compressed otherwise than its name says.
+        ValueError: it is not UTF-8 text, or not compressed as its name says.
     """
     begin = middle = b""
     with suppress(*_BROKEN):
@@ -299,8 +299,8 @@ def _check_content(path: Path) -> None:
         )
     if found := foreign_encoding(begin, middle):
         raise ValueError(
-            f"{path} is {found}; expected UTF-8. Convert it, such as with `iconv -f UTF-16 -t UTF-8` and the "
-            "right name of its encoding, or use a pattern that excludes it"
+            f"{path} is {found}; expected UTF-8. Convert it, for example with `iconv -f UTF-16 -t UTF-8` and "
+            "the right name of its encoding, or use a pattern that excludes it"
         )
 
 

@@ -1,8 +1,8 @@
 """Verifying shards: the checksums in meta.json against every byte on disk, once.
 
-That takes a second for each GB. So what was verified is remembered, by the size, time of modification and
-inode of each file, in the folder itself, or in the user's own cache if the folder can only be read. One
-process verifies; others that open the same shards wait for it.
+That takes a second for each GB. So the size, time of modification and inode of each verified file are
+recorded, in the folder itself or, if that is read-only, in the user's own cache. One process verifies; others
+that open the same shards wait for it.
 Leaves out: damage to a disk that changes a file without changing its time; `force` finds that.
 """
 
