@@ -75,7 +75,8 @@ def prose(markdown: str) -> str:
     """Return the text of Markdown that is read as sentences: no code, tables, formulas, images or links."""
     text = re.sub(r"```.*?```", " ", markdown, flags=re.DOTALL)
     text = re.sub(r"\$\$.*?\$\$", " ", text, flags=re.DOTALL)
-    text = re.sub(r"!\[.*?\]\([^)]*\)|`[^`\n]* [^`\n]*`", " ", text)
+    text = re.sub(r"!\[.*?\]\([^)]*\)", " ", text)
+    text = re.sub(r"`[^`\n]* [^`\n]*`", "`code`", text)
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
     lines = [line for line in text.splitlines() if not line.lstrip().startswith(("|", "    ", "<"))]
     return "\n".join(lines)
