@@ -1,4 +1,4 @@
-"""What chapter 1's cells call: figures of several heads, saturation, and a few plain helpers.
+"""What chapter 1's cells call: saturation, and a few plain helpers.
 
 The ideas of the chapter are in its cells; here is only what would make those cells long.
 Shape letters: B batch, S sequence, D features of a head, K keys, N queries.
@@ -10,20 +10,15 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice, product
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
-from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
 from torch import Tensor
 
 from bertlearn.course.figures import PALETTE, Picture, new_figure
 from bertlearn.data import load_reviews
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
-
-ATTENTION_GAMMA = 0.5  # most weights are near 0; the square root spreads them over the palette
-DARK = 0.6  # above this part of the palette a white number is easier to read
 
 
 class Saturation(NamedTuple):
@@ -78,70 +73,6 @@ def _saturation_alt(sizes: Sequence[int], plain: Sequence[Saturation], divided: 
         parts.append(f"{name}, the largest weight goes from {first.largest:.2f} to {last.largest:.2f}")
         parts.append(f"and the derivative from {first.derivative:.2g} to {last.derivative:.1g}.")
     return " ".join(parts)
-
-
-def plot_side_by_side(
-    panels: Mapping[str, Tensor],
-    labels: Sequence[str],
-    numbers: bool = False,
-    axis_labels: tuple[str, str] = ("looked at (key)", "looks (query)"),
-) -> Picture:
-    """Draw square matrices of numbers from 0 to 1 side by side, with the same labels on both axes.
-
-    Args:
-        panels: by title, floats (S, S).
-        labels: S labels of the rows, which are those of the columns as well.
-        numbers: also print each value; without them, the colors are stretched so that small values show.
-        axis_labels: what the columns and the rows are.
-
-    Raises:
-        ValueError: a matrix does not fit the labels.
-    """
-    for name, matrix in panels.items():
-        if tuple(matrix.shape) != (len(labels), len(labels)):
-            raise ValueError(f"{name!r} has shape {tuple(matrix.shape)}, but there are {len(labels)} labels")
-    gamma = 1.0 if numbers else ATTENTION_GAMMA
-    edge = len(labels) * (0.72 if numbers else 0.235)
-    figure, grid = new_figure(len(panels) * (edge + 0.35) + 1.9, edge + 1.5, columns=len(panels))
-    every = [grid] if len(panels) == 1 else list(grid)
-    for axes, (name, matrix) in zip(every, panels.items(), strict=True):
-        image = _draw(axes, matrix.detach().float(), gamma, numbers)
-        axes.set_xticks(range(len(labels)), [_plain(label) for label in labels], rotation=90, fontsize=9)
-        axes.set_yticks(range(len(labels)), [_plain(label) for label in labels], fontsize=9)
-        axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
-        axes.set(title=name, xlabel=axis_labels[0])
-        axes.tick_params(labelleft=axes is every[0])
-    every[0].set_ylabel(axis_labels[1])
-    figure.colorbar(image, ax=every, shrink=0.8, ticks=(0, 0.2, 0.4, 0.6, 0.8, 1))
-    return Picture(figure, _panels_alt(panels, labels))
-
-
-def _draw(axes: Axes, matrix: Tensor, gamma: float, numbers: bool) -> Any:
-    image = axes.imshow(matrix.numpy(), cmap="Blues", norm=PowerNorm(gamma, 0, 1))
-    axes.spines[:].set_visible(False)
-    if numbers:
-        for row, column in product(range(len(matrix)), repeat=2):
-            value = matrix[row, column].item()
-            color = "white" if value**gamma > DARK else "black"
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=color)
-    return image
-
-
-def _panels_alt(panels: Mapping[str, Tensor], labels: Sequence[str]) -> str:
-    """Name the largest entry off the diagonal of each panel."""
-    parts = []
-    for name, matrix in panels.items():
-        others = matrix.detach().float().clone().fill_diagonal_(-1)
-        row, column = divmod(int(others.argmax()), len(labels))
-        largest = f"{matrix[row, column]:.2f}, {labels[row]} to {labels[column]}"
-        diagonal = f"{matrix.diagonal().mean():.2f} on average"
-        parts.append(f"{name}: diagonal {diagonal}, largest other entry {largest}.")
-    return f"Heat maps of {len(labels)} by {len(labels)}. " + " ".join(parts)
-
-
-def _plain(label: str) -> str:
-    """Return a label in which matplotlib finds no mathematics."""
-    return label.replace("$", r"\$")
 
 
 def reviews_of_length(tokenizer: WordPieceTokenizer, length: int, count: int) -> list[str]:

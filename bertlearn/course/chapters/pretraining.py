@@ -12,13 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from matplotlib.colors import PowerNorm
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from bertlearn.course import snapshots
-from bertlearn.course.figures import Picture, new_figure, plot_bars, plot_curves
-from bertlearn.course.figures.figures import ATTENTION_GAMMA
+from bertlearn.course.figures import Picture, plot_bars, plot_curves
 from bertlearn.course.solutions.pretraining import weight_at_offset
 from bertlearn.course.swap import use
 from bertlearn.model.config import BertConfig
@@ -250,20 +248,6 @@ def plot_neighbor_weights(steps: Sequence[int], weights: Tensor) -> Picture:
     curves = {"previous token": weights[:, 0], "next token": weights[:, 1]}
     labels = ("Heads of layer 0 turn to their neighbors", "step", "weight on the neighbor")
     return plot_curves(steps, curves, *labels, log="x", alt=alt)
-
-
-def plot_maps(maps: Mapping[str, Tensor], tokens: Sequence[str], alt: str) -> Picture:
-    """Draw attention maps (S, S) of one text side by side, each under its name."""
-    figure, axes = new_figure(4.6 * len(maps), 4.3, columns=len(maps), share="y")
-    for one, (name, probs) in zip(axes, maps.items(), strict=True):
-        image = one.imshow(probs, cmap="Blues", norm=PowerNorm(ATTENTION_GAMMA, 0.0, 1.0))
-        one.set_xticks(range(len(tokens)), tokens, rotation=90)
-        one.set_yticks(range(len(tokens)), tokens)
-        one.tick_params(length=0)
-        one.set(title=name, xlabel="looked at (key)")
-    axes[0].set_ylabel("looks (query)")
-    figure.colorbar(image, ax=axes, shrink=0.8, label="weight")
-    return Picture(figure, alt)
 
 
 def plot_before_after(before: Tensor, after: Tensor) -> Picture:

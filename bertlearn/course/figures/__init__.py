@@ -12,6 +12,7 @@ from bertlearn.course.figures.figures import (
     plot_bars,
     plot_curves,
     plot_heads,
+    plot_maps,
     plot_matrix,
     plot_points,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "plot_curves",
     "plot_heads",
     "plot_layers",
+    "plot_maps",
     "plot_matrix",
     "plot_points",
     "read_attention",

@@ -180,6 +180,59 @@ def plot_attention(
     return plot_matrix(probs, tokens, tokens, title, *labels, numbers, (0.0, 1.0), ATTENTION_GAMMA)
 
 
+def plot_maps(
+    panels: Mapping[str, Array],
+    labels: Sequence[str],
+    numbers: bool = False,
+    axis_labels: tuple[str, str] = ("looked at (key)", "looks (query)"),
+    alt: str | None = None,
+) -> Picture:
+    """Draw square matrices of numbers from 0 to 1 side by side, with the same labels on both axes.
+
+    Args:
+        panels: by title, floats (S, S).
+        labels: S labels of the rows, which are those of the columns as well.
+        numbers: also print each value; without them, the colors are stretched so that small values show.
+        axis_labels: what the columns and the rows are.
+        alt: alt text; made from the diagonals and the largest other entries if None.
+
+    Raises:
+        ValueError: a matrix does not fit the labels.
+    """
+    matrices = {name: _array(matrix, 2, name) for name, matrix in panels.items()}
+    for values in matrices.values():
+        _check_labels(values, labels, labels)
+    edge = len(labels) * _cell_size((len(labels), len(labels)), numbers)
+    figure, grid = new_figure(len(panels) * (edge + 0.35) + 1.9, edge + 1.5, columns=len(panels))
+    every = [grid] if len(panels) == 1 else list(grid)
+    for axes, (name, values) in zip(every, matrices.items(), strict=True):
+        image = _draw_matrix(axes, values, (0.0, 1.0), 1.0 if numbers else ATTENTION_GAMMA)
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.set_xticks(range(len(labels)), [_label(label) for label in labels], rotation=90, fontsize=_FONT)
+        axes.set_yticks(range(len(labels)), [_label(label) for label in labels], fontsize=_FONT)
+        axes.tick_params(labelcolor=INK, top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+        axes.tick_params(labelleft=axes is every[0])
+        axes.set(title=name, xlabel=axis_labels[0])
+        if numbers:
+            _write_numbers(axes, values, image)
+    every[0].set_ylabel(axis_labels[1])
+    figure.colorbar(image, ax=every, shrink=0.8).outline.set_visible(False)
+    return Picture(figure, alt or _maps_alt(matrices, labels))
+
+
+def _maps_alt(panels: Mapping[str, np.ndarray], labels: Sequence[str]) -> str:
+    """Name the mean of the diagonal and the largest other entry of each panel."""
+    parts = []
+    for name, values in panels.items():
+        others = np.where(np.eye(len(labels), dtype=bool), -1.0, values)
+        row, column = divmod(int(others.argmax()), len(labels))
+        largest = f"{values[row, column]:.2f}, {labels[row]} to {labels[column]}"
+        diagonal = f"{values.diagonal().mean():.2f} on average"
+        parts.append(f"{name}: diagonal {diagonal}, largest other entry {largest}.")
+    return f"Heat maps of {len(labels)} by {len(labels)}. " + " ".join(parts)
+
+
 def plot_heads(
     attentions: Array, title: str = "Attention of every head", marked: Sequence[tuple[int, int]] = ()
 ) -> Picture:

@@ -10,7 +10,6 @@ import torch
 from bertlearn.course.chapters.attention import (
     compare_gradients,
     plot_saturation,
-    plot_side_by_side,
     saturation,
     source,
 )
@@ -35,16 +34,6 @@ def test_the_saturation_picture_says_what_was_measured() -> None:
     divided = [saturation(torch.zeros(4, 4))] * 2
     alt = plot_saturation([1, 1024], plain, divided).alt
     assert "from 1 to 1024" in alt and "to 1.00" in alt and "0.25 to 0.25" in alt
-
-
-def test_panels_share_their_labels_and_name_the_largest_entry() -> None:
-    one = torch.tensor([[0.9, 0.1], [0.3, 0.7]])
-    picture = plot_side_by_side({"left": one, "right": one.T}, ["a$", "b"], numbers=True)
-    assert "left: diagonal 0.80 on average, largest other entry 0.30, b to a$." in picture.alt
-    assert "right: diagonal 0.80 on average, largest other entry 0.30, a$ to b." in picture.alt
-    assert picture.png().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match=r"'left' has shape \(2, 2\), but there are 3 labels"):
-        plot_side_by_side({"left": one}, ["a", "b", "c"])
 
 
 def test_the_source_is_shown_without_its_docstring() -> None:

@@ -118,12 +118,6 @@ def test_the_figure_of_the_warm_up_has_a_line_for_each_deep_run_without() -> Non
     assert len(axes.get_lines()) == 3 + 3 and len(axes.collections) == 3
 
 
-def test_an_attention_map_is_drawn_under_each_name() -> None:
-    picture = chapter.plot_maps({"a": torch.eye(3), "b": torch.eye(3)}, ["x", "y", "z"], "Two diagonals.")
-    assert [axes.get_title() for axes in picture.figure.axes[:2]] == ["a", "b"]
-    assert picture.alt == "Two diagonals."
-
-
 def test_a_figure_of_the_bug_hunt_shows_one_loss_of_every_run() -> None:
     history = [
         {"step": 10.0, "mlm_loss": 4.0, "nsp_loss": 0.7},

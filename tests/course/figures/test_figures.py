@@ -207,3 +207,15 @@ def test_figures_leave_no_state_behind() -> None:
         draw()
     assert plt.get_fignums() == []
     assert dict(matplotlib.rcParams) == before
+
+
+def test_panels_share_their_labels_and_name_the_largest_entry() -> None:
+    one = torch.tensor([[0.9, 0.1], [0.3, 0.7]])
+    picture = v.plot_maps({"left": one, "right": one.T}, ["a$", "b"], numbers=True)
+    assert "left: diagonal 0.80 on average, largest other entry 0.30, b to a$." in picture.alt
+    assert "right: diagonal 0.80 on average, largest other entry 0.30, a$ to b." in picture.alt
+    assert picture.png().startswith(b"\x89PNG")
+    assert [axes.get_title(loc="left") for axes in picture.figure.axes[:2]] == ["left", "right"]
+    assert v.plot_maps({"one": one}, ["a", "b"], alt="One map.").alt == "One map."
+    with pytest.raises(ValueError, match="3 "):
+        v.plot_maps({"left": one}, ["a", "b", "c"])
