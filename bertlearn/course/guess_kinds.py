@@ -241,7 +241,7 @@ class Curve:
     def describe(self, truth: tuple[np.ndarray, np.ndarray]) -> str:
         """Return a result as text, for a learner without a guess."""
         xs, ys = truth
-        first, last = (f"{number_text(ys[i])} at {self.xlabel} {number_text(xs[i])}" for i in (0, -1))
+        first, last = (f"{number_text(ys[i])} ({self.xlabel}: {number_text(xs[i])})" for i in (0, -1))
         return f"from {first} to {last}"
 
     def stored(self, truth: tuple[np.ndarray, np.ndarray]) -> list[float]:

@@ -59,7 +59,7 @@ def test_without_a_guess_results_are_one_line_each(shown: list[Any]) -> None:
     assert texts(shown) == [
         "Result: 0.981",
         "Result: animal",
-        "Result: from 10.5 at step 0 to 4.1 at step 5,000",
+        "Result: from 10.5 (step: 0) to 4.1 (step: 5,000)",
         "You have made no guesses in this chapter yet.",
     ]
     assert htmls(shown) == ""
