@@ -122,18 +122,20 @@ def small_page(tmp_path_factory: pytest.TempPathFactory) -> str:
         nbformat.v4.new_markdown_cell(
             "[next](02_tokenization.ipynb#words), [elsewhere](https://a.b/x.ipynb)"
         ),
+        nbformat.v4.new_markdown_cell("<details><summary>Answer</summary>\n\n*hidden*\n\n</details>"),
         nbformat.v4.new_code_cell("x = 1", outputs=[new_output("stream", text="open\n")]),
         nbformat.v4.new_code_cell("x + 1", outputs=[new_output("stream", text="folded <i>\n")]),
         nbformat.v4.new_code_cell(
             "w", outputs=[new_output("display_data", {tool.WIDGET: {"model_id": "1"}})]
         ),
     ]
-    cells[3].metadata["tags"] = ["prediction"]
+    cells[4].metadata["tags"] = ["prediction"]
     return notebook_page.page(nbformat.v4.new_notebook(cells=cells), folder)
 
 
 def test_the_result_of_a_prediction_is_folded(small_page: str) -> None:
-    (details,) = re.findall("<details>.*?</details>", small_page, re.DOTALL)
+    answer, details = re.findall("<details>.*?</details>", small_page, re.DOTALL)
+    assert "<em>hidden</em>" in answer
     assert "<summary>Show the result</summary>" in details
     assert "folded &lt;i&gt;" in details and "x" not in re.sub("<[^>]*>", "", details).replace("&lt;", "")
     assert small_page.count("folded") == 1 and "open\n" in small_page

@@ -37,6 +37,10 @@ class Renderer(IPythonRenderer):
     def block_math(self, body: str) -> str:
         return _formula(body, display=True)
 
+    def block_html(self, html: str) -> str:
+        # nbconvert repairs HTML to embed its pictures, which would close the first half of a <details>.
+        return super().block_html(html) if "<img" in html else html
+
     def link(self, text: str, url: str, title: str | None = None) -> str:
         return super().link(text, _CHAPTER.sub(r"\1.html", url), title)
 

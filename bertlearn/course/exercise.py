@@ -174,7 +174,10 @@ class Exercise:
     def _named(self, mistakes: tuple[str, ...]) -> list[str]:
         names = " and ".join(f"“{name}”" for name in mistakes)
         both = "two things at once: " if len(mistakes) > 1 else ""
-        return [f"✗ {self.name}: {both}you match {names}", *(self.wrong[name].question for name in mistakes)]
+        return [
+            f"✗ {self.name}: {both}this looks like {names}",
+            *(self.wrong[name].question for name in mistakes),
+        ]
 
     def _shown(
         self, failed: list[str], outcomes: Mapping[str, Outcome], expected: Mapping[str, Any]

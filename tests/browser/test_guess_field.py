@@ -71,6 +71,13 @@ def test_a_curve_is_drawn_by_mouse(alone: Alone) -> None:
     assert heights(page) == middle
 
 
+def test_a_stroke_that_stops_short_goes_on_level(alone: Alone) -> None:
+    page = alone(html(QUESTIONS["curve"]))
+    draw(page, [(0.2, 0.9), (0.8, 0.1)])
+    found = heights(page)
+    assert found[0] == found[1] == found[2] > 8 and found[-1] == found[-2] < 3
+
+
 def test_a_curve_is_drawn_by_keyboard(alone: Alone) -> None:
     page = alone(html(QUESTIONS["curve"]))
     page.keyboard.press("Tab")

@@ -226,7 +226,7 @@ def test_a_function_that_the_exercise_forbids_is_no_answer(name: str) -> None:
 
 def test_a_wrong_answer_by_a_forbidden_function_is_named_and_the_function_as_well() -> None:
     text = repr(attention.softmax(lambda x: x.softmax(0)))
-    assert "you match “softmax over the wrong axis”" in text
+    assert "this looks like “softmax over the wrong axis”" in text
     assert "and one more thing: your function calls torch's softmax" in text
 
 

@@ -241,7 +241,7 @@ double = Exercise(
 
 def test_the_text_of_a_known_mistake() -> None:
     assert repr(double(lambda x: x**2)) == (
-        "✗ double: you match “squared”\n  What is the square of 1?\n  wrong on: a one; a three\n"
+        "✗ double: this looks like “squared”\n  What is the square of 1?\n  wrong on: a one; a three\n"
         "  stuck? add hint=1 to this check for hint 1 of 2"
     )
 

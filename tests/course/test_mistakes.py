@@ -64,7 +64,7 @@ def test_two_mistakes_at_once_are_both_named_and_asked_about(
 ) -> None:
     result = exercise(attempt)
     assert set(result.mistakes) == names, result
-    assert "two things at once: you match “" in repr(result)
+    assert "two things at once: this looks like “" in repr(result)
     for name in names:
         assert f"“{name}”" in repr(result)
         assert exercise.wrong[name].question in repr(result)

@@ -131,10 +131,10 @@ def test_a_function_that_differs_is_checked_by_itself_and_its_mistake_named(smal
 
     text = repr(compare_layers(ours, random_batch(small_config), scaled_dot_product_attention=no_root))
     assert "the first step that differs is" in text
-    assert "checked by itself:\n✗ scaled_dot_product_attention: you match “√d missing”" in text
+    assert "checked by itself:\n✗ scaled_dot_product_attention: this looks like “√d missing”" in text
     alone = lambda *args: scaled_dot_product_attention(*args).context  # noqa: E731
     text = repr(compare_layers(ours, random_batch(small_config), scaled_dot_product_attention=alone))
-    assert "you match “the context alone”" in text
+    assert "this looks like “the context alone”" in text
 
 
 def test_a_model_that_runs_on_all_five_functions_is_noted(

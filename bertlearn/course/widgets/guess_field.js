@@ -93,16 +93,32 @@ function choiceEntry(view, named, changed) {
 function curveEntry(view, named, changed) {
   const form = view.get("form"), [low, high] = form.y, middle = (low + high) / 2;
   const places = range(form.points).map(i => form.x[0] + (form.x[1] - form.x[0]) * i / (form.points - 1));
-  let heights = places.map(() => middle), drawn = false, locked = false, at = 0;
+  let heights = places.map(() => middle), touched = new Set(), drawn = false, locked = false, at = 0;
   const plot = svg("svg", { class: "gf-plot", role: "group", "aria-labelledby": named });
-  const clear = button("Start over", () => { heights = places.map(() => middle); drawn = false; update(); changed(); });
+  const clear = button("Start over", () => { show(null); changed(); });
   const put = (i, y) => {
-    heights[i] = Number(clamp(y, low, high).toPrecision(4));
+    heights[i] = round(clamp(y, low, high));
+    touched.add(i);
     drawn = true;
     plot.dispatchEvent(new CustomEvent("input", { bubbles: true }));
   };
   let box = null, line = null, dots = [];
 
+  // Points that a stroke did not reach lie between those that it did, or level with the first or the last one.
+  function follow() {
+    const set = [...touched].sort((a, b) => a - b);
+    range(places.length).filter(i => !touched.has(i)).forEach(i => {
+      const before = set.findLast(j => j < i) ?? set[0], after = set.find(j => j > i) ?? set.at(-1);
+      heights[i] = round(heights[before] + (before === after ? 0 : (heights[after] - heights[before]) * (i - before) / (after - before)));
+    });
+  }
+  function round(y) { return Number(y.toPrecision(4)); }
+  function show(guess) {
+    heights = guess ? [...guess] : places.map(() => middle);
+    touched = new Set(guess ? range(places.length) : []);
+    drawn = guess !== null;
+    update();
+  }
   function build() { // anew for each width, so that text keeps its size
     const held = dots.includes(plot.getRootNode().activeElement);
     box = boxOf(view.root.clientWidth - 30);
@@ -154,6 +170,7 @@ function curveEntry(view, named, changed) {
       if (place >= Math.min(x, x0) && place <= Math.max(x, x0)) put(i, x === x0 ? y : y0 + (y - y0) * (place - x0) / (x - x0));
     });
     last = [x, y];
+    follow();
     update();
     changed();
   };
@@ -173,7 +190,7 @@ function curveEntry(view, named, changed) {
   new ResizeObserver(() => { if (box === null || boxOf(view.root.clientWidth - 30).width !== box.width) build(); }).observe(view.root);
   build();
   return { part: plot, more: clear, draft: () => (drawn ? heights : null), text: () => "the curve above",
-    show(guess) { heights = guess ? [...guess] : places.map(() => middle); drawn = guess !== null; update(); },
+    show,
     lock(value) { locked = value; plot.classList.toggle("gf-locked", value); update(); dots.forEach(dot => dot.setAttribute("aria-disabled", value)); } };
 }
 
