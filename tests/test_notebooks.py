@@ -185,6 +185,15 @@ def test_the_output_of_a_prediction_is_folded() -> None:
     assert notebook.cells[1].metadata == {}
 
 
+def test_the_code_of_an_answer_is_folded_as_well() -> None:
+    notebook = small_notebook("x = 1\nassert x == 1")
+    notebook.cells[0].metadata["tags"] = ["prediction", "answer"]
+    notebook.cells[0].outputs = [nbformat.v4.new_output("stream", text="secret\n")]
+    tool.normalize(notebook)
+    assert notebook.cells[0].metadata["jupyter"] == {"outputs_hidden": True, "source_hidden": True}
+    assert tool.find_faults(notebook, "n") == []
+
+
 def test_faults_of_predictions_are_found() -> None:
     assert faults_of("x = 1", "x", prediction=1) == ""
     assert faults_of("x = 1", "for _ in 'a':\n    assert x", prediction=1) == (

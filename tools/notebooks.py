@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOLUTIONS = ROOT / "bertlearn" / "course" / "solutions"
 KEPT_METADATA = ("bertlearn",)
 PREDICTION = "prediction"  # the tag of a cell whose result the reader is asked to guess first
+ANSWER = "answer"  # with it, the cell's code is folded as well: it would give the result away
 WIDGET = "application/vnd.jupyter.widget-view+json"  # without a running kernel it would be an empty box
 MAX_IGNORED = 0.1  # of the code cells
 # What a chapter may hold, so that it fits its evening.
@@ -125,11 +126,12 @@ def _kept_metadata(cell: NotebookNode) -> dict[str, object]:
     """Return a cell's tags and what follows from them.
 
     JupyterLab folds an output that is `outputs_hidden`, and unfolds it when the cell is run. `collapsed`
-    is the older name, which other readers know.
+    is the older name, which other readers know. Code that is `source_hidden` stays folded until clicked.
     """
     kept: dict[str, object] = {key: value for key, value in cell.metadata.items() if key == "tags"}
     if cell.cell_type == "code" and PREDICTION in tags(cell):
-        kept |= {"collapsed": True, "jupyter": {"outputs_hidden": True}}
+        folded = {"outputs_hidden": True} | ({"source_hidden": True} if ANSWER in tags(cell) else {})
+        kept |= {"collapsed": True, "jupyter": folded}
     return kept
 
 
@@ -301,13 +303,14 @@ def words(notebook: NotebookNode) -> int:
 
 
 def _prediction_faults(cells: list[NotebookNode]) -> list[str]:
-    """A prediction cell shows its result, and no assert in it gives the result away."""
+    """A prediction cell shows its result, and no assert that can be read in it gives the result away."""
     faults = []
     for cell in cells:
         if PREDICTION in tags(cell):
             if not cell.outputs:
                 faults.append(f"cell {cell.execution_count} is a prediction without an output")
-            if any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(cell.source))):
+            asserts = any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(cell.source)))
+            if asserts and ANSWER not in tags(cell):
                 faults.append(f"cell {cell.execution_count} is a prediction with an assert")
     return faults
 
