@@ -32,6 +32,10 @@ strip_accents = Exercise(
         "NFC instead of NFD": Wrong(
             "Print len() of an é after your normalization. Is there a mark left to drop?", ('"NFD"', '"NFC"')
         ),
+        "nothing taken apart": Wrong(
+            "An é can be one character, and then it has no mark to drop. Did you take the text apart first?",
+            ('unicodedata.normalize("NFD", text)', "text"),
+        ),
         "NFKD instead of NFD": Wrong(
             "The K stands for compatibility. What does it do to ½ and ﬁ? Are those accents?",
             ('"NFD"', '"NFKD"'),
@@ -133,6 +137,10 @@ longest_match = Exercise(
         "another unknown token and limit": ("films", _VOCAB, "<?>", 4),
     },
     wrong={
+        "every word unknown": Wrong(
+            "You return the unknown token for every word. When do you decide that the search is stuck?",
+            ("pieces.append(piece)", "return [unk_token]"),
+        ),
         "## forgotten": Wrong(
             "How does the vocabulary spell a wordpiece that does not begin its word?",
             ('"##" if start > 0 else ""', '""'),
@@ -392,10 +400,7 @@ pair_scores = Exercise(
         "pairwise(wordpieces) of itertools gives the neighbors, a repeated pair as often as it occurs.",
         "The score of (a, b) is the pair's count divided by the product of both wordpieces' counts.",
     ),
-    why=(
-        "The score divides by what chance alone would give, so rare wordpieces that belong together come "
-        "first."
-    ),
+    why="The score divides what was counted by what chance alone would give.",
 )
 
 _A = ["a", "warm", "and", "witty", "film", "about", "very", "little", "indeed", "!"]
@@ -576,10 +581,15 @@ wordpiece_offsets = Exercise(
         "three wordpieces further on": ("unwatchable", ["un", "##watch", "##able"], 12),
         "an unknown word": ("电影电影电影电影", ["[UNK]"], 3),
         "a wordpiece twice": ("banana", ["b", "##an", "##an", "##a"], 2),
+        "a number sign": ("#", ["#"], 5),
     },
     wrong={
         "## counted as letters": Wrong(
             "How many characters of the text is ##able?", ('.removeprefix("##")', "")
+        ),
+        "every # taken away": Wrong(
+            "The text itself can hold a #. How long is the wordpiece “#”?",
+            ('.removeprefix("##")', '.strip("#")'),
         ),
         "counted from the word's start": Wrong(
             "Offsets point into the whole text. Where in it does this word begin?",
