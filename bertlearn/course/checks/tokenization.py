@@ -138,8 +138,9 @@ longest_match = Exercise(
     },
     wrong={
         "every word unknown": Wrong(
-            "You return the unknown token for every word. When do you decide that the search is stuck?",
-            ("pieces.append(piece)", "return [unk_token]"),
+            "You return the unknown token for every word. When do you decide that the search is stuck? And is "
+            "the whole rest of a word ever looked up, or do you begin one letter short?",
+            ("range(len(word), start", "range(len(word) - 1, start"),
         ),
         "## forgotten": Wrong(
             "How does the vocabulary spell a wordpiece that does not begin its word?",
@@ -215,10 +216,6 @@ longest_match = Exercise(
         "single letters never tried": Wrong(
             "range stops before its end. Is a wordpiece of one letter, such as ##s, ever tried?",
             ("start, -1)", "start + 1, -1)"),
-        ),
-        "all that is left never tried": Wrong(
-            "Is the whole rest of the word ever looked up, or do you begin one letter short?",
-            ("range(len(word), start", "range(len(word) - 1, start"),
         ),
         "too long a word is cut": Wrong(
             "A word that is too long becomes unknown. What do you do with it?",
