@@ -9,6 +9,7 @@ picture has become stale. Chromium is needed, as for the tests in `tests/browser
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import json
@@ -17,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nbformat
 from PIL import Image
@@ -71,12 +72,10 @@ def checksum(picture: Moving) -> str:
 
 def record_time_machine(browser: Browser, cells: Sequence[str]) -> list[Frame]:
     """Move the slider of chapter 4's time machine through the eight steps of the pretraining."""
-    scope: dict[str, object] = {}
-    exec(cells[0], scope)
-    widget = next(value for name, value in scope.items() if name == "machine")
+    widget = _last_value(cells[0])
     with tempfile.TemporaryDirectory() as folder, watched(browser, hosts=(), offline=True) as watch:
         path = Path(folder) / "page.html"
-        path.write_text(widget.to_html(), encoding="utf-8")  # type: ignore[attr-defined]
+        path.write_text(widget.to_html(), encoding="utf-8")
         page = watch.context.new_page()
         page.set_viewport_size({"width": 960, "height": 700})
         page.goto(path.as_uri())
@@ -86,6 +85,15 @@ def record_time_machine(browser: Browser, cells: Sequence[str]) -> list[Frame]:
             frames.append((_shot(page.locator(".bl")), 2600 if step in (0, 7) else 1300))
             slider.press("ArrowRight")
     return frames
+
+
+def _last_value(source: str) -> Any:
+    """Run a cell and return the value of its last line."""
+    *statements, last = ast.parse(source).body
+    scope: dict[str, object] = {}
+    exec(compile(ast.Module(statements, []), "cell", "exec"), scope)
+    assert isinstance(last, ast.Expr)
+    return eval(compile(ast.Expression(last.value), "cell", "eval"), scope)
 
 
 # --- a check ---------------------------------------------------------------------------------------------
@@ -141,7 +149,7 @@ def _shot(element: Locator) -> Image.Image:
 
 
 PICTURES = {
-    "time_machine": Moving("04_pretraining.ipynb", ("machine = TimeMachine(",), record_time_machine),
+    "time_machine": Moving("04_pretraining.ipynb", ("TimeMachine(text, [",), record_time_machine),
     "check": Moving("01_attention.ipynb", ("def softmax(x):", "check.softmax(softmax)"), record_check),
 }
 
