@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bertlearn import predict
 from bertlearn.analysis import attribution, evaluation
 from bertlearn.analysis.behavior import BAD, GOOD, NATIONALITIES, Outcome
 from bertlearn.course.figures import PALETTE, Picture, new_figure, plot_bars, plot_matrix
@@ -23,6 +22,7 @@ from bertlearn.course.results import Results, summarize
 from bertlearn.course.widgets import HeadSurgery
 from bertlearn.data.corpora import Reviews, ReviewSet
 from bertlearn.model.heads import BertForSequenceClassification
+from bertlearn.model.inference import predict
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 ALT = {
