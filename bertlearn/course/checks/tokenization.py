@@ -138,8 +138,8 @@ longest_match = Exercise(
     },
     wrong={
         "every word unknown": Wrong(
-            "You return the unknown token for every word. When do you decide that the search is stuck? And is "
-            "the whole rest of a word ever looked up, or do you begin one letter short?",
+            "You return the unknown token for every word. When do you decide that the search is stuck? And "
+            "is the whole rest of a word ever looked up, or do you begin one letter short?",
             ("range(len(word), start", "range(len(word) - 1, start"),
         ),
         "## forgotten": Wrong(
