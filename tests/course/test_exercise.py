@@ -35,7 +35,7 @@ CHAPTERS = {
     "05_finetuning": finetuning,
     "06_sentiment": sentiment,
 }
-VARIANTS_AT_LEAST = 779
+VARIANTS_AT_LEAST = 780
 
 
 def exercises_of(module: ModuleType) -> dict[str, Exercise]:

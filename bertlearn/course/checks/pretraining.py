@@ -146,6 +146,7 @@ make_pair = Exercise(
         "B follows A": (_DOCUMENT, 0, [30, 31], True, 2, 3),
         "B is a stranger": (_DOCUMENT, 0, [30, 31], False, 2, 3),
         "a pair from the middle": (_DOCUMENT, 1, [30, 31, 32], False, 2, 3),
+        "A is the last sentence": (_DOCUMENT, len(_DOCUMENT) - 1, [30, 31], False, 2, 3),
     },
     wrong={
         "the label reversed": Wrong(
@@ -154,6 +155,10 @@ make_pair = Exercise(
         ),
         "always the next sentence": Wrong(
             "Your label changes. Does your B? What is `stranger` for?", (" if follows else stranger", "")
+        ),
+        "a next sentence looked up in any case": Wrong(
+            "A may be the last sentence. Do you look up document[index + 1] even where B is the stranger?",
+            ("b = document[index + 1] if", "following = document[index + 1]\n    b = following if"),
         ),
         "B from the same document": Wrong(
             "Your strangers come from the same text as A. Why would that be a harder question?",
