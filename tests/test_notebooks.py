@@ -154,10 +154,11 @@ def test_words_are_those_that_are_read() -> None:
         "# A title\n\nThe *best-known* model – [BERT](https://a.b/c) – is √d.\n"
         "![Alt text of many words](images/a.svg)\n\n```python\nx = 1  # no word\n```\n\n"
         "| letter | name |\n|---|---|\n| $d_k$ | head size |\n"
+        "\n<details><summary>What it says</summary>\n\nFolded.\n</details>\n"
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
     notebook.cells.append(nbformat.v4.new_code_cell("'not read'"))
-    read = "A title The best-known model BERT is √d letter name $d_k$ head size"
+    read = "A title The best-known model BERT is √d letter name $d_k$ head size Folded."
     assert tool.words(notebook) == len(read.split())
 
 

@@ -291,12 +291,13 @@ def _size_faults(notebook: NotebookNode) -> list[str]:
 
 
 def words(notebook: NotebookNode) -> int:
-    """Return the number of Markdown words that are read: without fenced code, pictures and addresses.
+    """Return the number of Markdown words that are read: no fenced code, pictures, addresses, labels of folds.
 
     The words of a table count as others do; its rules do not.
     """
     text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     text = re.sub(r"^ *(```|~~~).*?^ *\1", "", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"<details><summary>.*?</summary>|</details>", "", text)
     text = re.sub(r"!\[.*?\]\([^)]*\)", "", text)
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
     return sum(any(map(str.isalnum, word)) for word in re.split(r"[\s|]+", text))
