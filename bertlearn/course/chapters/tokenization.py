@@ -85,7 +85,7 @@ def plot_growth(read: Sequence[int], met: Sequence[int]) -> Picture:
 def describe(text: str) -> None:
     """Print a text as Python spells it, its length, and the names of its characters beyond visible ASCII."""
     odd = [_name(character) for character in text if not character.isprintable() or character > "~"]
-    print(f"{text!r}\n  {len(text)} characters. Beyond plain ASCII:")
+    print(f"{text!r}\n  {len(text)} characters. Invisible or not ASCII:")
     print(textwrap.fill(", ".join(odd) or "none", 88, initial_indent="  ", subsequent_indent="  "))
 
 
