@@ -1,7 +1,8 @@
-"""What chapter 3's cells call: signals through random layers, a layer's activations, texts in batches."""
+"""What chapter 3's cells call: signals through random layers, lengths, activations, texts in batches."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bertlearn.data.corpora import Reviews
 from bertlearn.model.bert import BertEncoder, BertLayer, BertModel, BertModelOutput, additive_mask
 from bertlearn.model.config import BertConfig
 from bertlearn.tokenizer.wordpiece import Batch, WordPieceTokenizer
@@ -97,6 +99,31 @@ def signals(orders: Mapping[str, Order], seeds: int = 4) -> dict[str, dict[str, 
     }
 
 
+def print_lengths(tokens: Sequence[str], columns: Mapping[str, Tensor]) -> None:
+    """Print how long each token's vectors are, a line for each token.
+
+    Args:
+        tokens: S tokens.
+        columns: by heading, the vectors of these tokens, floats (S, H).
+    """
+    first = max(map(len, tokens))
+    print(" " * first + "".join(f"  {heading:>8}" for heading in columns))
+    for i, token in enumerate(tokens):
+        lengths = [f"  {vectors[i].norm():{max(8, len(h))}.2f}" for h, vectors in columns.items()]
+        print(f"{token:{first}}" + "".join(lengths))
+
+
+def update_shares(states: Tensor, updates: Tensor) -> Tensor:
+    """Return the length of what each step adds as a share of what it is added to, floats (T, S).
+
+    Args:
+        states: every token's vector after each step, floats (T, S, H).
+        updates: what the step added, floats (T, S, H).
+    """
+    before = torch.cat([states[:1], states[:-1]])  # nothing is added at the first step
+    return updates.norm(dim=-1) / before.norm(dim=-1)
+
+
 @torch.no_grad()
 def activations(model: BertModel, states: Sequence[Tensor], attention_mask: Tensor, layer: int) -> Tensor:
     """Return GELU's output inside a layer for every token that is not padding, floats (tokens, I).
@@ -110,6 +137,21 @@ def activations(model: BertModel, states: Sequence[Tensor], attention_mask: Tens
     module = cast(BertLayer, model.encoder.layer[layer])
     attended = module.attention(states[layer], additive_mask(attention_mask)).context
     return module.intermediate(attended)[attention_mask.bool()]
+
+
+def texts_by_film(reviews: Reviews, films: int, each: int) -> tuple[list[str], list[str]]:
+    """Return the first `each` sentences about some randomly chosen films, and the film of each sentence.
+
+    Only films with that many sentences are chosen from; the choice is the same every time.
+    """
+    by_film = defaultdict(list)
+    for film, sentence in zip(reviews.films, reviews.sentences, strict=True):
+        by_film[film].append(sentence)
+    candidates = sorted(film for film, sentences in by_film.items() if len(sentences) >= each)
+    shuffled = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(0))
+    chosen = [candidates[i] for i in shuffled[:films].tolist()]
+    texts = [sentence for film in chosen for sentence in by_film[film][:each]]
+    return texts, [film for film in chosen for _ in range(each)]
 
 
 def in_batches(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bertlearn import BertModel, WordPieceTokenizer, minilm_path
+from bertlearn import BertModel, WordPieceTokenizer, load_reviews, minilm_path
 from bertlearn.course.chapters import encoder as chapter
 from bertlearn.model.config import BertConfig
 
@@ -44,6 +44,29 @@ def test_gradients_are_those_of_the_loss() -> None:
     states, loss = chapter.run_random(encoder, ORDERS["f(x)"], pre_norm=False)
     [last] = torch.autograd.grad(loss, states[-1])
     assert chapter.signal(ORDERS["f(x)"], seed=0)["gradient"][-1] == pytest.approx(last.norm())
+
+
+def test_lengths_are_printed_a_line_for_each_token(capsys: pytest.CaptureFixture[str]) -> None:
+    vectors = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
+    chapter.print_lengths(["[CLS]", "a"], {"word": vectors, "ten times": 10 * vectors})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["word", "ten", "times"], ["[CLS]", "5.00", "50.00"], ["a", "1.00", "10.00"]]
+
+
+def test_an_update_is_measured_by_what_it_is_added_to() -> None:
+    states = torch.tensor([[[3.0, 4.0]], [[3.0, 5.0]], [[0.0, 1.0]]])  # three steps of one token
+    updates = torch.tensor([[[0.0, 0.0]], [[0.0, 1.0]], [[0.0, 0.0]]])
+    assert chapter.update_shares(states, updates).flatten() == pytest.approx([0.0, 1 / 5, 0.0])
+
+
+def test_films_are_chosen_by_chance_but_always_the_same() -> None:
+    reviews = load_reviews()
+    texts, about = chapter.texts_by_film(reviews, films=3, each=2)
+    film_of = dict(zip(reviews.sentences, reviews.films, strict=True))
+    assert len(texts) == 6 and [film_of[text] for text in texts] == about
+    assert about[::2] == about[1::2] and len(set(about)) == 3
+    assert about[::2] != sorted(set(reviews.films))[:3]
+    assert (texts, about) == chapter.texts_by_film(reviews, films=3, each=2)
 
 
 def test_activations_lead_to_the_next_state() -> None:
