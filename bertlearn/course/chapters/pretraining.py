@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +25,7 @@ from bertlearn.model.heads import BertForMaskedLM
 from bertlearn.model.inference import fill_mask
 from bertlearn.pretraining.corpus import Examples, Shards
 from bertlearn.pretraining.masking import PretrainingBatch, chunk, masked_batch, special_ids
+from bertlearn.pretraining.options import PretrainOptions
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 from bertlearn.training.metrics import Record
 from bertlearn.training.optim import learning_rate_at
@@ -41,6 +43,16 @@ def best_guesses(model: BertForMaskedLM, tokenizer: WordPieceTokenizer, text: st
     return "  ".join(
         f"{guess.token} {guess.probability:.2f}" for guess in fill_mask(model, tokenizer, text, k)[0]
     )
+
+
+def guesses_by_step(
+    models: Mapping[int, BertForMaskedLM], tokenizer: WordPieceTokenizer, text: str, k: int = 8
+) -> dict[int, list[str]]:
+    """Return each model's k most probable tokens for a text's first [MASK], the best first, by its step."""
+    return {
+        step: [guess.token for guess in fill_mask(model, tokenizer, text, k)[0]]
+        for step, model in models.items()
+    }
 
 
 def count_tokens(shards: Shards, tokenizer: WordPieceTokenizer) -> Tensor:
@@ -114,9 +126,8 @@ def plot_warmup(runs: Mapping[tuple[int, float], Tensor]) -> Picture:
     curves = {names[case]: run for case, run in runs.items() if case != (8, 0.0)}
     curves |= {f"{names[8, 0.0]}, seed {seed}": run for seed, run in enumerate(runs[8, 0.0])}
     alt = (
-        "Loss over 50 steps: three settings fall to 0; with 8 layers and no warm-up, two of three runs stop "
+        "Loss over 50 steps: three settings fall to 0; with 8 layers and no warm-up, runs get stuck above it."
     )
-    alt += "near 3.4."
     steps = range(1, runs[8, 0.0].shape[1] + 1)
     return plot_curves(
         steps, curves, "Only 8 layers without warm-up get stuck", "step", "loss (nats)", alt=alt
@@ -180,6 +191,33 @@ def plot_ablation(*variants: str) -> Picture:
     )
 
 
+def print_scores(at_mask: Mapping[int, tuple[float, float]]) -> None:
+    """Print loss and accuracy of snapshots on held-out text.
+
+    Args:
+        at_mask: by step, the pair for the tokens at [MASK]; that for all chosen tokens was recorded.
+    """
+    recorded = {score["step"]: score for score in snapshots.provenance()["snapshots"]}
+    print("        all chosen tokens   [MASK] alone")
+    print("  step  loss  accuracy      loss  accuracy")
+    for step, (loss, accuracy) in at_mask.items():
+        score = recorded[step]
+        of_all = f"{score['all_loss']:6.2f} {score['all_accuracy']:9.3f}"
+        print(f"{step:6}{of_all} {loss:9.2f} {accuracy:9.3f}")
+
+
+def start_at_750(folder: str) -> PretrainOptions:
+    """Write step 750 of the long run as a checkpoint, from which `pretrain` resumes in this folder.
+
+    Returns:
+        The options of the long run, with an evaluation every 100 steps.
+    """
+    training = replace(snapshots.OPTIONS.training, evaluate_every=100)
+    options = replace(snapshots.OPTIONS, training=training)
+    snapshots.load_snapshot(snapshots.BEFORE).write_checkpoint(folder, options)
+    return options
+
+
 def operations_per_token(config: BertConfig, length: int, masked: float = 0.15) -> float:
     """Return the multiplications and additions of a training step, for each token.
 
@@ -221,8 +259,8 @@ def plot_fates(frequencies: float, found: Mapping[str, tuple[float, float]]) -> 
     """Draw loss and accuracy by fate, from `loss_by_fate`, beside the loss of the frequencies alone."""
     bars = {"frequencies alone": frequencies}
     bars |= {f"{name}: {accuracy:.0%} right": loss for name, (loss, accuracy) in found.items()}
-    alt = "Bars of the loss: frequencies alone about 6.5; the model about the same at [MASK], more at a "
-    alt += "random token, far less where the token is unchanged."
+    alt = "Bars of the loss: compared with the frequencies alone, the model's is about the same at [MASK], "
+    alt += "larger at a random token, and far smaller where the token is unchanged."
     return plot_bars(bars, "Your model, by what became of the token", "loss (nats)", alt=alt)
 
 
@@ -254,8 +292,8 @@ def plot_before_after(before: Tensor, after: Tensor) -> Picture:
     """Draw the best head's weights (2,) on the previous and on the next token before and after a run."""
     heights = {"previous, before": before[0], "previous, after": after[0]}
     heights |= {"next, before": before[1], "next, after": after[1]}
-    alt = "Bars: the best head's weight on the previous and on the next token, about 0.1 before and over 0.6 "
-    alt += "after."
+    alt = "Bars: the best head's weight on the previous and on the next token, small before the run and more "
+    alt += "than half after it."
     title, label = "650 steps later: the best head of layer 0", "mean weight on the neighbor"
     return plot_bars({name: float(height) for name, height in heights.items()}, title, label, alt=alt)
 
@@ -265,9 +303,9 @@ def plot_suspects(histories: Mapping[str, Sequence[Record]], quantity: str) -> P
     title, alt = {
         "mlm_loss": (
             "Masked words",
-            "healthy and B near 4; A and D fall below 1; C comes down from 8 to 5.5.",
+            "healthy and B stay together; A and D fall far below them; C starts and stays far above.",
         ),
-        "nsp_loss": ("Next sentence", "healthy, A, C and D stay near 0.7; B falls to 0."),
+        "nsp_loss": ("Next sentence", "healthy, A, C and D hardly move; B falls to nearly 0."),
     }[quantity]
     steps = [record["step"] for record in next(iter(histories.values()))]
     curves = {name: [record[quantity] for record in history] for name, history in histories.items()}
@@ -335,7 +373,7 @@ def plot_pulls(pulls: Mapping[tuple[int, int], float]) -> Picture:
     bars = {
         f"among {length}: {names[offset]}": round(strength, 1) for (length, offset), strength in pulls.items()
     }
-    alt = "Bars: among 64 tokens both neighbors pull by about 1, among 8 tokens by about 4; the token three "
+    alt = "Bars: both neighbors pull, among 8 tokens several times as strongly as among 64; the token three "
     alt += "places before hardly pulls at all."
     label = "fall of the loss per unit of β (thousandths of a nat)"
     return plot_bars(bars, "Neighbors pull, and most among 8 tokens", label, alt=alt)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -63,6 +66,34 @@ def test_a_run_that_stays_on_the_plateau_counts_with_its_last_step() -> None:
         chapter.steps_to_leave("the recipe") < chapter.steps_to_leave("positions that start as sines") < 1500
     )
     assert chapter.steps_to_leave("whole sequences from the start") == 1500
+
+
+def test_the_scores_of_a_snapshot_stand_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    chapter.print_scores({250: (6.5, 0.02), 40000: (3.8, 0.29)})
+    header, names, *lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and lines[0].split() == ["250", "6.31", "0.076", "6.50", "0.020"]
+    assert names.split() == ["step", *2 * ["loss", "accuracy"]]
+    assert header.index("all chosen") == names.index("loss") and len(names) == len(lines[0])
+
+
+def test_the_guesses_of_each_model_are_under_its_step() -> None:
+    early, late = (snapshots.load_snapshot(step) for step in (250, 10000))
+    models = {early.step: early.model, late.step: late.model}
+    found = chapter.guesses_by_step(models, early.tokenizer, "the king sent his men into the [MASK].", 3)
+    assert list(found) == [250, 10000] and [len(tokens) for tokens in found.values()] == [3, 3]
+    assert found[250][0] in (",", "the", "and", "of", ".") and found[250] != found[10000]
+
+
+def test_the_run_through_the_breakthrough_starts_at_step_750(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    written: list[Any] = []
+    monkeypatch.setattr(snapshots.Snapshot, "write_checkpoint", lambda *args: written.append(args))
+    options = chapter.start_at_750(str(tmp_path))
+    [(snapshot, folder, used)] = written
+    assert snapshot.step == 750 and folder == str(tmp_path) and used is options
+    assert options.training.evaluate_every == 100
+    assert replace(options, training=snapshots.OPTIONS.training) == snapshots.OPTIONS
 
 
 def test_the_fates_share_the_loss(model: BertForMaskedLM, batch: PretrainingBatch) -> None:
