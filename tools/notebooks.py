@@ -35,7 +35,7 @@ PREDICTION = "prediction"  # the tag of a cell whose result the reader is asked 
 ANSWER = "answer"  # with it, the cell's code is folded as well: it would give the result away
 WIDGET = "application/vnd.jupyter.widget-view+json"  # without a running kernel it would be an empty box
 MAX_IGNORED = 0.1  # of the code cells
-# What a chapter may hold, so that it fits its evening.
+# What a chapter may hold, so that a reader comes through it.
 MAX_LINES = 15  # of a code cell
 MAX_WIDTH = 88  # characters of a line of code
 MAX_CELLS = 150
