@@ -6,18 +6,21 @@ Leaves out: heads, labels and scores, which the chapter builds in its own cells.
 from __future__ import annotations
 
 import copy
+import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import torch
 from nervaluate.evaluator import Evaluator  # type: ignore[import-untyped]
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor, nn
 
+from bertlearn.course.corpus import course_documents
 from bertlearn.course.figures import Picture, plot_bars, plot_curves, plot_matrix
 from bertlearn.course.names import NamedText
 from bertlearn.course.results import Results
-from bertlearn.course.tasks import Cloze, find_phrases
+from bertlearn.course.tasks import Cloze, FilmPair, find_phrases, split_sentences
+from bertlearn.data.corpora import Verse, load_bible, load_plots
 from bertlearn.finetuning.features import FinetuningBatch
 from bertlearn.finetuning.run import height
 from bertlearn.finetuning.spans import Span, bio_labels, split_words, token_labels
@@ -34,6 +37,20 @@ def loss_curve(history: Sequence[Record], width: int = 5) -> tuple[list[float], 
     groups = [records[start : start + width] for start in range(0, len(records), width)]
     steps = [sum(record["step"] for record in group) / len(group) for group in groups]
     return steps, [sum(record["label_loss"] for record in group) / len(group) for group in groups]
+
+
+def losses_by_epoch(history: Sequence[Record], epochs: int) -> tuple[list[float], list[float]]:
+    """Return the mean training loss of each epoch, and the held-out loss after each epoch, in nats.
+
+    history: of a run of `epochs` epochs with as many steps each.
+    """
+    steps = max(record["step"] for record in history) / epochs
+    training: list[list[float]] = [[] for _ in range(epochs)]
+    for record in history:
+        if "label_loss" in record:
+            training[int((record["step"] - 1) // steps)].append(record["label_loss"])
+    held_out = [record["valid_label_loss"] for record in history if "valid_label_loss" in record]
+    return [sum(losses) / len(losses) for losses in training], held_out
 
 
 def with_dropout(model: nn.Module, p: float) -> nn.Module:
@@ -63,6 +80,12 @@ def movement(before: nn.Module, after: nn.Module, layers: int) -> dict[str, floa
         moved[part] += (end[name] - start[name]).square().sum()
     parts = ["embeddings", *(f"layer {number}" for number in range(layers))]
     return dict(zip(parts, (moved / old).sqrt().tolist(), strict=True))
+
+
+def held_out_verses() -> list[str]:
+    """Return the verses of the Bible that the course's corpus holds out for validation."""
+    chapters = [document.text for document in course_documents("validation") if document.source == "bible"]
+    return [verse for text in chapters for verse in text.split("\n")]
 
 
 def hide_words(tokenizer: WordPieceTokenizer, texts: Sequence[str]) -> tuple[Batch, Tensor]:
@@ -110,6 +133,11 @@ def is_capitalized(word: re.Match[str]) -> bool:
     return word[0][0].isupper() and word.start() > 1
 
 
+def is_known(words: Set[str]) -> Callable[[re.Match[str]], bool]:
+    """Return a function for `find_runs` that says whether a word is one of `words`."""
+    return lambda word: word[0] in words
+
+
 def score_names(
     rows: Sequence[NamedText], found: Sequence[Sequence[Span]], tokenizer: WordPieceTokenizer
 ) -> tuple[float, float]:
@@ -127,7 +155,49 @@ def _word_labels(text: str, spans: Sequence[Span], tokenizer: WordPieceTokenizer
     return [labels[numbers[word.first]] for word in split_words(encoding)]
 
 
-# 3. Answers, topics, search
+# 3. Pairs, answers, topics, search
+
+
+def pair_cosines(
+    pairs: Sequence[FilmPair], vectors_of: Callable[[list[str]], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return the cosine of the two texts of each pair, floats (P,), and the pairs' labels, int64 (P,).
+
+    vectors_of: turns N texts into N vectors; it is called once, with each text once.
+    """
+    texts = sorted({text for pair in pairs for text in (pair.first, pair.second)})
+    vectors = dict(zip(texts, vectors_of(texts), strict=True))
+    first = torch.stack([vectors[pair.first] for pair in pairs])
+    second = torch.stack([vectors[pair.second] for pair in pairs])
+    return torch.cosine_similarity(first, second), torch.tensor([pair.label for pair in pairs])
+
+
+def show_answers(questions: Sequence[Cloze], said: Sequence[str]) -> None:
+    """Print each question with the right answer and the reader's; a dash means "no answer"."""
+    for x, answer in zip(questions, said, strict=True):
+        print(f"\n{x.question}\n  right: {x.answer or '–':16} reader: {answer or '–'}")
+
+
+def load_verses(books: Sequence[str], learn: int, test: int) -> tuple[list[Verse], list[Verse]]:
+    """Return verses of these books in random order: some to learn from, some to test with.
+
+    Those for the test are from every fourth chapter of a book, the others from the rest.
+    """
+    verses = [verse for verse in load_bible() if verse.book in books]
+    random.Random(0).shuffle(verses)
+    others = [verse for verse in verses if verse.chapter % 4]
+    return others[:learn], [verse for verse in verses if verse.chapter % 4 == 0][:test]
+
+
+def cut_plots(count: int) -> tuple[list[str], list[str], list[str]]:
+    """Return films, their plots without the last sentence, and these last sentences.
+
+    They are the first `count` plots that have at least three sentences.
+    """
+    plots = [(plot.film, split_sentences(plot.text)) for plot in load_plots()]
+    plots = [(film, sentences) for film, sentences in plots if len(sentences) > 2][:count]
+    bodies = [" ".join(sentences[:-1]) for _, sentences in plots]
+    return [film for film, _ in plots], bodies, [sentences[-1] for _, sentences in plots]
 
 
 def first_phrase(question: Cloze) -> str:
@@ -159,8 +229,8 @@ def excerpt(text: str, question: str, width: int = 70) -> str:
 def plot_first_runs(accuracies: Mapping[str, float]) -> Picture:
     """Draw the accuracies of two baselines and the four runs of section 2."""
     alt = (
-        "Bars of accuracy: always fresh 0.58; head alone and top layer near 0.64; not pretrained 0.67; "
-        "word counts and everything 0.70."
+        "Bars of accuracy: always fresh is lowest; then the head alone and the top layer with the head; then "
+        "not pretrained; word counts and everything are highest."
     )
     title = "With 1,600 sentences, training everything only reaches word counts"
     return plot_bars(accuracies, title, "accuracy on 1,265 sentences of other films", alt=alt)
@@ -182,7 +252,10 @@ def plot_rates(results: Results) -> Picture:
 
 def plot_names(scored: Mapping[str, tuple[float, float]]) -> Picture:
     """Draw the strict F1 of each finder of names."""
-    alt = "Bars of strict F1: capitals 0.60, names seen in training 0.21, the rule 0.84, MiniLM about 0.8."
+    alt = (
+        "Bars of strict F1: names seen in training are lowest, capitals higher; the rule and MiniLM are "
+        "highest and close together."
+    )
     strict = {name: f1 for name, (f1, _) in scored.items()}
     return plot_bars(
         strict, "MiniLM is about as good as its teacher", "strict F1, corrected test set", alt=alt
@@ -193,15 +266,15 @@ def plot_movement(moved: Mapping[str, float]) -> Picture:
     """Draw how far each part of MiniLM moved, as shares."""
     percent = {part: round(100 * share, 1) for part, share in moved.items()}
     title, label = "Learning names moved MiniLM's top layer most", "change, % of the weights' length"
-    alt = "Bars: embeddings near 1 %, layers 0 to 3 near 3 %, layer 5 near 4 %."
+    alt = "Bars of change: the embeddings moved least, the lower layers more, the top layer most."
     return plot_bars(percent, title, label, alt=alt)
 
 
 def plot_pairs(accuracies: Mapping[str, float]) -> Picture:
     """Draw the accuracies of the five ways to tell whether two texts are about the same film."""
     alt = (
-        "Bars of accuracy: chance 0.50, word counts 0.73, small BERT by cosine 0.54, MiniLM by cosine 0.78, "
-        "small BERT as cross-encoder 0.51."
+        "Bars of accuracy: MiniLM by cosine is highest, then word counts; the small BERT is close to chance, "
+        "by cosine and as cross-encoder."
     )
     title = "The same film? Only MiniLM's vectors beat word counts"
     return plot_bars(accuracies, title, "accuracy on 788 pairs of test films", alt=alt)
@@ -222,6 +295,9 @@ def plot_spans(encoding: Encoding, scores: Tensor) -> Picture:
 
 def plot_topics(accuracies: Mapping[str, float]) -> Picture:
     """Draw how often each kind of vector tells a verse's book."""
-    alt = "Bars of accuracy: always Psalms 0.32, word counts 0.63, our small BERT 0.67, MiniLM 0.60."
+    alt = (
+        "Bars of accuracy: always Psalms is far below the others; our small BERT is highest, then word "
+        "counts and MiniLM."
+    )
     title = "Which book is the verse from? Our small BERT is ahead of MiniLM"
     return plot_bars(accuracies, title, "accuracy on 300 verses of other chapters", alt=alt)
