@@ -26,16 +26,17 @@ from bertlearn.model.inference import predict
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 ALT = {
-    "labels": "Accuracy over labels: fine-tuned MiniLM leads from 0.70 to 0.84; frozen MiniLM starts high "
-    "and stops at 0.76; TF-IDF overtakes it at the end.",
+    "labels": "Accuracy over labels, by model: fine-tuned MiniLM is ahead everywhere; frozen MiniLM starts "
+    "second and levels off; TF-IDF overtakes it at the end.",
     "reliability": "Share of right predictions over confidence: as trained below the diagonal, after "
     "temperature scaling close to it.",
-    "masking": "Fall of the log-odds over 1 to 8 masked tokens: integrated gradients 1.7 to 4.2, attention "
-    "0.5 to 2.1, random 0.2 to 1.6.",
-    "heads": "Accuracy over heads off: in random order it holds to 24 and falls to one half at 72; least "
-    "important first falls at once.",
+    "masking": "Fall of the log-odds over masked tokens: integrated gradients far above attention, attention "
+    "somewhat above random.",
+    "heads": "Accuracy over heads off: in random order it holds for the first third, then falls to chance; "
+    "least important first falls much earlier.",
 }
-"""Alternative texts; in a cell they would tell the result to a reader who is still to guess it."""
+"""Alternative texts, in words: the numbers are printed. In a cell they would tell the result to a reader who
+is still to guess it."""
 
 
 # Data
@@ -44,6 +45,33 @@ ALT = {
 def print_wrapped(start: str, sentence: str, width: int = 88) -> None:
     """Print a sentence after what stands before it, in lines of at most `width` characters."""
     print(textwrap.fill(f"{start} {sentence}", width, subsequent_indent=" " * 5))
+
+
+AUTHOR = "rfrfffrfrrrrrrfffrffrffrrrrrfffffffrrfrf"
+"""The author's answers, f or r, to the forty sentences that the chapter draws, given without the labels."""
+
+
+def print_agreement(name: str, letters: str, rows: Sequence[int], part: ReviewSet) -> int:
+    """Print how many letters are right, and each sentence where one is wrong; return the number right.
+
+    Args:
+        name: who answered.
+        letters: f for fresh or r for rotten, one for each row; spaces and commas do not count.
+        rows: the rows of the sentences in `part`.
+        part: sentences with their labels.
+
+    Raises:
+        ValueError: another number of letters, or another letter.
+    """
+    letters = re.sub(r"[\s,]", "", letters.lower())
+    if len(letters) != len(rows) or set(letters) - {"f", "r"}:
+        raise ValueError(f"{name}: {letters!r} has {len(letters)} letters; give {len(rows)}, each f or r")
+    labels = ["rf"[part.labels[row]] for row in rows]
+    wrong = [i for i, letter in enumerate(letters) if letter != labels[i]]
+    print(f"{name}: {len(rows) - len(wrong)} of {len(rows)} right")
+    for i in wrong:
+        print_wrapped(f"{i + 1:2} is labeled {labels[i]}, not {letters[i]}:", part.sentences[rows[i]])
+    return len(rows) - len(wrong)
 
 
 def plot_film_shares(shares: Sequence[float]) -> Picture:
@@ -76,6 +104,20 @@ def _mean(rows: Sequence[Mapping[str, Any]], column: str) -> float:
     return sum(row[column] for row in rows) / len(rows)
 
 
+def learning_curves(learned: Results) -> tuple[list[int], dict[str, Tensor]]:
+    """Return the numbers of labels, P of them, and the accuracies of each model's first three runs (3, P).
+
+    Where a model ran only once, that run stands three times.
+    """
+    sizes = sorted({row["sentences"] for row in learned.rows})
+    curves = {}
+    for name in dict.fromkeys(row["model"] for row in learned.rows):
+        points = [learned.where(model=name, sentences=size) for size in sizes]
+        runs = [[row["accuracy"] for row in rows] for rows in points]
+        curves[name] = torch.tensor([(run * 3)[:3] for run in runs]).T
+    return sizes, curves
+
+
 # Probabilities
 
 
@@ -100,7 +142,7 @@ _CONTRAST = r"\b(but|though|although|yet|however|despite|while)\b"
 GROUPS: dict[str, Callable[[str], object]] = {
     "negation": lambda text: re.search(_NEGATION, text, re.IGNORECASE),
     "contrast (but, though, …)": lambda text: re.search(_CONTRAST, text, re.IGNORECASE),
-    "a name, two capitals": lambda text: re.search(r"\b[A-Z][a-z]+ [A-Z][a-z]+\b", text),
+    "two capitalized words": lambda text: re.search(r"\b[A-Z][a-z]+ [A-Z][a-z]+\b", text),
     "a question, or in quotes": lambda text: re.search(r"\?|\"|“", text),
     "up to 8 words": lambda text: len(text.split()) <= 8,
     "over 28 words": lambda text: len(text.split()) > 28,
@@ -141,11 +183,25 @@ KINDS = {
     "d": "the sentence alone does not say it",
     "c": "clear",
 }
-_NOTES = """530m 995d 733k 577m 286c 647m 533d 191n 1162m 488d 291c 917d 1040n 223m 1313d 649i 495m 975i 1254d
-    1074i 482c 563n 168n 236d 996n 349d 872n 54m 1236d 46i 143d 452c 616n 369c 956d 80i 1176m 1135k 25k 1163m
-    276i 1291m 684d 775n"""
+_NOTES = """530m 995d 733k 577m 286c 647m 533d 191n 1162m 488d 291c 917d 1040n 223m 1313d 649i 495m 975i
+    1254d 1074i 482c 563n 168n 236d 996n 349d 872n 54m 1236d 46i 143d 452c 616n 369c 956d 80i 1176m 1135k
+    25k 1163m"""
 JUDGED = {int(note[:-1]): KINDS[note[-1]] for note in _NOTES.split()}
-"""What one reader thinks went wrong in sentences of the validation set, by row."""
+"""What the author thinks went wrong in each of the forty errors that the chapter reads, by row."""
+
+
+def print_judged(rows: Sequence[int]) -> dict[str, int]:
+    """Print which rows `JUDGED` puts into each kind, the commonest first; return how many they are."""
+    kinds = dict.fromkeys([*KINDS.values(), *(JUDGED[row] for row in rows)])  # a reader may add one
+    found = {kind: [row for row in rows if JUDGED[row] == kind] for kind in kinds}
+    found = dict(sorted(found.items(), key=lambda pair: -len(pair[1])))
+    for kind, some in found.items():
+        print(
+            textwrap.fill(
+                f"{len(some):2} {kind}: rows {', '.join(map(str, some))}", 88, subsequent_indent="   "
+            )
+        )
+    return {kind: len(some) for kind, some in found.items()}
 
 
 # Explanations
@@ -208,9 +264,7 @@ def head_costs(heads: Results) -> Tensor:
 def plot_head_costs(costs: Tensor) -> Picture:
     """Draw how much the loss rises without each head."""
     layers, columns = ([str(number) for number in range(size)] for size in costs.shape)
-    alt = (
-        "Heat map of 6 layers by 12 heads: changes of the loss from -0.02 to 0.01, small and without pattern."
-    )
+    alt = "Heat map of layers by heads: small changes of the loss, up and down, without a pattern."
     title = "Change of the loss (nats) without one head"
     return plot_matrix(costs, layers, columns, title, "head", "layer", alt=alt)
 
@@ -326,6 +380,7 @@ def largest_difference(
     """Return the largest difference between our p(fresh) and that of transformers, loaded from a folder."""
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()  # it would appear in some runs only
     classify = transformers.pipeline("text-classification", model=str(folder), device="cpu", top_k=None)
     answers = [{one["label"]: one["score"] for one in found} for found in classify(texts, truncation=True)]
     theirs = torch.tensor([found["fresh"] for found in answers])

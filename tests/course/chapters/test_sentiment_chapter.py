@@ -15,6 +15,38 @@ def review_set(*pairs: tuple[str, int]) -> ReviewSet:
     return ReviewSet([text for text, _ in pairs], [label for _, label in pairs], ["film"] * len(pairs))
 
 
+def test_answers_are_compared_with_labels_and_misses_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    part = review_set(("It is dull.", 0), ("Fine.", 1), ("A waste.", 0))
+    assert chapter.print_agreement("you", "F r", [1, 0], part) == 2
+    assert chapter.print_agreement("you", "f,f", [1, 2], part) == 1
+    shown = capsys.readouterr().out
+    assert "you: 2 of 2 right" in shown and " 2 is labeled r, not f: A waste." in shown
+    assert "Fine." not in shown
+    for letters in ("f", "fx"):
+        with pytest.raises(ValueError, match="give 2, each f or r"):
+            chapter.print_agreement("you", letters, [0, 1], part)
+
+
+def test_learning_curves_have_three_runs_each() -> None:
+    rows = [
+        {"model": "one", "sentences": size, "accuracy": accuracy}
+        for size, accuracy in ((300, 0.6), (100, 0.5), (100, 0.51), (100, 0.52), (100, 0.9))
+    ]
+    sizes, curves = chapter.learning_curves(Results("learning_curve", {}, rows))
+    assert sizes == [100, 300]
+    torch.testing.assert_close(curves["one"], torch.tensor([[0.5, 0.6], [0.51, 0.6], [0.52, 0.6]]))
+
+
+def test_judgments_are_listed_by_kind(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(chapter.JUDGED) == 40 and set(chapter.JUDGED.values()) == set(chapter.KINDS.values())
+    monkeypatch.setattr(chapter, "JUDGED", {3: "clear", 5: "irony or a joke", 7: "clear", 9: "a typo"})
+    found = chapter.print_judged([7, 5, 3, 9])
+    assert next(iter(found)) == "clear" and sum(found.values()) == 4 and found["a typo"] == 1
+    assert " 2 clear: rows 7, 3" in capsys.readouterr().out
+
+
 def test_error_rates_are_those_of_the_group(capsys: pytest.CaptureFixture[str]) -> None:
     part = review_set(("It is not dull.", 1), ("Not a good film.", 0), ("Fine.", 1), ("A waste.", 0))
     reviews = Reviews(part.sentences, part.labels, part.films, part, part, part)
