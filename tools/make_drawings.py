@@ -341,8 +341,8 @@ def four_heads_one_encoder() -> Drawing:
         d.text(x + 84, 118, example, size=15)
         d.text(x + 84, 142, reads, size=14, color=MUTED)
         d.arrow((x + 84, 196 if i < 2 else 218), (x + 84, 162), color=color, width=2.4)
-    d.line((98, 234), (98, 196), (290, 196), color=MUTED)
-    d.line((164, 228), (164, 218), (704, 218), (704, 228), color=MUTED)
+    d.line((98, 234), (98, 196), (290, 196), color=BLUE)
+    d.line((60, 228), (60, 218), (704, 218), (704, 228), color=MUTED)
     tokens = ("[CLS]", "julie", "hay", "##ek", "sings", "[SEP]")
     for j, token in enumerate(tokens):
         x = 56 + j * 112
