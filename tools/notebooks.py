@@ -291,7 +291,7 @@ def _size_faults(notebook: NotebookNode) -> list[str]:
 
 
 def words(notebook: NotebookNode) -> int:
-    """Return the number of Markdown words that are read: no fenced code, pictures, addresses, labels of folds.
+    """Return the number of Markdown words that are read: no code, pictures, addresses, labels of folds.
 
     The words of a table count as others do; its rules do not.
     """

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from bertlearn.course.attempt import Outcome, is_stub, run_attempt, timed
 from bertlearn.course.built import built, chapter_of, note
 from bertlearn.course.compare import (
@@ -233,10 +235,10 @@ class Exercise:
         for index, name in enumerate(names):
             if which.startswith(f"item {index}:"):
                 which = name
-        return (
-            f"it changes its own input{f' `{which}`' if which in names else 's'}: work on a copy, and avoid "
-            "`-=`, `.pop()` and methods ending in `_`."
-        )
+        tensors = any(isinstance(value, torch.Tensor) for _, value in self._named_inputs(label))
+        avoid = "`-=` and methods ending in `_`" if tensors else "`+=`, `del`, `.pop()` and the like"
+        inputs = f" `{which}`" if which in names else "s"
+        return f"it changes its own input{inputs}: work on a copy; avoid {avoid}."
 
     def _named_inputs(self, label: str) -> list[tuple[str, Any]]:
         return list(zip(inspect.signature(self.solution).parameters, self.cases[label], strict=False))

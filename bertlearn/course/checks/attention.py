@@ -188,6 +188,10 @@ additive_mask = Exercise(
             ("dtype=dtype", "dtype=torch.float32"),
             ("finfo(dtype)", "finfo(torch.float32)"),
         ),
+        "float32 with the lowest number of the dtype": Wrong(
+            "Your number fits the dtype, but which dtype does your result have? A Python 0.0 makes it float32.",
+            ("dtype=dtype", "dtype=torch.float32"),
+        ),
         "shape (B, 1, S)": Wrong(
             "Lay (B, 1, S) against (B, A, S, S) from the right: which axis of the scores does your B meet?",
             ("[:, None, None, :]", "[:, None, :]"),

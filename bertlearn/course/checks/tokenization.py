@@ -227,7 +227,7 @@ longest_match = Exercise(
         "A wordpiece that does not begin the word is looked up with ## in front, and returned with it.",
         "If no wordpiece fits at the position, the result is [unk_token], whatever was found before.",
     ),
-    why="This is how BERT cuts every word that it reads; below, the tokenizer runs on your function.",
+    why="This is how BERT cuts every word that it reads.",
 )
 
 apply_merge = Exercise(
@@ -412,6 +412,7 @@ truncate_pair = Exercise(
         "the second is long": (_A[:3], _B, 12),
         "the first is long": (_A, _B[:3], 12),
         "both are long": (_A, _B[:7], 13),
+        "both are long, and an odd number fits": (_A, _B[:7], 12),
     },
     wrong={
         "special tokens forgotten": Wrong(
@@ -463,6 +464,19 @@ truncate_pair = Exercise(
         "each cut to the whole room": Wrong(
             "Each of yours fits alone. Do they fit together?",
             ("while len(a) + len(b) > room:", "a, b = a[:room], b[:room]\n    while False:"),
+        ),
+        "one token too many kept where an odd number fits": Wrong(
+            "[CLS] a [SEP] b [SEP]: how long is the whole input after your cut?",
+            (
+                "while len(a) + len(b) > room:",
+                "half = room // 2\n"
+                "    a, b = a[: room - min(len(b), half)], b[: room - min(len(a), half)]\n"
+                "    while False:",
+            ),
+        ),
+        "the first cut where both are equally long": Wrong(
+            "Two equally long lists: which of the two should lose a token?",
+            ("len(a) > len(b)", "len(a) >= len(b)"),
         ),
         "tokens taken in turn": Wrong(
             "A short question beside a long passage: does the question lose tokens as well?",
@@ -664,7 +678,7 @@ class TokenizationComparison:
         if self.error is not None:
             return f"✗ {self.names}: the tokenizer stops with {self.error}"
         if self.first is None:
-            same = f"the same pieces and offsets for all {self.texts:,} texts"
+            same = f"the same wordpieces for all {self.texts:,} texts"
             return f"✓ the tokenizer runs on your own {self.names}; {same}"
         text, yours, package = self.first
         one, two = _where_they_part(yours, package)

@@ -27,6 +27,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 INK, QUIET, LINE, FAINT = "#1c2430", "#566070", "#b9c1ca", "#e8ecf0"  # text, labels, axes, grid
 DPI = 110
 ATTENTION_GAMMA = 0.5  # most weights are near 0; the square root spreads them over the palette
+_PAGE = 10.5  # inches; the widest figure whose text stays readable on a page
 _FONT = 9.0  # points; 13.75 pixels at 110 dots per inch
 _CELL, _LEAST_CELL = 0.3, 0.13  # inches of a heat map's cell
 _STYLE: dict[str, Any] = {
@@ -203,6 +204,7 @@ def plot_maps(
     for values in matrices.values():
         _check_labels(values, labels, labels)
     edge = len(labels) * _cell_size((len(labels), len(labels)), numbers)
+    edge = min(edge, (_PAGE - 1.9) / len(panels) - 0.35)  # wider, and the page would shrink the labels
     figure, grid = new_figure(len(panels) * (edge + 0.35) + 1.9, edge + 1.5, columns=len(panels))
     every = [grid] if len(panels) == 1 else list(grid)
     for axes, (name, values) in zip(every, matrices.items(), strict=True):
