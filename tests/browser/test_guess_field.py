@@ -100,6 +100,22 @@ def test_a_curve_keeps_its_points_when_the_width_changes(alone: Alone) -> None:
     assert heights(page) == before
 
 
+@pytest.mark.parametrize("high", [1, 100_000, 0.00025])
+@pytest.mark.parametrize("width", [400, 1100])
+def test_the_numbers_of_an_axis_are_not_cut(alone: Alone, high: float, width: int) -> None:
+    page = alone(html(Curve("Words", (0, 80_000), (0, high), "sentences", "words")))
+    page.set_viewport_size({"width": width, "height": 700})
+    page.wait_for_timeout(100)
+    cut = page.evaluate("""() => {
+        const plot = document.querySelector(".gf-plot"), frame = plot.getBoundingClientRect();
+        return [...plot.querySelectorAll("text")].filter(text => {
+            const {left, right} = text.getBoundingClientRect();
+            return left < frame.left || right > frame.right;
+        }).map(text => text.textContent);
+    }""")
+    assert cut == []
+
+
 @pytest.mark.parametrize("name", [*QUESTIONS, "long"])
 @pytest.mark.parametrize("width", [400, 1100])
 def test_accessible_at_each_width_in_light_and_dark(alone: Alone, name: str, width: int) -> None:

@@ -121,7 +121,7 @@ function curveEntry(view, named, changed) {
   }
   function build() { // anew for each width, so that text keeps its size
     const held = dots.includes(plot.getRootNode().activeElement);
-    box = boxOf(view.root.clientWidth - 30);
+    box = boxOf(view.root.clientWidth - 30, form);
     plot.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
     plot.setAttribute("width", box.width);
     plot.setAttribute("height", box.height);
@@ -187,17 +187,17 @@ function curveEntry(view, named, changed) {
   });
   plot.addEventListener("pointermove", event => { if (last) stroke(event); });
   for (const end of ["pointerup", "pointercancel"]) plot.addEventListener(end, () => { last = null; });
-  new ResizeObserver(() => { if (box === null || boxOf(view.root.clientWidth - 30).width !== box.width) build(); }).observe(view.root);
+  new ResizeObserver(() => { if (box === null || boxOf(view.root.clientWidth - 30, form).width !== box.width) build(); }).observe(view.root);
   build();
   return { part: plot, more: clear, draft: () => (drawn ? heights : null), text: () => "the curve above",
     show,
     lock(value) { locked = value; plot.classList.toggle("gf-locked", value); update(); dots.forEach(dot => dot.setAttribute("aria-disabled", value)); } };
 }
 
-/** The plotting area for a width, and the ways from numbers to pixels and back. */
-function boxOf(available) {
+/** The plotting area for a width, with room for the numbers at the y axis, and the ways from numbers to pixels and back. */
+function boxOf(available, form) {
   const width = clamp(Math.floor(available), 260, 620), height = Math.round(clamp(width / 2, 200, 290));
-  const left = 50, right = width - 22, top = 28, bottom = height - 42;
+  const left = Math.max(50, 20 + 8 * Math.max(...ticks(form.y).map(y => short(y).length))), right = width - 22, top = 28, bottom = height - 42;
   return { width, height, left, right, top, bottom,
     across: (x, [a, b]) => left + (right - left) * (x - a) / (b - a), down: (y, [a, b]) => bottom - (bottom - top) * (y - a) / (b - a),
     back: (px, [a, b]) => a + (b - a) * (px - left) / (right - left), up: (px, [a, b]) => a + (b - a) * (bottom - px) / (bottom - top) };
