@@ -229,6 +229,22 @@ def test_the_result_ends_the_guessing(lab: Lab) -> None:
     assert page.get_by_role("caption").inner_text() == "Your guesses in this chapter: 0 of 1 were hits"
 
 
+def test_an_entry_without_a_commit_reaches_the_result(lab: Lab) -> None:
+    notebook = lab.open([CELLS[0].replace("901", "904"), *CELLS[1:]])
+    page = notebook.page
+    assert notebook.run_all() == []
+    field(page, "How many heads?").get_by_role("spinbutton").fill("9")
+    field(page, "Which word?").get_by_label("street").check()
+    draw(page, [(0, 1), (1, 0)])
+    drawn = heights(page)
+    drafts = "{name: field.draft for name, field in guess._fields.items()}"
+    notebook.expect(drafts, {"n": 9, "it": "street", "loss": drawn})
+    assert notebook.value("(guess.result('n', 12), guess.forget('it'))") == [None, None]
+    field(page, "How many heads?").get_by_text("You guessed 9. The result has been shown").wait_for()
+    page.wait_for_function("document.querySelectorAll('.gf-option :checked').length === 0")
+    assert heights(page) == drawn
+
+
 @pytest.mark.slow
 def test_keys_stay_in_the_field_and_without_a_kernel_the_question_remains(lab: Lab) -> None:
     notebook = lab.open([CELLS[0].replace("901", "903"), *CELLS[1:]])

@@ -14,15 +14,21 @@ const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 function draw(view) {
   const kind = view.get("kind"), heading = h("p", { class: "gf-question", id: newId() }, view.get("question"));
-  const entry = { number: numberEntry, choice: choiceEntry, curve: curveEntry }[kind](view, heading.id, () => tell());
+  const entry = { number: numberEntry, choice: choiceEntry, curve: curveEntry }[kind](view, heading.id, entered);
   const commit = button("Commit", () => ask(), { class: "bl-button gf-commit" });
   const help = h("p", { class: "gf-help bl-quiet" }, HELP[kind]());
   view.root.append(h("p", { class: "gf-title" }, "Your guess"), heading, entry.part, help,
     h("div", { class: "gf-bar" }, commit, entry.more));
   const number = () => view.get("asked").guess?.[0] ?? 0, answer = () => view.get("answered").guess ?? [0, ""];
   const waits = () => number() !== answer()[0];
-  let complaint = "", silent = null;
+  let complaint = "", silent = null, sent;
 
+  function entered() { // the kernel counts it if the result is asked for before a commit
+    const draft = entry.draft();
+    sent = Array.isArray(draft) ? [...draft] : draft;
+    view.set({ draft: sent });
+    tell();
+  }
   function ask() {
     const value = entry.draft();
     complaint = value === null ? UNANSWERED[kind] : "";
@@ -51,7 +57,11 @@ function draw(view) {
     return `Not committed yet. Your guess is still ${entry.text(guess)}.`;
   }
   view.root.addEventListener("input", () => { complaint = ""; });
-  view.watch(["guess"], () => entry.show(view.get("guess")));
+  view.watch(["guess", "draft"], () => { // what came from the kernel, not what is being typed here
+    const draft = view.get("draft");
+    if (!same(draft, sent)) entry.show(draft ?? view.get("guess"));
+    sent = draft;
+  });
   view.watch(["guess", "asked", "answered", "locked"], tell);
   entry.part.addEventListener("keydown", event => { if (event.key === "Enter" && !view.get("locked") && !view.alone) { event.preventDefault(); ask(); } });
 }
