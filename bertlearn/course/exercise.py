@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ __all__ = ["Exercise", "Result", "Wrong", "built"]
 Function = Callable[..., Any]
 
 _WIDTH = 90  # of a line with several arguments
+_WRAPPED = "margin:0;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,15 @@ class Result:
     def __repr__(self) -> str:
         """Return only the text, which is what the learner reads."""
         return self.text
+
+    def _repr_html_(self) -> str | None:
+        """Return the text with line breaks between words; JupyterLab breaks plain text anywhere.
+
+        A stored notebook keeps what is not attempted as plain text alone.
+        """
+        if not self.attempted:
+            return None
+        return f'<pre style="{_WRAPPED}">{"".join(map(_hanging, self.text.splitlines()))}</pre>'
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,8 @@ class Exercise:
             return self._result(f"✗ {self.name}: stopped by you. Is there a loop that never ends?")
         if all(is_stub(outcome.error) for outcome in outcomes.values()):
             first = f"– {self.name}: not attempted yet"
+            if not hint and self.hints:
+                first += " (stuck? add hint=1)"
             lines = [first, *(self._hint_lines(hint) if hint else [])]
             return Result(self.name, False, "\n  ".join(lines), attempted=False)
         return self._judge(outcomes, {label: value for label, (value, _) in expected.items()}, hint)
@@ -265,6 +278,13 @@ class Exercise:
                 f"stuck? add hint={shown + 1} to this check for hint {shown + 1} of {len(self.hints)}"
             )
         return lines
+
+
+def _hanging(line: str) -> str:
+    """Return a line as HTML whose continuation is indented by two more characters than its beginning."""
+    indent = len(line) - len(line.lstrip()) + 2
+    style = f"display:block;padding-left:{indent}ch;text-indent:-{indent}ch"
+    return f'<span style="{style}">{escape(line)}</span>'
 
 
 def _error_clause(outcome: Outcome) -> str:

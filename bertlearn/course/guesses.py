@@ -104,6 +104,8 @@ class Guesses:
     def result(self, name: str, truth: Any, within: float | None = None) -> None:
         """Show the result, next to the guess if there is one, which then stays as it is.
 
+        An entry that was never committed counts as the guess.
+
         Args:
             name: the name of the guess, whose field was shown.
             truth: the number; the right option; or (xs, ys) of the curve.
@@ -115,9 +117,11 @@ class Guesses:
         """
         question = self._question(name)
         true: Any = question.truth(truth)  # of the kind of the question
-        guess = self._guess(name)
+        guess, note = self._guess(name), ""
         if guess is None:
-            display(Shown(f"Result: {question.describe(true)}"))
+            guess, note = self._count_entry(name)
+        if guess is None:
+            display(Shown(f"Result: {question.describe(true)}{note}"))
             return
         verdict = question.judge(guess, true, within)
         said, found = said_and_found(question, guess, true)
@@ -130,7 +134,9 @@ class Guesses:
             hit=verdict.hit,
             verdict=verdict.text,
         )
-        self._fields[name].locked = True
+        self._fields[name].lock()
+        if note:
+            display(Shown(note))
         display(compared(question, guess, true, verdict))
 
     def card(self) -> None:
@@ -146,7 +152,7 @@ class Guesses:
         progress.save(self.chapter, "guesses", entries)
         for key, field in self._fields.items():
             if name in (None, key):
-                field.locked, field.guess = False, None
+                field.forget()
 
     def export(self, path: str | Path) -> None:
         """Write the guesses of the chapter to a JSON file for a class; it does not hold the learner's name.
@@ -180,6 +186,17 @@ class Guesses:
             return question.check(entry["guess"])
         except ValueError:  # the question has changed since, or the file was edited
             return None
+
+    def _count_entry(self, name: str) -> tuple[Any, str]:
+        """Commit what the field holds; return the guess, or None, and what to say about it."""
+        field = self._fields[name]
+        if field.draft is None:
+            return None, ""
+        try:
+            field.take(field.draft)
+        except ValueError as error:
+            return None, f" (your entry was not counted: {error})"
+        return field.guess, "You did not press Commit, so your last entry counts as your guess."
 
     def _keep(self, name: str, guess: Any, **found: Any) -> None:
         """Write a guess to the disk, with what is known about its result."""

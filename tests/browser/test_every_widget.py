@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,44 @@ def test_text_printed_below_a_widget_is_seen_without_its_live_view(
     html = "".join(f'<div class="jp-OutputArea-child">{child}</div>' for child in children)
     page = alone(f"<!doctype html><title>notebook</title><body>{html}")
     assert page.get_by_text("the summary of the run").is_visible()
+
+
+def still_of(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the HTML that a notebook keeps of a widget."""
+    outputs = []
+    monkeypatch.setattr(base, "publish_display_data", lambda data, **_: outputs.append(data))
+    every_widget("The film is not bad at all, [MASK] it is long.")[name]._publish_still()
+    return outputs[0]["text/html"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_still_is_as_high_as_its_page(
+    monkeypatch: pytest.MonkeyPatch, alone: Callable[[str], Page], name: str
+) -> None:
+    page = alone(f"<!doctype html><title>notebook</title><body>{still_of(name, monkeypatch)}")
+    frame = page.locator("iframe").element_handle().content_frame()
+    for width in (1000, 700):
+        page.set_viewport_size({"width": width, "height": 2400})
+        frame.locator(".bl[data-theme]").wait_for()
+        for _ in range(50):
+            page.screenshot()  # a page that nobody sees is not laid out
+            high = frame.evaluate("Math.ceil(document.documentElement.getBoundingClientRect().height)")
+            if page.locator("iframe").bounding_box()["height"] == high:
+                break
+        assert page.locator(".bl-view").bounding_box()["height"] == high
+    page.evaluate("document.body.dataset.jpThemeLight = 'false'")  # JupyterLab's own theme, not the system's
+    page.set_viewport_size({"width": 900, "height": 2400})
+    frame.locator(".bl[data-theme=dark]").wait_for()
+
+
+def test_without_its_page_a_still_is_as_high_as_its_picture(
+    monkeypatch: pytest.MonkeyPatch, alone: Callable[[str], Page]
+) -> None:
+    still = still_of("TokenizerExplorer", monkeypatch)
+    bare = re.sub(r"<style>.*?</style>|<iframe.*</iframe>", "", still)  # what JupyterLab does not trust
+    page = alone(f"<!doctype html><title>notebook</title><body>{bare}")
+    parts = [page.locator(f".bl-view {tag}").bounding_box()["height"] for tag in ("img", "p")]
+    assert 0 <= page.locator(".bl-view").bounding_box()["height"] - sum(parts) < 8
 
 
 @pytest.mark.slow

@@ -100,6 +100,22 @@ def test_a_curve_keeps_its_points_when_the_width_changes(alone: Alone) -> None:
     assert heights(page) == before
 
 
+@pytest.mark.parametrize("high", [1, 100_000, 0.00025])
+@pytest.mark.parametrize("width", [400, 1100])
+def test_the_numbers_of_an_axis_are_not_cut(alone: Alone, high: float, width: int) -> None:
+    page = alone(html(Curve("Words", (0, 80_000), (0, high), "sentences", "words")))
+    page.set_viewport_size({"width": width, "height": 700})
+    page.wait_for_timeout(100)
+    cut = page.evaluate("""() => {
+        const plot = document.querySelector(".gf-plot"), frame = plot.getBoundingClientRect();
+        return [...plot.querySelectorAll("text")].filter(text => {
+            const {left, right} = text.getBoundingClientRect();
+            return left < frame.left || right > frame.right;
+        }).map(text => text.textContent);
+    }""")
+    assert cut == []
+
+
 @pytest.mark.parametrize("name", [*QUESTIONS, "long"])
 @pytest.mark.parametrize("width", [400, 1100])
 def test_accessible_at_each_width_in_light_and_dark(alone: Alone, name: str, width: int) -> None:
@@ -211,6 +227,22 @@ def test_the_result_ends_the_guessing(lab: Lab) -> None:
     assert number.get_by_role("spinbutton").is_disabled() and number.get_by_role("button").count() == 0
     page.get_by_text("Off by 4").first.wait_for()
     assert page.get_by_role("caption").inner_text() == "Your guesses in this chapter: 0 of 1 were hits"
+
+
+def test_an_entry_without_a_commit_reaches_the_result(lab: Lab) -> None:
+    notebook = lab.open([CELLS[0].replace("901", "904"), *CELLS[1:]])
+    page = notebook.page
+    assert notebook.run_all() == []
+    field(page, "How many heads?").get_by_role("spinbutton").fill("9")
+    field(page, "Which word?").get_by_label("street").check()
+    draw(page, [(0, 1), (1, 0)])
+    drawn = heights(page)
+    drafts = "{name: field.draft for name, field in guess._fields.items()}"
+    notebook.expect(drafts, {"n": 9, "it": "street", "loss": drawn})
+    assert notebook.value("(guess.result('n', 12), guess.forget('it'))") == [None, None]
+    field(page, "How many heads?").get_by_text("You guessed 9. The result has been shown").wait_for()
+    page.wait_for_function("document.querySelectorAll('.gf-option :checked').length === 0")
+    assert heights(page) == drawn
 
 
 @pytest.mark.slow

@@ -52,6 +52,17 @@ def assert_shows(page: Page, widget: SoftLookup) -> None:
         assert every == pytest.approx(list(widget.over_queries), abs=5.1e-5)
 
 
+def test_long_names_of_keys_leave_the_values_beside_the_curve(alone: Alone) -> None:
+    name = "a film that is long and slow"
+    page = alone(SoftLookup({name: 1.0, "two": 2.0}, {name: 1.0, "two": -1.0}).to_html())
+    page.set_viewport_size({"width": 885, "height": 900})
+    page.locator(".bl[data-theme]").wait_for()
+    values = page.locator(".sl-keys thead th").last.bounding_box()
+    curve = page.locator(".sl-figure").first.bounding_box()
+    assert values is not None and curve is not None and curve["x"] > 400, "side by side"
+    assert values["x"] + values["width"] <= curve["x"]
+
+
 def test_random_numbers_are_pythons_at_each_setting(alone: Alone) -> None:
     widget = SoftLookup()
     page = alone(widget.to_html())

@@ -47,6 +47,22 @@ def stopped_time(page: Page) -> Iterator[None]:
         page.clock.resume()
 
 
+def test_lines_do_not_cross_texts(alone: Callable[[str], Page], html: str) -> None:
+    page = alone(html)
+    page.get_by_role("slider", name="Step").press("Home")
+    page.get_by_role("slider", name="Step").press("ArrowRight")
+    marker = page.locator(".tm-marker").bounding_box()
+    label = page.get_by_text("knows nothing").bounding_box()
+    assert marker is not None and label is not None and marker["x"] + marker["width"] < label["x"]
+    answer = page.locator(".tm-answer").first
+    edges = answer.evaluate("""row => {
+        const range = document.createRange();
+        range.selectNodeContents(row.firstElementChild);
+        return [row.getBoundingClientRect().left, range.getBoundingClientRect().left];
+    }""")
+    assert edges[1] >= edges[0] + 3, "the rank is not under the bar that marks the right word"
+
+
 def test_alone_by_keyboard(alone: Callable[[str], Page], html: str) -> None:
     page = alone(html)
     assert page.locator("canvas").evaluate(INK) > 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import replace
+from html import unescape
 from types import ModuleType
 
 import numpy as np
@@ -23,7 +24,7 @@ from bertlearn.course.checks import (
 )
 from bertlearn.course.compare import difference
 from bertlearn.course.edits import Edit, edited
-from bertlearn.course.exercise import Exercise, Wrong
+from bertlearn.course.exercise import Exercise, Result, Wrong
 from bertlearn.course.solutions import welcome as solution
 
 CHAPTERS = {
@@ -206,8 +207,22 @@ def test_garbage_never_passes_and_never_crashes(exercise: Exercise) -> None:
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_an_untouched_stub_is_not_attempted(exercise: Exercise) -> None:
     result = exercise(stub)
-    assert repr(result) == f"– {exercise.name}: not attempted yet"
+    assert repr(result) == f"– {exercise.name}: not attempted yet (stuck? add hint=1)"
+    assert result._repr_html_() is None, "a stored notebook keeps the text alone"
     assert not result.attempted
+
+
+def test_a_stub_of_an_exercise_without_hints_is_not_sent_to_one() -> None:
+    assert repr(replace(double, hints=[])(stub)) == "– double: not attempted yet"
+
+
+def test_a_verdict_as_html_is_its_text_with_breaks_between_words() -> None:
+    result = double(lambda x: x + 1)
+    html = result._repr_html_()
+    assert html is not None and "word-break:normal" in html
+    lines = [unescape(line) for line in re.findall(r"<span[^>]*>([^<]*)</span>", html)]
+    assert lines == repr(result).splitlines()
+    assert "<b>" not in str(Result("f", False, "✗ <b>")._repr_html_())
 
 
 def test_a_hint_helps_before_the_first_attempt() -> None:

@@ -65,6 +65,48 @@ def test_without_a_guess_results_are_one_line_each(shown: list[Any]) -> None:
     assert htmls(shown) == ""
 
 
+def test_an_entry_that_was_not_committed_counts_when_the_result_is_shown(shown: list[Any]) -> None:
+    guess = ask()
+    for field, entry in zip(shown, (0.6, "street", FALLING), strict=True):
+        field.draft = entry  # as the page sets it
+    guess.result("sharpest", 0.98)
+    assert texts(shown) == [
+        "You did not press Commit, so your last entry counts as your guess.",
+        "You said 0.6, it is 0.98: off by 0.38",
+    ]
+    guess.result("it", "animal")
+    guess.result("loss", TRUE_CURVE)
+    assert [field.guess for field in shown[:3]] == [0.6, "street", FALLING]
+    assert all(field.locked for field in shown[:3])
+    assert progress.load(1, "guesses")["it"]["guess"] == "street"
+
+
+def test_a_committed_guess_stands_against_a_later_entry(shown: list[Any]) -> None:
+    guess = ask()
+    guess.commit("sharpest", 0.6)
+    shown[0].draft = 0.9
+    guess.result("sharpest", 0.98)
+    assert texts(shown) == ["You said 0.6, it is 0.98: off by 0.38"]
+    assert shown[0].draft == 0.6, "the field shows what was counted"
+
+
+def test_an_entry_that_answers_nothing_is_not_counted(shown: list[Any]) -> None:
+    guess = ask()
+    shown[0].draft = 7
+    guess.result("sharpest", 0.98)
+    expected = "(your entry was not counted: 7 is out of range; expected a number from 0 to 1)"
+    assert texts(shown) == [f"Result: 0.98 {expected}"]
+    assert not shown[0].locked and "sharpest" not in progress.load(1, "guesses")
+
+
+def test_a_forgotten_entry_does_not_count(shown: list[Any]) -> None:
+    guess = ask()
+    shown[0].draft = 0.6
+    guess.forget("sharpest")
+    guess.result("sharpest", 0.98)
+    assert texts(shown) == ["Result: 0.98"]
+
+
 def published(field: GuessField, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     outputs: list[dict[str, str]] = []
     monkeypatch.setattr(guess_field, "publish_display_data", lambda data, **_: outputs.append(data))

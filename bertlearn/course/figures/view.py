@@ -16,6 +16,19 @@ _UNPACK = (
     ".then(page => {document.open(); document.write(page); document.close();});}), %d);</script>"
 )
 
+# The picture lies behind the iframe; where a reader removes the iframe, the picture has a place of its own.
+_LAYOUT = "<style>.bl-view:has(> iframe) > .bl-flat {position: absolute; inset: 0; overflow: hidden}</style>"
+# A page that says how high it is gets that height, at any width. It learns whether JupyterLab's theme is
+# light, which may differ from the system's. One listener serves all views of a notebook.
+_RESIZE = html.escape(
+    "window.blResize ??= ({ source, data }) => {"
+    " for (const frame of document.querySelectorAll('.bl-view > iframe'))"
+    " if (frame.contentWindow === source && data?.blHeight > 0) {"
+    " frame.style.height = Math.min(data.blHeight, 9999) + 'px';"
+    " source.postMessage({ blLight: document.body.dataset.jpThemeLight }, '*'); } };"
+    " window.addEventListener('message', window.blResize)"  # adding the same function again changes nothing
+)
+
 
 class View:
     """A page that a notebook shows in a sandboxed iframe, or as a picture where no script may run."""
@@ -35,7 +48,7 @@ class View:
         Args:
             page: self-contained HTML with a background.
             title: what the page shows.
-            height: height of the page in pixels.
+            height: height of the page in pixels, until the page itself says how high it is.
             picture: PNG bytes.
             width: width of the page in pixels if it is scaled down where there is less room; otherwise 0.
             delay: milliseconds before the page covers the picture.
@@ -56,12 +69,12 @@ class View:
         frame = html.escape(_UNPACK % (packed, self.delay))
         size = f"height:{self.height}px"
         if self.width:
-            size = f"max-width:{self.width}px;aspect-ratio:{self.width}/{self.height};min-height:0"
+            size = f"height:auto;max-width:{self.width}px;aspect-ratio:{self.width}/{self.height}"
         return (
-            f'<div class="bl-view" style="position:relative;{size}">'
-            f'<img alt="{html.escape(self.alt)}" src="{picture}" '
+            f'<div class="bl-view" style="position:relative">{_LAYOUT}'
+            f'<div class="bl-flat"><img alt="{html.escape(self.alt)}" src="{picture}" '
             'style="max-width:100%;max-height:calc(100% - 2em)">'
-            '<p style="margin:0">A picture. Run the cell to make it interactive.</p>'
-            f'<iframe sandbox="allow-scripts" title="{title}" srcdoc="{frame}" style="position:absolute;'
-            f'top:0;left:0;width:100%;height:100%;border:0"></iframe></div>'
+            '<p style="margin:0">A picture. Run the cell to make it interactive.</p></div>'
+            f'<iframe sandbox="allow-scripts" title="{title}" srcdoc="{frame}" style="position:relative;'
+            f'display:block;width:100%;{size};border:0" onload="{_RESIZE}"></iframe></div>'
         )

@@ -30,4 +30,16 @@ function start(saved) {
     off() {},
   };
   render({ model, el: document.getElementById("widget") });
+  if (parent !== window) fitInto(parent);
+}
+
+/** Tell the notebook how high the page is, which depends on its width and on what is chosen, and follow its theme. */
+function fitInto(notebook) {
+  const page = document.documentElement;
+  new ResizeObserver(() => {
+    notebook.postMessage({ blHeight: Math.ceil(page.getBoundingClientRect().height) }, "*");
+  }).observe(page);
+  addEventListener("message", ({ source, data }) => {
+    if (source === notebook && data?.blLight) document.body.dataset.light = data.blLight;
+  });
 }

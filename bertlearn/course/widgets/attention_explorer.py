@@ -23,7 +23,7 @@ class AttentionExplorer(Widget):
     """
 
     files = "attention_explorer"
-    height = 640
+    height = 960
 
     panels: Any = traitlets.List().tag(sync=True)  # title, tokens, second, special positions, weights
     shape = traitlets.List(traitlets.Int()).tag(sync=True)  # layers, heads

@@ -30,7 +30,7 @@ class EncoderWalk(AskedWidget):
     """
 
     files = "encoder_walk"
-    height = 1100
+    height = 1200
 
     text = traitlets.Unicode().tag(sync=True)
     other = traitlets.Unicode().tag(sync=True)

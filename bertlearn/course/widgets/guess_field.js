@@ -14,15 +14,21 @@ const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 function draw(view) {
   const kind = view.get("kind"), heading = h("p", { class: "gf-question", id: newId() }, view.get("question"));
-  const entry = { number: numberEntry, choice: choiceEntry, curve: curveEntry }[kind](view, heading.id, () => tell());
+  const entry = { number: numberEntry, choice: choiceEntry, curve: curveEntry }[kind](view, heading.id, entered);
   const commit = button("Commit", () => ask(), { class: "bl-button gf-commit" });
   const help = h("p", { class: "gf-help bl-quiet" }, HELP[kind]());
   view.root.append(h("p", { class: "gf-title" }, "Your guess"), heading, entry.part, help,
     h("div", { class: "gf-bar" }, commit, entry.more));
   const number = () => view.get("asked").guess?.[0] ?? 0, answer = () => view.get("answered").guess ?? [0, ""];
   const waits = () => number() !== answer()[0];
-  let complaint = "", silent = null;
+  let complaint = "", silent = null, sent;
 
+  function entered() { // the kernel counts it if the result is asked for before a commit
+    const draft = entry.draft();
+    sent = Array.isArray(draft) ? [...draft] : draft;
+    view.set({ draft: sent });
+    tell();
+  }
   function ask() {
     const value = entry.draft();
     complaint = value === null ? UNANSWERED[kind] : "";
@@ -51,7 +57,11 @@ function draw(view) {
     return `Not committed yet. Your guess is still ${entry.text(guess)}.`;
   }
   view.root.addEventListener("input", () => { complaint = ""; });
-  view.watch(["guess"], () => entry.show(view.get("guess")));
+  view.watch(["guess", "draft"], () => { // what came from the kernel, not what is being typed here
+    const draft = view.get("draft");
+    if (!same(draft, sent)) entry.show(draft ?? view.get("guess"));
+    sent = draft;
+  });
   view.watch(["guess", "asked", "answered", "locked"], tell);
   entry.part.addEventListener("keydown", event => { if (event.key === "Enter" && !view.get("locked") && !view.alone) { event.preventDefault(); ask(); } });
 }
@@ -121,7 +131,7 @@ function curveEntry(view, named, changed) {
   }
   function build() { // anew for each width, so that text keeps its size
     const held = dots.includes(plot.getRootNode().activeElement);
-    box = boxOf(view.root.clientWidth - 30);
+    box = boxOf(view.root.clientWidth - 30, form);
     plot.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
     plot.setAttribute("width", box.width);
     plot.setAttribute("height", box.height);
@@ -187,17 +197,17 @@ function curveEntry(view, named, changed) {
   });
   plot.addEventListener("pointermove", event => { if (last) stroke(event); });
   for (const end of ["pointerup", "pointercancel"]) plot.addEventListener(end, () => { last = null; });
-  new ResizeObserver(() => { if (box === null || boxOf(view.root.clientWidth - 30).width !== box.width) build(); }).observe(view.root);
+  new ResizeObserver(() => { if (box === null || boxOf(view.root.clientWidth - 30, form).width !== box.width) build(); }).observe(view.root);
   build();
   return { part: plot, more: clear, draft: () => (drawn ? heights : null), text: () => "the curve above",
     show,
     lock(value) { locked = value; plot.classList.toggle("gf-locked", value); update(); dots.forEach(dot => dot.setAttribute("aria-disabled", value)); } };
 }
 
-/** The plotting area for a width, and the ways from numbers to pixels and back. */
-function boxOf(available) {
+/** The plotting area for a width, with room for the numbers at the y axis, and the ways from numbers to pixels and back. */
+function boxOf(available, form) {
   const width = clamp(Math.floor(available), 260, 620), height = Math.round(clamp(width / 2, 200, 290));
-  const left = 50, right = width - 22, top = 28, bottom = height - 42;
+  const left = Math.max(50, 20 + 8 * Math.max(...ticks(form.y).map(y => short(y).length))), right = width - 22, top = 28, bottom = height - 42;
   return { width, height, left, right, top, bottom,
     across: (x, [a, b]) => left + (right - left) * (x - a) / (b - a), down: (y, [a, b]) => bottom - (bottom - top) * (y - a) / (b - a),
     back: (px, [a, b]) => a + (b - a) * (px - left) / (right - left), up: (px, [a, b]) => a + (b - a) * (bottom - px) / (bottom - top) };

@@ -32,6 +32,7 @@ class GuessField(AskedWidget):
     expected = traitlets.Unicode().tag(sync=True)  # what a guess has to be, in words
     form = traitlets.Dict().tag(sync=True)  # limits, options or axes: the fields of a `Question`
     guess: Any = traitlets.Any(None, allow_none=True).tag(sync=True)  # a number, a text, a list, or None
+    draft: Any = traitlets.Any(None, allow_none=True).tag(sync=True)  # entered, whether committed or not
     locked = traitlets.Bool(False).tag(sync=True)  # the result was shown
 
     def __init__(
@@ -81,5 +82,13 @@ class GuessField(AskedWidget):
         """
         if self.locked:
             raise ValueError("the result was shown, so your guess stays as it is")
-        self.guess = self._question.check(guess)
+        self.guess = self.draft = self._question.check(guess)
         self._commit(self.guess)
+
+    def lock(self) -> None:
+        """Keep the guess as it is from now on, since the result is shown."""
+        self.draft, self.locked = self.guess, True
+
+    def forget(self) -> None:
+        """Return to an empty field that can be answered."""
+        self.locked, self.guess, self.draft = False, None, None

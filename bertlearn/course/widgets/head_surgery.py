@@ -36,7 +36,7 @@ class HeadSurgery(AskedWidget):
     """
 
     files = "head_surgery"
-    height = 1020
+    height = 1150
 
     labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
     label = traitlets.Int().tag(sync=True)  # the label whose log-odds are shown

@@ -27,7 +27,7 @@ class InsideHead(Widget):
     """
 
     files = "inside_head"
-    height = 860
+    height = 1250
 
     tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
     shape = traitlets.List(traitlets.Int()).tag(sync=True)  # layers, heads, features

@@ -38,7 +38,7 @@ class SoftLookup(Widget):
     """
 
     files = "soft_lookup"
-    height = 820  # of the exported page; less with given scores
+    height = 1040  # of the exported page; less with given scores
 
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)  # K keys
     values = traitlets.List(traitlets.Float()).tag(sync=True)  # K values to mix, or none
@@ -77,7 +77,7 @@ class SoftLookup(Widget):
                 keys.
         """
         given = scores is not None
-        self.height = 530 if given else SoftLookup.height
+        self.height = 720 if given else SoftLookup.height
         self._scores = _given_scores(scores) if scores is not None else _random_scores(seed)
         names = list(scores) if scores is not None else [str(key) for key in range(KEYS)]
         described = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")

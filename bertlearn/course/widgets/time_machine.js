@@ -157,7 +157,7 @@ function lossCurve(view, at, steps) {
     line(left, H - bottom, W, H - bottom, "tm-axis"), line(left, top, left, H - bottom, "tm-axis"),
     ...range(Math.ceil(high) - low).map(i => label(low + i, left - 6, y(low + i) + 4, "end")),
     ...roomy.map(step => label(step >= 1000 ? `${step / 1000}k` : step, x(step), H - bottom + 17, "middle")),
-    line(left, y(nothing), W, y(nothing), "tm-nothing"), label(`knows nothing: ln ${count(view.get("shape")[2])} = ${fixed(nothing, 2)}`, left + 28, y(nothing) + 15, "start"),
+    line(left, y(nothing), W, y(nothing), "tm-nothing"), label(`knows nothing: ln ${count(view.get("shape")[2])} = ${fixed(nothing, 2)}`, W, y(nothing) + 15, "end"),
     svg("polyline", { points: curve.map(([step, loss]) => `${x(step)},${y(loss)}`).join(" "), class: "tm-curve" }),
     marker, ...dots, value, ...targets, label("step (log scale)", W, H - 4, "end"));
   view.watch(["step"], () => {

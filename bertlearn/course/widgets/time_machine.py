@@ -41,7 +41,7 @@ class TimeMachine(AskedWidget):
     """
 
     files = "time_machine"
-    height = 900
+    height = 1260
 
     steps = traitlets.List(traitlets.Int()).tag(sync=True)  # the snapshots
     shape = traitlets.List(traitlets.Int()).tag(sync=True)  # layers, heads, size of the vocabulary

@@ -45,7 +45,7 @@ class TokenizerExplorer(AskedWidget):
     """
 
     files = "tokenizer_explorer"
-    height = 1040
+    height = 1200
 
     text = traitlets.Unicode(TEXT).tag(sync=True)
     word = traitlets.Int().tag(sync=True)

@@ -11,6 +11,8 @@ from matplotlib.font_manager import findfont, get_font
 from bertlearn.course.figures import PALETTE, QUIET, Picture, new_figure
 
 WIDTH, LONGEST = 96, 40  # characters in a line, and in a piece
+_NARROWEST = 50  # characters: the figure's title needs them
+_INCHES = 9.5 / WIDTH  # of a character
 LINES = 5  # of pieces, and of the search
 _FONT: dict[str, Any] = {"family": "monospace", "fontsize": 9, "va": "center", "parse_math": False}
 _PLAIN = {"edgecolor": PALETTE[0], "linewidth": 1.0}
@@ -28,7 +30,8 @@ class Cut(NamedTuple):
 
 def draw_cuts(cuts: Sequence[Cut], alt: str) -> Picture:
     """Return a picture of one or more results, one below the other; a long text is cut off."""
-    figure, axes = new_figure(9.5)
+    width = min(WIDTH, max(_NARROWEST, *map(_length, cuts)))
+    figure, axes = new_figure(width * _INCHES)
     bottom = 0.0
     for cut in cuts:
         _write(axes, 0, bottom + 1, cut.title, weight="bold")
@@ -37,10 +40,10 @@ def draw_cuts(cuts: Sequence[Cut], alt: str) -> Picture:
             _write(axes, 0, bottom, line)
             bottom += 1
         bottom += 0.5
-    axes.set(xlim=(0, WIDTH), ylim=(bottom, 0))
+    axes.set(xlim=(0, width), ylim=(bottom, 0))
     axes.axis("off")
     axes.set_title("The text in wordpieces, with their ids")
-    figure.set_size_inches(9.5, 0.24 * bottom)
+    figure.set_size_inches(width * _INCHES, 0.24 * bottom)
     return Picture(figure, alt)
 
 
@@ -50,11 +53,21 @@ def shorten(text: str, limit: int = LONGEST) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def _length(cut: Cut) -> int:
+    """Return how many characters wide a result is if it is on one line."""
+    pieces = sum(_room(piece, number) for piece, number in cut.pieces)
+    return max(len(cut.title), pieces + 1, *map(len, cut.search[-LINES:]), 0)
+
+
+def _room(piece: str, number: int) -> int:
+    return max(len(shorten(piece)), len(str(number))) + 2
+
+
 def _draw_pieces(axes: Axes, pieces: Sequence[tuple[str, int]], top: float) -> float:
     """Draw boxes from the height `top` on, and return the height at which they end."""
     left, line = 1.0, 1
     for index, (piece, number) in enumerate(pieces):
-        width = max(len(shorten(piece)), len(str(number))) + 2
+        width = _room(piece, number)
         if left + width > WIDTH:
             left, top, line = 1.0, top + 2.6, line + 1
         if line > LINES:

@@ -272,9 +272,9 @@ def test_without_the_iframe_a_picture_remains(view: Callable[..., View]) -> None
     shown = view(random_maps())
     bare = re.sub(r"<iframe.*</iframe>", "", shown._repr_html_())
     alt, picture = re.fullmatch(
-        r'<div class="bl-view" style="[^"]*"><img alt="([^"]*)" '
+        r'<div class="bl-view" style="[^"]*"><style>[^<]*</style><div class="bl-flat"><img alt="([^"]*)" '
         r'src="data:image/png;base64,([^"]*)" style="[^"]*">'
-        r'<p style="[^"]*">A picture. Run the cell to make it interactive.</p></div>',
+        r'<p style="[^"]*">A picture. Run the cell to make it interactive.</p></div></div>',
         bare,
     ).groups()  # type: ignore[union-attr]
     assert alt == shown.alt and alt.startswith(("Heat map. Layer 0", "Grid of 2 layers by 3 heads"))

@@ -189,6 +189,19 @@ def test_the_picture_shows_the_wordpieces_and_the_search_so_far() -> None:
     assert "Wordpieces: [CLS] the un ##able [UNK] [UNK] x [UNK] [SEP]" in widget.picture().alt
 
 
+def test_the_picture_is_as_wide_as_its_text() -> None:
+    """A picture is shrunk to the notebook's width; empty space would make its text small."""
+    widths = []
+    for text in ("un the", "film " * 9, "film " * 90):
+        picture = TokenizerExplorer(uncased, text=text).picture()
+        axes, figure = picture.figure.axes[0], picture.figure
+        figure.canvas.draw()
+        edges = [drawn.get_window_extent().x1 for drawn in axes.texts]
+        assert max(edges) <= figure.bbox.width
+        widths.append(figure.get_size_inches()[0])
+    assert 4 < widths[0] < widths[1] < widths[2] == 9.5
+
+
 def test_pictures_of_any_text_are_drawn_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
