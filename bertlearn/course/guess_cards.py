@@ -140,6 +140,9 @@ def two_curves(question: Curve, guess: Sequence[float], truth: tuple[np.ndarray,
     axes.plot(*truth, color=PALETTE[0], label="result")
     axes.plot(question.places, guess, "o--", color=PALETTE[1], markersize=4, label="your guess")
     axes.set(xlabel=_plain(question.xlabel), ylabel=_plain(question.ylabel), xlim=question.x, ylim=question.y)
+    axes.locator_params(nbins=5)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:,g}")
     axes.legend(frameon=False)
     said, found = said_and_found(question, guess, truth)
     return Picture(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from IPython.core.formatters import format_display_data
 
 from bertlearn.course import guesses as module
 from bertlearn.course import progress
+from bertlearn.course.guess_cards import two_curves
 from bertlearn.course.guess_exports import FORMAT
 from bertlearn.course.guess_kinds import POINTS, Choice, Curve, Number, number_text
 from bertlearn.course.guesses import Guesses, summarize
@@ -535,3 +537,13 @@ def test_a_hostile_file_changes_neither_page_nor_terminal(shown: list[Any], tmp_
     assert len(summary.text.splitlines()) == 5
     html = summary._repr_html_()
     assert html is not None and "<img" not in html and "<i>" not in html and "<b>" not in html
+
+
+def test_the_numbers_below_two_curves_do_not_touch() -> None:
+    question = Curve("Words", (0, 225_000), (0, 20_000), "words read", "different words")
+    picture = two_curves(question, [1000.0] * POINTS, (np.array([0.0, 225_000.0]), np.array([0.0, 18_000.0])))
+    picture.figure.draw_without_rendering()
+    labels = picture.figure.axes[0].get_xticklabels()
+    assert "200,000" in [label.get_text() for label in labels]
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(left.x1 + 5 < right.x0 for left, right in pairwise(boxes))

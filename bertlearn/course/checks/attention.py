@@ -189,7 +189,7 @@ additive_mask = Exercise(
             ("finfo(dtype)", "finfo(torch.float32)"),
         ),
         "float32 with the lowest number of the dtype": Wrong(
-            "Your number fits the dtype, but which dtype does your result have? A Python 0.0 makes it float32.",
+            "Your number fits the dtype, but which dtype does your result have? 0.0 makes it float32.",
             ("dtype=dtype", "dtype=torch.float32"),
         ),
         "shape (B, 1, S)": Wrong(
