@@ -8,6 +8,7 @@ The palette is Okabe and Ito's (2008). Leaves out: interactive views.
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -356,7 +357,7 @@ def plot_bars(
         color=PALETTE[0] if errors is None else PALETTE[5],
         error_kw=error_style,
     )
-    axes.bar_label(bars, fmt="%.3g", padding=4, fontsize=_FONT, color=INK)  # past the error bar
+    axes.bar_label(bars, _alike(numbers), padding=4, fontsize=_FONT, color=INK)  # past the error bar
     axes.set_yticks(range(len(names)), [_label(name, 48) for name in names])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(visible=False, axis="y")
@@ -431,6 +432,15 @@ def _set_titles(figure: Figure) -> None:
         axes.set_title(
             title, loc="left", fontsize=11.5 if len(titled) == 1 else 10, color=INK, weight="bold", pad=10
         )
+
+
+def _alike(numbers: Sequence[float]) -> list[str]:
+    """Return numbers with equally many decimals: three digits of the largest, and no zeros in vain."""
+    largest = max((abs(number) for number in numbers if math.isfinite(number)), default=0.0)
+    most = max(0, 2 - math.floor(math.log10(largest))) if largest else 0
+    needed = (d for d in range(most) if all(round(n, d) == round(n, most) for n in numbers))
+    decimals = next(needed, most)
+    return [f"{number:,.{decimals}f}" for number in numbers]
 
 
 def _cell_size(shape: tuple[int, ...], numbers: bool) -> float:

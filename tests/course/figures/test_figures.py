@@ -114,6 +114,23 @@ def test_error_bars_end_before_the_values() -> None:
         assert text.get_window_extent().x0 > axes.transData.transform((end, 0))[0] + 3
 
 
+@pytest.mark.parametrize(
+    ("values", "written"),
+    [
+        ((0.695, 0.67, 0.7021), ["0.695", "0.670", "0.702"]),
+        ((3.2, 3.0, 0.9), ["3.2", "3.0", "0.9"]),
+        ((52.46, 0.651, 31.2), ["52.5", "0.7", "31.2"]),
+        ((11, 9, 3), ["11", "9", "3"]),
+        ((-0.838, 0.00102), ["-0.838", "0.001"]),
+        ((12_345.6, 0.2), ["12,346", "0"]),
+        ((0.0, 0.0), ["0", "0"]),
+    ],
+)
+def test_the_numbers_at_bars_have_equally_many_decimals(values: tuple, written: list[str]) -> None:
+    picture = v.plot_bars(dict(zip("abc", values, strict=False)), "T", "x")
+    assert [text.get_text() for text in picture.figure.axes[0].texts] == written
+
+
 def test_a_diagram_has_the_numbers_of_its_model() -> None:
     config = BertConfig(hidden_size=96, num_hidden_layers=5, num_attention_heads=3, intermediate_size=1024)
     drawn = " ".join(labels(v.plot_layers(config, "Mine")))
