@@ -133,12 +133,16 @@ def small_page(tmp_path_factory: pytest.TempPathFactory) -> str:
     cells[4].metadata["tags"] = ["prediction"]
     cells.append(nbformat.v4.new_code_cell("y = 7", outputs=[new_output("stream", text="seven")]))
     cells[-1].metadata["tags"] = ["prediction", "answer"]
-    return notebook_page.page(nbformat.v4.new_notebook(cells=cells), folder)
+    cells.append(nbformat.v4.new_code_cell("# Checked.\nassert z"))
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    tool.normalize(notebook)
+    return notebook_page.page(notebook, folder)
 
 
 def test_the_result_of_a_prediction_is_folded(small_page: str) -> None:
-    answer, details, code, result = re.findall("<details>.*?</details>", small_page, re.DOTALL)
+    answer, details, code, result, checked = re.findall("<details>.*?</details>", small_page, re.DOTALL)
     assert "Show the code" in code and ">7<" in code and "seven" in result
+    assert "Show the code" in checked and "assert" in checked
     assert "<em>hidden</em>" in answer
     assert "<summary>Show the result</summary>" in details
     assert "folded &lt;i&gt;" in details and "x" not in re.sub("<[^>]*>", "", details).replace("&lt;", "")

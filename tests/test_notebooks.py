@@ -195,9 +195,37 @@ def test_the_code_of_an_answer_is_folded_as_well() -> None:
     assert tool.find_faults(notebook, "n") == []
 
 
+@pytest.mark.parametrize(
+    ("source", "folded"),
+    [
+        ("# Checked.\nassert 1", True),
+        ("# Checked.\nfor x in [1]:\n    assert x\ntorch.testing.assert_close(1, 1)", True),
+        ("# Checked.\nassert 1\nprint(1)", False),
+        ("for x in [1]:\n    print(x)", False),
+        ("# nothing", False),
+    ],
+)
+def test_the_code_of_a_cell_that_only_asserts_is_folded(source: str, folded: bool) -> None:
+    notebook = small_notebook(source)
+    tool.normalize(notebook)
+    assert notebook.cells[0].metadata == ({"jupyter": {"source_hidden": True}} if folded else {})
+
+
+def test_what_is_seen_of_a_folded_cell_is_a_comment() -> None:
+    assert faults_of("1", "assert 1") == "n: cell 2 is folded up to its first line, not a comment"
+    assert faults_of("1", "# Checked.\nassert 1") == ""
+
+
+def test_no_assert_below_a_guess_tells_its_result() -> None:
+    asked, shown = "guess.number('a', 'How many?')", "guess.result('a', 1)"
+    told = faults_of(asked, shown, "x = 2\nassert x", prediction=1)
+    assert told == "n: cell 3 asserts in plain sight, just below a guess"
+    assert faults_of(asked, shown, "# Checked.\nassert 1", "x = 2\nassert x", prediction=1) == ""
+
+
 def test_faults_of_predictions_are_found() -> None:
     assert faults_of("x = 1", "x", prediction=1) == ""
-    assert faults_of("x = 1", "for _ in 'a':\n    assert x", prediction=1) == (
+    assert faults_of("x = 1", "y = 1\nfor _ in 'a':\n    assert x", prediction=1) == (
         "n: cell 2 is a prediction with an assert"
     )
     silent = small_notebook("x = 1")

@@ -123,16 +123,36 @@ def normalize(notebook: NotebookNode) -> None:
 
 
 def _kept_metadata(cell: NotebookNode) -> dict[str, object]:
-    """Return a cell's tags and what follows from them.
+    """Return a cell's tags, and what folds its output or its code.
 
     JupyterLab folds an output that is `outputs_hidden`, and unfolds it when the cell is run. `collapsed`
     is the older name, which other readers know. Code that is `source_hidden` stays folded until clicked.
     """
     kept: dict[str, object] = {key: value for key, value in cell.metadata.items() if key == "tags"}
-    if cell.cell_type == "code" and PREDICTION in tags(cell):
-        folded = {"outputs_hidden": True} | ({"source_hidden": True} if ANSWER in tags(cell) else {})
-        kept |= {"collapsed": True, "jupyter": folded}
-    return kept
+    if cell.cell_type != "code":
+        return kept
+    prediction = PREDICTION in tags(cell)
+    folded = {"outputs_hidden": True} if prediction else {}
+    if (prediction and ANSWER in tags(cell)) or only_asserts(cell):
+        folded["source_hidden"] = True
+    return kept | ({"collapsed": True} if prediction else {}) | ({"jupyter": folded} if folded else {})
+
+
+def only_asserts(cell: NotebookNode) -> bool:
+    """Return whether a cell only checks numbers; its code, which tells what to guess, is folded."""
+    body = ast.parse(cell.source).body
+    return bool(body) and all(map(_asserts, body))
+
+
+def _asserts(node: ast.stmt) -> bool:
+    match node:
+        case ast.Assert():
+            return True
+        case ast.For(body=body):
+            return all(map(_asserts, body))
+        case ast.Expr(value=ast.Call(func=ast.Attribute(attr="assert_close"))):
+            return True
+    return False
 
 
 def _is_dropped(output: NotebookNode, cell: NotebookNode) -> bool:
@@ -304,16 +324,28 @@ def words(notebook: NotebookNode) -> int:
 
 
 def _prediction_faults(cells: list[NotebookNode]) -> list[str]:
-    """A prediction cell shows its result, and no assert that can be read in it gives the result away."""
+    """A prediction cell shows its result, and no assert in plain sight gives it away, there or just below."""
     faults = []
-    for cell in cells:
+    for cell, above in zip(cells, [None, *cells], strict=False):
+        if only_asserts(cell):
+            if not cell.source.startswith("#"):
+                faults.append(f"cell {cell.execution_count} is folded up to its first line, not a comment")
+        elif _shows_result(above) and _has_assert(cell) and ANSWER not in tags(cell):
+            faults.append(f"cell {cell.execution_count} asserts in plain sight, just below a guess")
         if PREDICTION in tags(cell):
             if not cell.outputs:
                 faults.append(f"cell {cell.execution_count} is a prediction without an output")
-            asserts = any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(cell.source)))
-            if asserts and ANSWER not in tags(cell):
+            if _has_assert(cell) and ANSWER not in tags(cell):
                 faults.append(f"cell {cell.execution_count} is a prediction with an assert")
     return faults
+
+
+def _shows_result(cell: NotebookNode | None) -> bool:
+    return cell is not None and any(method == "result" for method, _ in _guess_calls(cell))
+
+
+def _has_assert(cell: NotebookNode) -> bool:
+    return any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(cell.source)))
 
 
 def _guess_faults(cells: list[NotebookNode]) -> list[str]:

@@ -9,6 +9,7 @@ import copy
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
+from textwrap import fill
 
 import torch
 from nervaluate.evaluator import Evaluator  # type: ignore[import-untyped]
@@ -114,7 +115,9 @@ def show_corrections(ruled: Sequence[NamedText], corrected: Sequence[NamedText],
     """Print the first texts in which the rule's names and those corrected by hand differ."""
     different = [(x, y) for x, y in zip(ruled, corrected, strict=True) if x.spans != y.spans]
     for x, y in different[:count]:
-        print(f"\nrule: {marked(x.text, x.spans)}\nhand: {marked(y.text, y.spans)}")
+        print()
+        for label, named in (("rule: ", x), ("hand: ", y)):
+            print(fill(label + marked(named.text, named.spans), 88, subsequent_indent=6 * " "))
 
 
 def find_runs(text: str, is_name: Callable[[re.Match[str]], bool]) -> list[Span]:
@@ -175,7 +178,7 @@ def pair_cosines(
 def show_answers(questions: Sequence[Cloze], said: Sequence[str]) -> None:
     """Print each question with the right answer and the reader's; a dash means "no answer"."""
     for x, answer in zip(questions, said, strict=True):
-        print(f"\n{x.question}\n  right: {x.answer or '–':16} reader: {answer or '–'}")
+        print(f"\n{fill(x.question, 88)}\n  right: {x.answer or '–':16} reader: {answer or '–'}")
 
 
 def load_verses(books: Sequence[str], learn: int, test: int) -> tuple[list[Verse], list[Verse]]:

@@ -417,7 +417,13 @@ count_parameters = Exercise(
             "Does each layer have weights of its own?", ("config.num_hidden_layers * ", "")
         ),
         "LayerNorms without their bias": Wrong(
-            "A LayerNorm scales and shifts. How many vectors of length H is that?", (", 2 * h", ", h")
+            "A LayerNorm scales and shifts: how many vectors of H? And a layer has how many LayerNorms?",
+            (", 2 * h", ", h"),
+        ),
+        "only the matrices of a layer": Wrong(
+            "A layer has six dense layers with biases, and two LayerNorms. Do you count them?",
+            ("4 * square + norm", "4 * h * h"),
+            ("(h * i + i) + (i * h + h) + norm", "2 * h * i"),
         ),
         "the embeddings' LayerNorm forgotten": Wrong(
             "You are short by 2H. What comes right after the sum of the three embeddings?",

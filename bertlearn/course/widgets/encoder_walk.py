@@ -91,18 +91,16 @@ class EncoderWalk(AskedWidget):
         return [self._stream(self.text), *([self._stream(self.other)] if self.other else [])]
 
     def picture(self) -> Picture:
-        """Return the walk of the chosen token, or of both, as curves with the steps going down."""
+        """Return the walk of the chosen token, or of both, as curves: the charts that are open at first."""
         chosen = list(zip(self.streams, (self.token, self.other_token), strict=False))
-        curves = [_curves(stream, position) for stream, position in chosen]
-        panels = {title: [each[title] for each in curves] for title in curves[0]}
+        states = [stream.states[:, position] for stream, position in chosen]
+        panels = {"cosine to start": [cosine_similarity(each, each[:1], dim=-1) for each in states]}
         if self.other:
-            one, other = (stream.states[:, position] for stream, position in chosen)
-            panels["cosine between the two"] = [cosine_similarity(one, other, dim=-1)]
+            panels["cosine of both"] = [cosine_similarity(*states, dim=-1)]
         names = [f"“{stream.tokens[position]}” ({position})" for stream, position in chosen]
         ends = [
             f"{title} {' and '.join(f'{each[0]:.2f} to {each[-1]:.2f}' for each in panel)}"
             for title, panel in panels.items()
-            if not panel[0].isnan().any()
         ]
         alt = f"Walk of {' and '.join(names)} through {len(self.steps)} steps: {'; '.join(ends)}."
         return Picture(_draw(panels, self.steps, names, self.step), alt)
@@ -187,21 +185,10 @@ def _cosines(values: Tensor) -> bytes:
     return np.rint(values.clamp(-1, 1).numpy() * COSINE).astype("<i2").tobytes()
 
 
-def _curves(stream: Stream, position: int) -> dict[str, Tensor]:
-    """Return the values to draw at each step, floats (T,); NaN where nothing is added."""
-    states, updates = stream.states[:, position], stream.updates[:, position].norm(dim=-1)
-    lengths = states.norm(dim=-1)
-    shares = torch.cat([torch.zeros(1), updates[1:] / lengths[:-1]])
-    return {
-        "length": lengths,
-        "cosine to its start": cosine_similarity(states, states[:1], dim=-1),
-        "update / stream": shares.where(shares > 0, torch.nan),
-    }
-
-
 def _draw(panels: dict[str, list[Tensor]], steps: list[str], names: list[str], step: int) -> Figure:
     """Draw every panel's curves downward, with the steps on the left."""
-    figure, grid = new_figure(1.9 * len(panels) + 1.8, 0.19 * len(steps) + 1.3, 1, len(panels), share="y")
+    figure, axes = new_figure(2.8 * len(panels) + 1.8, 0.19 * len(steps) + 1.3, 1, len(panels), share="y")
+    grid = np.atleast_1d(axes)
     for axes, (title, curves) in zip(grid, panels.items(), strict=True):
         for values, color, mark in zip(curves, PALETTE, "os", strict=False):
             axes.plot(values, range(len(steps)), f"{mark}-", color=color, markersize=3.5)
