@@ -133,7 +133,7 @@ def small_page(tmp_path_factory: pytest.TempPathFactory) -> str:
     cells[4].metadata["tags"] = ["prediction"]
     cells.append(nbformat.v4.new_code_cell("y = 7", outputs=[new_output("stream", text="seven")]))
     cells[-1].metadata["tags"] = ["prediction", "answer"]
-    cells.append(nbformat.v4.new_code_cell("# Checked.\nassert z"))
+    cells.append(nbformat.v4.new_code_cell("# Numbers above, checked.\nassert z"))
     notebook = nbformat.v4.new_notebook(cells=cells)
     tool.normalize(notebook)
     return notebook_page.page(notebook, folder)

@@ -53,9 +53,15 @@ class Outcome:
         return isinstance(self.error, TimeUp)
 
 
-def run(function: Function, args: tuple[Any, ...]) -> Outcome:
-    """Call `function` on copies of `args`, so that no attempt can spoil the inputs of the next."""
-    return _outcome(function, args, lambda call: call())
+def run(function: Function, args: tuple[Any, ...], limit: float | None = None) -> Outcome:
+    """Call `function` on copies of `args`, so that no attempt can spoil the inputs of the next.
+
+    Args:
+        function: what to call.
+        args: what to call it with.
+        limit: the seconds that it may compute, if they are limited.
+    """
+    return _outcome(function, args, lambda call: call() if limit is None else within(limit, call))
 
 
 def timed(solution: Function, args: tuple[Any, ...]) -> tuple[Any, float]:
@@ -79,7 +85,7 @@ def run_attempt(
     limit = max(SECONDS, TIMES_THE_SOLUTION * reference)
     watched = _Recorder(forbidden) if forbidden else None
     with watched or nullcontext():
-        outcome = _outcome(attempt, args, lambda call: within(limit, call))
+        outcome = run(attempt, args, limit)
     return replace(outcome, limit=limit, used=frozenset(watched.used) if watched else frozenset())
 
 

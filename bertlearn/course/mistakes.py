@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations
 from typing import Any
 
@@ -19,6 +19,7 @@ Function = Callable[..., Any]
 Cases = Mapping[str, tuple[Any, ...]]
 
 SECONDS_FOR_PAIRS = 1.0
+SECONDS_FOR_A_PAIR = 0.2  # for each case: two mistakes that each come to an end may together loop for ever
 
 
 class Wrong:
@@ -132,11 +133,14 @@ class Mistakes:
             return ()
         end = time.thread_time() + SECONDS_FOR_PAIRS
         for names, function in self._pairs():
-            if self._same(outcomes, lambda label: run(function, self._cases[label]), failed):  # noqa: B023
+            if self._same(outcomes, partial(self._run_pair, function), failed):
                 return names
             if time.thread_time() > end:
                 break
         return ()
+
+    def _run_pair(self, function: Function, label: str) -> Outcome:
+        return run(function, self._cases[label], SECONDS_FOR_A_PAIR)
 
     def _pairs(self) -> Iterator[tuple[tuple[str, str], Function]]:
         edits = {name: wrong.edits for name, wrong in self._wrong.items() if wrong.edits}

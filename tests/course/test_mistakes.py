@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bertlearn.course import mistakes
+from bertlearn.course.attempt import within
 from bertlearn.course.checks import attention, encoder, pretraining, sentiment, tokenization, welcome
 from bertlearn.course.exercise import Exercise, Wrong
 
@@ -149,10 +151,32 @@ def test_pairs_are_given_up_when_the_time_is_over(monkeypatch: pytest.MonkeyPatc
     assert len(tried) == 2  # one pair for all inputs, and one for those that fail
 
 
+def count_down(n: int) -> int:
+    while n > 0:
+        n -= 1
+    return n
+
+
+def test_two_mistakes_that_together_never_end_are_given_up() -> None:
+    exercise = Exercise(
+        count_down,
+        cases={"three": (3,)},
+        wrong={
+            "up": Wrong("Up?", ("n -= 1", "n += 1 if n < 100 else -n")),
+            "beyond": Wrong("How far?", ("while n > 0", "while n > -3")),
+        },
+        hints=("Down.",),
+    )
+    begin = time.thread_time()
+    result = within(30, lambda: exercise(lambda n: 7))  # the limit is for a check that hangs
+    assert not result.ok and "expected" in repr(result)
+    assert time.thread_time() - begin < 10
+
+
 def test_each_mistake_runs_once_for_all_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     original = mistakes.run
-    monkeypatch.setattr(mistakes, "run", lambda f, args: calls.append(f) or original(f, args))
+    monkeypatch.setattr(mistakes, "run", lambda f, *args: calls.append(f) or original(f, *args))
     monkeypatch.setattr(mistakes, "SECONDS_FOR_PAIRS", 0.0)
     exercise = replace(encoder.gelu)
     exercise(lambda x: x / math.pi)

@@ -241,6 +241,7 @@ apply_merge = Exercise(
         "the same letter at the start": (["a", "##b", "##a", "##b"], "a", "##b"),
         "a longer wordpiece on the right": (["t", "##he", "##h"], "t", "##h"),
         "a longer wordpiece on the left": (["at", "##h"], "t", "##h"),
+        "a # of the text itself": (["c", "###"], "c", "###"),
     },
     wrong={
         "## left in the middle": Wrong(
@@ -249,6 +250,10 @@ apply_merge = Exercise(
         "## lost": Wrong(
             "The new wordpiece ##il still stands inside its word. What must it begin with?",
             ('left + right.removeprefix("##")', '(left + right).replace("##", "")'),
+        ),
+        "every # taken away": Wrong(
+            "In “C#” the # belongs to the text: its second wordpiece is ###. What does yours make of it?",
+            ('right.removeprefix("##")', 'right.lstrip("#")'),
         ),
         "only the first pair merged": Wrong(
             "How often does ##a ##n occur in “banana”?",
@@ -309,95 +314,6 @@ apply_merge = Exercise(
         "The new wordpiece is the left one, followed by the right one without its ##.",
     ),
     why="Repeat this step for the best pair again and again, and a vocabulary grows.",
-)
-
-pair_scores = Exercise(
-    solution.pair_scores,
-    cases={
-        "one word": ({("f", "##i", "##l", "##m"): 1},),
-        "two words, one of them often": ({("f", "##i", "##t"): 3, ("f", "##a", "##t"): 1},),
-        "a pair twice in a word": ({("b", "##a", "##n", "##a", "##n", "##a"): 1},),
-        "a word of one wordpiece": ({("film",): 4, ("film", "##s"): 2},),
-        "s at the start and inside": ({("s", "##e", "##e", "##s"): 1, ("s", "##o"): 1},),
-    },
-    wrong={
-        "frequency instead of likelihood": Wrong(
-            "Two common wordpieces often meet by chance. What do you divide by to allow for that?",
-            ("count / (singles[a] * singles[b])", "count"),
-        ),
-        "each word counted once": Wrong(
-            "What is the number beside each word for? “the” should weigh more than “thelma”.",
-            ("words.items()", "dict.fromkeys(words, 1).items()"),
-        ),
-        "a pair counted once in a word": Wrong(
-            "How often does ##a ##n occur in “banana”? Does your count say so?",
-            ("pairwise(pieces)", "set(pairwise(pieces))"),
-        ),
-        "words of one wordpiece left out": Wrong(
-            "A wordpiece that is a whole word has no neighbor. Does it still count as a wordpiece?",
-            ("for piece in pieces:", "for piece in pieces if len(pieces) > 1 else ():"),
-        ),
-        "divided by the left count only": Wrong(
-            "Think of a right wordpiece that follows everything, like ##e. What makes up for its being "
-            "common?",
-            ("(singles[a] * singles[b])", "singles[a]"),
-        ),
-        "s and ##s counted together": Wrong(
-            "Are s at the start of a word and ##s inside it the same wordpiece?",
-            ("singles[piece]", 'singles[piece.strip("#")]'),
-            ("singles[a] * singles[b]", 'singles[a.strip("#")] * singles[b.strip("#")]'),
-        ),
-        "multiplied by N": Wrong(
-            "That is the whole factor. Which part of it does the task ask for?",
-            ("count / (singles", "sum(singles.values()) * count / (singles"),
-        ),
-        "divided by the right count only": Wrong(
-            "Think of a left wordpiece that stands in front of everything. What makes up for its being "
-            "common?",
-            ("(singles[a] * singles[b])", "singles[b]"),
-        ),
-        "divided by the sum of the counts": Wrong(
-            "By chance, two wordpieces meet in proportion to c(a) times c(b). Is that your denominator?",
-            ("singles[a] * singles[b]", "singles[a] + singles[b]"),
-        ),
-        "wordpieces counted once for each neighbor": Wrong(
-            "A wordpiece inside a word has two neighbors. How often do you count it?",
-            ("for piece in pieces:", "for piece in [piece for pair in pairwise(pieces) for piece in pair]:"),
-        ),
-        "left and right neighbors counted apart": Wrong(
-            "c(a) counts every occurrence of a wordpiece. Where do you count the last one of a word as a, "
-            "and "
-            "a word of one wordpiece?",
-            (
-                "for piece in pieces:",
-                "for piece in [(x, 0) for x in pieces[:-1]] + [(x, 1) for x in pieces[1:]]:",
-            ),
-            ("singles[a] * singles[b]", "singles[a, 0] * singles[b, 1]"),
-        ),
-        "pairs joined in the keys": Wrong(
-            "Which two wordpieces does your key “film” stand for? The keys should be pairs.",
-            ("return {(a, b): count", "return {a + b: count"),
-        ),
-        "pairs counted once per word": Wrong(
-            "A word that occurs three times contains each of its pairs three times. Does your pair count "
-            "say so?",
-            ("pairs[pair] += count", "pairs[pair] += 1"),
-        ),
-        "single wordpieces counted once per word": Wrong(
-            "A word that occurs three times contains each of its wordpieces three times. Does c(a) say so?",
-            ("singles[piece] += count", "singles[piece] += 1"),
-        ),
-        "all pairs of a word, not only neighbors": Wrong(
-            "Are the first and the last wordpiece of a word neighbors?",
-            ("pairwise(pieces)", "((x, y) for i, x in enumerate(pieces) for y in pieces[i + 1 :])"),
-        ),
-    },
-    hints=(
-        "Count single wordpieces and pairs of neighbors over all words, adding the word's count each time.",
-        "pairwise(wordpieces) of itertools gives the neighbors, a repeated pair as often as it occurs.",
-        "The score of (a, b) is the pair's count divided by the product of both wordpieces' counts.",
-    ),
-    why="The score divides what was counted by what chance alone would give.",
 )
 
 _A = ["a", "warm", "and", "witty", "film", "about", "very", "little", "indeed", "!"]
@@ -583,6 +499,95 @@ build_inputs = Exercise(
     why="These three lists are all that a BERT ever sees of a text.",
 )
 
+pair_scores = Exercise(
+    solution.pair_scores,
+    cases={
+        "one word": ({("f", "##i", "##l", "##m"): 1},),
+        "two words, one of them often": ({("f", "##i", "##t"): 3, ("f", "##a", "##t"): 1},),
+        "a pair twice in a word": ({("b", "##a", "##n", "##a", "##n", "##a"): 1},),
+        "a word of one wordpiece": ({("film",): 4, ("film", "##s"): 2},),
+        "s at the start and inside": ({("s", "##e", "##e", "##s"): 1, ("s", "##o"): 1},),
+    },
+    wrong={
+        "frequency instead of likelihood": Wrong(
+            "Two common wordpieces often meet by chance. What do you divide by to allow for that?",
+            ("count / (singles[a] * singles[b])", "count"),
+        ),
+        "each word counted once": Wrong(
+            "What is the number beside each word for? “the” should weigh more than “thelma”.",
+            ("words.items()", "dict.fromkeys(words, 1).items()"),
+        ),
+        "a pair counted once in a word": Wrong(
+            "How often does ##a ##n occur in “banana”? Does your count say so?",
+            ("pairwise(pieces)", "set(pairwise(pieces))"),
+        ),
+        "words of one wordpiece left out": Wrong(
+            "A wordpiece that is a whole word has no neighbor. Does it still count as a wordpiece?",
+            ("for piece in pieces:", "for piece in pieces if len(pieces) > 1 else ():"),
+        ),
+        "divided by the left count only": Wrong(
+            "Think of a right wordpiece that follows everything, like ##e. What makes up for its being "
+            "common?",
+            ("(singles[a] * singles[b])", "singles[a]"),
+        ),
+        "s and ##s counted together": Wrong(
+            "Are s at the start of a word and ##s inside it the same wordpiece?",
+            ("singles[piece]", 'singles[piece.strip("#")]'),
+            ("singles[a] * singles[b]", 'singles[a.strip("#")] * singles[b.strip("#")]'),
+        ),
+        "multiplied by N": Wrong(
+            "That is the whole factor. Which part of it does the task ask for?",
+            ("count / (singles", "sum(singles.values()) * count / (singles"),
+        ),
+        "divided by the right count only": Wrong(
+            "Think of a left wordpiece that stands in front of everything. What makes up for its being "
+            "common?",
+            ("(singles[a] * singles[b])", "singles[b]"),
+        ),
+        "divided by the sum of the counts": Wrong(
+            "By chance, two wordpieces meet in proportion to c(a) times c(b). Is that your denominator?",
+            ("singles[a] * singles[b]", "singles[a] + singles[b]"),
+        ),
+        "wordpieces counted once for each neighbor": Wrong(
+            "A wordpiece inside a word has two neighbors. How often do you count it?",
+            ("for piece in pieces:", "for piece in [piece for pair in pairwise(pieces) for piece in pair]:"),
+        ),
+        "left and right neighbors counted apart": Wrong(
+            "c(a) counts every occurrence of a wordpiece. Where do you count the last one of a word as a, "
+            "and "
+            "a word of one wordpiece?",
+            (
+                "for piece in pieces:",
+                "for piece in [(x, 0) for x in pieces[:-1]] + [(x, 1) for x in pieces[1:]]:",
+            ),
+            ("singles[a] * singles[b]", "singles[a, 0] * singles[b, 1]"),
+        ),
+        "pairs joined in the keys": Wrong(
+            "Which two wordpieces does your key “film” stand for? The keys should be pairs.",
+            ("return {(a, b): count", "return {a + b: count"),
+        ),
+        "pairs counted once per word": Wrong(
+            "A word that occurs three times contains each of its pairs three times. Does your pair count "
+            "say so?",
+            ("pairs[pair] += count", "pairs[pair] += 1"),
+        ),
+        "single wordpieces counted once per word": Wrong(
+            "A word that occurs three times contains each of its wordpieces three times. Does c(a) say so?",
+            ("singles[piece] += count", "singles[piece] += 1"),
+        ),
+        "all pairs of a word, not only neighbors": Wrong(
+            "Are the first and the last wordpiece of a word neighbors?",
+            ("pairwise(pieces)", "((x, y) for i, x in enumerate(pieces) for y in pieces[i + 1 :])"),
+        ),
+    },
+    hints=(
+        "Count single wordpieces and pairs of neighbors over all words, adding the word's count each time.",
+        "pairwise(wordpieces) of itertools gives the neighbors, a repeated pair as often as it occurs.",
+        "The score of (a, b) is the pair's count divided by the product of both wordpieces' counts.",
+    ),
+    why="The score divides what was counted by what chance alone would give.",
+)
+
 wordpiece_offsets = Exercise(
     solution.wordpiece_offsets,
     cases={
@@ -678,7 +683,7 @@ class TokenizationComparison:
         if self.error is not None:
             return f"✗ {self.names}: the tokenizer stops with {self.error}"
         if self.first is None:
-            same = f"the same wordpieces for all {self.texts:,} texts"
+            same = f"the same wordpieces in the same places, for all {self.texts:,} texts"
             return f"✓ the tokenizer runs on your own {self.names}; {same}"
         text, yours, package = self.first
         one, two = _where_they_part(yours, package)
