@@ -96,7 +96,7 @@ class EncoderWalk(AskedWidget):
         states = [stream.states[:, position] for stream, position in chosen]
         panels = {"cosine to start": [cosine_similarity(each, each[:1], dim=-1) for each in states]}
         if self.other:
-            panels["cosine of both"] = [cosine_similarity(*states, dim=-1)]
+            panels["cosine of both"] = [cosine_similarity(states[0], states[1], dim=-1)]
         names = [f"“{stream.tokens[position]}” ({position})" for stream, position in chosen]
         ends = [
             f"{title} {' and '.join(f'{each[0]:.2f} to {each[-1]:.2f}' for each in panel)}"
