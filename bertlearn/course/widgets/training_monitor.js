@@ -12,6 +12,8 @@ const whole = x => Math.round(x).toLocaleString("en");
 const time = s => (s < 60 ? `${Math.round(s)} s` : `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`);
 const written = (quantity, value) => (quantity === "learning rate" ? String(Number(value.toPrecision(3))) : fixed(value));
 const kind = name => (name.startsWith("held-out") ? "held" : name.startsWith("training") ? "train" : "plain");
+/** The number of each curve's color: those of training curves come after the held-out ones, also before these begin. */
+const colors = names => names.map((name, i) => i + (names.every(each => kind(each) === "train") ? names.length : 0));
 
 /** All steps that have a record. */
 function recorded(view) {
@@ -71,20 +73,21 @@ function drawCurves(view, { W, curves, band, lines, x, y }) {
   const path = points => points.map(([a, b]) => `${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("L");
   const where = Object.fromEntries(view.get("evaluations").map(evaluation => [evaluation.step, evaluation.where]));
   const crowded = height => lines.some(([, other]) => other > height && y(height) - y(other) < 18);
-  const parts = lines.flatMap(([name, height]) => [
-    svg("line", { class: "mo-line", x1: LEFT, x2: W - RIGHT, y1: y(height), y2: y(height) }),
-    svg("text", { x: W - RIGHT, y: y(height) + (crowded(height) ? 15 : -5), "text-anchor": "end" }, shown(name))]);
+  const parts = lines.map(([, height]) => svg("line", { class: "mo-line", x1: LEFT, x2: W - RIGHT, y1: y(height), y2: y(height) }));
+  const names = lines.map(([name, height]) => svg("text", { class: "mo-name", x: W - RIGHT, y: y(height) + (crowded(height) ? 15 : -5), "text-anchor": "end" }, shown(name)));
   if (band.length) {
     const around = [...band.map(([step, low]) => [step, low]), ...band.map(([step, , high]) => [step, high]).reverse()];
     parts.unshift(svg("path", { class: "mo-band", d: `M${path(around)}Z` }));
   }
-  curves.forEach(([name, points], i) => {
+  const hues = colors(curves.map(([name]) => name));
+  curves.forEach(([name, points], nth) => {
+    const i = hues[nth];
     parts.push(svg("path", { class: `mo-curve mo-${i} mo-${kind(name)}`, d: `M${path(points)}` }));
-    const kinds = view.get("quantity") === "loss" && i === 0 ? where : {};
+    const kinds = view.get("quantity") === "loss" && nth === 0 ? where : {};
     if (points.length === 1 || (kind(name) === "held" && points.length <= MANY))
       parts.push(...points.map(([step, value]) => svg("path", { class: `mo-dot mo-${i}`, d: DOTS[kinds[step] ?? "inside"], transform: `translate(${x(step)} ${y(value)})` })));
   });
-  return parts;
+  return [...parts, ...names];
 }
 
 function drawCursor(view, { quantity, curves, x, y }) {
@@ -138,7 +141,8 @@ function legend(view) {
   const sample = classes => svg("svg", { viewBox: "0 0 28 10", class: "mo-sample", "aria-hidden": "true" }, svg("path", { class: classes, d: "M0 5H28" }));
   view.watch(["curves", "quantity", "step", "band"], () => {
     const quantity = view.get("quantity"), values = Object.fromEntries(valuesAt(view, quantity, chosen(view)));
-    const items = Object.keys(view.get("curves")[quantity] ?? {}).map((name, i) => h("li", {}, sample(`mo-curve mo-${i} mo-${kind(name)}`), name,
+    const curves = Object.keys(view.get("curves")[quantity] ?? {}), hues = colors(curves);
+    const items = curves.map((name, i) => h("li", {}, sample(`mo-curve mo-${hues[i]} mo-${kind(name)}`), name,
       h("span", { class: "bl-number" }, name in values ? written(quantity, values[name]) : "–")));
     if (quantity === "loss" && Object.keys(view.get("lines")).length) items.push(h("li", {}, sample("mo-line"), "losses to compare with"));
     if (quantity === "loss" && view.get("band").steps) items.push(h("li", {}, sample("mo-curve mo-wide"), `the band: other seeds, mean ± ${REACH} std`));

@@ -25,7 +25,7 @@ Points = list[tuple[int, float]]  # step, value
 
 PAUSE = 0.2  # seconds between two messages to the browser
 REST = 20  # or this many times as long as sending took, so that thousands of records do not slow down a run
-HELD_OUT = "held-out text"
+HELD_OUT, TRAINING = "held-out text", "training"
 WIDTH = 2.0  # standard deviations on either side of the band's mean
 
 
@@ -122,7 +122,8 @@ class TrainingMonitor(Widget):
             for index, (name, height) in enumerate(self.lines.items()):
                 axes.axhline(height, color=QUIET, linestyle=(":", "-.")[index % 2], label=_plain(name))
         curves = self.curves.get(self.quantity, {})
-        for index, (name, points) in enumerate(curves.items()):
+        before = len(curves) if all(name.startswith(TRAINING) for name in curves) else 0
+        for index, (name, points) in enumerate(curves.items(), before):  # colors as on the page
             style = "o-" if name.startswith(HELD_OUT) else "--"
             axes.plot(
                 *zip(*points, strict=True),
@@ -224,7 +225,7 @@ def _objective(key: str) -> str:
 
 
 def _name(key: str, several: bool) -> str:
-    text = HELD_OUT if _is_held_out(key) else "training"
+    text = HELD_OUT if _is_held_out(key) else TRAINING
     return f"{text}, {_objective(key)}" if several else text
 
 

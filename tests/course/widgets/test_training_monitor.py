@@ -244,3 +244,14 @@ def test_a_run_with_a_monitor_learns_the_same() -> None:
     train(one, tiny_task(), options(log_every=1), callback=TrainingMonitor())
     train(other, tiny_task(), options(log_every=1))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_the_training_curve_keeps_its_color_when_the_held_out_curve_begins() -> None:
+    records = [{"step": float(step), "mlm_loss": 9.0 - step} for step in (1, 2)]
+    evaluated = [*records, {"step": 3.0, "mlm_loss": 5.0, "valid_mlm_loss": 6.0}]
+    colors = []
+    for history in (records, evaluated):
+        [axes] = TrainingMonitor.of_history(history).picture().figure.axes
+        colors.append({line.get_label(): line.get_color() for line in axes.lines})
+    assert len(colors[0]) < len(colors[1])
+    assert colors[0]["training"] == colors[1]["training"] != colors[1]["held-out text"]
