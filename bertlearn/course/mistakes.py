@@ -87,11 +87,12 @@ class Mistakes:
         if one is not None:
             return (one,)
         wrong = {label: outcomes[label] for label in failed}
+        right = {label: outcome for label, outcome in outcomes.items() if label not in failed}
         return (
             self._pair(outcomes, failed)
             or self._symptom(outcomes)
             or self._where_it_fails(wrong)
-            or (self._pair(wrong, failed) if len(failed) > 1 else ())
+            or (self._pair(wrong, failed, right) if len(failed) > 1 else ())
         )
 
     def _where_it_fails(self, wrong: Mapping[str, Outcome]) -> tuple[str, ...]:
@@ -127,17 +128,28 @@ class Mistakes:
         same_change = _without_numbers(one.changed) == _without_numbers(other.changed)
         return same_change and difference(one.value, other.value, self._tolerance) is None
 
-    def _pair(self, outcomes: Mapping[str, Outcome], failed: list[str]) -> tuple[str, ...]:
-        """Return the first two mistakes that together give the same outcomes, () if none do in time."""
+    def _pair(
+        self, outcomes: Mapping[str, Outcome], failed: list[str], right: Mapping[str, Outcome] | None = None
+    ) -> tuple[str, ...]:
+        """Return the first two mistakes that together give the same outcomes, () if none do in time.
+
+        Of the outcomes that are `right` they have to give half: mistakes that spoil nearly everything are
+        not those of an attempt that is wrong in a few cases.
+        """
         if all(outcomes[label].error is not None for label in failed):
             return ()
         end = time.thread_time() + SECONDS_FOR_PAIRS
         for names, function in self._pairs():
-            if self._same(outcomes, partial(self._run_pair, function), failed):
+            theirs = partial(self._run_pair, function)
+            if self._same(outcomes, theirs, failed) and self._gives_half(right or {}, theirs):
                 return names
             if time.thread_time() > end:
                 break
         return ()
+
+    def _gives_half(self, right: Mapping[str, Outcome], theirs: Callable[[str], Outcome]) -> bool:
+        same = sum(self._same_outcome(outcome, theirs(label)) for label, outcome in right.items())
+        return 2 * same >= len(right)
 
     def _run_pair(self, function: Function, label: str) -> Outcome:
         return run(function, self._cases[label], SECONDS_FOR_A_PAIR)

@@ -198,6 +198,18 @@ def test_a_mistake_made_on_some_inputs_only_is_recognized() -> None:
     assert "right on: one sentence" in repr(result)
 
 
+def test_two_mistakes_that_spoil_what_is_right_are_not_named() -> None:
+    solution = tokenization.longest_match.solution
+
+    def attempt(
+        word: str, vocab: dict[str, int], unk_token: str = "[UNK]", max_input_chars_per_word: int = 100
+    ) -> list[str] | str:
+        return unk_token if len(word) >= max_input_chars_per_word else solution(word, vocab, unk_token)
+
+    result = tokenization.longest_match(attempt)
+    assert result.mistakes == ("100 letters are too many", "[UNK] without a list")
+
+
 def test_what_only_one_input_shows_and_several_mistakes_explain_gets_no_name() -> None:
     same = {name: Wrong("Which?", ("x * y", "x + y")) for name in ("one", "other")}
     both = {"one": same["one"], "other": Wrong("Which?", ("x * y", "y + x"))}
