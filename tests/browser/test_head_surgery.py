@@ -72,6 +72,8 @@ def test_heads_and_edges_by_pointer(lab: Lab) -> None:
     notebook.expect("w.off", [[0, 1]])
     page.get_by_role("button", name="Heal all").click()
     notebook.expect("w.off", [])
+    notebook.expect("w.head", 0)
+    head(page, 0, 1).click()
     notebook.value("setattr(w, 'cut', [[0, 1, 4, key] for key in (0, 1, 3, 4, 5)])")
     page.locator(".hs-cut").nth(4).wait_for()
     page.locator(".hs-cell").press("Enter")

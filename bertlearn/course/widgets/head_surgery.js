@@ -57,7 +57,10 @@ function effect(view) {
 
 /** The sentence, and the button that undoes everything. */
 function controls(view, { ask, field, read, note }) {
-  const reset = button("Heal all", () => ask({ off: [], cut: [] }));
+  const reset = button("Heal all", () => {
+    view.set({ layer: 0, head: 0 }); // else a click that means to choose the head would switch it off again
+    ask({ off: [], cut: [] });
+  });
   view.watch(["off", "cut"], () => { reset.disabled = view.alone || view.get("off").length + view.get("cut").length === 0; });
   return h("div", { class: "bl-bar" }, labeled("Sentence", field), button("Read", read, { disabled: view.alone }), reset, note);
 }
