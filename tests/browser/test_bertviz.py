@@ -115,7 +115,7 @@ def test_a_notebook_shows_the_view_and_an_untrusted_one_the_picture(lab: Lab) ->
     notebook.reopen(kernel=False)
     assert inside(notebook.page).locator("#left text").count() == 4, "without a kernel"
     notebook.reopen(trusted=False)
-    image = notebook.page.get_by_alt_text("Head view: 2 layers, 3 heads, a b c d")
+    image = notebook.page.get_by_alt_text("Heat map. Layer 0, mean of 3 heads.")
     image.wait_for()
     assert image.evaluate("image => image.naturalWidth") > 200
     assert notebook.page.locator(".jp-OutputArea iframe").count() == 0

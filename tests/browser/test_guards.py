@@ -65,10 +65,19 @@ def test_a_failed_test_keeps_its_own_message(browser: Browser) -> None:
         raise KeyError("mine")
 
 
-def test_alone_is_offline(alone: Callable[[str], Page]) -> None:
-    page = alone("<title>é</title><p>by itself</p>")
-    assert page.title() == "é"
-    assert page.evaluate("navigator.onLine") is False
+def test_a_file_is_opened_alone(alone: Callable[[str], Page]) -> None:
+    assert alone("<title>é</title><p>by itself</p>").title() == "é"
+
+
+@pytest.mark.parametrize(("offline", "outcome"), [(False, "reached"), (True, "failed")])
+def test_offline_means_that_nothing_is_reached(
+    browser: Browser, server: Server, offline: bool, outcome: str
+) -> None:
+    with watched(browser, offline=offline) as watch:
+        watch.allow("console: Failed to load resource")
+        page = watch.context.new_page()
+        load = "url => fetch(url, {mode: 'no-cors'}).then(() => 'reached', () => 'failed')"
+        assert page.evaluate(load, f"{server.url}/static/logo/logo.png") == outcome
 
 
 def test_a_stand_alone_page_may_not_even_reach_this_machine(browser: Browser, server: Server) -> None:
