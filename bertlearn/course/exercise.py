@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
 from typing import Any
 
 import torch
@@ -32,13 +31,13 @@ from bertlearn.course.compare import (
     sizes_in,
 )
 from bertlearn.course.mistakes import Mistakes, Wrong
+from bertlearn.course.verdict import as_html
 
 __all__ = ["Exercise", "Result", "Wrong", "built"]
 
 Function = Callable[..., Any]
 
 _WIDTH = 90  # of a line with several arguments
-_WRAPPED = "margin:0;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere"
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,8 @@ class Result:
         return self.text
 
     def _repr_html_(self) -> str | None:
-        """Return the text with line breaks between words; JupyterLab breaks plain text anywhere.
-
-        A stored notebook keeps what is not attempted as plain text alone.
-        """
-        if not self.attempted:
-            return None
-        return f'<pre style="{_WRAPPED}">{"".join(map(_hanging, self.text.splitlines()))}</pre>'
+        """Return the text as HTML; a stored notebook keeps what is not attempted as plain text alone."""
+        return as_html(self.text) if self.attempted else None
 
 
 @dataclass(frozen=True)
@@ -278,13 +272,6 @@ class Exercise:
                 f"stuck? add hint={shown + 1} to this check for hint {shown + 1} of {len(self.hints)}"
             )
         return lines
-
-
-def _hanging(line: str) -> str:
-    """Return a line as HTML whose continuation is indented by two more characters than its beginning."""
-    indent = len(line) - len(line.lstrip()) + 2
-    style = f"display:block;padding-left:{indent}ch;text-indent:-{indent}ch"
-    return f'<span style="{style}">{escape(line)}</span>'
 
 
 def _error_clause(outcome: Outcome) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bertlearn.course.attempt import is_stub
 from bertlearn.course.built import note
+from bertlearn.course.verdict import as_html
 from bertlearn.model import bert
 from bertlearn.model.bert import AttentionOutput
 from bertlearn.tokenizer import wordpiece, words
@@ -123,6 +124,10 @@ class Comparison:
             f"  {list(self.differences).index(first)} of {len(self.differences)} steps before it agree"
             f"{self.advice}"
         )
+
+    def _repr_html_(self) -> str | None:
+        """Return the lines as HTML; see `Result`."""
+        return as_html(repr(self)) if self.attempted else None
 
 
 def compare_layers(

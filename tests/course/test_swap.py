@@ -10,7 +10,7 @@ from conftest import random_batch, twins
 
 import bertlearn
 from bertlearn.course.built import built
-from bertlearn.course.swap import compare_layers, use
+from bertlearn.course.swap import Comparison, compare_layers, use
 from bertlearn.model import bert
 from bertlearn.model.bert import scaled_dot_product_attention
 from bertlearn.model.config import BertConfig
@@ -149,3 +149,9 @@ def test_a_model_that_runs_on_all_five_functions_is_noted(
     mine["scaled_dot_product_attention"] = scaled_dot_product_attention
     assert compare_layers(ours, random_batch(small_config), **mine).ok
     assert "✓ all of it" in repr(built(3))
+
+
+def test_a_comparison_breaks_its_lines_between_words() -> None:
+    ran = Comparison("<softmax>", {"layer 0": 0.0}, 1e-4)
+    assert "&lt;softmax&gt;; largest difference" in (ran._repr_html_() or "")
+    assert Comparison("softmax", {}, 1e-4, attempted=False)._repr_html_() is None

@@ -14,6 +14,7 @@ from bertlearn.course.edits import Edit
 from bertlearn.course.exercise import Exercise, Wrong
 from bertlearn.course.solutions import tokenization as solution
 from bertlearn.course.swap import use
+from bertlearn.course.verdict import as_html
 from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
 
 strip_accents = Exercise(
@@ -691,6 +692,10 @@ class TokenizationComparison:
             f"✗ {self.names}: {self.different:,} of {self.texts:,} texts come out differently, the first:\n"
             f"  {text}\n  yours:   {one}\n  package: {two}"
         )
+
+    def _repr_html_(self) -> str | None:
+        """Return the lines as HTML; see `Result`."""
+        return as_html(repr(self)) if self.attempted else None
 
 
 def compare_tokenizations(
