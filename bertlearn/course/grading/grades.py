@@ -1,0 +1,204 @@
+"""Grades the notebooks of a class, each in a process of its own, and keeps the results in a CSV table."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bertlearn.course.checks import CHAPTERS
+from bertlearn.files import write_whole
+
+KEPT = ("PATH", "PYTHONPATH", "BERTLEARN_CACHE", "SYSTEMROOT", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
+SECONDS = 300.0  # for one submission; each answer has a limit of its own as well
+MEGABYTES = 6000
+
+
+class Row(NamedTuple):
+    """One exercise of one submission: a row of the table."""
+
+    student: str
+    file: str
+    exercise: str  # "" if the submission as a whole could not be graded
+    score: int
+    attempted: bool
+    mistake: str
+    flag: str
+    checksum: str  # of the file: a submission that has changed is graded again
+
+
+def grade(
+    submitted: Path,
+    chapter: int,
+    to: Path,
+    jobs: int = 1,
+    seconds: float = SECONDS,
+    megabytes: int = MEGABYTES,
+    report: Callable[[str, Sequence[Row]], None] = lambda student, rows: None,
+) -> list[Row]:
+    """Grade every notebook in a folder; what the table already has is kept, so that a stopped grading goes on.
+
+    Args:
+        submitted: a folder with a notebook, or a folder with notebooks, for each student.
+        chapter: whose exercises are graded.
+        to: the CSV table to write; it is whole after each submission.
+        jobs: how many submissions are graded at the same time.
+        seconds: the time that one submission may take.
+        megabytes: the memory that one submission may use, where the system can limit it.
+        report: called with a student and that student's rows as soon as they are there.
+
+    Raises:
+        ValueError: the folder has no notebook, there is no such chapter, or the table is none of ours.
+    """
+    if chapter not in CHAPTERS or chapter == 0:
+        raise ValueError(f"chapter={chapter}: expected one of {', '.join(map(str, sorted(CHAPTERS)[1:]))}")
+    files = find_notebooks(submitted)
+    done = {row.checksum: row for row in read_rows(to)} if to.exists() else {}
+    rows = [row for row in (read_rows(to) if to.exists() else [])]
+    waiting = [path for path in files if _checksum(path, submitted) not in done]
+    with ThreadPoolExecutor(jobs) as pool:
+        tasks = {
+            pool.submit(_grade_file, path, submitted, chapter, seconds, megabytes): path for path in waiting
+        }
+        for task in as_completed(tasks):
+            mine = task.result()
+            rows = [row for row in rows if row.file != mine[0].file] + mine
+            rows.sort(key=lambda row: (row.student, row.file))
+            write_rows(to, rows)
+            report(mine[0].student, mine)
+    return rows
+
+
+def find_notebooks(folder: Path) -> list[Path]:
+    """Return the notebooks in a folder and its subfolders, in order; JupyterLab's checkpoints are none."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; expected one with the students' notebooks")
+    found = sorted(path for path in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+    if not found:
+        raise ValueError(f"{folder} has no notebook (.ipynb) in it or its subfolders")
+    return found
+
+
+def student_of(path: Path, folder: Path) -> str:
+    """Return whose submission a notebook is: its first folder, or its own name if it lies in no subfolder."""
+    parts = path.relative_to(folder).parts
+    return parts[0] if len(parts) > 1 else path.stem
+
+
+def _checksum(path: Path, folder: Path) -> str:
+    """Return a checksum of where a file is and what it holds."""
+    name = path.relative_to(folder).as_posix().encode()
+    return hashlib.sha256(name + b"\0" + path.read_bytes()).hexdigest()[:16]
+
+
+def _grade_file(path: Path, folder: Path, chapter: int, seconds: float, megabytes: int) -> list[Row]:
+    student, name = student_of(path, folder), path.relative_to(folder).as_posix()
+    checksum = _checksum(path, folder)
+    answer = _run_worker(path.resolve(), chapter, seconds, megabytes)
+    if "error" in answer:
+        return [Row(student, name, "", 0, False, "", str(answer["error"]), checksum)]
+    return [
+        Row(
+            student,
+            name,
+            str(each["exercise"]),
+            int(each["score"]),
+            bool(each["attempted"]),
+            str(each["mistake"]),
+            str(each["flag"]),
+            checksum,
+        )
+        for each in answer["grades"]
+    ]
+
+
+def _run_worker(path: Path, chapter: int, seconds: float, megabytes: int) -> dict[str, Any]:
+    """Return what the worker wrote about a submission, or an error that says why it wrote nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "grades.json"
+        empty = Path(folder) / "empty"
+        empty.mkdir()
+        command = [sys.executable, "-m", "bertlearn.course.grading.worker", str(chapter), str(path)]
+        process = subprocess.Popen(
+            [*command, str(output), str(megabytes)],
+            cwd=empty,
+            env=_environment(empty),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return {"error": f"stopped after {seconds:g} s"}
+        finally:
+            _end(process)
+        try:
+            answer = json.loads(output.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {"error": f"the process that runs the answers ended with status {process.returncode}"}
+        return answer if isinstance(answer, dict) else {"error": "the answers wrote over their grades"}
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    homes = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "BERTLEARN_PROGRESS"), str(folder))
+    if "BERTLEARN_CACHE" not in kept:
+        from bertlearn.data.cache import cache_folder
+
+        kept["BERTLEARN_CACHE"] = str(cache_folder())
+    return kept | homes | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process, and those that it has started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError, AttributeError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write the table; a file of that name is replaced whole."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Row._fields)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8", newline=""))
+
+
+def _cell(value: str | int | bool) -> str:
+    """Return a value as a cell that no spreadsheet takes for a formula."""
+    text = str(int(value)) if isinstance(value, int) else value
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a table that `write_rows` has written.
+
+    Raises:
+        ValueError: the file is no such table.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != Row._fields:
+            raise ValueError(f"{path} is not a table of grades; give --to another name")
+        return [_row(record) for record in reader]
+
+
+def _row(record: Mapping[str, str]) -> Row:
+    values = {name: record[name] or "" for name in Row._fields}
+    return Row(**{**values, "score": int(values["score"]), "attempted": values["attempted"] == "1"})  # type: ignore[arg-type]

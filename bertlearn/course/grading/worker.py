@@ -1,0 +1,115 @@
+"""Checks the answers of one submission, in a process of its own: `python -m bertlearn.course.grading.worker`.
+
+The process gets limits on memory and time, an empty folder to work in, and no standard input or output. It
+runs foreign code with the rights of whoever started it: it can read what they can read, write what they can
+write, and reach the network. Grade in a container without network, or as a user who owns nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bertlearn.course.built import OTHERS
+from bertlearn.course.checks import CHAPTERS
+from bertlearn.course.exercise import Exercise, Result
+from bertlearn.course.grading.submission import Submission, SubmissionError, read_submission
+
+NO_FUNCTION = "no own function"
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What became of one exercise."""
+
+    exercise: str
+    score: int  # 0 or 1
+    attempted: bool
+    mistake: str = ""  # known mistakes that the answer makes
+    flag: str = ""  # why the score is 0 whatever the check says, with the line quoted
+    text: str = ""  # what the check says
+
+
+def checks_of(chapter: int) -> dict[str, Callable[[Any], Result]]:
+    """Return the check of each of a chapter's exercises, in the order of the chapter."""
+    module = importlib.import_module(f"bertlearn.course.checks.{CHAPTERS[chapter]}")
+    checks: dict[str, Callable[[Any], Result]] = {
+        value.name: value for value in vars(module).values() if isinstance(value, Exercise)
+    }
+    if chapter == 3:  # its last exercise takes up one of chapter 1
+        from bertlearn.course.checks import attention
+
+        checks["scaled_dot_product_attention"] = attention.scaled_dot_product_attention
+    if "bug_hunt" in OTHERS.get(chapter, {}):
+        from bertlearn.course import bug_hunt
+
+        checks["bug_hunt"] = bug_hunt.verdict
+    return checks
+
+
+def grade_submission(path: Path, chapter: int) -> list[Grade]:
+    """Return what became of each exercise of a chapter in one notebook; runs the answers.
+
+    Raises:
+        SubmissionError: the file cannot be read as a notebook.
+    """
+    checks = checks_of(chapter)
+    submission = read_submission(path, checks)
+    functions = _functions(submission)
+    return [_grade(name, check, submission, functions.get(name)) for name, check in checks.items()]
+
+
+def _functions(submission: Submission) -> dict[str, Any]:
+    """Run the submission's definitions, each on its own, so that one that fails spoils no other."""
+    space: dict[str, Any] = {"__name__": "submission"}
+    chosen = {id(node) for node in submission.answers.values()}
+    later = [node for node in submission.statements if id(node) in chosen]  # after stubs of the same name
+    for node in [*submission.statements, *later]:
+        with contextlib.suppress(Exception):
+            exec(compile(ast.Module([node], []), "<submission>", "exec"), space)
+    return space
+
+
+def _grade(name: str, check: Callable[[Any], Result], submission: Submission, function: Any) -> Grade:
+    if name not in submission.answers or not callable(function):
+        return Grade(name, 0, False, flag=NO_FUNCTION)
+    result = check(function)
+    flag = submission.flags.get(name)
+    if flag is not None and result.attempted:
+        return Grade(name, 0, True, flag=f"{flag.kind}: {flag.line}", text=result.text)
+    return Grade(name, int(result.ok), result.attempted, " and ".join(result.mistakes), "", result.text)
+
+
+def main() -> None:
+    """Grade the notebook named by the arguments (chapter, path), and write the grades to descriptor 3's file."""
+    chapter, path, output = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+    _limit_memory(int(sys.argv[4]))
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        try:
+            answer: dict[str, Any] = {"grades": [asdict(grade) for grade in grade_submission(path, chapter)]}
+        except SubmissionError as error:
+            answer = {"error": str(error)}
+    output.write_text(json.dumps(answer), encoding="utf-8")
+
+
+def _limit_memory(megabytes: int) -> None:
+    """Limit the memory that the process may map, where the system can."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    size = megabytes * 1024 * 1024
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""Grading: answers are found by name, run apart, and each kind of submission ends with the right rows."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from bertlearn.course.grading import grades
+from bertlearn.course.grading.grades import Row, grade, read_rows, write_rows
+from bertlearn.course.grading.submission import REFERS, SubmissionError, is_stub, read_submission
+from bertlearn.course.grading.worker import NO_FUNCTION, checks_of
+
+SOLUTIONS = Path(sys.modules["bertlearn"].__file__ or "").parent / "course" / "solutions"
+NAMES = list(checks_of(2))
+
+
+def notebook(path: Path, *sources: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    path.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=cells)), encoding="utf-8")
+    return path
+
+
+def solved(*changes: tuple[str, str]) -> str:
+    text = (SOLUTIONS / "tokenization.py").read_text(encoding="utf-8")
+    for before, after in changes:
+        assert text.count(before) == 1
+        text = text.replace(before, after)
+    return text
+
+
+STUBS = "\n\n".join(
+    f"def {name}(*values):\n    '''What to do.'''\n    raise NotImplementedError" for name in NAMES
+)
+OWN = "def strip_accents(text):\n    return text"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+    folder = tmp_path_factory.mktemp("submitted")
+    notebook(folder / "right" / "02.ipynb", "%%bash\necho hi", solved(), "raise SystemExit", "1 +")
+    notebook(folder / "stubs" / "02.ipynb", STUBS)
+    wrong = ('left + right.removeprefix("##")', 'left + right.lstrip("#")')
+    notebook(folder / "wrong" / "02.ipynb", solved(wrong), STUBS)  # the stubs once more, below the answers
+    notebook(folder / "loop" / "02.ipynb", "def longest_match(*values):\n    while True:\n        pass", OWN)
+    notebook(folder / "dies" / "02.ipynb", "import os\ndef strip_accents(text):\n    os._exit(0)")
+    (folder / "no_notebook.ipynb").write_text("{", encoding="utf-8")
+    return grade(folder, 2, folder.parent / "grades.csv", jobs=2)
+
+
+def of(table: list[Row], student: str) -> dict[str, Row]:
+    return {row.exercise: row for row in table if row.student == student}
+
+
+def test_right_answers_score_whatever_else_is_in_the_notebook(table: list[Row]) -> None:
+    right = of(table, "right")
+    assert list(right) == NAMES
+    assert all(row.score == 1 and row.attempted and not row.flag for row in right.values())
+
+
+def test_stubs_score_nothing_and_are_not_attempted(table: list[Row]) -> None:
+    assert all((row.score, row.attempted, row.flag) == (0, False, "") for row in of(table, "stubs").values())
+
+
+def test_a_wrong_answer_is_named_and_a_stub_below_an_answer_does_not_count(table: list[Row]) -> None:
+    wrong = of(table, "wrong")
+    assert wrong["apply_merge"].mistake == "every # taken away" and wrong["apply_merge"].score == 0
+    assert sum(row.score for row in wrong.values()) == len(NAMES) - 1
+
+
+def test_an_endless_loop_costs_only_its_own_exercise(table: list[Row]) -> None:
+    loop = of(table, "loop")
+    assert loop["longest_match"].score == 0 and loop["longest_match"].attempted
+    assert loop["strip_accents"].attempted and loop["apply_merge"].flag == NO_FUNCTION
+
+
+def test_a_submission_that_ends_its_process_or_is_no_notebook_stops_no_other(table: list[Row]) -> None:
+    assert of(table, "dies")[""].flag == "the process that runs the answers ended with status 0"
+    assert "no_notebook.ipynb is no notebook that can be read" in of(table, "no_notebook")[""].flag
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("from bertlearn.course.checks import tokenization as check\ndef f(x):\n    y = check.f.solution(x)\n    return y",
+         "y = check.f.solution(x)"),
+        ("def f(x):\n    from bertlearn.course.solutions import tokenization\n    return tokenization.f(x)",
+         "from bertlearn.course.solutions import tokenization"),
+        ("def helper(x):\n    return bertlearn.f(x)\nimport bertlearn\ndef f(x):\n    return helper(x)",
+         "return bertlearn.f(x)"),
+        ("import sys\ndef f(x):\n    return sys.modules['a'].f(x)", "return sys.modules['a'].f(x)"),
+        ("def f(x):\n    return __import__('a').f(x)", "return __import__('a').f(x)"),
+        ("import importlib as i\ndef f(x):\n    return i.import_module('a').f(x)",
+         "return i.import_module('a').f(x)"),
+        ("def f(x):\n    return ().__class__.__base__.__subclasses__()",
+         "return ().__class__.__base__.__subclasses__()"),
+        ("def f(x):\n    return load('bertlearn.course')", "return load('bertlearn.course')"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_refers_to_the_course_is_flagged_with_its_line(
+    tmp_path: Path, source: str, line: str
+) -> None:
+    flag = read_submission(notebook(tmp_path / "n.ipynb", source), ["f"]).flags["f"]
+    assert (flag.kind, flag.line) == (REFERS, line)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import math\ndef f(x):\n    '''As in the course.'''\n    return math.exp(x)",
+        "from bertlearn import load_reviews\nreviews = load_reviews()\ndef f(x):\n    return x.exp()",
+        "import torch\ndef g(x):\n    return x\ndef f(x):\n    return torch.softmax(g(x), dim=-1).__len__()",
+    ],
+)
+def test_honest_answers_are_not_flagged(tmp_path: Path, source: str) -> None:
+    assert read_submission(notebook(tmp_path / "n.ipynb", source), ["f"]).flags == {}
+
+
+def test_an_answer_that_is_not_a_function_of_its_own_scores_nothing(tmp_path: Path) -> None:
+    taken = "from bertlearn.course.solutions.tokenization import *\nstrip_accents = strip_accents"
+    notebook(tmp_path / "in" / "s.ipynb", taken)
+    rows = grade(tmp_path / "in", 2, tmp_path / "grades.csv")
+    assert {(row.score, row.flag) for row in rows} == {(0, NO_FUNCTION)}
+
+
+def test_a_flagged_answer_scores_nothing_though_it_is_right(tmp_path: Path) -> None:
+    source = "def strip_accents(text):\n    from bertlearn.course.solutions import tokenization as s\n    return s.strip_accents(text)"
+    notebook(tmp_path / "in" / "s.ipynb", source)
+    row = of(grade(tmp_path / "in", 2, tmp_path / "grades.csv"), "s")["strip_accents"]
+    assert row.score == 0 and row.flag.startswith(REFERS) and "solutions" in row.flag
+
+
+def test_a_stopped_grading_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, to, seen = tmp_path / "in", tmp_path / "grades.csv", []
+    for name in ("a", "b"):
+        notebook(folder / name / "n.ipynb", OWN)
+
+    def stop(student: str, rows: object) -> None:
+        seen.append(student)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        grade(folder, 2, to, report=stop)
+    assert len({row.student for row in read_rows(to)}) == 1
+    grade(folder, 2, to, report=lambda student, rows: seen.append(student))
+    assert sorted(seen) == ["a", "b"]
+    notebook(folder / "a" / "n.ipynb", solved())  # handed in again
+    grade(folder, 2, to, report=lambda student, rows: seen.append(student))
+    assert seen[2:] == ["a"]
+    rows = read_rows(to)
+    assert len(rows) == 2 * len(NAMES) and sum(row.score for row in rows) == len(NAMES)
+
+
+def test_a_submission_has_a_limit_of_time(tmp_path: Path) -> None:
+    source = "import time\ndef strip_accents(text):\n    time.sleep(1000)"
+    notebook(tmp_path / "in" / "s.ipynb", source)
+    [row] = grade(tmp_path / "in", 2, tmp_path / "grades.csv", seconds=15)
+    assert row.flag == "stopped after 15 s"
+
+
+def test_nothing_is_written_outside_the_table(tmp_path: Path) -> None:
+    source = (
+        "def strip_accents(text):\n    return text\ndef longest_match(*values):\n    raise ValueError('a')"
+    )
+    path = notebook(tmp_path / "in" / "s.ipynb", source)
+    before = path.read_bytes()
+    grade(tmp_path / "in", 2, tmp_path / "out" / "grades.csv")
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["grades.csv", "s.ipynb"]
+
+
+def test_the_table_is_safe_in_a_spreadsheet_and_comes_back(tmp_path: Path) -> None:
+    rows = [Row("=cmd|' /C calc'!A0", "f.ipynb", "softmax", 1, True, 'a, "b"\nc', "", "0")]
+    write_rows(tmp_path / "t.csv", rows)
+    with (tmp_path / "t.csv").open(newline="") as file:
+        assert list(csv.reader(file))[1][0].startswith("'=")
+    assert read_rows(tmp_path / "t.csv")[0]._replace(student=rows[0].student) == rows[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p: grade(p / "none", 2, p / "t.csv"), "is no folder"),
+        (lambda p: grade(p, 2, p / "t.csv"), "has no notebook"),
+        (lambda p: grade(p, 9, p / "t.csv"), "chapter=9: expected one of 1, 2, 3, 4, 5, 6"),
+        (lambda p: read_rows(p / "other.csv"), "is not a table of grades"),
+        (lambda p: read_submission(p / "other.csv", []), "no notebook that can be read"),
+    ],
+)
+def test_bad_input_is_named(tmp_path: Path, call: Callable[[Path], object], message: str) -> None:
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises((ValueError, SubmissionError), match=message):
+        call(tmp_path)
+
+
+def test_every_exercise_of_the_notebooks_has_a_check() -> None:
+    notebooks = Path(__file__).parents[3] / "notebooks"
+    for chapter in range(1, 7):
+        [path] = notebooks.glob(f"0{chapter}_*.ipynb")
+        cells = nbformat.read(path, as_version=4).cells
+        asked = [cell.source for cell in cells if "exercise" in cell.metadata.get("tags", [])]
+        names = [line[4:].split("(")[0] for text in asked for line in text.splitlines() if line[:4] == "def "]
+        assert set(names) <= set(checks_of(chapter)), chapter
+
+
+def test_a_stub_may_have_a_docstring() -> None:
+    import ast
+
+    stub, written = ast.parse(
+        "def f():\n    '''x'''\n    raise NotImplementedError\ndef g():\n    return 1"
+    ).body
+    assert isinstance(stub, ast.FunctionDef) and isinstance(written, ast.FunctionDef)
+    assert is_stub(stub) and not is_stub(written)
+    assert grades.student_of(Path("a/b/n.ipynb"), Path("a")) == "b"
