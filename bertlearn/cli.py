@@ -1,4 +1,4 @@
-"""The command line: `bertlearn doctor`, `data`, `data build`, `pretrain` and `finetune`."""
+"""The command line: `bertlearn doctor`, `data`, `data build`, `pretrain`, `finetune` and `course grade`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ from bertlearn.finetuning.options import FinetuneOptions, TableOptions
 from bertlearn.pretraining.options import PretrainOptions, TextOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bertlearn.course.grading import Row
     from bertlearn.data import Document
     from bertlearn.pretraining.corpus import SkippedRows
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
@@ -258,6 +261,47 @@ def build(
     return 0
 
 
+def grade(
+    submitted: tyro.conf.Positional[Path], chapter: int, to: Path, jobs: int = 1, seconds: float = 300.0
+) -> int:
+    """Grade the notebooks of a class: which exercises are right, attempted, and which known mistake was made.
+
+    Answers are found by the names of the functions, wherever they stand. Each submission runs in a process of
+    its own, with limits on time and memory; nothing else of it is run. That is no protection from an attack:
+    submissions are foreign code, so grade in a container without network, or as a user who owns nothing.
+    Ctrl-C stops; the same command goes on where it stopped, and grades again what was handed in again.
+
+    Args:
+        submitted: Folder with a folder, or a notebook, for each student.
+        chapter: The chapter whose exercises are graded.
+        to: The table to write, as CSV: a row for each exercise of each student.
+        jobs: How many submissions are graded at the same time.
+        seconds: The time that one submission may take.
+
+    Returns:
+        Exit status: 0 if every submission was graded, 1 if one could not be, or on an error.
+    """
+    from tqdm.auto import tqdm
+
+    from bertlearn.course.grading import find_notebooks, summary
+    from bertlearn.course.grading import grade as grade_all
+
+    submitted, to = submitted.expanduser(), to.expanduser()
+    try:
+        check_count("jobs", jobs, 1)
+        with tqdm(desc="grading", total=len(find_notebooks(submitted)), unit="notebook") as bar:
+
+            def report(student: str, rows: Sequence[Row]) -> None:
+                bar.write(f"{student:24} {summary(rows)}")
+                bar.update()
+
+            rows = grade_all(submitted, chapter, to, jobs, seconds, report=report)
+    except (OSError, ValueError) as error:
+        return _fail("course grade", error)
+    print(f"{to}: {len({row.file for row in rows})} notebooks")
+    return 0 if all(row.exercise for row in rows) else 1
+
+
 def _documents(text: TextOptions, skipped: SkippedRows) -> Iterable[Document]:
     from bertlearn.course.corpus import course_documents
     from bertlearn.pretraining.corpus import read_documents
@@ -325,18 +369,20 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "data build": build,
     "pretrain": pretrain,
     "finetune": finetune,
+    "course grade": grade,
 }
 
 
 def _run(arguments: list[str]) -> int:
-    """Run the command that the arguments name; `data build` is a command of its own, next to `data`."""
-    name = " ".join(arguments[: 2 if arguments[:2] == ["data", "build"] else 1])
+    """Run the command that the arguments name; one of two words, such as `data build`, is its own command."""
+    two_words = " ".join(arguments[:2])
+    name = two_words if two_words in COMMANDS else " ".join(arguments[:1])
     if name in COMMANDS:
         return _parse(name, arguments[len(name.split()) :])()
     return tyro.extras.subcommand_cli_from_dict(
         {name: command for name, command in COMMANDS.items() if " " not in name},
         prog="bertlearn",
-        description="Command-line tools of the bertlearn course.",
+        description="Tools of the bertlearn course. For teachers: bertlearn course grade --help.",
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )

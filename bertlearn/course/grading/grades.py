@@ -47,7 +47,7 @@ def grade(
     megabytes: int = MEGABYTES,
     report: Callable[[str, Sequence[Row]], None] = lambda student, rows: None,
 ) -> list[Row]:
-    """Grade every notebook in a folder; what the table already has is kept, so that a stopped grading goes on.
+    """Grade every notebook in a folder; what the table has already is kept: a stopped grading goes on.
 
     Args:
         submitted: a folder with a notebook, or a folder with notebooks, for each student.
@@ -64,8 +64,8 @@ def grade(
     if chapter not in CHAPTERS or chapter == 0:
         raise ValueError(f"chapter={chapter}: expected one of {', '.join(map(str, sorted(CHAPTERS)[1:]))}")
     files = find_notebooks(submitted)
-    done = {row.checksum: row for row in read_rows(to)} if to.exists() else {}
-    rows = [row for row in (read_rows(to) if to.exists() else [])]
+    rows = read_rows(to) if to.exists() else []
+    done = {row.checksum for row in rows}
     waiting = [path for path in files if _checksum(path, submitted) not in done]
     with ThreadPoolExecutor(jobs) as pool:
         tasks = {
@@ -78,6 +78,15 @@ def grade(
             write_rows(to, rows)
             report(mine[0].student, mine)
     return rows
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Return what became of a submission, in a few words."""
+    if not rows[0].exercise:
+        return f"not graded: {rows[0].flag}"
+    flagged = [row for row in rows if row.flag and row.attempted]
+    words = f"{sum(row.score for row in rows)} of {len(rows)}"
+    return f"{words}, {len(flagged)} flagged" if flagged else words
 
 
 def find_notebooks(folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """The answers in a submitted notebook, found by the names of the exercises.
 
-Neither the position nor the metadata of a cell counts: in a class, cells are copied, moved, merged and broken.
-Of each notebook only imports, functions, classes and constants are used; no other line of it is ever run.
+Neither the position nor the metadata of a cell counts: in a class, cells are copied, moved, merged and
+broken. Of each notebook only imports, functions, classes and constants are used; no other line is ever run.
 """
 
 from __future__ import annotations
@@ -102,11 +102,11 @@ def _last(statements: Collection[ast.stmt], name: str) -> ast.FunctionDef | None
     """Return the last function of a name that is no stub, else the stub, else None."""
     found = [node for node in statements if isinstance(node, ast.FunctionDef) and node.name == name]
     written = [node for node in found if not is_stub(node)]
-    return (written or found or [None])[-1]
+    return [None, *found, *written][-1]
 
 
 def is_stub(function: ast.FunctionDef) -> bool:
-    """Return whether a function's body is at most a docstring and `raise NotImplementedError`, `pass` or `...`."""
+    """Return whether a body is at most a docstring and `raise NotImplementedError`, `pass` or `...`."""
     return all(
         isinstance(node, ast.Pass)
         or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
@@ -127,7 +127,7 @@ def _names_of_the_course(statements: Collection[ast.stmt]) -> frozenset[str]:
 
 
 def _modules(node: ast.Import | ast.ImportFrom) -> set[str]:
-    """Return the packages that an import names; a relative import could be anything, and counts as the course."""
+    """Return the packages that an import names; a relative one could be any, and counts as the course."""
     if isinstance(node, ast.Import):
         return {alias.name.partition(".")[0] for alias in node.names}
     return {COURSE} if node.level else {(node.module or "").partition(".")[0]}
@@ -136,7 +136,7 @@ def _modules(node: ast.Import | ast.ImportFrom) -> set[str]:
 def _reference(
     answer: ast.FunctionDef, suspect: frozenset[str], defined: dict[str, ast.FunctionDef]
 ) -> Flag | None:
-    """Return the first line of an answer, or of a function that it calls, that refers to the course's code."""
+    """Return the first line of an answer, or of a function it calls, that refers to the course's code."""
     seen, waiting = set[str](), [answer]
     while waiting:
         function = waiting.pop()

@@ -1,8 +1,10 @@
 """Checks the answers of one submission, in a process of its own: `python -m bertlearn.course.grading.worker`.
 
 The process gets limits on memory and time, an empty folder to work in, and no standard input or output. It
-runs foreign code with the rights of whoever started it: it can read what they can read, write what they can
-write, and reach the network. Grade in a container without network, or as a user who owns nothing.
+runs foreign code with the rights of whoever started it. That code can read what they can read, write what
+they can write, reach the network, and, if its author knows this file, write grades of its own: the flags
+come from a look at its text, which a determined author can evade. Grade in a container without network, or
+as a user who owns nothing, and look at answers that surprise you.
 """
 
 from __future__ import annotations
@@ -89,7 +91,7 @@ def _grade(name: str, check: Callable[[Any], Result], submission: Submission, fu
 
 
 def main() -> None:
-    """Grade the notebook named by the arguments (chapter, path), and write the grades to descriptor 3's file."""
+    """Grade a notebook; arguments: chapter, its path, the file to write, and the limit of memory in MB."""
     chapter, path, output = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
     _limit_memory(int(sys.argv[4]))
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from bertlearn import cli
 from bertlearn.course.grading import grades
 from bertlearn.course.grading.grades import Row, grade, read_rows, write_rows
 from bertlearn.course.grading.submission import REFERS, SubmissionError, is_stub, read_submission
@@ -87,8 +89,8 @@ def test_a_submission_that_ends_its_process_or_is_no_notebook_stops_no_other(tab
 @pytest.mark.parametrize(
     ("source", "line"),
     [
-        ("from bertlearn.course.checks import tokenization as check\ndef f(x):\n    y = check.f.solution(x)\n    return y",
-         "y = check.f.solution(x)"),
+        ("from bertlearn.course.checks import welcome as c\ndef f(x):\n    y = c.f.solution(x)\n    return y",
+         "y = c.f.solution(x)"),
         ("def f(x):\n    from bertlearn.course.solutions import tokenization\n    return tokenization.f(x)",
          "from bertlearn.course.solutions import tokenization"),
         ("def helper(x):\n    return bertlearn.f(x)\nimport bertlearn\ndef f(x):\n    return helper(x)",
@@ -129,7 +131,8 @@ def test_an_answer_that_is_not_a_function_of_its_own_scores_nothing(tmp_path: Pa
 
 
 def test_a_flagged_answer_scores_nothing_though_it_is_right(tmp_path: Path) -> None:
-    source = "def strip_accents(text):\n    from bertlearn.course.solutions import tokenization as s\n    return s.strip_accents(text)"
+    taken = "    from bertlearn.course.solutions import tokenization as s\n    return s.strip_accents(text)"
+    source = f"def strip_accents(text):\n{taken}"
     notebook(tmp_path / "in" / "s.ipynb", source)
     row = of(grade(tmp_path / "in", 2, tmp_path / "grades.csv"), "s")["strip_accents"]
     assert row.score == 0 and row.flag.startswith(REFERS) and "solutions" in row.flag
@@ -217,3 +220,28 @@ def test_a_stub_may_have_a_docstring() -> None:
     assert isinstance(stub, ast.FunctionDef) and isinstance(written, ast.FunctionDef)
     assert is_stub(stub) and not is_stub(written)
     assert grades.student_of(Path("a/b/n.ipynb"), Path("a")) == "b"
+
+
+def test_the_command_grades_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notebook(tmp_path / "in" / "ann" / "02.ipynb", solved())
+    notebook(tmp_path / "in" / "bob" / "02.ipynb", OWN)
+    words = ["course", "grade", str(tmp_path / "in"), "--chapter", "2", "--to", str(tmp_path / "g.csv")]
+    monkeypatch.setattr(sys, "argv", ["bertlearn", *words, "--jobs", "2"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert re.search(r"ann +7 of 7", out) and re.search(r"bob +0 of 7", out)
+    assert {row.student for row in read_rows(tmp_path / "g.csv")} == {"ann", "bob"}
+
+
+def test_the_command_says_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["course", "grade", str(tmp_path), "--chapter", "2", "--to", str(tmp_path / "g.csv")]
+    monkeypatch.setattr(sys, "argv", ["bertlearn", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1 and "has no notebook (.ipynb) in it" in capsys.readouterr().err
