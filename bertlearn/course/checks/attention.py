@@ -277,7 +277,8 @@ scaled_dot_product_attention = Exercise(
         ),
         "mask added before the division by √d": Wrong(
             "By what is your mask divided? Scores are divided first, then the mask is added.",
-            ("scores + attention_mask", "scores + attention_mask / math.sqrt(query.shape[-1])"),
+            ("/ math.sqrt(query.shape[-1])", "/ (scale := math.sqrt(query.shape[-1]))"),
+            ("scores + attention_mask", "scores + attention_mask / scale"),
         ),
         "mask added after the softmax": Wrong(
             "Are your probs still probabilities? What do their rows sum to?",

@@ -355,10 +355,7 @@ masked_lm_loss = Exercise(
         "Then the mean over the N.",
     ),
     forbidden=("cross_entropy", "nll_loss"),
-    why=(
-        "Only what was asked counts, so the loss does not depend on how many tokens are masked; a model "
-        "that knows nothing scores ln V."
-    ),
+    why=("Only what was asked counts, so the loss does not depend on how many tokens are masked."),
 )
 
 unigram_entropy = Exercise(
@@ -857,8 +854,5 @@ weight_at_offset = Exercise(
         "The weights you want lie on a line parallel to the diagonal of the last two axes.",
         "tensor.diagonal(offset, dim1=…, dim2=…) takes it; it comes as the last axis. Then a mean over two.",
     ),
-    why=(
-        "This number tells when a head begins to look at its neighbors, which is the moment at which the "
-        "plateau ends."
-    ),
+    why=("This number tells when a head begins to look at its neighbors."),
 )
