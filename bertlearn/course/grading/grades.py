@@ -30,6 +30,7 @@ class Row(NamedTuple):
 
     student: str
     file: str
+    chapter: int
     exercise: str  # "" if the submission as a whole could not be graded
     score: int
     attempted: bool
@@ -66,17 +67,19 @@ def grade(
     files = find_notebooks(submitted)
     rows = read_rows(to) if to.exists() else []
     done = {row.checksum for row in rows}
-    waiting = [path for path in files if _checksum(path, submitted) not in done]
-    with ThreadPoolExecutor(jobs) as pool:
-        tasks = {
-            pool.submit(_grade_file, path, submitted, chapter, seconds, megabytes): path for path in waiting
-        }
+    waiting = [path for path in files if _checksum(path, submitted, chapter) not in done]
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        tasks = [pool.submit(_grade_file, path, submitted, chapter, seconds, megabytes) for path in waiting]
         for task in as_completed(tasks):
             mine = task.result()
-            rows = [row for row in rows if row.file != mine[0].file] + mine
-            rows.sort(key=lambda row: (row.student, row.file))
+            place = (mine[0].file, chapter)
+            rows = [row for row in rows if (row.file, row.chapter) != place] + mine
+            rows.sort(key=lambda row: (row.student, row.file, row.chapter))
             write_rows(to, rows)
             report(mine[0].student, mine)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C, only those that are running come to an end
     return rows
 
 
@@ -105,31 +108,22 @@ def student_of(path: Path, folder: Path) -> str:
     return parts[0] if len(parts) > 1 else path.stem
 
 
-def _checksum(path: Path, folder: Path) -> str:
-    """Return a checksum of where a file is and what it holds."""
-    name = path.relative_to(folder).as_posix().encode()
-    return hashlib.sha256(name + b"\0" + path.read_bytes()).hexdigest()[:16]
+def _checksum(path: Path, folder: Path, chapter: int) -> str:
+    """Return a checksum of where a file is, what it holds (if it can be read), and what is graded."""
+    content = b""
+    with contextlib.suppress(OSError):
+        content = path.read_bytes()
+    name = f"{chapter} {path.relative_to(folder).as_posix()}\0".encode()
+    return hashlib.sha256(name + content).hexdigest()[:16]
 
 
 def _grade_file(path: Path, folder: Path, chapter: int, seconds: float, megabytes: int) -> list[Row]:
-    student, name = student_of(path, folder), path.relative_to(folder).as_posix()
-    checksum = _checksum(path, folder)
+    place = (student_of(path, folder), path.relative_to(folder).as_posix(), chapter)
+    checksum = _checksum(path, folder, chapter)
     answer = _run_worker(path.resolve(), chapter, seconds, megabytes)
     if "error" in answer:
-        return [Row(student, name, "", 0, False, "", str(answer["error"]), checksum)]
-    return [
-        Row(
-            student,
-            name,
-            str(each["exercise"]),
-            int(each["score"]),
-            bool(each["attempted"]),
-            str(each["mistake"]),
-            str(each["flag"]),
-            checksum,
-        )
-        for each in answer["grades"]
-    ]
+        return [Row(*place, "", 0, False, "", str(answer["error"]), checksum)]
+    return [Row(*place, **each, checksum=checksum) for each in answer["grades"]]
 
 
 def _run_worker(path: Path, chapter: int, seconds: float, megabytes: int) -> dict[str, Any]:
@@ -210,4 +204,5 @@ def read_rows(path: Path) -> list[Row]:
 
 def _row(record: Mapping[str, str]) -> Row:
     values = {name: record[name] or "" for name in Row._fields}
-    return Row(**{**values, "score": int(values["score"]), "attempted": values["attempted"] == "1"})  # type: ignore[arg-type]
+    numbers = {"chapter": int(values["chapter"]), "score": int(values["score"])}
+    return Row(**{**values, **numbers, "attempted": values["attempted"] == "1"})  # type: ignore[arg-type]

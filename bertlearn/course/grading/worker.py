@@ -37,7 +37,6 @@ class Grade:
     attempted: bool
     mistake: str = ""  # known mistakes that the answer makes
     flag: str = ""  # why the score is 0 whatever the check says, with the line quoted
-    text: str = ""  # what the check says
 
 
 def checks_of(chapter: int) -> dict[str, Callable[[Any], Result]]:
@@ -86,8 +85,8 @@ def _grade(name: str, check: Callable[[Any], Result], submission: Submission, fu
     result = check(function)
     flag = submission.flags.get(name)
     if flag is not None and result.attempted:
-        return Grade(name, 0, True, flag=f"{flag.kind}: {flag.line}", text=result.text)
-    return Grade(name, int(result.ok), result.attempted, " and ".join(result.mistakes), "", result.text)
+        return Grade(name, 0, True, flag=f"{flag.kind}: {flag.line}")
+    return Grade(name, int(result.ok), result.attempted, " and ".join(result.mistakes))
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,6 +160,40 @@ def test_a_stopped_grading_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(rows) == 2 * len(NAMES) and sum(row.score for row in rows) == len(NAMES)
 
 
+def test_a_table_holds_several_chapters_of_the_same_files(tmp_path: Path) -> None:
+    notebook(tmp_path / "in" / "s.ipynb", OWN)
+    grade(tmp_path / "in", 2, tmp_path / "grades.csv")
+    rows = grade(tmp_path / "in", 1, tmp_path / "grades.csv")
+    assert {row.chapter for row in rows} == {1, 2}
+    assert [row.exercise for row in rows if row.chapter == 1] == list(checks_of(1))
+
+
+def test_ctrl_c_starts_no_other_submission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        notebook(tmp_path / "in" / str(number) / "n.ipynb", OWN)
+    started = []
+
+    def graded(path: Path, folder: Path, chapter: int, *limits: float) -> list[Row]:
+        started.append(path)
+        time.sleep(0.2)
+        return [Row(path.parent.name, str(path), chapter, "strip_accents", 0, True, "", "", path.parent.name)]
+
+    def stop(student: str, rows: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grades, "_grade_file", graded)
+    with pytest.raises(KeyboardInterrupt):
+        grade(tmp_path / "in", 2, tmp_path / "grades.csv", report=stop)
+    assert len(started) <= 2
+
+
+def test_a_file_that_cannot_be_read_stops_no_other(tmp_path: Path) -> None:
+    notebook(tmp_path / "in" / "a" / "n.ipynb", OWN)
+    (tmp_path / "in" / "b.ipynb").mkdir()  # a folder of that name: reading it fails
+    rows = grade(tmp_path / "in", 2, tmp_path / "grades.csv")
+    assert "no notebook that can be read" in of(rows, "b")[""].flag and len(of(rows, "a")) == len(NAMES)
+
+
 def test_a_submission_has_a_limit_of_time(tmp_path: Path) -> None:
     source = "import time\ndef strip_accents(text):\n    time.sleep(1000)"
     notebook(tmp_path / "in" / "s.ipynb", source)
@@ -178,7 +213,7 @@ def test_nothing_is_written_outside_the_table(tmp_path: Path) -> None:
 
 
 def test_the_table_is_safe_in_a_spreadsheet_and_comes_back(tmp_path: Path) -> None:
-    rows = [Row("=cmd|' /C calc'!A0", "f.ipynb", "softmax", 1, True, 'a, "b"\nc', "", "0")]
+    rows = [Row("=cmd|' /C calc'!A0", "f.ipynb", 1, "softmax", 1, True, 'a, "b"\nc', "", "0")]
     write_rows(tmp_path / "t.csv", rows)
     with (tmp_path / "t.csv").open(newline="") as file:
         assert list(csv.reader(file))[1][0].startswith("'=")
