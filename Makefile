@@ -88,6 +88,13 @@ endif
 	$(PIP) -e .
 	@touch $@
 
+# What runs a hub and other graders, in an environment of its own: its extensions would change JupyterLab.
+.venv-teach/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-teach
+	.venv-teach/bin/python -m pip install -c constraints.txt torch==$(TORCH_PIN)
+	.venv-teach/bin/python -m pip install -c constraints.txt -e '.[teach,test]'
+	@touch $@
+
 $(VENV)/.ready-dev: $(VENV)/.ready
 	$(PIP) -e '.[dev,bench]'
 	@touch $@

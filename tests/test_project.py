@@ -180,7 +180,7 @@ def test_environment_is_valid_for_conda() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     pip = environment["dependencies"][-1]["pip"]
     assert [d for d in environment["dependencies"] if isinstance(d, str)][1] == "pip"
-    assert pip == ["--constraint constraints.txt", "--editable .[dev]"]
+    assert pip == ["--constraint constraints.txt", "--editable .[test]"]
 
 
 def test_importing_the_package_loads_no_torch() -> None:
