@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bertlearn.course.checks import CHAPTERS
+from bertlearn.course.grading.twins import find_twins
 from bertlearn.files import write_whole
 
 KEPT = ("PATH", "PYTHONPATH", "BERTLEARN_CACHE", "SYSTEMROOT", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
@@ -32,10 +33,12 @@ class Row(NamedTuple):
     file: str
     chapter: int
     exercise: str  # "" if the submission as a whole could not be graded
+    points: int
     score: int
     attempted: bool
     mistake: str
     flag: str
+    twins: str  # students whose answer is alike beyond chance: a question for the teacher, never a mark
     checksum: str  # of the file: a submission that has changed is graded again
 
 
@@ -80,7 +83,15 @@ def grade(
             report(mine[0].student, mine)
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C, only those that are running come to an end
+    rows = with_twins(rows, submitted)
+    write_rows(to, rows)
     return rows
+
+
+def with_twins(rows: Sequence[Row], submitted: Path) -> list[Row]:
+    """Return the rows of a grading that has ended with the twins of each answer; no score changes."""
+    found = find_twins(rows, submitted)
+    return [row._replace(twins=found.get((row.file, row.chapter, row.exercise), "")) for row in rows]
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -122,8 +133,8 @@ def _grade_file(path: Path, folder: Path, chapter: int, seconds: float, megabyte
     checksum = _checksum(path, folder, chapter)
     answer = _run_worker(path.resolve(), chapter, seconds, megabytes)
     if "error" in answer:
-        return [Row(*place, "", 0, False, "", str(answer["error"]), checksum)]
-    return [Row(*place, **each, checksum=checksum) for each in answer["grades"]]
+        return [Row(*place, "", 0, 0, False, "", str(answer["error"]), "", checksum)]
+    return [Row(*place, **each, points=1, twins="", checksum=checksum) for each in answer["grades"]]
 
 
 def _run_worker(path: Path, chapter: int, seconds: float, megabytes: int) -> dict[str, Any]:
@@ -186,7 +197,16 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 def _cell(value: str | int | bool) -> str:
     """Return a value as a cell that no spreadsheet takes for a formula."""
     text = str(int(value)) if isinstance(value, int) else value
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return f"'{text}" if _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    return text.lstrip("'")[:1] in ("=", "+", "-", "@", "\t", "\r")
+
+
+def _text_of(cell: str) -> str:
+    """Return what a cell was made of."""
+    return cell[1:] if cell[:1] == "'" and _is_formula(cell) else cell
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -203,6 +223,6 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _row(record: Mapping[str, str]) -> Row:
-    values = {name: record[name] or "" for name in Row._fields}
-    numbers = {"chapter": int(values["chapter"]), "score": int(values["score"])}
+    values = {name: _text_of(record[name] or "") for name in Row._fields}
+    numbers = {name: int(values[name]) for name in ("chapter", "points", "score")}
     return Row(**{**values, **numbers, "attempted": values["attempted"] == "1"})  # type: ignore[arg-type]

@@ -50,6 +50,7 @@ class Submission:
     answers: dict[str, ast.FunctionDef]  # by exercise
     flags: dict[str, Flag]  # by exercise
     broken: int  # cells that are no Python
+    texts: dict[str, str]  # the answers as they were written, comments included
 
 
 def read_submission(path: Path, exercises: Collection[str]) -> Submission:
@@ -62,19 +63,21 @@ def read_submission(path: Path, exercises: Collection[str]) -> Submission:
     Raises:
         SubmissionError: the file cannot be read as a notebook.
     """
-    trees, broken = [], 0
+    cells, broken = list[tuple[str, ast.Module]](), 0
     for source in _sources(path):
         try:
-            trees.append(ast.parse(source))
+            cells.append((source, ast.parse(source)))
         except (SyntaxError, ValueError, RecursionError, MemoryError):  # ValueError: a null character
             broken += 1
-    statements = tuple(node for tree in trees for node in tree.body if _is_used(node))
+    statements = tuple(node for _, tree in cells for node in tree.body if _is_used(node))
     functions = {name: _last(statements, name) for name in exercises}
     answers = {name: node for name, node in functions.items() if node is not None}
     suspect = _names_of_the_course(statements)
     defined = {node.name: node for node in statements if isinstance(node, ast.FunctionDef)}
     flags = {name: _reference(node, suspect, defined | answers) for name, node in answers.items()}
-    return Submission(statements, answers, {name: flag for name, flag in flags.items() if flag}, broken)
+    found = {name: flag for name, flag in flags.items() if flag}
+    texts = {name: _text(node, cells) for name, node in answers.items()}
+    return Submission(statements, answers, found, broken, texts)
 
 
 def _sources(path: Path) -> Iterator[str]:
@@ -113,6 +116,12 @@ def is_stub(function: ast.FunctionDef) -> bool:
         or (isinstance(node, ast.Raise) and "NotImplementedError" in ast.unparse(node))
         for node in function.body
     )
+
+
+def _text(answer: ast.FunctionDef, cells: Collection[tuple[str, ast.Module]]) -> str:
+    """Return an answer as it stands in its cell."""
+    source = next(source for source, tree in cells if any(node is answer for node in tree.body))
+    return ast.get_source_segment(source, answer) or ""
 
 
 def _names_of_the_course(statements: Collection[ast.stmt]) -> frozenset[str]:
