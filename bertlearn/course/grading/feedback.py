@@ -64,7 +64,7 @@ def write_feedback(rows: Iterable[Row], to: Path) -> list[Path]:
         students.setdefault(row.student, []).append(row)
     paths = {student: to / page_name(student) for student in students}
     for student, path in paths.items():
-        ordered = sorted(students[student], key=lambda row: (row.chapter, row.file))
+        ordered = sorted(students[student], key=lambda row: (row.chapter or 0, row.file))
         parts = [_part(list(group)) for _, group in groupby(ordered, lambda row: (row.chapter, row.file))]
         write_page(path, "feedback.html", title=f"Feedback for {student}", student=student, parts=parts)
     return list(paths.values())

@@ -94,7 +94,7 @@ def write_report(rows: Sequence[Row], to: Path, guesses: Path | None = None) -> 
     if guesses is not None and not guesses.is_dir():
         raise ValueError(f"{guesses} is no folder; expected one with the files of the students' guesses")
     read = read_class(sorted(guesses.rglob("*.json")) if guesses else [])
-    chapters = [_chapter(graded, number) for number in sorted({row.chapter for row in graded})]
+    chapters = [_chapter(graded, number) for number in sorted({row.chapter or 0 for row in graded})]
     private = to.with_name(f"{to.stem}.teacher{to.suffix or '.html'}")
     shown = predictions(read.questions)
     write_page(to, "report.html", title="How the class did", chapters=chapters, labels=LABELS, guesses=shown)
@@ -113,7 +113,7 @@ def write_report(rows: Sequence[Row], to: Path, guesses: Path | None = None) -> 
 
 def _questions(rows: Iterable[Row], text_of: Callable[[Row], str]) -> list[Question]:
     """Return what there is to look at, exercise by exercise."""
-    ordered = sorted(rows, key=lambda row: (row.chapter, row.exercise))
+    ordered = sorted(rows, key=lambda row: (row.chapter or 0, row.exercise))
     return [Question(row.student, row.file, row.exercise, text) for row in ordered if (text := text_of(row))]
 
 

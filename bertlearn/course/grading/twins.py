@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 WORDS, IDENTICAL, LONG, WRONG, CLASS = 8, 5, 12, 3, 10
 SOLUTIONS = Path(__file__).parents[1] / "solutions"
-Place = tuple[str, int, str]  # file, chapter, exercise
+Place = tuple[str, int | None, str]  # file, chapter, exercise
 
 
 class Answer(NamedTuple):
@@ -56,8 +56,8 @@ def find_twins(rows: Iterable[Row], submitted: Path) -> dict[Place, str]:
         rows: the table of grades.
         submitted: the folder with the notebooks; one that is no longer there has no twins.
     """
-    exercises: dict[tuple[int, str], list[Answer]] = defaultdict(list)
-    students: dict[int, set[str]] = defaultdict(set)
+    exercises: dict[tuple[int | None, str], list[Answer]] = defaultdict(list)
+    students: dict[int | None, set[str]] = defaultdict(set)
     for (file, chapter), group in groupby(rows, key=lambda row: (row.file, row.chapter)):
         graded = [row for row in group if row.exercise]
         students[chapter].update(row.student for row in graded)

@@ -20,10 +20,11 @@ import nbformat
 
 from bertlearn.course.checks import CHAPTERS
 from bertlearn.course.exercise import Exercise
+from bertlearn.course.grading.checks import checks_of
 from bertlearn.course.grading.grades import Row
 from bertlearn.course.grading.submission import REFERS
 from bertlearn.course.grading.twins import structure
-from bertlearn.course.grading.worker import NO_FUNCTION, checks_of
+from bertlearn.course.grading.worker import NO_FUNCTION
 from bertlearn.course.sources import chapter_files
 
 STUB = "    raise NotImplementedError"
