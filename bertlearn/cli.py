@@ -360,7 +360,8 @@ def feedback(grades: tyro.conf.Positional[Path], to: Path) -> int:
     Returns:
         Exit status: 0 if every page was written, 1 on an error.
     """
-    from bertlearn.course.grading import read_rows, write_feedback
+    from bertlearn.course.grading.feedback import write_feedback
+    from bertlearn.course.grading.grades import read_rows
 
     try:
         pages = write_feedback(read_rows(grades.expanduser()), to.expanduser())
@@ -384,7 +385,8 @@ def report(grades: tyro.conf.Positional[Path], to: Path, guesses: Path | None = 
     Returns:
         Exit status: 0 if both pages were written, 1 on an error.
     """
-    from bertlearn.course.grading import read_rows, write_report
+    from bertlearn.course.grading.grades import read_rows
+    from bertlearn.course.grading.report import write_report
 
     try:
         folder = guesses.expanduser() if guesses else None

@@ -6,14 +6,13 @@ of its own; `grades` does that for many notebooks and keeps the results in a tab
 code: `worker` says what its process does not protect from. `twins` compares the answers of a class.
 
 `feedback` writes a page for each student, `report` one of the whole class; both look up what a mistake means
-in `known`, and `pages` has their templates.
+in `known`, and `pages` has their templates. Neither is imported here: each submission's process would load
+what draws their pictures.
 """
 
 from bertlearn.course.grading.checks import check_answer
-from bertlearn.course.grading.feedback import write_feedback
 from bertlearn.course.grading.grades import Row, find_notebooks, grade, read_rows, summary
 from bertlearn.course.grading.release import Release, ReleasedChapter, read_release
-from bertlearn.course.grading.report import write_report
 
 __all__ = [
     "Release",
@@ -25,6 +24,4 @@ __all__ = [
     "read_release",
     "read_rows",
     "summary",
-    "write_feedback",
-    "write_report",
 ]

@@ -117,6 +117,32 @@ def _last(statements: Collection[ast.stmt], name: str) -> ast.FunctionDef | None
     return [None, *found, *written][-1]
 
 
+def needed_statements(submission: Submission) -> set[int]:
+    """Return the ids of the statements that the answers need: a chapter's imports alone take seconds."""
+    binding: dict[str, list[ast.stmt]] = {}
+    for node in submission.statements:
+        for name in _binds(node):
+            binding.setdefault(name, []).append(node)
+    needed, waiting = set[int](), [*submission.answers.values(), *binding.get("*", [])]
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in needed:
+            needed.add(id(node))
+            names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+            waiting += [each for name in names for each in binding.get(name, [])]
+    return needed
+
+
+def _binds(node: ast.stmt) -> list[str]:
+    """Return the names that a statement gives a value."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name]
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            return [(alias.asname or alias.name).partition(".")[0] for alias in names]
+    return [each.id for each in ast.walk(node) if isinstance(each, ast.Name)]
+
+
 def is_stub(function: ast.FunctionDef) -> bool:
     """Return whether a body is at most a docstring and `raise NotImplementedError`, `pass` or `...`."""
     return all(

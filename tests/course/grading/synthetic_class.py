@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import inspect
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,14 +17,16 @@ from typing import NamedTuple
 
 import nbformat
 
+from bertlearn.course import cells
 from bertlearn.course.checks import CHAPTERS
 from bertlearn.course.exercise import Exercise
+from bertlearn.course.grading.build import read_chapter
 from bertlearn.course.grading.checks import checks_of
 from bertlearn.course.grading.grades import Row
+from bertlearn.course.grading.release import Release, ReleasedChapter
 from bertlearn.course.grading.submission import REFERS
 from bertlearn.course.grading.twins import structure
 from bertlearn.course.grading.worker import NO_FUNCTION
-from bertlearn.course.sources import chapter_files
 
 STUB = "    raise NotImplementedError"
 WORDS = ("step", "part", "tmp", "t", "mid", "cur", "val", "piece")
@@ -53,21 +54,23 @@ class Chapter:
     """A chapter's notebook, the published answers to its exercises, and the known mistakes."""
 
     def __init__(self, number: int) -> None:
-        self.number, self.module = number, CHAPTERS[number]
-        self.checks = {name: check for name, check in checks_of(number).items()}
-        self.exercises = {name: check for name, check in self.checks.items() if isinstance(check, Exercise)}
-        notebook = nbformat.read(chapter_files()[number], as_version=4)
-        self.cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-        text = Path(inspect.getsourcefile(next(iter(self.exercises.values())).solution) or "").read_text(
-            "utf-8"
-        )
+        source, checks = read_chapter(number), checks_of(number)
+        self.number, self.path, self.module = number, source.path, CHAPTERS[number]
+        self.exercises = source.exercises
+        self.cells = [cell.source for cell in cells.code_cells(source.notebook)]
+        self.checks = {name: each for name in self.exercises if isinstance(each := checks[name], Exercise)}
+        text = cells.solutions_of(source.path.stem).read_text(encoding="utf-8")
         tree = ast.parse(text)
-        self.imports = "\n".join(
-            ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
-        )
+        imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        self.imports = "\n".join(map(ast.unparse, imports))
         functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-        self.answers = {name: ast.get_source_segment(text, functions[name]) or "" for name in self.checks}
-        self.longest = max(self.exercises, key=lambda name: len(list(ast.walk(functions[name]))))
+        self.answers = {name: ast.get_source_segment(text, functions[name]) or "" for name in self.exercises}
+        self.longest = max(self.checks, key=lambda name: len(list(ast.walk(functions[name]))))
+
+    @property
+    def release(self) -> Release:
+        """What the class is given."""
+        return Release("0", {self.number: ReleasedChapter(self.path.stem, self.exercises)})
 
     def alone(self) -> list[str]:
         """Return the exercises whose function no other answer calls."""
@@ -78,14 +81,14 @@ class Chapter:
             for node in ast.walk(tree)
             if isinstance(node, ast.Name) and node.id != name
         }
-        return [name for name in self.exercises if name not in called]
+        return [name for name in self.checks if name not in called]
 
     def mistakes(self) -> list[tuple[str, str, str]]:
         """Return exercise, known mistake and wrong answer, of all that change one answer and no other."""
         return [
             (name, mistake, text)
             for name in self.alone()
-            for mistake, wrong in self.exercises[name].wrong.items()
+            for mistake, wrong in self.checks[name].wrong.items()
             if wrong.edits and (text := _edited(self.answers[name], wrong.edits))
         ]
 
@@ -234,7 +237,7 @@ class Maker:
 
     def partly(self) -> Iterator[Member]:
         """The first answers right, the others not attempted."""
-        names = list(self.chapter.checks)
+        names = list(self.chapter.exercises)
         while True:
             count = self.chance.randint(1, len(names) - 1)
             answers = {name: text for name, text in self._styled().items() if name in names[:count]}
@@ -244,7 +247,7 @@ class Maker:
     def stubs(self) -> Iterator[Member]:
         """Nothing attempted."""
         while True:
-            rows = {name: Expected(0, False) for name in self.chapter.checks}
+            rows = {name: Expected(0, False) for name in self.chapter.exercises}
             yield Member("stubs", self.chapter.filled({}), rows)
 
     def broken(self) -> Iterator[Member]:
@@ -366,17 +369,17 @@ SIXTY = {  # how many of each kind a class of sixty has
 NAMES = ("李明", "O'Neil, Zoë", "=1+1", "a & b", "Øystein", "-dash", "two  spaces", "Ann", "ann_", "名前")
 
 
-def make_class(chapter: int, students: int = 60, seed: int = 0) -> dict[str, Member]:
+def make_class(chapter: Chapter, students: int = 60, seed: int = 0) -> dict[str, Member]:
     """Return the members of a class by name; up to 60 it takes the kinds in the order of `SIXTY`."""
-    chance = random.Random(seed)
-    maker = Maker(Chapter(chapter), chance)
     kinds = [kind for kind, count in SIXTY.items() for _ in range(count)]
     kinds += ["restyled"] * (students - len(kinds))
-    return named(maker, kinds[:students], chance)
+    return make_members(chapter, kinds[:students], seed)
 
 
-def named(maker: Maker, kinds: Sequence[str], chance: random.Random) -> dict[str, Member]:
-    """Return a member of each kind, in a random order, with names; members of a pair know each other."""
+def make_members(chapter: Chapter, kinds: Sequence[str], seed: int = 0) -> dict[str, Member]:
+    """Return a member of each kind, with names in a random order; members of a pair know each other."""
+    chance = random.Random(seed)
+    maker = Maker(chapter, chance)
     sources: dict[str, Iterator[Member]] = {kind: getattr(maker, kind)() for kind in dict.fromkeys(kinds)}
     names = [*NAMES, *(f"student{number:03}" for number in range(len(kinds)))][: len(kinds)]
     chance.shuffle(names)
@@ -389,11 +392,10 @@ def named(maker: Maker, kinds: Sequence[str], chance: random.Random) -> dict[str
     return members
 
 
-def write_class(folder: Path, members: Mapping[str, Member], chapter: int) -> None:
+def write_class(folder: Path, members: Mapping[str, Member], chapter: Chapter) -> None:
     """Write the notebook of each member into a folder of that name."""
-    stem = chapter_files()[chapter].name
     for name, member in members.items():
-        path = folder / name / stem
+        path = folder / name / chapter.path.name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(_text(member), encoding="utf-8")
 
@@ -443,8 +445,9 @@ def main(words: Sequence[str] | None = None, say: Callable[[str], object] = prin
     parser.add_argument("--students", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(words)
-    members = make_class(options.chapter, options.students, options.seed)
-    write_class(options.folder, members, options.chapter)
+    chapter = Chapter(options.chapter)
+    members = make_class(chapter, options.students, options.seed)
+    write_class(options.folder, members, chapter)
     for name, member in members.items():
         say(f"{name:16} {member.kind}")
 
