@@ -1,17 +1,17 @@
 """Answers that are more alike than chance explains: a question for the teacher, never a mark.
 
 Most answers to an exercise are alike: they are short, and the text before the exercise leads to them. So an
-answer counts as a twin of another student's only in one of three cases.
+answer is *ordinary* if most of its lines, whatever its variables are called, are those of the published
+answer, or of an answer that more than a tenth of the class, and at least three students, wrote. An answer
+counts as a twin of another student's only in one of three cases.
 
-- *identical*: equal to the character, comments included. It needs comments with `WORDS` words or more that
-  are not those of the published answer, or more than `IDENTICAL` statements in an order that is neither that
-  of the published answer nor common in the class. Anything shorter two people write alike by chance.
+- *identical*: equal to the character, comments included. It has comments with at least `WORDS` words that are
+  not those of the published answer, or it has more than `IDENTICAL` statements and is not ordinary. Anything
+  shorter two people write alike by chance.
 - *alike*: equal but for the names of variables, comments and docstrings, with more than `LONG` statements,
-  and neither like the published answer nor common.
-- *the same rare mistake*: wrong, no known mistake, equal but for names, with more than `WRONG` statements,
-  and in two or three submissions of a class of at least `CLASS`.
-
-An answer is common if more than a tenth of the class, and at least three students, wrote it.
+  and not ordinary.
+- *the same rare mistake*: wrong, no known mistake, equal but for names, with more than `WRONG` statements, not
+  ordinary, and in two or three submissions of a class of at least `CLASS`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import ast
 import io
 import tokenize
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from difflib import SequenceMatcher
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -32,7 +33,8 @@ from bertlearn.course.grading.submission import Submission, SubmissionError, is_
 if TYPE_CHECKING:
     from bertlearn.course.grading.grades import Row
 
-WORDS, IDENTICAL, LONG, WRONG, CLASS = 8, 5, 12, 3, 10
+WORDS, IDENTICAL, LONG, WRONG, CLASS = 8, 8, 12, 3, 10
+MOST = 0.7  # of the lines, as difflib counts them
 SOLUTIONS = Path(__file__).parents[1] / "solutions"
 Place = tuple[str, int | None, str]  # file, chapter, exercise
 
@@ -44,6 +46,7 @@ class Answer(NamedTuple):
     place: Place
     text: str  # as it was written
     structure: str  # without comments and docstrings, its variables numbered
+    lines: tuple[str, ...]  # the same, its variables without names
     statements: int
     words: int  # in comments that are not those of the published answer
     wrong: bool  # in a way that is no known mistake
@@ -83,27 +86,31 @@ def _answers(rows: Sequence[Row], path: Path) -> Iterator[Answer]:
 
 def _answer(row: Row, submission: Submission) -> Answer:
     function, text = submission.answers[row.exercise], submission.texts[row.exercise]
-    lines = "\n".join(line.rstrip() for line in text.splitlines())
+    as_written = "\n".join(line.rstrip() for line in text.splitlines())
     words = sum(len(line.split()) for line in comments(text) if line not in _published_comments())
     wrong = not (row.score or row.mistake or row.flag)
     place = (row.file, row.chapter, row.exercise)
-    return Answer(row.student, place, lines, structure(function), statements(function), words, wrong)
+    return Answer(row.student, place, as_written, *outline(function), statements(function), words, wrong)
 
 
-def _twins(answers: Sequence[Answer], students: int, published: frozenset[str]) -> dict[Place, str]:
+def _twins(
+    answers: Sequence[Answer], students: int, published: Iterable[tuple[str, ...]]
+) -> dict[Place, str]:
     """Return the twins in the answers to one exercise, the most telling way first."""
-    alike = _grouped(answers, lambda answer: answer.structure)
+    alike = list(_grouped(answers, lambda answer: answer.structure))
     least = max(3, students // 10 + 1)
-    common = published.union(key for key, group in alike.items() if _students(group) >= least)
+    usual = [*published, *(group[0].lines for group in alike if _students(group) >= least)]
     reasons: dict[tuple[Place, str], str] = {}
-    for text_group in _grouped(answers, lambda answer: answer.text).values():
-        if _is_telling(text_group[0], common):
-            _note(reasons, text_group, "identical")
-    for key, group in alike.items():
-        if key not in common and group[0].statements > LONG:
+    for group in _grouped(answers, lambda answer: answer.text):
+        own = group[0].statements > IDENTICAL and not _is_ordinary(group[0], usual)
+        if group[0].words >= WORDS or own:
+            _note(reasons, group, "identical")
+    for group in alike:
+        if group[0].statements <= WRONG or _is_ordinary(group[0], usual):
+            continue
+        if group[0].statements > LONG:
             _note(reasons, group, "alike")
-        wrong = key not in published and all(answer.wrong for answer in group)
-        if wrong and students >= CLASS and _students(group) <= 3 and group[0].statements > WRONG:
+        if students >= CLASS and _students(group) <= 3 and all(answer.wrong for answer in group):
             _note(reasons, group, "the same rare mistake")
     found: dict[Place, list[str]] = defaultdict(list)
     for (place, student), reason in sorted(reasons.items()):
@@ -111,16 +118,16 @@ def _twins(answers: Sequence[Answer], students: int, published: frozenset[str]) 
     return {place: "; ".join(names) for place, names in found.items()}
 
 
-def _is_telling(answer: Answer, common: frozenset[str]) -> bool:
-    """Return whether two people hardly write this answer to the character."""
-    return answer.words >= WORDS or (answer.statements > IDENTICAL and answer.structure not in common)
+def _is_ordinary(answer: Answer, usual: Iterable[tuple[str, ...]]) -> bool:
+    return any(SequenceMatcher(None, answer.lines, lines, autojunk=False).ratio() >= MOST for lines in usual)
 
 
-def _grouped(answers: Iterable[Answer], key: Callable[[Answer], str]) -> Mapping[str, Sequence[Answer]]:
+def _grouped(answers: Iterable[Answer], key: Callable[[Answer], str]) -> Iterator[list[Answer]]:
+    """Yield the answers of several students that have the same key."""
     groups: dict[str, list[Answer]] = defaultdict(list)
     for answer in answers:
         groups[key(answer)].append(answer)
-    return groups
+    yield from (group for group in groups.values() if _students(group) > 1)
 
 
 def _students(group: Iterable[Answer]) -> int:
@@ -134,19 +141,26 @@ def _note(reasons: dict[tuple[Place, str], str], group: Sequence[Answer], reason
                 reasons.setdefault((one.place, other.student), reason)
 
 
-def structure(function: ast.FunctionDef) -> str:
-    """Return what remains of a function without comments, docstrings, hints of types and its own names."""
+def outline(function: ast.FunctionDef) -> tuple[str, tuple[str, ...]]:
+    """Return a function without comments, docstrings and types: its variables numbered, and without names."""
     tree = ast.parse(ast.unparse(function))
     for node in ast.walk(tree):
         _strip(node)
     own = {name for node in ast.walk(tree) for name in _bound(node)}
     numbers: dict[str, str] = {}
+    numbered = _with_names(tree, own, lambda name: numbers.setdefault(name, f"_{len(numbers)}"))
+    nameless = _with_names(tree, set(numbers.values()), lambda name: "_")
+    return numbered, tuple(line.strip() for line in nameless.splitlines())
+
+
+def _with_names(tree: ast.AST, own: Collection[str], new: Callable[[str], str]) -> str:
+    """Return the code of a tree in which the given names are replaced; the tree changes."""
     for node in ast.walk(tree):
         for field in ("id", "arg", "name"):
             name = getattr(node, field, None)
             if name in own and not isinstance(node, ast.keyword | ast.alias):
-                setattr(node, field, numbers.setdefault(name, f"_{len(numbers)}"))
-    return ast.dump(tree)
+                setattr(node, field, new(name))
+    return ast.unparse(tree)
 
 
 def _bound(node: ast.AST) -> list[str]:
@@ -192,11 +206,11 @@ def _published_comments() -> frozenset[str]:
 
 
 @cache
-def _published(exercise: str) -> frozenset[str]:
-    """Return the structures of the published answers of that name."""
+def _published(exercise: str) -> frozenset[tuple[str, ...]]:
+    """Return the lines of the published answers of that name."""
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in SOLUTIONS.glob("*.py")]
     return frozenset(
-        structure(node)
+        outline(node)[1]
         for tree in trees
         for node in tree.body
         if isinstance(node, ast.FunctionDef) and node.name == exercise and not is_stub(node)

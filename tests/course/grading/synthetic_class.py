@@ -25,7 +25,7 @@ from bertlearn.course.grading.checks import checks_of
 from bertlearn.course.grading.grades import Row
 from bertlearn.course.grading.release import Release, ReleasedChapter
 from bertlearn.course.grading.submission import REFERS
-from bertlearn.course.grading.twins import structure
+from bertlearn.course.grading.twins import outline
 from bertlearn.course.grading.worker import NO_FUNCTION
 
 STUB = "    raise NotImplementedError"
@@ -117,17 +117,19 @@ def _with_answers(cell: str, answers: Mapping[str, str]) -> str:
 # --- styles ----------------------------------------------------------------------------------------------
 
 
-def renamed(text: str, word: str) -> str:
+def renamed(text: str, chance: random.Random) -> str:
     """Return an answer with other names for all its variables and arguments, and without its comments."""
     tree = ast.parse(text)
-    function = tree.body[0]
-    own = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)} | {
-        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    own = {node.arg: "" for node in ast.walk(tree) if isinstance(node, ast.arg)} | {
+        node.id: ""
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     }
-    for node in ast.walk(function):
+    own = {name: f"{chance.choice(WORDS)}_{name}" for name in own}
+    for node in ast.walk(tree):
         for field in ("id", "arg"):
             if getattr(node, field, None) in own and not isinstance(node, ast.keyword):
-                setattr(node, field, f"{word}_{getattr(node, field)}")
+                setattr(node, field, own[getattr(node, field)])
     return ast.unparse(tree)
 
 
@@ -188,8 +190,8 @@ def in_steps(text: str, share: float, word: str, chance: random.Random) -> str:
 
 def restyled(answers: Mapping[str, str], chance: random.Random) -> dict[str, str]:
     """Return answers as another person would write them."""
-    word, share = chance.choice(WORDS), chance.uniform(0, 0.8)
-    return {name: renamed(in_steps(text, share, word, chance), word) for name, text in answers.items()}
+    share = chance.uniform(0, 0.4)
+    return {name: renamed(in_steps(text, share, "x", chance), chance) for name, text in answers.items()}
 
 
 # --- what students hand in -------------------------------------------------------------------------------
@@ -231,7 +233,7 @@ class Maker:
             for _ in range(self.chance.randint(1, 3)):
                 left = left or self.chance.sample(found := self.chapter.mistakes(), len(found))
                 name, mistake, text = left.pop()
-                answers[name] = renamed(text, self.chance.choice(WORDS))
+                answers[name] = renamed(text, self.chance)
                 rows[name] = Expected(0, True, mistake)
             yield Member("mistaken", self.chapter.filled(answers), rows)
 
@@ -325,7 +327,7 @@ class Maker:
         """Pairs: a long answer, copied with other names and another docstring."""
         while True:
             text = in_steps(self.chapter.answers[self.chapter.longest], 1.0, "x", self.chance)
-            yield from self._pair("alike", renamed(text, "my"), renamed(text, "our"), Expected())
+            yield from self._pair("alike", renamed(text, self.chance), renamed(text, self.chance), Expected())
 
     def identical(self) -> Iterator[Member]:
         """Pairs: an answer copied to the character, with comments of its author's."""
@@ -342,11 +344,13 @@ class Maker:
             answer = in_steps(self.chapter.answers[self.chapter.longest], 0.9, "x", self.chance)
             before, _, after = answer.rpartition("return ")
             text = f"{before}result = {after}"
-            yield from self._pair("rare", renamed(text, "a"), renamed(text, "b"), Expected(0, True))
+            yield from self._pair(
+                "rare", renamed(text, self.chance), renamed(text, self.chance), Expected(0, True)
+            )
 
     def _pair(self, kind: str, one: str, other: str, expected: Expected) -> Iterator[Member]:
         name = self.chapter.longest
-        assert structure(ast.parse(one).body[0]) == structure(ast.parse(other).body[0])  # type: ignore[arg-type]
+        assert outline(ast.parse(one).body[0]) == outline(ast.parse(other).body[0])  # type: ignore[arg-type]
         for text in (one, other):
             cells = self.chapter.filled(self._styled() | {name: text})
             yield Member(kind, cells, self.right | {name: expected}, (name, frozenset()))
@@ -405,6 +409,20 @@ def _text(member: Member) -> str:
         return member.cells[0]
     cells = [nbformat.v4.new_code_cell(source) for source in member.cells]
     return str(nbformat.writes(nbformat.v4.new_notebook(cells=cells)))
+
+
+def expected_rows(members: Mapping[str, Member], chapter: Chapter) -> list[Row]:
+    """Return the rows that grading must give, without twins, for tests of what comes after it."""
+    found = []
+    for student, member in members.items():
+        place = (student, f"{student}/{chapter.path.name}", chapter.number)
+        if isinstance(member.rows, str):
+            found.append(Row(*place, "", sum(chapter.exercises.values()), 0, False, "", member.rows, "", "0"))
+            continue
+        for name, (score, attempted, mistake, flag) in member.rows.items():
+            points = chapter.exercises[name]
+            found.append(Row(*place, name, points, score * points, attempted, mistake, flag, "", "0"))
+    return found
 
 
 def differences(rows: Sequence[Row], members: Mapping[str, Member]) -> list[str]:
