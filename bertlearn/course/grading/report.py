@@ -16,6 +16,7 @@ from bertlearn.course.grading import known
 from bertlearn.course.grading.grades import Row
 from bertlearn.course.grading.guess_pictures import predictions
 from bertlearn.course.grading.pages import write_page
+from bertlearn.course.grading.submission import REFERS
 from bertlearn.course.guess_exports import read_class
 
 LESSONS, SHOWN = 3, 6  # mistakes to begin a lecture with; bars of an exercise
@@ -102,7 +103,7 @@ def write_report(rows: Sequence[Row], to: Path, guesses: Path | None = None) -> 
         private,
         "teacher.html",
         title="For the teacher only",
-        flags=_questions(graded, lambda row: row.flag if row.attempted else ""),
+        flags=_questions(graded, lambda row: row.flag.removeprefix(f"{REFERS}: ") if row.attempted else ""),
         twins=_questions(graded, lambda row: row.twins),
         missing=_questions(graded, lambda row: "" if row.attempted else row.flag),
         failed=_questions([row for row in rows if not row.exercise], lambda row: row.flag),
@@ -165,12 +166,12 @@ def _exercise(rows: Sequence[Row]) -> ExercisePart:
 
 
 def _mistake_bars(rows: Sequence[Row]) -> list[Bar]:
-    """Return a bar for each frequent mistake, and one for all that remain."""
-    about = rows[0].chapter, rows[0].exercise
-    counts = _mistakes(rows).most_common()
-    bars = [Bar("known", name, count, 0, known.question_of(*about, name)) for name, count in counts[:SHOWN]]
-    rest = sum(count for _, count in counts[SHOWN:])
-    return [*bars, Bar("known", "other known mistakes", rest)]
+    """Return a bar for each mistake that several students made, and one for all others."""
+    about, counts = (rows[0].chapter, rows[0].exercise), _mistakes(rows)
+    often = [(name, count) for name, count in counts.most_common(SHOWN) if count > 1]
+    bars = [Bar("known", name, count, 0, known.question_of(*about, name)) for name, count in often]
+    label = "other known mistakes" if bars else "known mistakes, each made once"
+    return [*bars, Bar("known", label, counts.total() - sum(count for _, count in often))]
 
 
 def _mistakes(rows: Iterable[Row]) -> Counter[str]:

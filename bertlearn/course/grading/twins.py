@@ -10,8 +10,8 @@ counts as a twin of another student's only in one of three cases.
   shorter two people write alike by chance.
 - *alike*: equal but for the names of variables, comments and docstrings, with more than `LONG` statements,
   and not ordinary.
-- *the same rare mistake*: wrong, no known mistake, equal but for names, with more than `WRONG` statements, not
-  ordinary, and in two or three submissions of a class of at least `CLASS`.
+- *the same rare mistake*: wrong, no known mistake, equal but for names, with more than `WRONG` statements,
+  not ordinary, and in two or three submissions of a class of at least `CLASS`.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _with_names(tree: ast.AST, own: Collection[str], new: Callable[[str], str]) 
     """Return the code of a tree in which the given names are replaced; the tree changes."""
     for node in ast.walk(tree):
         for field in ("id", "arg", "name"):
-            name = getattr(node, field, None)
+            name: str = getattr(node, field, None) or ""
             if name in own and not isinstance(node, ast.keyword | ast.alias):
                 setattr(node, field, new(name))
     return ast.unparse(tree)

@@ -226,13 +226,13 @@ class Maker:
             yield Member("untidy", [*extra, self.chapter.imports, *cells, *copied, *stubs], self.right)
 
     def mistaken(self) -> Iterator[Member]:
-        """One to three known mistakes, everything else right."""
-        left: list[tuple[str, str, str]] = []
+        """One to three known mistakes, a few of them frequent, everything else right."""
+        found = self.chapter.mistakes()
+        frequent = self.chance.sample(found, 4)
         while True:
             answers, rows = self._styled(), dict(self.right)
             for _ in range(self.chance.randint(1, 3)):
-                left = left or self.chance.sample(found := self.chapter.mistakes(), len(found))
-                name, mistake, text = left.pop()
+                name, mistake, text = self.chance.choice(self.chance.choice((found, frequent)))
                 answers[name] = renamed(text, self.chance)
                 rows[name] = Expected(0, True, mistake)
             yield Member("mistaken", self.chapter.filled(answers), rows)
@@ -291,7 +291,7 @@ class Maker:
             ):
                 name, answers = self.chance.choice(self.chapter.alone()), self._styled()
                 answers[name] = way.format(name=name, module=module)
-                flagged = Expected(0, attempted, "", REFERS if attempted else NO_FUNCTION)
+                flagged = Expected(0, attempted, "", f"{REFERS}: " if attempted else NO_FUNCTION)
                 yield Member("cheats", self.chapter.filled(answers), self.right | {name: flagged})
 
     def loops(self) -> Iterator[Member]:

@@ -24,7 +24,7 @@ SOFTMAX = [
     "    exps = torch.exp(shifted)\n    return exps / exps.sum(dim=-1, keepdim=True)",
     "def softmax(x):\n    m, _ = torch.max(x, dim=-1, keepdim=True)\n    e = torch.exp(x - m)\n"
     "    s = e.sum(dim=-1, keepdim=True)\n    return e / s",
-    "def softmax(scores):\n    m, _ = torch.max(scores, dim=-1, keepdim=True)\n    ex = torch.exp(scores - m)\n"
+    "def softmax(s):\n    m, _ = torch.max(s, dim=-1, keepdim=True)\n    ex = torch.exp(s - m)\n"
     "    total = ex.sum(dim=-1, keepdim=True)\n    return ex / total",
 ]
 SPLIT = [
@@ -75,7 +75,8 @@ MATCH = [  # fifteen statements, and nearly the published ones
     "        prefix = '##' if i > 0 else ''\n"
     "        for j in range(n, i, -1):\n"
     "            cand = prefix + word[i:j]\n"
-    "            if cand in vocab:\n                pieces.append(cand)\n                i = j\n                break\n"
+    "            if cand in vocab:\n                pieces.append(cand)\n"
+    "                i = j\n                break\n"
     "        else:\n            return [unk_token]\n"
     "    return pieces",
 ]
