@@ -14,7 +14,7 @@ from nbformat import NotebookNode
 from bertlearn.course import cells
 
 # A link or picture whose target is a file beside the notebook, not an address: text, target, place in it.
-LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s:#]+\.(?:ipynb|md|py|svg|png|webp))(#[^)\s]*)?\)")
+LINK = re.compile(r"!?\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s:#]+\.(?:ipynb|md|py|svg|png|webp))(#[^)\s]*)?\)")
 FOLDERS = {".svg": "images", ".png": "images", ".webp": "images", ".md": "docs"}  # where they are copied
 
 
