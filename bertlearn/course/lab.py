@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
-from bertlearn import __version__
 from bertlearn.course import sources
 from bertlearn.course.folder import STATE, update_folder
 
@@ -40,10 +40,11 @@ def prepare(folder: Path | None) -> tuple[Path, str]:
             )
         return notebooks.parent, f"{notebooks.name}/{WELCOME}"
     folder = (folder or FOLDER).expanduser().absolute()
-    print(f"bertlearn lab: version {__version__} of the course in {folder}", flush=True)
+    version = metadata.version("bertlearn")
+    print(f"bertlearn lab: version {version} of the course in {folder}", flush=True)
     first = not (folder / STATE).exists()
     try:
-        steps = update_folder(notebooks, folder, __version__)
+        steps = update_folder(notebooks, folder, version)
     except OSError as error:
         raise OSError(
             f"the notebooks could not all be copied to {folder} ({error}); those that were are whole. "

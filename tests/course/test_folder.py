@@ -131,7 +131,7 @@ def test_answers_are_carried_into_the_new_version(course: Path, mine: Path) -> N
     nbformat.validate(nbformat.read(mine / "01-2.ipynb", as_version=4))
     assert str(step).splitlines() == [
         "  kept     01.ipynb",
-        "           you changed it; the new version is 01-2.ipynb, your changed cells in it: 3 of 4",
+        "           you changed it; the new version is 01-2.ipynb; your changed cells in it: 3 of 4",
         '           not carried over, since the course changed these cells: "The end" (1)',
         '           new in the course: "Hello" (1), "Attention" (1)',
     ]

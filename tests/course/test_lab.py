@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_a_new_version_says_what_changed_and_how_to_go_on(
     (own / "docs" / "glossary.md").write_text("mine", "utf-8")
     (new / "docs" / "glossary.md").write_text("theirs", "utf-8")
     (new / "images" / "new.svg").write_text("<svg/>", "utf-8")
-    monkeypatch.setattr(lab, "__version__", "9.9")
+    monkeypatch.setattr(metadata, "version", lambda name: "9.9")
     capsys.readouterr()
     bertlearn_lab()
     said = capsys.readouterr().out
