@@ -27,6 +27,7 @@ import notebooks as tool
 from bertlearn.files import write_whole
 
 KEYS = '<p class="keys">s: notes · t: light or dark · ?: all keys</p>'
+WIDE = 65  # characters of the large type that fit in a line of a slide
 # A sheet of paper: smaller text and margins than a page to read on a screen.
 SHEET = """
 @page { size: A4; margin: 13mm 15mm; }
@@ -84,13 +85,29 @@ def _html(text: str) -> NotebookNode:
 def _shown(kind: str, cell: NotebookNode) -> NotebookNode:
     """Return a cell's code alone, or its outputs alone; of a widget, the still picture."""
     if kind == "code":
-        return new_code_cell(cell.source)
-    outputs = from_dict([output for output in cell.outputs if output.get("data") or output.get("text")])
+        return _sized(new_code_cell(cell.source), cell.source)
+    outputs = from_dict([output for output in cell.outputs if _is_shown(output)])
     for output in outputs:
         if "text/html" in output.get("data", {}):
             still = re.sub(r"<iframe.*?</iframe>", "", output.data["text/html"], flags=re.DOTALL)
             output.data["text/html"] = still
-    return new_code_cell("", outputs=outputs)
+    return _sized(new_code_cell("", outputs=outputs), "".join(map(_text_of, outputs)))
+
+
+def _is_shown(output: NotebookNode) -> bool:
+    """Return whether an output has something for a class; what only repeats a guess's result has not."""
+    return bool(output.get("data") or output.get("text")) and not _text_of(output).startswith("Result: ")
+
+
+def _text_of(output: NotebookNode) -> str:
+    data = output.get("data", {})
+    return output.get("text", data["text/plain"] if list(data) == ["text/plain"] else "")
+
+
+def _sized(cell: NotebookNode, text: str) -> NotebookNode:
+    """Tag a cell whose lines are long; the style sheet sets them smaller."""
+    cell.metadata["tags"] = ["wide"] if any(len(line) > WIDE for line in text.splitlines()) else []
+    return cell
 
 
 def _reveal(name: str) -> str:
