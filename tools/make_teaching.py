@@ -32,13 +32,18 @@ WIDE = 65  # characters of the large type that fit in a line of a slide
 SHEET = """
 @page { size: A4; margin: 13mm 15mm; }
 main { max-width: 180mm; }
+img { display: block; margin: 0 auto; max-height: 62mm; }
 @media print {
   body { font-size: 10.5pt; line-height: 1.4; }
   main { max-width: none; padding: 0; }
+  h1, h2 { border: 0; padding: 0; break-after: avoid; }
+  h1 { font-size: 18pt; margin: 0 0 0.3em; }
+  h2 { font-size: 13pt; margin: 0.9em 0 0.3em; }
+  p, ul, ol, table, math[display="block"] { margin: 0.5em 0; overflow: visible; }
   table { font-size: 9.5pt; display: table; }
-  h1 { margin-top: 0; } h2 { margin: 0.9em 0 0.3em; } h2, h3 { break-after: avoid; }
-  code, pre { font-size: 9pt; } table, p, li, pre { break-inside: avoid; }
-  th, td { padding: 3px 8px; } p, ul, ol, table { margin: 0.5em 0; }
+  th, td { padding: 3px 8px; }
+  code, pre { font-size: 9pt; white-space: pre-wrap; }
+  p, li, pre, table { break-inside: avoid; }
 }
 """
 
@@ -138,7 +143,7 @@ def paper(exam: str, title: str) -> str:
     """Return the questions of an exam, as Markdown without the marking and the variants."""
     questions = re.sub(r"^\*\*Marking:\*\*.*?(?=^## |\Z)", "", exam, flags=re.MULTILINE | re.DOTALL)
     body = re.sub(r"\A.*?(?=^## )|^## Variants.*", "", questions, flags=re.MULTILINE | re.DOTALL)
-    return f"# {title}\n\nName:\n\n{body.strip()}\n"
+    return f"# {title}: questions\n\nName:\n\n{body.strip()}\n"
 
 
 def write_pages(to: Path) -> list[Path]:

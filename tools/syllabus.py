@@ -45,9 +45,9 @@ def syllabus() -> str:
     core = [chapter for chapter in chapters if not chapter.plan.elective]
     taught = [chapter for chapter in core if chapter.plan.core_hours >= 1]
     home = ", ".join(chapter.link for chapter in core if chapter not in taught)
-    first = f"\nBefore the first class, students work through {home} at home.\n" if home else ""
-    pages = [_overview(chapters), first + _twelve_weeks(taught), first + _six_weeks(taught), _workshop(core)]
-    return "\n".join([BEGIN, *pages, _electives(chapters)]).rstrip() + "\n"
+    first = f"Before the first class of each course, students work through {home} at home.\n" if home else ""
+    courses = [_twelve_weeks(taught), _six_weeks(taught), _workshop(core), _electives(chapters)]
+    return "\n".join(page for page in (BEGIN, _overview(chapters), first, *courses) if page)
 
 
 def _chapter(plan: Plan, notebook: NotebookNode) -> Chapter:
@@ -59,25 +59,18 @@ def _chapter(plan: Plan, notebook: NotebookNode) -> Chapter:
 
 def _table(heading: str, columns: list[str], rows: list[list[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
-    return f"\n## {heading}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"## {heading}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _overview(chapters: list[Chapter]) -> str:
-    columns = ["chapter", "needs", "core", "cells alone (2 cores)", "afterward, students can"]
-    return _table(
-        "The chapters",
-        columns,
-        [
-            [
-                chapter.link,
-                _needs(chapter.plan),
-                f"{chapter.plan.core_hours:g} h",
-                chapter.run,
-                "; ".join(chapter.plan.outcomes),
-            ]
-            for chapter in chapters
-        ],
-    )
+    columns = ["chapter", "needs", "core", "cells alone, on 2 cores"]
+    rows = [[c.link, _needs(c.plan), f"{c.plan.core_hours:g} h", c.run] for c in chapters]
+    outcomes = [
+        f"\n**{c.plan.chapter} {c.plan.title}.** Afterward, students can\n\n"
+        + "".join(f"- {outcome}\n" for outcome in c.plan.outcomes)
+        for c in chapters
+    ]
+    return _table("The chapters", columns, rows) + "".join(outcomes)
 
 
 def _needs(plan: Plan) -> str:
@@ -145,8 +138,8 @@ def _before(chapter: Chapter, sessions: list[Session]) -> str:
         for name in s.exercises
         if chapter.exercises[name].core
     )
-    spans = ", ".join(_span(session.sections) for session in sessions)
-    return f"read {spans} and guess (core: {read - solved} min)"
+    span = _span(range(sessions[0].sections.start, sessions[-1].sections.stop))
+    return f"read {span} and guess (core: {read - solved} min)"
 
 
 def _span(numbers: range) -> str:
