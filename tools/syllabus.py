@@ -39,15 +39,22 @@ class Chapter(NamedTuple):
 
 def syllabus() -> str:
     """Return `teaching/syllabus.md`."""
-    paths = sorted(material.CHAPTERS.glob("*/plan.md"))
-    plans = [material.read_plan(path) for path in paths]
-    chapters = [_chapter(plan, tool.read(material.NOTEBOOKS / f"{plan.stem}.ipynb")) for plan in plans]
+    plans = [material.read_plan(path) for path in sorted(material.CHAPTERS.glob("*/plan.md"))]
+    return page([_chapter(plan, tool.read(material.NOTEBOOKS / f"{plan.stem}.ipynb")) for plan in plans])
+
+
+def page(chapters: list[Chapter]) -> str:
+    """Return the three courses that these chapters make.
+
+    Raises:
+        ValueError: they do not fit in the weeks of a course or the days of the workshop.
+    """
     core = [chapter for chapter in chapters if not chapter.plan.elective]
     taught = [chapter for chapter in core if chapter.plan.core_hours >= 1]
     home = ", ".join(chapter.link for chapter in core if chapter not in taught)
     first = f"Before the first class of each course, students work through {home} at home.\n" if home else ""
     courses = [_twelve_weeks(taught), _six_weeks(taught), _workshop(core), _electives(chapters)]
-    return "\n".join(page for page in (BEGIN, _overview(chapters), first, *courses) if page)
+    return "\n".join(part for part in (BEGIN, _overview(chapters), first, *courses) if part)
 
 
 def _chapter(plan: Plan, notebook: NotebookNode) -> Chapter:
