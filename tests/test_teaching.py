@@ -209,7 +209,9 @@ def test_an_elective_enters_by_itself() -> None:
 def test_a_single_class_follows_the_plan_and_empty_weeks_are_named() -> None:
     text = syllabus.page([chapter(1, weeks=1)])
     assert table(text, "Twelve weeks, a class of 80 minutes each")[0][3] == "the plan for 80 minutes"
-    assert "The remaining weeks, 2 to 12, are for the project and the exam." in text
+    assert "The remaining weeks, 2 to 12, are for the [project](project.md) and the exam." in text
+    almost = syllabus.page([chapter(number, weeks=1 + (number < 6)) for number in range(1, 7)])
+    assert "The remaining week, 12, is for the [project](project.md)" in almost
 
 
 def test_a_course_that_does_not_fit_is_refused() -> None:

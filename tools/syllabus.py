@@ -127,13 +127,10 @@ def _weeks(heading: str, rows: list[list[str]], weeks: int) -> str:
         raise ValueError(f"{len(rows)} classes do not fit in {weeks} weeks; join the sessions of a chapter")
     columns = ["week", "chapter", "before class", "in class", "after class"]
     numbered = [[str(week), *row] for week, row in enumerate(rows, 1)]
-    left = weeks - len(rows)
-    rest = (
-        f"\nThe remaining weeks, {len(rows) + 1} to {weeks}, are for the project and the exam.\n"
-        if left
-        else ""
-    )
-    return _table(heading, columns, numbered) + rest
+    rest, first = weeks - len(rows), len(rows) + 1
+    weeks_left = f"weeks, {first} to {weeks}, are" if rest > 1 else f"week, {weeks}, is"
+    left = f"\nThe remaining {weeks_left} for the [project](project.md) and the exam.\n" if rest else ""
+    return _table(heading, columns, numbered) + left
 
 
 def _before(chapter: Chapter, sessions: list[Session]) -> str:
