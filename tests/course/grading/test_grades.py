@@ -142,7 +142,7 @@ def test_honest_answers_are_not_flagged(tmp_path: Path, source: str) -> None:
 
 def test_an_answer_that_is_not_a_function_of_its_own_scores_nothing(tmp_path: Path) -> None:
     taken = "from bertlearn.course.solutions.tokenization import *\nstrip_accents = strip_accents"
-    notebook(tmp_path / "in" / "s.ipynb", taken)
+    notebook(tmp_path / "in" / "02.ipynb", taken)
     rows = grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv")
     assert {(row.score, row.flag) for row in rows} == {(0, NO_FUNCTION)}
 

@@ -54,7 +54,8 @@ def teach() -> str:
 
 
 def run(folder: Path, *words: str, check: bool = True) -> str:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(Path(words[0]).parent), os.environ["PATH"]])  # nbgrader calls alembic
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         words, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", check=False
     )
