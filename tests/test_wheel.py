@@ -160,8 +160,8 @@ def laboratory(folder: Path, site: Path) -> Iterator[str]:
 
 
 def fetched(address: str) -> bytes:
-    """Return what a server answers, which may take a minute to start."""
-    for _ in range(120):
+    """Return what a server answers, which may take minutes to start on a busy machine."""
+    for _ in range(600):
         try:
             with urllib.request.urlopen(address, timeout=30) as answer:
                 return answer.read()
