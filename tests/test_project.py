@@ -126,7 +126,9 @@ def test_main_names_can_be_imported() -> None:
 
 
 PAGES = [
-    path for kind in ("*.md", "docs/*.md", "benchmarks/*.md", "notebooks/*.ipynb") for path in ROOT.glob(kind)
+    path
+    for kind in ("*.md", "docs/*.md", "benchmarks/*.md", "teaching/**/*.md", "notebooks/*.ipynb")
+    for path in ROOT.glob(kind)
 ]
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
