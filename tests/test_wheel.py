@@ -113,11 +113,11 @@ def test_a_link_that_leads_nowhere_stops_the_build(tmp_path: Path) -> None:
     (tmp_path / "notebooks").mkdir()
     cell = nbformat.v4.new_markdown_cell("See [this](../docs/gone.md#part) and [that](https://example.org).")
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "notebooks" / "00_welcome.ipynb")
-    with pytest.raises(ValueError, match=r"00_welcome\.ipynb links to \.\./docs/gone\.md"):
+    with pytest.raises(ValueError, match=r"00_welcome\.ipynb links to .*gone\.md, which is no file"):
         pack(tmp_path, tmp_path / "packed")
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "gone.md").write_text("[back](../notebooks/00_welcome.ipynb) `a[0](x.md)`", "utf-8")
-    with pytest.raises(ValueError, match=r"docs/gone\.md links to x\.md"):
+    with pytest.raises(ValueError, match=r"gone\.md links to .*x\.md, which is no file"):
         pack(tmp_path, tmp_path / "packed")
 
 
