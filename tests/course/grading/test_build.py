@@ -24,9 +24,9 @@ from bertlearn.course.grading.build import build, read_chapter
 from bertlearn.course.grading.checks import checks_of
 from bertlearn.course.grading.formats import SKIP
 from bertlearn.course.grading.grades import chapter_of
-from bertlearn.course.grading.links import relink
 from bertlearn.course.grading.release import NAME, read_release
 from bertlearn.course.grading.submission import read_submission
+from bertlearn.course.links import relink
 from bertlearn.course.sources import chapter_files
 
 FORMATS = ("plain", "nbgrader", "otter")
