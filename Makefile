@@ -8,9 +8,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 TORCH_PIN := $(shell sed -n 's/^torch==//p' constraints.txt)
-# With a display, JupyterLab opens the browser; without one, it prints the address.
-LAB_FLAGS := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,--no-browser) \
-	$(if $(filter 0,$(shell id -u)),--allow-root)
 # Two workers with one thread each. Each runs whole files, since the cells of a notebook must run in order.
 # Progress bars that appear only on a slow machine are off.
 PYTEST := OMP_NUM_THREADS=1 BERTLEARN_PATIENCE=inf $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -26,7 +23,7 @@ setup: $(VENV)/.ready ## create .venv, install the locked packages, fetch data a
 	@echo "Ready. \`make lab\` opens the course; \`source $(BIN)/activate\` puts the command bertlearn on the path."
 
 lab: setup ## set up if needed, then open JupyterLab on the welcome page
-	$(BIN)/jupyter lab $(LAB_FLAGS) --LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb
+	$(BIN)/bertlearn lab
 
 test: setup $(VENV)/.ready-dev lint ## set up if needed, then run every test, notebooks included
 	$(PYTEST)

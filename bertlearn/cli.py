@@ -1,4 +1,4 @@
-"""The command line: `bertlearn doctor`, `data`, `data build`, `pretrain`, `finetune` and `course grade`."""
+"""The command line: `bertlearn doctor`, `lab`, `data`, `data build`, `pretrain`, `finetune`, and more."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stderr
 from dataclasses import is_dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
@@ -46,6 +47,37 @@ def doctor(json: bool = False) -> int:
     report = examine()
     print(report.to_json() if json else report)
     return 0 if report.ok else 1
+
+
+def lab(
+    jupyter: tyro.conf.Positional[tuple[str, ...]] = (), folder: Path | None = None, no_open: bool = False
+) -> int:
+    """Open the course in JupyterLab, in a folder of your own.
+
+    The notebooks are copied there at first. Later, those that changed in a newer version are updated. What
+    you changed is always kept: then the new version is put beside it, with your answers where they fit.
+    Texts and weights that are missing are downloaded first. In a clone of the repository, its own notebooks
+    are opened.
+
+    Args:
+        jupyter: Flags for JupyterLab, after two dashes: bertlearn lab -- --port 9000 --no-browser
+        folder: Your folder; by default bertlearn-course in your home folder.
+        no_open: Only copy or update the notebooks and download what is missing; do not start JupyterLab.
+
+    Returns:
+        Exit status: 0 if all went well, 1 if not.
+    """
+    from bertlearn import data as sources
+    from bertlearn.course.lab import open_jupyterlab, prepare
+
+    try:
+        root, page = prepare(folder)
+        sources.fetch()
+    except (sources.DataError, OSError, ValueError) as error:
+        return _fail("lab", error)
+    if not no_open:
+        open_jupyterlab(root, page, jupyter)
+    return 0
 
 
 def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool = False) -> int:
@@ -390,6 +422,7 @@ def main() -> None:
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "doctor": doctor,
+    "lab": lab,
     "data": data,
     "data build": build,
     "pretrain": pretrain,
@@ -444,9 +477,12 @@ def _parse(name: str, words: list[str]) -> Callable[[], int]:
 
 
 def _check_not_empty(words: list[str]) -> None:
-    """Refuse empty values: no option has one, and an empty path would mean the working directory."""
+    """Refuse empty values: no option has one, and an empty path would mean the working directory.
+
+    What comes after `--` is for another program.
+    """
     option = "an argument"
-    for word in words:
+    for word in takewhile(lambda word: word != "--", words):
         option, equals, value = word.partition("=") if word.startswith("--") else (option, "=", word)
         if equals and not value:
             raise OptionError(f"{option} is empty; give it a value, or leave it out")
