@@ -1,7 +1,7 @@
 """How many students a machine takes: a table from the memory that each notebook took when it was measured.
 
-    python tools/class_size.py           print the table
-    python tools/class_size.py --write   put it into teaching/running.md
+python tools/class_size.py           print the table
+python tools/class_size.py --write   put it into teaching/running.md
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from bertlearn.files import write_whole
 PAGE = Path(__file__).resolve().parent.parent / "teaching" / "running.md"
 BEGIN, END = "<!-- tools/class_size.py writes from here -->", "<!-- to here -->"
 MACHINES = (8, 16, 32, 64)  # GB
-SYSTEM = 2000  # MB for the system, the hub and its proxy; teaching/hub/try_hub.py measured 165 for the last two
+SYSTEM = (
+    2000  # MB for the system, the hub and its proxy; teaching/hub/try_hub.py measured 165 for the last two
+)
 SERVER = 160  # MB for a student's Jupyter server, measured there
 BINDER = (1000, 2000)  # MB: what Binder promises, and what it allows
 
@@ -61,7 +63,9 @@ def page_with_table(text: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--write", action="store_true", help="put the table into teaching/running.md")
     if not parser.parse_args().write:
         print(table())

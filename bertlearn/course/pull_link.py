@@ -15,7 +15,9 @@ from bertlearn.course.sources import chapter_files
 SCHEMES = {"hub": ("https", "http"), "repository": ("https", "http", "file")}
 
 
-def pull_link(hub: str, repository: str, branch: str = "main", chapter: int = 0, folder: str = "notebooks") -> str:
+def pull_link(
+    hub: str, repository: str, branch: str = "main", chapter: int = 0, folder: str = "notebooks"
+) -> str:
     """Return the link for students.
 
     Args:
@@ -48,9 +50,13 @@ def _check_address(name: str, address: str) -> None:
     if parts.scheme not in SCHEMES[name] or not (parts.netloc or parts.scheme == "file"):
         raise OptionError(f"{name}={address!r} is not an address that begins with {kinds}")
     if "@" in parts.netloc:
-        raise OptionError(f"{name} has a user name or password in it, which every student would see; remove it")
+        raise OptionError(
+            f"{name} has a user name or password in it, which every student would see; remove it"
+        )
     if parts.query or parts.fragment or re.search(r"\s", address):
-        raise OptionError(f"{name}={address!r} has more than an address; leave out spaces and what follows ? or #")
+        raise OptionError(
+            f"{name}={address!r} has more than an address; leave out spaces and what follows ? or #"
+        )
 
 
 def _last_part(repository: str) -> str:

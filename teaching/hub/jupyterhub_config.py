@@ -30,7 +30,9 @@ password = os.environ.get("BERTLEARN_HUB_PASSWORD")
 students_file = os.environ.get("BERTLEARN_HUB_STUDENTS")
 
 if not students_file:
-    raise SystemExit("BERTLEARN_HUB_STUDENTS is not set; give it the path of a file with a user name on each line")
+    raise SystemExit(
+        "BERTLEARN_HUB_STUDENTS is not set; give it the path of a file with a user name on each line"
+    )
 if not IS_ROOT and not password:
     raise SystemExit(
         "The machine's accounts can only be used by a hub that root starts; for a trial, set "
@@ -56,7 +58,7 @@ c.JupyterHub.spawner_class = "localprocess" if IS_ROOT else "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = str(folder / "students" / "{username}")
 c.Spawner.cmd = [sys.executable, str(HERE / "student_server.py")]
 c.Spawner.notebook_dir = "~"
-c.Spawner.default_url = "/lab/tree/bertlearn/notebooks/00_welcome.ipynb"
+c.Spawner.default_url = "/lab/tree/bertlearn-course/00_welcome.ipynb"
 c.Spawner.mem_limit = os.environ.get("BERTLEARN_HUB_MEMORY", "3G")
 c.Spawner.environment = {
     "BERTLEARN_CACHE": str(cache_folder()),

@@ -1,39 +1,46 @@
-"""Start a student's server, as the student: limit memory, copy what is new in the course, run Jupyter.
+"""Start a student's server, as the student: limit memory, bring the course up to date, run Jupyter.
 
-The hub calls it in place of `jupyterhub-singleuser`. What is in the student's folder already stays as it is.
+The hub calls it in place of `jupyterhub-singleuser`. What the student changed stays as it is; see
+`bertlearn.course.folder`.
 """
 
 from __future__ import annotations
 
 import os
 import resource
-import shutil
 import sys
+import tempfile
 from pathlib import Path
 
+from bertlearn import __version__
+from bertlearn.course.folder import update_folder
+from bertlearn.course.lab import FOLDER
+from bertlearn.course.links import pack
+
 COURSE = Path(__file__).resolve().parents[2]
-SHOWN = ("notebooks/*.ipynb", "notebooks/images/*", "docs/*", "benchmarks/*.md", "README.md")
-
-
-def copy_course(target: Path) -> list[Path]:
-    """Copy the files of the course that `target` lacks; return them."""
-    files = [path.relative_to(COURSE) for pattern in SHOWN for path in sorted(COURSE.glob(pattern))]
-    new = [file for file in files if (COURSE / file).is_file() and not (target / file).exists()]
-    for file in new:
-        (target / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(COURSE / file, target / file)
-    return new
 
 
 def limit_memory(limit: int) -> None:
-    """Limit the memory that this process, and each one that it starts, can ask for."""
+    """Limit the memory in bytes that this process, and each one that it starts, can ask for."""
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
+def update_course(folder: Path) -> None:
+    """Bring a student's folder up to date; report an error in the hub's log, and let the student work."""
+    try:
+        with tempfile.TemporaryDirectory() as packed:
+            pack(COURSE, Path(packed))
+            for step in update_folder(Path(packed), folder, __version__):
+                print(step, flush=True)
+    except (OSError, ValueError) as error:
+        print(f"{folder} could not be brought up to date: {error}", file=sys.stderr, flush=True)
+
+
 def main() -> None:
-    if "MEM_LIMIT" in os.environ:  # the hub's Spawner.mem_limit, in bytes
+    """Prepare, then become the server."""
+    if "MEM_LIMIT" in os.environ:  # the hub's Spawner.mem_limit
         limit_memory(int(os.environ["MEM_LIMIT"]))
-    copy_course(Path.home() / "bertlearn")
+    update_course(FOLDER.expanduser())
     os.execv(sys.executable, [sys.executable, "-m", "jupyterhub.singleuser", *sys.argv[1:]])
 
 

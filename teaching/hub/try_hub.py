@@ -6,7 +6,8 @@
 
 Every step goes the way of a student's browser: the login form, the server that the hub starts, the notebook
 in the student's folder, and its cells one by one through the proxy. Then comes what the course promises: the
-data cannot be written, an answer outlives a restart, and a process that takes too much memory gets an error.
+data cannot be written, an answer outlives a restart, a process that takes too much memory gets an error, and
+a link for nbgitpuller brings a repository.
 It prints the memory and the seconds. It listens on this machine alone, and removes what it made: run by root,
 that includes an account for each student, `bl-trial-1` and so on.
 """
@@ -16,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -31,12 +31,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 import nbformat
 import psutil
 import requests
 import websocket
+from jupyter_server.services.kernels.connection.base import deserialize_binary_message
 
+from bertlearn.course.lab import FOLDER
+from bertlearn.course.pull_link import pull_link
+from bertlearn.course.sources import chapter_files
 from bertlearn.data import cache_folder
 
 HERE = Path(__file__).resolve().parent
@@ -61,6 +66,7 @@ print(json.dumps({
     "cpu_seconds": usage.ru_utime + usage.ru_stime,
     "read_only": bool(files) and all(refused(path) for path in [cache / "new", *files])}))
 """
+COMMITTER = ["-c", "user.name=teacher", "-c", "user.email=teacher@example.org"]
 TOO_MUCH = "import torch; torch.ones(10**9); print('allowed')"  # 4 GB
 
 
@@ -88,12 +94,16 @@ class Student:
         self.session = requests.Session()
         page = self.session.get(f"{hub}/hub/login", timeout=WAIT)
         page.raise_for_status()
-        form = {"username": name, "password": password, "_xsrf": self.session.cookies.get("_xsrf", path="/hub/")}
+        form = {
+            "username": name,
+            "password": password,
+            "_xsrf": self.session.cookies.get("_xsrf", path="/hub/"),
+        }
         answer = self.session.post(f"{hub}/hub/login", data=form, allow_redirects=False, timeout=WAIT)
         if answer.status_code != 302:
             raise PermissionError(f"{name} cannot log in: {answer.status_code} {answer.reason}")
         token = self._hub("POST", "tokens", {"note": "trial"})["token"]
-        self.session = requests.Session()
+        self.browser, self.session = self.session, requests.Session()
         self.session.headers["Authorization"] = f"token {token}"
 
     def _hub(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -110,6 +120,7 @@ class Student:
         wait_for(f"{self.hub}/user/{self.name}/api/status", self.session)
 
     def stop(self) -> None:
+        """Stop the student's server and wait until it is gone."""
         self._hub("DELETE", "server")
         until = time.monotonic() + WAIT
         while self.session.get(f"{self.hub}/hub/api/users/{self.name}", timeout=WAIT).json().get("servers"):
@@ -125,16 +136,31 @@ class Student:
         return answer.json() if answer.content else None
 
     def open(self, path: str) -> nbformat.NotebookNode:
+        """Return a notebook in the student's folder."""
         return nbformat.from_dict(self.call("GET", f"contents/{path}")["content"])
 
     def save(self, path: str, notebook: nbformat.NotebookNode) -> None:
+        """Save a notebook in the student's folder."""
         self.call("PUT", f"contents/{path}", {"type": "notebook", "format": "json", "content": notebook})
+
+    def follow(self, link: str) -> str:
+        """Open a link for nbgitpuller as a browser does; return the path of the notebook that it leads to."""
+        self.browser.get(link, timeout=WAIT).raise_for_status()
+        query = dict(parse_qsl(urlsplit(link).query))
+        page = query.pop("urlpath")
+        pull = f"{self.hub}/user/{self.name}/git-pull/api"
+        answer = self.session.get(pull, params=query, timeout=WAIT)
+        if '"phase": "finished"' not in answer.text:
+            raise RuntimeError(f"nbgitpuller did not finish:\n{answer.text[-2000:]}")
+        return page.removeprefix("lab/tree/")
 
     @contextmanager
     def kernel(self, path: str) -> Iterator[Kernel]:
         """Start a kernel in the folder of the notebook, as JupyterLab does."""
         session = self.call(
-            "POST", "sessions", {"path": path, "name": path, "type": "notebook", "kernel": {"name": "python3"}}
+            "POST",
+            "sessions",
+            {"path": path, "name": path, "type": "notebook", "kernel": {"name": "python3"}},
         )
         url = f"{self.hub}/user/{self.name}/api/kernels/{session['kernel']['id']}/channels"
         header = [f"Authorization: {self.session.headers['Authorization']}"]
@@ -160,7 +186,7 @@ class Kernel:
         self.line.send(json.dumps(message | {"content": content, "channel": "shell"}))
         text, error, open_ends = "", "", {"execute_reply", "idle"}
         while open_ends:
-            answer = json.loads(self.line.recv())
+            answer = message_of(self.line.recv())
             if answer["parent_header"].get("msg_id") != header["msg_id"]:
                 continue
             kind, content = answer["msg_type"], answer["content"]
@@ -168,6 +194,13 @@ class Kernel:
             text += content["text"] if kind == "stream" else ""
             error = f"{content['ename']}: {content['evalue']}" if kind == "error" else error
         return Ran(text, error)
+
+
+def message_of(received: str | bytes) -> dict[str, Any]:
+    """Return a message of the kernel; those of widgets may bring buffers."""
+    if isinstance(received, bytes):
+        return dict(deserialize_binary_message(received))
+    return dict(json.loads(received))
 
 
 def wait_for(url: str, session: requests.Session) -> None:
@@ -185,6 +218,7 @@ def wait_for(url: str, session: requests.Session) -> None:
 
 
 def free_port() -> int:
+    """Return a port of this machine that is free."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
@@ -225,7 +259,10 @@ def hub(folder: Path, names: Sequence[str], password: str) -> Iterator[tuple[str
         "BERTLEARN_HUB_ADDRESS": address,
         "BERTLEARN_CACHE": str(shared_cache(folder / "cache")),
     } | ({} if IS_ROOT else {"BERTLEARN_HUB_PASSWORD": password})
-    ports = [f"--JupyterHub.hub_port={free_port()}", f"--ConfigurableHTTPProxy.api_url=http://127.0.0.1:{free_port()}"]
+    ports = [
+        f"--JupyterHub.hub_port={free_port()}",
+        f"--ConfigurableHTTPProxy.api_url=http://127.0.0.1:{free_port()}",
+    ]
     command = [sys.executable, "-m", "jupyterhub", "--config", str(HERE / "jupyterhub_config.py"), *ports]
     with (folder / "hub.log").open("wb") as log:
         running = subprocess.Popen(command, env=os.environ | settings, stdout=log, stderr=log, cwd=folder)
@@ -270,52 +307,58 @@ def answer_outlives_restart(student: Student, path: str) -> bool:
     return student.open(path).cells[-1].source == answer
 
 
-def processes(pid: int) -> dict[str, float]:
+def link_opens_chapter(student: Student, folder: Path, chapter: int) -> bool:
+    """Put the notebooks into a repository, follow a link to it, and see whether it opens the chapter."""
+    repository = folder / "our course.git"
+    shutil.copytree(ROOT / "notebooks", repository / "notebooks")
+    for words in (
+        ["init", "-q", "-b", "main"],
+        ["add", "--all"],
+        [*COMMITTER, "commit", "-q", "-m", "first"],
+    ):
+        subprocess.run(["git", *words], cwd=repository, check=True)
+    if IS_ROOT:  # git reads only what belongs to whoever runs it
+        subprocess.run(["chown", "-R", student.name, str(repository)], check=True)
+    opened = student.open(student.follow(pull_link(student.hub, repository.as_uri(), chapter=chapter)))
+    return len(opened.cells) == len(nbformat.read(chapter_files()[chapter], as_version=4).cells)
+
+
+def processes(pid: int) -> dict[str, int]:
     """Return the memory of the hub's processes in MB: the hub, the proxy and the students' servers."""
-    found: dict[str, float] = {}
+    found: dict[str, int] = {}
     for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
         command = " ".join(process.cmdline())
         kinds = {"ipykernel": "kernels", "singleuser": "servers", "proxy": "proxy"}
         kind = next((kind for word, kind in kinds.items() if word in command), "hub")
-        found[kind] = found.get(kind, 0.0) + process.memory_info().rss / 1e6
+        found[kind] = found.get(kind, 0) + round(process.memory_info().rss / 1e6)
     return found
 
 
-def notebook_path(chapter: int) -> str:
-    (found,) = (ROOT / "notebooks").glob(f"{chapter:02d}_*.ipynb")
-    return f"bertlearn/notebooks/{found.name}"
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Run the trial; return 1 if something is not as promised."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--chapter", type=int, default=4, help="the chapter to work through")
     parser.add_argument("--students", type=int, default=2, help="how many work at the same time")
     options = parser.parse_args()
     names = [f"{PREFIX}{number}" for number in range(1, options.students + 1)]
-    password, path = secrets.token_urlsafe(12), notebook_path(options.chapter)
-    faults = []
+    password = secrets.token_urlsafe(12)
     with tempfile.TemporaryDirectory(prefix="hub-") as place:
         folder = Path(place)
         folder.chmod(0o755)  # the students read the data in it
         with accounts(names if IS_ROOT else [], password), hub(folder, names, password) as (address, pid):
-            faults += try_login(address, names[0], password)
+            faults = try_login(address, names[0], password)
             students = [Student(address, name, password) for name in names]
-            for student in students:
-                student.start()
-            with ThreadPoolExecutor(len(students)) as at_once:
-                works = list(at_once.map(lambda student: work_through(student, path), students))
-            print("memory of all processes, in MB:", {kind: round(mb) for kind, mb in processes(pid).items()})
-            for work in works:
-                faults += report(work)
-            users = {work.measured["user"] for work in works}
-            if IS_ROOT and len(users) < len(works):
-                faults.append("two kernels belong to the same account")
-            error = check_limit(students[0], path)
-            print(f"4 GB more: {error or 'allowed'}")
-            faults += [] if error else ["a process got more memory than a student may have"]
-            faults += [] if answer_outlives_restart(students[0], path) else ["an answer was overwritten"]
+            faults += work_together(students, options.chapter, pid)
+            faults += try_promises(students[0], folder, options.chapter)
     print("\n".join(faults) or "All is well.")
     return bool(faults)
+
+
+def notebook_path(chapter: int) -> str:
+    """Return where a chapter is in a student's home folder."""
+    return f"{FOLDER.name}/{chapter_files()[chapter].name}"
 
 
 def try_login(address: str, name: str, password: str) -> list[str]:
@@ -328,6 +371,34 @@ def try_login(address: str, name: str, password: str) -> list[str]:
         except PermissionError:
             continue
     return faults
+
+
+def work_together(students: Sequence[Student], chapter: int, hub_process: int) -> list[str]:
+    """Let the students work through a chapter at the same time; return what went wrong."""
+    for student in students:
+        student.start()
+    print("memory with idle servers, in MB:", processes(hub_process))
+    with ThreadPoolExecutor(len(students)) as at_once:
+        works = list(at_once.map(lambda student: work_through(student, notebook_path(chapter)), students))
+    print("memory after the chapter, in MB:", processes(hub_process))
+    faults = [fault for work in works for fault in report(work)]
+    users = {work.measured["user"] for work in works}
+    if IS_ROOT and (len(users) < len(works) or 0 in users):
+        faults.append(f"the kernels belong to the users {sorted(users)}, expected one for each student")
+    return faults
+
+
+def try_promises(student: Student, folder: Path, chapter: int) -> list[str]:
+    """Return which of the promises about memory, work and links are not kept."""
+    path = notebook_path(chapter)
+    error = check_limit(student, path)
+    print(f"4 GB more: {error or 'allowed'}")
+    kept = {
+        "a process got more memory than a student may have": bool(error),
+        "an answer was overwritten": answer_outlives_restart(student, path),
+        "the link does not open the chapter": link_opens_chapter(student, folder, chapter),
+    }
+    return [fault for fault, well in kept.items() if not well]
 
 
 def report(work: Work) -> list[str]:
