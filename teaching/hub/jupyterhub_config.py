@@ -57,6 +57,7 @@ c.ConfigurableHTTPProxy.pid_file = str(folder / "proxy.pid")
 c.JupyterHub.spawner_class = "localprocess" if IS_ROOT else "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = str(folder / "students" / "{username}")
 c.Spawner.cmd = [sys.executable, str(HERE / "student_server.py")]
+c.Spawner.start_timeout = c.Spawner.http_timeout = 300  # seconds: when a class begins, all start at once
 c.Spawner.notebook_dir = "~"
 c.Spawner.default_url = "/lab/tree/bertlearn-course/00_welcome.ipynb"
 c.Spawner.mem_limit = os.environ.get("BERTLEARN_HUB_MEMORY", "3G")

@@ -47,7 +47,7 @@ from bertlearn.data import cache_folder
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 IS_ROOT = os.geteuid() == 0
-WAIT = 120.0  # seconds for the hub, a server or a kernel to start
+WAIT = 300.0  # seconds for the hub, a server or a kernel to start
 CELL = 900.0  # seconds for one cell
 PREFIX = "bl-trial-"  # of the students' names
 MEASURE = """
@@ -342,6 +342,7 @@ def main() -> int:
     parser.add_argument("--chapter", type=int, default=4, help="the chapter to work through")
     parser.add_argument("--students", type=int, default=2, help="how many work at the same time")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that what was made is removed
     names = [f"{PREFIX}{number}" for number in range(1, options.students + 1)]
     password = secrets.token_urlsafe(12)
     with tempfile.TemporaryDirectory(prefix="hub-") as place:
