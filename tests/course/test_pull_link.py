@@ -47,7 +47,9 @@ def test_notebooks_may_be_at_the_top_but_not_outside(folder: str) -> None:
         with pytest.raises(OptionError, match="leads out of the repository"):
             pull_link(HUB, REPOSITORY, folder=folder)
     else:
-        assert "lab/tree/bert/00_welcome.ipynb" in query_of(pull_link(HUB, REPOSITORY, folder=folder))["urlpath"]
+        assert (
+            "lab/tree/bert/00_welcome.ipynb" in query_of(pull_link(HUB, REPOSITORY, folder=folder))["urlpath"]
+        )
 
 
 @pytest.mark.parametrize(
