@@ -13,7 +13,7 @@ TORCH_PIN := $(shell sed -n 's/^torch==//p' constraints.txt)
 PYTEST := OMP_NUM_THREADS=1 BERTLEARN_PATIENCE=inf $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test slow fast lint doctor bench notebooks drawings pictures snapshots results lock hub clean
+.PHONY: help setup lab test slow fast lint doctor bench notebooks drawings pictures slides snapshots results lock hub clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,6 +39,7 @@ lint: $(VENV)/.ready-dev ## check formatting, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python tools/sync_env.py --check
+	$(BIN)/python tools/make_teaching.py syllabus --check
 
 doctor: $(VENV)/.ready ## check this machine and estimate the time of each chapter
 	@$(BIN)/bertlearn doctor
@@ -54,6 +55,10 @@ drawings: $(VENV)/.ready ## draw notebooks/images/*.svg
 
 pictures: setup $(VENV)/.ready-dev ## record the README's moving pictures in a browser
 	$(BIN)/python tools/make_pictures.py
+
+slides: $(VENV)/.ready-dev ## write slides, handouts and exam papers to build/teaching/, and the syllabus
+	$(BIN)/python tools/make_teaching.py syllabus
+	$(BIN)/python tools/make_teaching.py pages
 
 snapshots: setup ## pretrain the snapshots of chapter 4 (slow; can be interrupted and resumed)
 	$(BIN)/python tools/make_snapshots.py vocabulary

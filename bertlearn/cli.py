@@ -1,4 +1,4 @@
-"""The command line: `bertlearn doctor`, `lab`, `data`, `data build`, `pretrain`, `finetune`, and more."""
+"""The command line: `bertlearn doctor`, `lab`, `data`, `pretrain`, `finetune`, `course grade` and more."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Pooling = Literal["cls", "mean"]
 SourceName = Literal["reviews", "wikipedia", "bible", "minilm"]
+GraderName = Literal["plain", "nbgrader", "otter"]
+Outputs = Literal["keep", "clear"]
 
 
 def doctor(json: bool = False) -> int:
@@ -293,8 +295,50 @@ def build(
     return 0
 
 
+def release(
+    chapters: tuple[int, ...], to: Path, format: GraderName = "plain", outputs: Outputs = "keep"
+) -> int:
+    """Make the notebooks for a class: student versions, versions with the answers, and release.json.
+
+    The stars of an exercise are its points. A release that is in the folder already is replaced: its
+    student and instructor folders, and nothing else.
+
+    Args:
+        chapters: The chapters to give out, such as 1 3.
+        to: Folder for the release: new, empty, or with an earlier release.
+        format: For which grader: plain (`bertlearn course grade` alone), nbgrader or otter. Whatever you
+            choose, `bertlearn course grade` can grade what comes back.
+        outputs: Whether the notebooks keep the outputs that the course stores.
+
+    Returns:
+        Exit status: 0 if the release is written, 1 on an error.
+    """
+    from bertlearn.course.grading.build import STUDENT, build
+
+    to = to.expanduser()
+    try:
+        made = build(chapters, to, format, outputs)
+    except (OSError, ValueError) as error:
+        return _fail("course build", error)
+    for number, chapter in made.chapters.items():
+        exercises, points = len(chapter.exercises), sum(chapter.exercises.values())
+        print(f"chapter {number} · {chapter.notebook} · exercises: {exercises} · points: {points}")
+    if format == "nbgrader":
+        print(f"To make the student versions, run in {to}:")
+        print(
+            *(f"  nbgrader generate_assignment {each.notebook}" for each in made.chapters.values()), sep="\n"
+        )
+    else:
+        print(f"For your students: {to / STUDENT}")
+    return 0
+
+
 def grade(
-    submitted: tyro.conf.Positional[Path], chapter: int, to: Path, jobs: int = 1, seconds: float = 300.0
+    folder: tyro.conf.Positional[Path],
+    submitted: tyro.conf.Positional[Path],
+    to: Path,
+    jobs: int = 1,
+    seconds: float = 300.0,
 ) -> int:
     """Grade the notebooks of a class: which exercises are right, attempted, and which known mistake was made.
 
@@ -304,8 +348,9 @@ def grade(
     Ctrl-C stops; the same command goes on where it stopped, and grades again what was handed in again.
 
     Args:
+        folder: The release that the class was given, made by `bertlearn course build`. A notebook is graded
+            as the chapter most of whose exercises it has.
         submitted: Folder with a folder, or a notebook, for each student.
-        chapter: The chapter whose exercises are graded.
         to: The table to write, as CSV: a row for each exercise of each student.
         jobs: How many submissions are graded at the same time.
         seconds: The time that one submission may take.
@@ -315,19 +360,20 @@ def grade(
     """
     from tqdm.auto import tqdm
 
-    from bertlearn.course.grading import find_notebooks, summary
+    from bertlearn.course.grading import find_notebooks, read_release, summary
     from bertlearn.course.grading import grade as grade_all
 
     submitted, to = submitted.expanduser(), to.expanduser()
     try:
         check_count("jobs", jobs, 1)
+        release = read_release(folder.expanduser())
         with tqdm(desc="grading", total=len(find_notebooks(submitted)), unit="notebook") as bar:
 
             def report(student: str, rows: Sequence[Row]) -> None:
                 bar.write(f"{student:24} {summary(rows)}")
                 bar.update()
 
-            rows = grade_all(submitted, chapter, to, jobs, seconds, report=report)
+            rows = grade_all(release, submitted, to, jobs, seconds, report=report)
     except (OSError, ValueError) as error:
         return _fail("course grade", error)
     print(f"{to}: {len({row.file for row in rows})} notebooks")
@@ -427,6 +473,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "data build": build,
     "pretrain": pretrain,
     "finetune": finetune,
+    "course build": release,
     "course grade": grade,
     "course link": link,
 }
@@ -441,7 +488,8 @@ def _run(arguments: list[str]) -> int:
     return tyro.extras.subcommand_cli_from_dict(
         {name: command for name, command in COMMANDS.items() if " " not in name},
         prog="bertlearn",
-        description="Tools of the bertlearn course. For teachers: bertlearn course grade --help.",
+        description="Tools of the bertlearn course. For teachers: bertlearn course build --help, "
+        "bertlearn course grade --help.",
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )

@@ -98,8 +98,8 @@ def _put_beside(new: bytes, own: Path, mine: bytes, before: Digests, version: st
     merged = json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
     beside = _write_beside(merged.encode(), own, version)
     return [
-        f"you changed it; the new version is {beside.name}, with {carried} of your "
-        f"{carried + len(left)} changed cells",
+        f"you changed it; the new version is {beside.name}; your changed cells in it: {carried} of "
+        f"{carried + len(left)}",
         *_sections("not carried over, since the course changed these cells", my_cells, left),
         *_sections("new in the course", new_cells, _unknown(new_cells, before)),
     ]
@@ -109,7 +109,7 @@ def carry_over(new: list[Cell], mine: list[Cell], before: Digests) -> tuple[list
     """Put the learner's changed cells into the course's new version.
 
     A changed cell takes the place of the course's cell with its id, if the course left that one as it was. An
-    added cell goes behind the cell that it was behind.
+    added cell goes behind the cell that it was behind, or the nearest one before that is still there.
 
     Args:
         new: the cells of the course's new version.

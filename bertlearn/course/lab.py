@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
-from bertlearn import __version__
 from bertlearn.course import sources
-from bertlearn.course.folder import update_folder
+from bertlearn.course.folder import STATE, update_folder
 
 FOLDER = Path("~/bertlearn-course")  # where a file manager shows it, whatever the working directory is
 ADVICE = "Go on in whichever version you like; to make a new one yours, give it the name of the old one."
@@ -40,14 +40,19 @@ def prepare(folder: Path | None) -> tuple[Path, str]:
             )
         return notebooks.parent, f"{notebooks.name}/{WELCOME}"
     folder = (folder or FOLDER).expanduser().absolute()
-    print(f"bertlearn lab: version {__version__} of the course in {folder}", flush=True)
+    version = metadata.version("bertlearn")
+    print(f"bertlearn lab: version {version} of the course in {folder}", flush=True)
+    first = not (folder / STATE).exists()
     try:
-        steps = update_folder(notebooks, folder, __version__)
+        steps = update_folder(notebooks, folder, version)
     except OSError as error:
         raise OSError(
             f"the notebooks could not all be copied to {folder} ({error}); those that were are whole. "
             "Free some space or correct what is named here, then run it again, or choose another --folder"
         ) from error
+    if first:
+        print(f"  {sum(step.state == 'new' for step in steps)} files copied")
+        steps = [step for step in steps if step.state != "new"]
     for line in [*steps, *[ADVICE] * any(step.state == "kept" for step in steps)]:
         print(line, flush=True)
     return folder, WELCOME

@@ -7,6 +7,7 @@ broken. Of each notebook only imports, functions, classes and constants are used
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,14 @@ def read_submission(path: Path, exercises: Collection[str]) -> Submission:
     defined = {node.name: node for node in statements if isinstance(node, ast.FunctionDef)}
     flags = {name: _reference(node, suspect, defined | answers) for name, node in answers.items()}
     return Submission(statements, answers, {name: flag for name, flag in flags.items() if flag}, broken)
+
+
+def defined_names(path: Path) -> set[str]:
+    """Return the names of the functions that a notebook defines, without running or parsing its code."""
+    try:
+        return {name for source in _sources(path) for name in re.findall(r"^def (\w+)", source, re.MULTILINE)}
+    except SubmissionError:
+        return set()
 
 
 def _sources(path: Path) -> Iterator[str]:
