@@ -8,6 +8,7 @@ BERTLEARN_HUB_STUDENTS  a file with a user name on each line; nobody else can lo
 BERTLEARN_HUB_PASSWORD  one password for everybody, for a trial; without it, the machine's own accounts count
 BERTLEARN_HUB_FOLDER    where the hub keeps its database and keys, and a trial its students' folders
 BERTLEARN_HUB_ADDRESS   where it listens; this machine alone if not set
+BERTLEARN_HUB_COURSE    the folder that students get, such as release/student; the whole course if not set
 BERTLEARN_HUB_MEMORY    what each process of a student may take, such as 3G
 BERTLEARN_CACHE         the shared data, filled by `bertlearn data`
 
@@ -38,6 +39,11 @@ if not IS_ROOT and not password:
         "The machine's accounts can only be used by a hub that root starts; for a trial, set "
         "BERTLEARN_HUB_PASSWORD to a password of 8 characters or more"
     )
+handed_out = os.environ.get("BERTLEARN_HUB_COURSE")
+if handed_out and not Path(handed_out).is_dir():
+    raise SystemExit(
+        f"BERTLEARN_HUB_COURSE={handed_out} is no folder; give it what students get: release/student"
+    )
 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 c = get_config()  # noqa: F821 - JupyterHub provides it
 
@@ -59,10 +65,11 @@ c.SimpleLocalProcessSpawner.home_dir_template = str(folder / "students" / "{user
 c.Spawner.cmd = [sys.executable, str(HERE / "student_server.py")]
 c.Spawner.start_timeout = c.Spawner.http_timeout = 300  # seconds: when a class begins, all start at once
 c.Spawner.notebook_dir = "~"
-c.Spawner.default_url = "/lab/tree/bertlearn-course/00_welcome.ipynb"
+c.Spawner.default_url = "/lab/tree/bertlearn-course" + ("" if handed_out else "/00_welcome.ipynb")
 c.Spawner.mem_limit = os.environ.get("BERTLEARN_HUB_MEMORY", "3G")
 c.Spawner.environment = {
     "BERTLEARN_CACHE": str(cache_folder()),
     "JUPYTER_CONFIG_PATH": str(HERE / "student"),
+    "BERTLEARN_HUB_COURSE": str(Path(handed_out).absolute()) if handed_out else "",
     "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # else every kernel uses every core
 }

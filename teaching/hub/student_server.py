@@ -25,12 +25,18 @@ def limit_memory(limit: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def update_course(folder: Path) -> None:
-    """Bring a student's folder up to date; report an error in the hub's log, and let the student work."""
+def update_course(folder: Path, handed_out: Path | None) -> None:
+    """Bring a student's folder up to date; report an error in the hub's log, and let the student work.
+
+    Args:
+        folder: the student's, which may not exist yet.
+        handed_out: what students get; None for the whole course.
+    """
     try:
         with tempfile.TemporaryDirectory() as packed:
-            pack(COURSE, Path(packed))
-            for step in update_folder(Path(packed), folder, __version__):
+            if handed_out is None:
+                pack(COURSE, Path(packed))
+            for step in update_folder(handed_out or Path(packed), folder, __version__):
                 print(step, flush=True)
     except (OSError, ValueError) as error:
         print(f"{folder} could not be brought up to date: {error}", file=sys.stderr, flush=True)
@@ -40,7 +46,8 @@ def main() -> None:
     """Prepare, then become the server."""
     if "MEM_LIMIT" in os.environ:  # the hub's Spawner.mem_limit
         limit_memory(int(os.environ["MEM_LIMIT"]))
-    update_course(FOLDER.expanduser())
+    handed_out = os.environ.get("BERTLEARN_HUB_COURSE")
+    update_course(FOLDER.expanduser(), Path(handed_out) if handed_out else None)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterhub.singleuser", *sys.argv[1:]])
 
 

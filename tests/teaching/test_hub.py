@@ -75,6 +75,14 @@ def test_without_a_list_of_students_nobody_gets_in(settings: Callable[..., Confi
         settings(user=0)
 
 
+def test_students_get_what_the_teacher_hands_out(settings: Callable[..., Config], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="is no folder"):
+        settings(user=0, COURSE=str(tmp_path / "missing"))
+    c = settings(user=0, COURSE=str(tmp_path))
+    assert c.Spawner.environment["BERTLEARN_HUB_COURSE"] == str(tmp_path)
+    assert not c.Spawner.default_url.endswith(".ipynb")  # it may have no welcome page
+
+
 @pytest.fixture
 def server() -> ModuleType:
     spec = importlib.util.spec_from_file_location("student_server", HUB / "student_server.py")
@@ -85,20 +93,27 @@ def server() -> ModuleType:
 
 
 def test_a_students_work_outlives_the_next_start(server: ModuleType, tmp_path: Path) -> None:
-    server.update_course(tmp_path)
+    server.update_course(tmp_path, None)
     path = tmp_path / "01_attention.ipynb"
     edit(path, answer)
     kept = path.read_bytes()
     (tmp_path / "02_tokenization.ipynb").unlink()
-    server.update_course(tmp_path)
+    server.update_course(tmp_path, None)
     assert path.read_bytes() == kept and (tmp_path / "02_tokenization.ipynb").is_file()
+
+
+def test_only_what_was_handed_out_arrives(server: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "release").mkdir()
+    (tmp_path / "release" / "notes.md").write_text("week 1", encoding="utf-8")
+    server.update_course(tmp_path / "student", tmp_path / "release")
+    assert {path.name for path in (tmp_path / "student").glob("[!.]*")} == {"notes.md"}
 
 
 def test_a_folder_that_cannot_be_updated_does_not_keep_the_student_out(
     server: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "course").write_text("a file where the folder should be", encoding="utf-8")
-    server.update_course(tmp_path / "course")
+    server.update_course(tmp_path / "course", None)
     assert "could not be brought up to date" in capsys.readouterr().err
 
 
