@@ -113,11 +113,11 @@ def test_a_link_that_leads_nowhere_stops_the_build(tmp_path: Path) -> None:
     (tmp_path / "notebooks").mkdir()
     cell = nbformat.v4.new_markdown_cell("See [this](../docs/gone.md#part) and [that](https://example.org).")
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "notebooks" / "00_welcome.ipynb")
-    with pytest.raises(ValueError, match=r"00_welcome\.ipynb links to \.\./docs/gone\.md"):
+    with pytest.raises(ValueError, match=r"00_welcome\.ipynb links to .*gone\.md, which is no file"):
         pack(tmp_path, tmp_path / "packed")
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "gone.md").write_text("[back](../notebooks/00_welcome.ipynb) `a[0](x.md)`", "utf-8")
-    with pytest.raises(ValueError, match=r"docs/gone\.md links to x\.md"):
+    with pytest.raises(ValueError, match=r"gone\.md links to .*x\.md, which is no file"):
         pack(tmp_path, tmp_path / "packed")
 
 
@@ -160,8 +160,8 @@ def laboratory(folder: Path, site: Path) -> Iterator[str]:
 
 
 def fetched(address: str) -> bytes:
-    """Return what a server answers, which may take a minute to start."""
-    for _ in range(120):
+    """Return what a server answers, which may take minutes to start on a busy machine."""
+    for _ in range(600):
         try:
             with urllib.request.urlopen(address, timeout=30) as answer:
                 return answer.read()

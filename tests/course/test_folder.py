@@ -121,11 +121,11 @@ def test_answers_are_carried_into_the_new_version(course: Path, mine: Path) -> N
     write(mine / "01.ipynb", own, output="7")
     write(
         course / "01.ipynb",
-        {"i": "# Hello", "t": "# Attention", "a": FIRST["a"], "c": "f(2)", "s": "## The end"},
+        {"i": "# Hello", "t": "# Attention", "a": FIRST["a"], "c": "f(2)", "s": "## The end", "b": "f(3)"},
     )
     (step,) = update_folder(course, mine, "2")
     assert sources_of(mine / "01-2.ipynb") == [
-        *("# Hello", "# Attention", answer, "f(7)", "f(8)", "f(2)", "## The end")
+        *("# Hello", "# Attention", answer, "f(7)", "f(8)", "f(2)", "## The end", "f(3)")
     ]
     assert nbformat.read(mine / "01-2.ipynb", as_version=4).cells[2].outputs[0].text == "7"
     nbformat.validate(nbformat.read(mine / "01-2.ipynb", as_version=4))
@@ -133,7 +133,7 @@ def test_answers_are_carried_into_the_new_version(course: Path, mine: Path) -> N
         "  kept     01.ipynb",
         "           you changed it; the new version is 01-2.ipynb; your changed cells in it: 3 of 4",
         '           not carried over, since the course changed these cells: "The end" (1)',
-        '           new in the course: "Hello" (1), "Attention" (1)',
+        '           new in the course: "Hello" (1), "Attention" (1), "The end" (1)',
     ]
 
 

@@ -24,14 +24,20 @@ from bertlearn.course.grading.build import build, read_chapter
 from bertlearn.course.grading.checks import checks_of
 from bertlearn.course.grading.formats import SKIP
 from bertlearn.course.grading.grades import chapter_of
-from bertlearn.course.grading.links import relink
 from bertlearn.course.grading.release import NAME, read_release
 from bertlearn.course.grading.submission import read_submission
+from bertlearn.course.links import relink
 from bertlearn.course.sources import chapter_files
 
 FORMATS = ("plain", "nbgrader", "otter")
 FOUR = ("softmax", "split_heads", "merge_heads", "softmax_backward")  # of the seven of chapter 1
 WRONG = "def {name}(*values, **named):\n    return None"
+
+
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Work in an empty folder, as otter does: its tests keep the progress there."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")
