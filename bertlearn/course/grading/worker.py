@@ -21,7 +21,12 @@ from typing import Any
 
 from bertlearn.course.exercise import Result
 from bertlearn.course.grading.checks import checks_of
-from bertlearn.course.grading.submission import Submission, SubmissionError, read_submission
+from bertlearn.course.grading.submission import (
+    Submission,
+    SubmissionError,
+    needed_statements,
+    read_submission,
+)
 
 NO_FUNCTION = "no own function"
 
@@ -54,7 +59,8 @@ def _functions(submission: Submission) -> dict[str, Any]:
     space: dict[str, Any] = {"__name__": "submission"}
     chosen = {id(node) for node in submission.answers.values()}
     later = [node for node in submission.statements if id(node) in chosen]  # after stubs of the same name
-    for node in [*submission.statements, *later]:
+    needed = needed_statements(submission)
+    for node in [*(node for node in submission.statements if id(node) in needed), *later]:
         with contextlib.suppress(Exception):
             exec(compile(ast.Module([node], []), "<submission>", "exec"), space)
     return space
