@@ -28,8 +28,8 @@ lab: setup ## set up if needed, then open JupyterLab on the welcome page
 test: setup $(VENV)/.ready-dev lint ## set up if needed, then run every test, notebooks included
 	$(PYTEST)
 
-slow: setup $(VENV)/.ready-dev ## run the longest tests: benchmarks in small, the extra chapter, more in a browser
-	$(PYTEST) -m slow
+slow: setup $(VENV)/.ready-dev .venv-teach/.ready ## run the longest tests: benchmarks in small, other graders, the extra chapter
+	BERTLEARN_TEACH=.venv-teach/bin/python $(PYTEST) -m slow
 
 fast: $(VENV)/.ready-dev ## run the package's tests without the notebooks
 	$(PYTEST) tests --ignore tests/test_notebooks.py

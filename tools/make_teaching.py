@@ -126,12 +126,8 @@ def _reveal(name: str) -> str:
 
 
 def _in_html(script: str) -> str:
-    """Escape what would start a comment or a script within a <script>; in a string it stays the same."""
-    return (
-        script.replace("<!--", r"\x3c!--")
-        .replace("<script", r"\x3cscript")
-        .replace("</script", r"\x3c/script")
-    )
+    """Escape what would start or end a script or a comment in a page; in a string it stays the same."""
+    return re.sub(r"<(?=/?script|!--)", r"\\x3c", script)
 
 
 def sheet(text: str) -> str:

@@ -165,7 +165,7 @@ def _refers(node: ast.AST, suspect: frozenset[str]) -> bool:
         case ast.Name(id=name):
             return name in suspect or name in BUILT_IN
         case ast.Attribute(attr=name):
-            return name.startswith("__") and name not in ("__name__", "__len__")
+            return name in OUTSIDE or (name.startswith("__") and name not in ("__name__", "__len__"))
         case ast.Constant(value=str() as text):
             return COURSE in text
     return False

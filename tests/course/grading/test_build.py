@@ -34,6 +34,12 @@ FOUR = ("softmax", "split_heads", "merge_heads", "softmax_backward")  # of the s
 WRONG = "def {name}(*values, **named):\n    return None"
 
 
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Work in an empty folder, as otter does: its tests keep the progress there."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return a release of all chapters in each format."""
