@@ -3,8 +3,8 @@
 python tools/make_book.py                                              into build/book/
 python tools/make_book.py --repository https://github.com/OWNER/NAME   with buttons that open the notebooks
 
-A copy of the sources is assembled in `build/book-source/`, with the folders of the repository, so that links
-between its files stay as they are. Sphinx's configuration, the style sheet and the script are in `docs/book/`.
+A copy of the sources is assembled first, with the folders of the repository, so that links between its files
+stay as they are. Sphinx's configuration, the style sheet and the script are in `docs/book/`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import ast
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -22,10 +21,11 @@ from typing import NamedTuple
 
 from myst_parser.slugs import github_slugify
 from nbformat import NotebookNode
+from notebook_page import title
+from sphinx.cmd.build import build_main
 
 import bertlearn
 import notebooks as tool
-from notebook_page import title
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = ROOT / "docs" / "book"
@@ -111,7 +111,9 @@ def folds(cell: NotebookNode) -> list[str]:
 def anchors(glossary: str) -> dict[str, str]:
     """Return the id of each term in the glossary's table: term-cls for [CLS]."""
     terms = [term for term in ROW.findall(glossary)[1:] if term.strip("-")]
-    return {term: "term-" + (re.sub(r"\W+", "-", term.lower()).strip("-") or "continuation") for term in terms}
+    return {
+        term: "term-" + (re.sub(r"\W+", "-", term.lower()).strip("-") or "continuation") for term in terms
+    }
 
 
 def with_anchors(glossary: str) -> str:
@@ -154,7 +156,7 @@ def exercises(notebook: NotebookNode) -> Iterator[Exercise]:
     heading = ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            heading = ([heading] + re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE))[-1]
+            heading = [heading, *re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE)][-1]
         elif "exercise" in tool.tags(cell):
             functions = [node for node in ast.parse(cell.source).body if isinstance(node, ast.FunctionDef)]
             asks = "; ".join((ast.get_docstring(node) or "").partition("\n")[0] for node in functions)
@@ -187,7 +189,9 @@ def part_page(part: str) -> str:
     """Return the reference of a part of the package, with an anchor at each module."""
     parts = [f"# bertlearn.{part}\n"]
     for module in modules(part):
-        parts.append(f"(api-{module})=\n## {module}\n\n{rst(f'automodule:: bertlearn.{module}', ':members:')}\n")
+        parts.append(
+            f"(api-{module})=\n## {module}\n\n{rst(f'automodule:: bertlearn.{module}', ':members:')}\n"
+        )
     return "\n".join(parts)
 
 
@@ -199,7 +203,7 @@ def package_page() -> str:
     listed = "\n".join(f"- [{part}]({part}.md): {about}" for part, about in PARTS.items())
     documented = "\n\n".join(rst(f"autofunction:: {place}") for place in course)
     names = rst("autosummary::", ":nosignatures:", "", *(f"~{place}" for place in places))
-    return text.format(names=names, course=documented, parts=listed, pages="\n".join(PARTS))
+    return text.format(names=names, course=documented, parts=listed)
 
 
 def module_of(name: str) -> str:
@@ -254,7 +258,9 @@ def index_page() -> str:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     intro = readme.partition("\n\n")[2].partition("\n\n")[0]
     chapters = readme.partition("## What you will have built\n\n")[2].partition("\n\n")[0]
-    return (CONFIGURATION / "index.md").read_text(encoding="utf-8").format(intro=intro, chapters=chapters)
+    parts = "\n".join(f"api/{part}" for part in PARTS)
+    text = (CONFIGURATION / "index.md").read_text(encoding="utf-8")
+    return text.format(intro=intro, chapters=chapters, parts=parts)
 
 
 def assemble(source: Path) -> None:
@@ -297,7 +303,7 @@ def build(book: Path, repository: str = "", hub: str = "") -> None:
     """Build the book; an existing one is replaced only once the new one is finished.
 
     Args:
-        book: the folder for the pages; others of the same name with an ending are used meanwhile.
+        book: the folder for the pages; the work is done in another beside it.
         repository: see `launchers`.
         hub: see `launchers`.
 
@@ -306,20 +312,20 @@ def build(book: Path, repository: str = "", hub: str = "") -> None:
         RuntimeError: Sphinx reported warnings or errors, which it has printed.
     """
     launchers(repository, hub)
-    source, new = book.with_name(book.name + "-source"), book.with_name(book.name + "-new")
-    for folder in (source, new):
-        shutil.rmtree(folder, ignore_errors=True)
+    work = book.with_name(book.name + "-work")
+    source, pages = work / "source", work / "pages"
+    shutil.rmtree(work, ignore_errors=True)
     source.mkdir(parents=True)
     assemble(source)
-    command = [sys.executable, "-m", "sphinx", "-qWE", "--keep-going", "-c", str(CONFIGURATION)]
-    environment = os.environ | {"BERTLEARN_REPOSITORY": repository, "BERTLEARN_HUB": hub}
-    if subprocess.run([*command, str(source), str(new)], env=environment, cwd=ROOT).returncode:
+    os.environ |= {"BERTLEARN_REPOSITORY": repository, "BERTLEARN_HUB": hub}  # read by conf.py
+    options = ["--quiet", "--fail-on-warning", "--keep-going", "--conf-dir", str(CONFIGURATION)]
+    if build_main([*options, "--doctree-dir", str(work / "doctrees"), str(source), str(pages)]):
         raise RuntimeError("the book was not built; Sphinx's messages are above")
     for path in NOTEBOOKS:  # what the button downloads: the notebook itself
-        shutil.copy2(path, new / "_sources" / "notebooks" / path.name)
-    shutil.rmtree(new / ".doctrees")
+        shutil.copy2(path, pages / "_sources" / "notebooks" / path.name)
     shutil.rmtree(book, ignore_errors=True)
-    new.rename(book)
+    pages.rename(book)
+    shutil.rmtree(work)
 
 
 def main() -> int:

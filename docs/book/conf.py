@@ -41,7 +41,6 @@ FOLDS = {"above-input": "Show the code", "below-input": "Show the result"}  # wh
 default_role = "code"  # of a name in backticks
 autodoc_member_order = "bysource"
 autosummary_generate = False  # the pages are there already
-python_maximum_signature_line_length = 88
 add_module_names = False
 toc_object_entries = False  # hundreds of names, which the navigation of every page would hold
 
@@ -54,7 +53,7 @@ html_context = {"default_mode": "auto"}  # light or dark as the system is
 html_theme_options = {
     "home_page_in_toc": True,
     "navbar_persistent": [],  # the sidebar has a field for the search
-    "max_navbar_depth": 2,
+    "max_navbar_depth": 1,
     "show_toc_level": 2,
     "use_download_button": False,  # see `add_download`
     "pygments_light_style": "a11y-high-contrast-light",
@@ -73,10 +72,11 @@ def setup(app: Sphinx) -> None:
 def open_fold(writer: Any, node: nodes.Element) -> None:
     """Begin a fold with the words that the course uses elsewhere."""
     (place,) = node["classes"]
-    writer.body.append(f'<details class="fold {place}"><summary>{FOLDS[place]}</summary>\n')
+    writer.body.append(f'<details class="fold"><summary>{FOLDS[place]}</summary>\n')
 
 
 def close_fold(writer: Any, node: nodes.Element) -> None:
+    """End it."""
     writer.body.append("</details>\n")
 
 
