@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import inspect
 import os
 import re
 import shutil
@@ -198,17 +199,16 @@ def part_page(part: str) -> str:
 def package_page() -> str:
     """Return the first page of the reference: the main names, and those of them that the course defines."""
     text = (CONFIGURATION / "api.md").read_text(encoding="utf-8")
-    places = [f"{module_of(name)}.{name}" for name in bertlearn.__all__]
-    course = [place for place in places if place.startswith("bertlearn.course.")]
-    listed = "\n".join(f"- [{part}]({part}.md): {about}" for part, about in PARTS.items())
+    objects = {name: getattr(bertlearn, name) for name in bertlearn.__all__}
+    places = {name: f"{found.__module__}.{name}" for name, found in objects.items()}
+    rows = [
+        f"| {{py:obj}}`{name} <{place}>` | {(inspect.getdoc(objects[name]) or '').partition(chr(10))[0]} |"
+        for name, place in places.items()
+    ]
+    course = [place for place in places.values() if place.startswith("bertlearn.course.")]
     documented = "\n\n".join(rst(f"autofunction:: {place}") for place in course)
-    names = rst("autosummary::", ":nosignatures:", "", *(f"~{place}" for place in places))
-    return text.format(names=names, course=documented, parts=listed)
-
-
-def module_of(name: str) -> str:
-    """Return the module that defines one of the package's main names."""
-    return getattr(bertlearn, name).__module__
+    listed = "\n".join(f"- [{part}]({part}.md): {about}" for part, about in PARTS.items())
+    return text.format(names="\n".join(rows), course=documented, parts=listed)
 
 
 def rst(directive: str, *lines: str) -> str:

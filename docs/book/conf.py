@@ -24,7 +24,6 @@ extensions = [
     "myst_nb",
     "sphinx-mathjax-offline",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
@@ -40,7 +39,6 @@ FOLDS = {"above-input": "Show the code", "below-input": "Show the result"}  # wh
 # The reference.
 default_role = "code"  # of a name in backticks
 autodoc_member_order = "bysource"
-autosummary_generate = False  # the pages are there already
 add_module_names = False
 toc_object_entries = False  # hundreds of names, which the navigation of every page would hold
 
@@ -66,6 +64,7 @@ def setup(app: Sphinx) -> None:
     """Add what the settings above cannot express."""
     app.add_node(HideCodeCellNode, override=True, html=(open_fold, close_fold))
     app.connect("autodoc-process-docstring", as_written)
+    app.connect("autodoc-process-signature", readable)
     app.connect("html-page-context", add_download, priority=502)  # after the theme's buttons
 
 
@@ -90,6 +89,19 @@ def as_written(app: Sphinx, what: str, name: str, obj: object, options: object, 
         for block in text.split("\n\n")
     ]
     lines[:] = "\n\n".join(blocks).split("\n")
+
+
+def readable(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: object,
+    options: object,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """Write ... for a default such as <factory>, which is no Python: Sphinx would show all of it as it is."""
+    return signature and re.sub(r"(?<= )<.*?>+(?=[,)])", "...", signature), returns
 
 
 def add_download(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: object) -> None:
