@@ -13,7 +13,7 @@ TORCH_PIN := $(shell sed -n 's/^torch==//p' constraints.txt)
 PYTEST := OMP_NUM_THREADS=1 BERTLEARN_PATIENCE=inf $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test slow fast lint doctor bench notebooks drawings pictures slides snapshots results lock hub clean
+.PHONY: help setup lab test slow fast lint doctor bench notebooks drawings pictures slides book hub snapshots results lock hub clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ pictures: setup $(VENV)/.ready-dev ## record the README's moving pictures in a b
 slides: $(VENV)/.ready-dev ## write slides, handouts and exam papers to build/teaching/, and the syllabus
 	$(BIN)/python tools/make_teaching.py syllabus
 	$(BIN)/python tools/make_teaching.py pages
+
+book: $(VENV)/.ready-dev ## write the course as web pages to build/book/ (REPOSITORY=https://… adds buttons to open it)
+	$(BIN)/python tools/make_book.py --repository "$(or $(REPOSITORY),$(BERTLEARN_REPOSITORY))"
 
 snapshots: setup ## pretrain the snapshots of chapter 4 (slow; can be interrupted and resumed)
 	$(BIN)/python tools/make_snapshots.py vocabulary
