@@ -13,7 +13,7 @@ TORCH_PIN := $(shell sed -n 's/^torch==//p' constraints.txt)
 PYTEST := OMP_NUM_THREADS=1 BERTLEARN_PATIENCE=inf $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test slow fast lint doctor bench notebooks drawings pictures slides book hub snapshots results lock hub clean
+.PHONY: help setup lab test slow fast lint doctor bench notebooks drawings pictures slides book hub snapshots results lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
