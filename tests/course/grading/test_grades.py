@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import csv
+import os
 import re
 import sys
 import time
@@ -18,7 +20,13 @@ from bertlearn.course.grading import grades
 from bertlearn.course.grading.checks import checks_of
 from bertlearn.course.grading.grades import NO_CHAPTER, Row, chapter_of, grade, read_rows, write_rows
 from bertlearn.course.grading.release import Release, ReleasedChapter, write_release
-from bertlearn.course.grading.submission import REFERS, SubmissionError, is_stub, read_submission
+from bertlearn.course.grading.submission import (
+    REFERS,
+    SubmissionError,
+    is_stub,
+    needed_statements,
+    read_submission,
+)
 from bertlearn.course.grading.worker import NO_FUNCTION
 
 SOLUTIONS = Path(sys.modules["bertlearn"].__file__ or "").parent / "course" / "solutions"
@@ -310,8 +318,6 @@ def test_every_exercise_of_the_notebooks_has_a_check() -> None:
 
 
 def test_a_stub_may_have_a_docstring() -> None:
-    import ast
-
     stub, written = ast.parse(
         "def f():\n    '''x'''\n    raise NotImplementedError\ndef g():\n    return 1"
     ).body
@@ -347,3 +353,34 @@ def test_the_command_says_what_is_wrong(
             cli.main()
         assert ended.value.code == 1 and message in capsys.readouterr().err
         write_release(CHAPTER_2, tmp_path)
+
+
+def test_only_what_the_answers_need_is_run(tmp_path: Path) -> None:
+    source = (
+        "import a, b.c as d, math\nfrom e import f as g\nUSED = 1\nLEFT = 3\n"
+        "class Unused:\n    import os; os._exit(1)\n"
+        "def helper(x):\n    return Used(x, USED)\n"
+        "class Used:\n    rounded = staticmethod(math.floor)\n"
+        "def softmax(x):\n    return helper(g(x))\n"
+        "def unused():\n    return d"
+    )
+    submission = read_submission(notebook(tmp_path / "n.ipynb", source), ["softmax"])
+    needed = needed_statements(submission)
+    kept = [ast.unparse(node).split("\n")[0] for node in submission.statements if id(node) in needed]
+    assert kept == [
+        "import a, b.c as d, math",
+        "from e import f as g",
+        "USED = 1",
+        "def helper(x):",
+        "class Used:",
+        "def softmax(x):",
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes only there")
+def test_a_name_in_another_encoding_stops_no_other(tmp_path: Path) -> None:
+    notebook(tmp_path / "in" / "ann" / "02.ipynb", OWN)
+    notebook(tmp_path / "in" / os.fsdecode("张".encode("gb18030")) / "02.ipynb", OWN)
+    write_rows(tmp_path / "t.csv", rows := grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv"))
+    assert {row.student for row in read_rows(tmp_path / "t.csv")} == {"ann", "\\udcd5\\udcc5"}
+    assert sum(row.attempted for row in rows) == 2
