@@ -1,5 +1,7 @@
 // The page's theme can differ from the system's: the widgets, each in a frame of its own, are told which it is.
 const root = document.documentElement;
+// A browser lets no page read another one from a file: the search then lists pages without a sentence of each.
+if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 
 function tellTheme() {
   document.body.dataset.jpThemeLight = root.dataset.theme !== "dark"; // what the frames' own script asks for
