@@ -275,9 +275,10 @@ def read_rows(path: Path) -> list[Row]:
     """
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != Row._fields:
-            raise ValueError(f"{path} is not a table of grades; give --to another name")
-        return [_row(record) for record in reader]
+        with contextlib.suppress(ValueError, KeyError):  # a number that is none
+            if tuple(reader.fieldnames or ()) == Row._fields:
+                return [_row(record) for record in reader]
+    raise ValueError(f"{path} is not a table of grades that this version wrote; give --to another name")
 
 
 def _row(record: Mapping[str, str]) -> Row:

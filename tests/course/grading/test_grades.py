@@ -298,11 +298,13 @@ def test_the_table_is_safe_in_a_spreadsheet_and_comes_back(tmp_path: Path) -> No
         (lambda p: grade(CHAPTER_2, p, p / "t.csv"), "has no notebook"),
         (lambda p: checks_of(9), "chapter=9: expected one of 0, 1, 2, 3, 4, 5, 6"),
         (lambda p: read_rows(p / "other.csv"), "is not a table of grades"),
+        (lambda p: read_rows(p / "numbers.csv"), "is not a table of grades"),
         (lambda p: read_submission(p / "other.csv", []), "no notebook that can be read"),
     ],
 )
 def test_bad_input_is_named(tmp_path: Path, call: Callable[[Path], object], message: str) -> None:
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "numbers.csv").write_text(f"{','.join(Row._fields)}\n{'x,' * len(Row._fields)}\n")
     with pytest.raises((ValueError, SubmissionError), match=message):
         call(tmp_path)
 
