@@ -13,7 +13,7 @@ TORCH_PIN := $(shell sed -n 's/^torch==//p' constraints.txt)
 PYTEST := OMP_NUM_THREADS=1 BERTLEARN_PATIENCE=inf $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test slow fast lint doctor bench notebooks drawings pictures slides snapshots results lock clean
+.PHONY: help setup lab test slow fast lint doctor bench notebooks drawings pictures slides book hub snapshots results lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ slides: $(VENV)/.ready-dev ## write slides, handouts and exam papers to build/te
 	$(BIN)/python tools/make_teaching.py syllabus
 	$(BIN)/python tools/make_teaching.py pages
 
+book: $(VENV)/.ready-dev ## write the course as web pages to build/book/ (REPOSITORY=https://… adds buttons to open it)
+	$(BIN)/python tools/make_book.py --repository "$(or $(REPOSITORY),$(BERTLEARN_REPOSITORY))"
+
 snapshots: setup ## pretrain the snapshots of chapter 4 (slow; can be interrupted and resumed)
 	$(BIN)/python tools/make_snapshots.py vocabulary
 	$(BIN)/python tools/make_snapshots.py train snapshots-run
@@ -67,6 +70,9 @@ snapshots: setup ## pretrain the snapshots of chapter 4 (slow; can be interrupte
 
 results: setup ## compute the stored results of chapters 5 and 6 (slow; can be interrupted and resumed)
 	$(BIN)/python tools/make_results.py
+
+hub: setup .venv-teach/.ready ## start a JupyterHub for a class; teaching/running.md names its settings
+	.venv-teach/bin/jupyterhub --config teaching/hub/jupyterhub_config.py
 
 lock: $(VENV)/.ready-dev ## lock the newest version of every package in constraints.txt
 	$(PIP) uv

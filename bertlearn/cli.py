@@ -429,6 +429,31 @@ def report(grades: tyro.conf.Positional[Path], to: Path, guesses: Path | None = 
     return 0
 
 
+def link(hub: str, repository: str, branch: str = "main", chapter: int = 0, folder: str = "notebooks") -> int:
+    """Print a link that brings the course to each student of a JupyterHub, and later its new versions.
+
+    The link copies a repository into the student's own folder and opens a chapter. It needs nbgitpuller in
+    the students' servers. Nothing is sent anywhere.
+
+    Args:
+        hub: The address of the JupyterHub.
+        repository: The address of the repository, which git must be able to clone without a password.
+        branch: Its branch.
+        chapter: The chapter to open.
+        folder: The folder of the repository with the notebooks; a dot if they are at its top.
+
+    Returns:
+        Exit status: 0 if the link was printed, 1 if something in it is wrong.
+    """
+    from bertlearn.course.pull_link import pull_link
+
+    try:
+        print(pull_link(hub, repository, branch, chapter, folder))
+    except (OSError, ValueError) as error:
+        return _fail("course link", error)
+    return 0
+
+
 def _documents(text: TextOptions, skipped: SkippedRows) -> Iterable[Document]:
     from bertlearn.course.corpus import course_documents
     from bertlearn.pretraining.corpus import read_documents
@@ -501,6 +526,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "course grade": grade,
     "course feedback": feedback,
     "course report": report,
+    "course link": link,
 }
 
 
