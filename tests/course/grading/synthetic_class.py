@@ -12,6 +12,7 @@ import argparse
 import ast
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,6 +73,7 @@ class Chapter:
         """What the class is given."""
         return Release("0", {self.number: ReleasedChapter(self.path.stem, self.exercises)})
 
+    @cached_property
     def alone(self) -> list[str]:
         """Return the exercises whose function no other answer calls."""
         trees = {name: ast.parse(text) for name, text in self.answers.items()}
@@ -83,11 +85,12 @@ class Chapter:
         }
         return [name for name in self.checks if name not in called]
 
+    @cached_property
     def mistakes(self) -> list[tuple[str, str, str]]:
         """Return exercise, known mistake and wrong answer, of all that change one answer and no other."""
         return [
             (name, mistake, text)
-            for name in self.alone()
+            for name in self.alone
             for mistake, wrong in self.checks[name].wrong.items()
             if wrong.edits and (text := _edited(self.answers[name], wrong.edits))
         ]
@@ -222,12 +225,12 @@ class Maker:
             self.chance.shuffle(cells)
             extra = ["%matplotlib inline", "!pip list", "1 +", "raise SystemExit", "while True:\n    pass"]
             stubs = [cell for cell in self.chapter.cells if STUB in cell]
-            copied = [text for name, text in answers.items() if name in self.chapter.alone()]
+            copied = [text for name, text in answers.items() if name in self.chapter.alone]
             yield Member("untidy", [*extra, self.chapter.imports, *cells, *copied, *stubs], self.right)
 
     def mistaken(self) -> Iterator[Member]:
         """One to three known mistakes, a few of them frequent, everything else right."""
-        found = self.chapter.mistakes()
+        found = self.chapter.mistakes
         frequent = self.chance.sample(found, 4)
         while True:
             answers, rows = self._styled(), dict(self.right)
@@ -255,7 +258,7 @@ class Maker:
     def broken(self) -> Iterator[Member]:
         """One answer is no Python; the others are right."""
         while True:
-            name, answers = self.chance.choice(self.chapter.alone()), self._styled()
+            name, answers = self.chance.choice(self.chapter.alone), self._styled()
             answers[name] = f"def {name}(*values):\n    return (values"
             rows = self.right | {name: Expected(0, False, "", NO_FUNCTION)}
             yield Member("broken", self.chapter.filled(answers), rows)
@@ -289,7 +292,7 @@ class Maker:
                 ("def {name}(*values):\n    return eval('check.{name}.solution')(*values)", True),
                 ("from {module} import {name}", False),
             ):
-                name, answers = self.chance.choice(self.chapter.alone()), self._styled()
+                name, answers = self.chance.choice(self.chapter.alone), self._styled()
                 answers[name] = way.format(name=name, module=module)
                 flagged = Expected(0, attempted, "", f"{REFERS}: " if attempted else NO_FUNCTION)
                 yield Member("cheats", self.chapter.filled(answers), self.right | {name: flagged})
@@ -356,7 +359,7 @@ class Maker:
             yield Member(kind, cells, self.right | {name: expected}, (name, frozenset()))
 
     def _one(self, kind: str, body: str, expected: Expected) -> Member:
-        name, answers = self.chance.choice(self.chapter.alone()), self._styled()
+        name, answers = self.chance.choice(self.chapter.alone), self._styled()
         answers[name] = f"def {name}(*values):\n    {body}"
         return Member(kind, self.chapter.filled(answers), self.right | {name: expected})
 
