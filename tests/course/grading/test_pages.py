@@ -187,6 +187,15 @@ def test_the_report_counts_and_opens_the_next_lecture(tmp_path: Path) -> None:
     assert "Half of them got 2 or more" in text
 
 
+def test_a_mistake_that_one_student_made_is_not_named(tmp_path: Path) -> None:
+    names = list(known._wrong(1, "softmax"))
+    rows = [row(f"Student{i}", mistake=name) for i, name in enumerate([names[0], *names[:3]])]
+    text = text_of(write_report(rows, tmp_path / "report.html")[0])
+    assert f"{names[0]} 2 " in text and "other known mistakes 2" in text and names[1] not in text
+    text = text_of(write_report(rows[1:], tmp_path / "report.html")[0])
+    assert "known mistakes, each made once 3" in text and names[0] not in text
+
+
 def test_a_student_with_two_notebooks_counts_once(tmp_path: Path) -> None:
     rows = [row(mistake="float32"), row(score=2, file="Ann/copy.ipynb"), row(file="Ann/old.ipynb")]
     shown, _ = write_report(rows, tmp_path / "report.html")

@@ -137,6 +137,23 @@ def test_a_long_answer_with_other_names_and_comments_is_a_twin(tmp_path: Path) -
     assert found == {"0": "1 (alike)", "1": "0 (alike)"}
 
 
+def of_statements(count: int) -> str:
+    """Return an answer that nobody else writes, with so many statements."""
+    steps = [f"    step{i} = {f'step{i - 1}' if i else 'x'} + {i}" for i in range(count - 1)]
+    return "\n".join(["def softmax(x):", *steps, f"    return step{count - 2}"])
+
+
+@pytest.mark.parametrize(
+    ("count", "renames", "reason"),
+    [(8, False, ""), (9, False, "identical"), (12, True, ""), (13, True, "alike")],
+)
+def test_how_long_an_answer_has_to_be(tmp_path: Path, count: int, renames: bool, reason: str) -> None:
+    text = of_statements(count)
+    other = renamed(text, random.Random(0)) if renames else text
+    found = twins(tmp_path, "softmax", [text, other, *SOFTMAX])
+    assert found == ({"0": f"1 ({reason})", "1": f"0 ({reason})"} if reason else {})
+
+
 def test_what_more_than_a_tenth_of_the_class_wrote_is_no_twin(tmp_path: Path) -> None:
     assert twins(tmp_path, "softmax", [LONG, LONG, LONG, *others(7)]) == {}
 
