@@ -26,6 +26,7 @@ from bertlearn.data import cache_folder
 
 HERE = Path(__file__).resolve().parent
 IS_ROOT = os.geteuid() == 0
+WAIT = 300  # seconds for a student's server to start: when a class begins, all start at once
 folder = Path(os.environ.get("BERTLEARN_HUB_FOLDER", "hub-state")).absolute()
 password = os.environ.get("BERTLEARN_HUB_PASSWORD")
 students_file = os.environ.get("BERTLEARN_HUB_STUDENTS")
@@ -56,14 +57,16 @@ c.Authenticator.allowed_users = set(Path(students_file).read_text(encoding="utf-
 c.JupyterHub.bind_url = os.environ.get("BERTLEARN_HUB_ADDRESS", "http://127.0.0.1:8000")
 c.JupyterHub.db_url = f"sqlite:///{folder / 'jupyterhub.sqlite'}"
 c.JupyterHub.cookie_secret_file = str(folder / "cookie_secret")
-c.ConfigurableHTTPProxy.command = [str(Path(sys.executable).parent / "configurable-http-proxy")]
+proxy = str(Path(sys.executable).parent / "configurable-http-proxy")
+# It passes on what is complete, and gives up after 20 seconds, even while a page waits for its server.
+c.ConfigurableHTTPProxy.command = [proxy, "--proxy-timeout", str(1000 * WAIT)]
 c.ConfigurableHTTPProxy.pid_file = str(folder / "proxy.pid")
 
 # A student's server
 c.JupyterHub.spawner_class = "localprocess" if IS_ROOT else "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = str(folder / "students" / "{username}")
 c.Spawner.cmd = [sys.executable, str(HERE / "student_server.py")]
-c.Spawner.start_timeout = c.Spawner.http_timeout = 300  # seconds: when a class begins, all start at once
+c.Spawner.start_timeout = c.Spawner.http_timeout = WAIT
 c.Spawner.notebook_dir = "~"
 c.Spawner.default_url = "/lab/tree/bertlearn-course" + ("" if handed_out else "/00_welcome.ipynb")
 c.Spawner.mem_limit = os.environ.get("BERTLEARN_HUB_MEMORY", "3G")

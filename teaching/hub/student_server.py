@@ -46,6 +46,8 @@ def main() -> None:
     """Prepare, then become the server."""
     if "MEM_LIMIT" in os.environ:  # the hub's Spawner.mem_limit
         limit_memory(int(os.environ["MEM_LIMIT"]))
+    # The kernels' sockets are files there, and the path of a socket must be short.
+    os.environ["JUPYTER_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="jupyter-", dir="/tmp")
     handed_out = os.environ.get("BERTLEARN_HUB_COURSE")
     update_course(FOLDER.expanduser(), Path(handed_out) if handed_out else None)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterhub.singleuser", *sys.argv[1:]])

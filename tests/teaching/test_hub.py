@@ -58,6 +58,8 @@ def test_by_default_the_hub_listens_on_this_machine_and_admits_only_listed_accou
     assert c.Authenticator.allowed_users == {"ada", "grace"}
     assert (c.JupyterHub.authenticator_class, c.JupyterHub.spawner_class) == ("pam", "localprocess")
     assert c.Spawner.environment["BERTLEARN_CACHE"] == str(cache_folder())
+    timeout = c.ConfigurableHTTPProxy.command[c.ConfigurableHTTPProxy.command.index("--proxy-timeout") + 1]
+    assert int(timeout) >= 1000 * c.Spawner.start_timeout  # the page that waits for a server stays open
     assert (tmp_path / "state").stat().st_mode & 0o077 == 0  # no student reads its keys
 
 
