@@ -50,6 +50,12 @@ bench: setup $(VENV)/.ready-dev ## compare speed and memory with other libraries
 notebooks: $(VENV)/.ready-dev ## run all chapters and store their outputs
 	$(BIN)/python tools/notebooks.py run --measure notebooks/*.ipynb
 
+# With REPOSITORY=https://github.com/OWNER/NAME (or BERTLEARN_REPOSITORY in the environment), buttons open the
+# notebooks on Binder and Colab; with HUB=https://HOST as well, on that JupyterHub.
+book: $(VENV)/.ready-dev ## write the course as web pages to build/book/ (REPOSITORY=https://… adds buttons to open it)
+	BERTLEARN_REPOSITORY="$(or $(REPOSITORY),$(BERTLEARN_REPOSITORY))" BERTLEARN_HUB="$(or $(HUB),$(BERTLEARN_HUB))" \
+		$(BIN)/python tools/make_book.py
+
 drawings: $(VENV)/.ready ## draw notebooks/images/*.svg
 	$(BIN)/python tools/make_drawings.py
 
@@ -59,9 +65,6 @@ pictures: setup $(VENV)/.ready-dev ## record the README's moving pictures in a b
 slides: $(VENV)/.ready-dev ## write slides, handouts and exam papers to build/teaching/, and the syllabus
 	$(BIN)/python tools/make_teaching.py syllabus
 	$(BIN)/python tools/make_teaching.py pages
-
-book: $(VENV)/.ready-dev ## write the course as web pages to build/book/ (REPOSITORY=https://… adds buttons to open it)
-	$(BIN)/python tools/make_book.py --repository "$(or $(REPOSITORY),$(BERTLEARN_REPOSITORY))"
 
 snapshots: setup ## pretrain the snapshots of chapter 4 (slow; can be interrupted and resumed)
 	$(BIN)/python tools/make_snapshots.py vocabulary

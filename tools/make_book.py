@@ -145,11 +145,11 @@ class Exercise(NamedTuple):
     asks: str
 
     def row(self, page: str) -> str:
-        """Return a row of the index: a link, the stars, the minutes, and what is asked."""
+        """Return a row of the index: a link, the stars and the minutes, and what is asked."""
         link = f"{page}#{github_slugify(self.heading.replace('`', ''))}"
         name = re.sub(r"[ ·]*★.*", "", self.heading)
         stars, minutes = "★" * self.heading.count("★"), re.search(r"(\d+) minutes", self.heading)
-        return f"| [{name}]({link}) | {stars} | {minutes[1] if minutes else ''} | {self.asks} |"
+        return f"| [{name}]({link}) | {stars}{f' {minutes[1]} min' if minutes else ''} | {self.asks} |"
 
 
 def exercises(notebook: NotebookNode) -> Iterator[Exercise]:
@@ -170,7 +170,7 @@ def exercise_page() -> str:
     for path in NOTEBOOKS:
         notebook = tool.read(path)
         if rows := [exercise.row(f"notebooks/{path.name}") for exercise in exercises(notebook)]:
-            head = "| exercise | difficulty | minutes | what it asks |\n|---|---|---|---|"
+            head = "| exercise | difficulty, time | what it asks |\n|---|---|---|"
             parts += [f"## {title(notebook)}\n", head, *rows, ""]
     return "\n".join(parts)
 

@@ -33,7 +33,7 @@ nb_execution_mode = "off"
 nb_ipywidgets_js: dict[str, Any] = {}  # would be fetched from another host; the stills need no script
 myst_enable_extensions = ["dollarmath", "attrs_inline"]
 myst_heading_anchors = 4
-smartquotes = False
+smartquotes_action = "D"  # quotes stay as they are; the reference has -- for a dash
 FOLDS = {"above-input": "Show the code", "below-input": "Show the result"}  # where a fold is: what it hides
 
 # The reference.
@@ -88,7 +88,7 @@ def as_written(app: Sphinx, what: str, name: str, obj: object, options: object, 
         else block
         for block in text.split("\n\n")
     ]
-    lines[:] = "\n\n".join(blocks).split("\n")
+    lines[:] = [] if text.startswith("Alias for field number") else "\n\n".join(blocks).split("\n")
 
 
 def readable(
