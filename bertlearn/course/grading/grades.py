@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import signal
@@ -203,7 +204,7 @@ def _run_worker(path: Path, chapter: int, seconds: float, megabytes: int) -> dic
         empty.mkdir()
         command = [sys.executable, "-m", "bertlearn.course.grading.worker", str(chapter), str(path)]
         process = subprocess.Popen(
-            [*command, str(output), str(megabytes)],
+            [*command, str(output), str(megabytes), str(math.ceil(seconds) + 1)],
             cwd=empty,
             env=_environment(empty),
             stdin=subprocess.DEVNULL,

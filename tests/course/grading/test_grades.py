@@ -6,6 +6,8 @@ import ast
 import csv
 import os
 import re
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -386,3 +388,12 @@ def test_a_name_in_another_encoding_stops_no_other(tmp_path: Path) -> None:
     write_rows(tmp_path / "t.csv", rows := grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv"))
     assert {row.student for row in read_rows(tmp_path / "t.csv")} == {"ann", "\\udcd5\\udcc5"}
     assert sum(row.attempted for row in rows) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_worker_ends_by_itself_when_its_grader_was_killed(tmp_path: Path) -> None:
+    endless = "def strip_accents(text):\n    while True:\n        try:\n            while True: pass\n"
+    path = notebook(tmp_path / "n.ipynb", endless + "        except BaseException: pass")
+    words = ["-m", "bertlearn.course.grading.worker", "2", str(path), str(tmp_path / "out"), "6000", "12"]
+    run = subprocess.run([sys.executable, *words], timeout=600, stderr=subprocess.DEVNULL)
+    assert run.returncode in (-signal.SIGKILL, -signal.SIGXCPU) and not (tmp_path / "out").exists()
