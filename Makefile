@@ -8,15 +8,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 TORCH_PIN := $(shell sed -n 's/^torch==//p' constraints.txt)
-# With a display, JupyterLab opens the browser; without one, it prints the address.
-LAB_FLAGS := $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s)),,--no-browser) \
-	$(if $(filter 0,$(shell id -u)),--allow-root)
 # Two workers with one thread each. Each runs whole files, since the cells of a notebook must run in order.
 # Progress bars that appear only on a slow machine are off.
 PYTEST := OMP_NUM_THREADS=1 BERTLEARN_PATIENCE=inf $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test slow fast lint doctor bench notebooks book drawings pictures snapshots results lock clean
+.PHONY: help setup lab test slow fast lint doctor bench notebooks drawings pictures slides book hub snapshots results lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,13 +23,13 @@ setup: $(VENV)/.ready ## create .venv, install the locked packages, fetch data a
 	@echo "Ready. \`make lab\` opens the course; \`source $(BIN)/activate\` puts the command bertlearn on the path."
 
 lab: setup ## set up if needed, then open JupyterLab on the welcome page
-	$(BIN)/jupyter lab $(LAB_FLAGS) --LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb
+	$(BIN)/bertlearn lab
 
 test: setup $(VENV)/.ready-dev lint ## set up if needed, then run every test, notebooks included
 	$(PYTEST)
 
-slow: setup $(VENV)/.ready-dev ## run the longest tests: benchmarks in small, the extra chapter, more in a browser
-	$(PYTEST) -m slow
+slow: setup $(VENV)/.ready-dev .venv-teach/.ready ## run the longest tests: benchmarks in small, other graders, the extra chapter
+	BERTLEARN_TEACH=.venv-teach/bin/python $(PYTEST) -m slow
 
 fast: $(VENV)/.ready-dev ## run the package's tests without the notebooks
 	$(PYTEST) tests --ignore tests/test_notebooks.py
@@ -42,6 +39,7 @@ lint: $(VENV)/.ready-dev ## check formatting, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python tools/sync_env.py --check
+	$(BIN)/python tools/make_teaching.py syllabus --check
 
 doctor: $(VENV)/.ready ## check this machine and estimate the time of each chapter
 	@$(BIN)/bertlearn doctor
@@ -52,17 +50,18 @@ bench: setup $(VENV)/.ready-dev ## compare speed and memory with other libraries
 notebooks: $(VENV)/.ready-dev ## run all chapters and store their outputs
 	$(BIN)/python tools/notebooks.py run --measure notebooks/*.ipynb
 
-# With REPOSITORY=https://github.com/OWNER/NAME (or BERTLEARN_REPOSITORY in the environment), buttons open the
-# notebooks on Binder and Colab; with HUB=https://HOST as well, on that JupyterHub.
-book: $(VENV)/.ready-dev ## build the course as a website, into build/book
-	BERTLEARN_REPOSITORY="$(or $(REPOSITORY),$(BERTLEARN_REPOSITORY))" BERTLEARN_HUB="$(or $(HUB),$(BERTLEARN_HUB))" \
-		$(BIN)/python tools/make_book.py
-
 drawings: $(VENV)/.ready ## draw notebooks/images/*.svg
 	$(BIN)/python tools/make_drawings.py
 
 pictures: setup $(VENV)/.ready-dev ## record the README's moving pictures in a browser
 	$(BIN)/python tools/make_pictures.py
+
+slides: $(VENV)/.ready-dev ## write slides, handouts and exam papers to build/teaching/, and the syllabus
+	$(BIN)/python tools/make_teaching.py syllabus
+	$(BIN)/python tools/make_teaching.py pages
+
+book: $(VENV)/.ready-dev ## write the course as web pages to build/book/ (REPOSITORY=https://… adds buttons to open it)
+	$(BIN)/python tools/make_book.py --repository "$(or $(REPOSITORY),$(BERTLEARN_REPOSITORY))"
 
 snapshots: setup ## pretrain the snapshots of chapter 4 (slow; can be interrupted and resumed)
 	$(BIN)/python tools/make_snapshots.py vocabulary
@@ -71,6 +70,9 @@ snapshots: setup ## pretrain the snapshots of chapter 4 (slow; can be interrupte
 
 results: setup ## compute the stored results of chapters 5 and 6 (slow; can be interrupted and resumed)
 	$(BIN)/python tools/make_results.py
+
+hub: setup .venv-teach/.ready ## start a JupyterHub for a class; teaching/running.md names its settings
+	.venv-teach/bin/jupyterhub --config teaching/hub/jupyterhub_config.py
 
 lock: $(VENV)/.ready-dev ## lock the newest version of every package in constraints.txt
 	$(PIP) uv

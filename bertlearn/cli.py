@@ -1,4 +1,4 @@
-"""The command line: `bertlearn doctor`, `data`, `data build`, `pretrain`, `finetune` and `course grade`."""
+"""The command line: `bertlearn doctor`, `lab`, `data`, `pretrain`, `finetune`, `course grade` and more."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stderr
 from dataclasses import is_dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 Pooling = Literal["cls", "mean"]
 SourceName = Literal["reviews", "wikipedia", "bible", "minilm"]
+GraderName = Literal["plain", "nbgrader", "otter"]
+Outputs = Literal["keep", "clear"]
 
 
 def doctor(json: bool = False) -> int:
@@ -46,6 +49,37 @@ def doctor(json: bool = False) -> int:
     report = examine()
     print(report.to_json() if json else report)
     return 0 if report.ok else 1
+
+
+def lab(
+    jupyter: tyro.conf.Positional[tuple[str, ...]] = (), folder: Path | None = None, no_open: bool = False
+) -> int:
+    """Open the course in JupyterLab, in a folder of your own.
+
+    The notebooks are copied there at first. Later, those that changed in a newer version are updated. What
+    you changed is always kept: then the new version is put beside it, with your answers where they fit.
+    Texts and weights that are missing are downloaded first. In a clone of the repository, its own notebooks
+    are opened.
+
+    Args:
+        jupyter: Flags for JupyterLab, after two dashes: bertlearn lab -- --port 9000 --no-browser
+        folder: Your folder; by default bertlearn-course in your home folder.
+        no_open: Only copy or update the notebooks and download what is missing; do not start JupyterLab.
+
+    Returns:
+        Exit status: 0 if all went well, 1 if not.
+    """
+    from bertlearn import data as sources
+    from bertlearn.course.lab import open_jupyterlab, prepare
+
+    try:
+        root, page = prepare(folder)
+        sources.fetch()
+    except (sources.DataError, OSError, ValueError) as error:
+        return _fail("lab", error)
+    if not no_open:
+        open_jupyterlab(root, page, jupyter)
+    return 0
 
 
 def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool = False) -> int:
@@ -261,8 +295,50 @@ def build(
     return 0
 
 
+def release(
+    chapters: tuple[int, ...], to: Path, format: GraderName = "plain", outputs: Outputs = "keep"
+) -> int:
+    """Make the notebooks for a class: student versions, versions with the answers, and release.json.
+
+    The stars of an exercise are its points. A release that is in the folder already is replaced: its
+    student and instructor folders, and nothing else.
+
+    Args:
+        chapters: The chapters to give out, such as 1 3.
+        to: Folder for the release: new, empty, or with an earlier release.
+        format: For which grader: plain (`bertlearn course grade` alone), nbgrader or otter. Whatever you
+            choose, `bertlearn course grade` can grade what comes back.
+        outputs: Whether the notebooks keep the outputs that the course stores.
+
+    Returns:
+        Exit status: 0 if the release is written, 1 on an error.
+    """
+    from bertlearn.course.grading.build import STUDENT, build
+
+    to = to.expanduser()
+    try:
+        made = build(chapters, to, format, outputs)
+    except (OSError, ValueError) as error:
+        return _fail("course build", error)
+    for number, chapter in made.chapters.items():
+        exercises, points = len(chapter.exercises), sum(chapter.exercises.values())
+        print(f"chapter {number} · {chapter.notebook} · exercises: {exercises} · points: {points}")
+    if format == "nbgrader":
+        print(f"To make the student versions, run in {to}:")
+        print(
+            *(f"  nbgrader generate_assignment {each.notebook}" for each in made.chapters.values()), sep="\n"
+        )
+    else:
+        print(f"For your students: {to / STUDENT}")
+    return 0
+
+
 def grade(
-    submitted: tyro.conf.Positional[Path], chapter: int, to: Path, jobs: int = 1, seconds: float = 300.0
+    folder: tyro.conf.Positional[Path],
+    submitted: tyro.conf.Positional[Path],
+    to: Path,
+    jobs: int = 1,
+    seconds: float = 300.0,
 ) -> int:
     """Grade the notebooks of a class: which exercises are right, attempted, and which known mistake was made.
 
@@ -272,8 +348,9 @@ def grade(
     Ctrl-C stops; the same command goes on where it stopped, and grades again what was handed in again.
 
     Args:
+        folder: The release that the class was given, made by `bertlearn course build`. A notebook is graded
+            as the chapter most of whose exercises it has.
         submitted: Folder with a folder, or a notebook, for each student.
-        chapter: The chapter whose exercises are graded.
         to: The table to write, as CSV: a row for each exercise of each student.
         jobs: How many submissions are graded at the same time.
         seconds: The time that one submission may take.
@@ -283,23 +360,98 @@ def grade(
     """
     from tqdm.auto import tqdm
 
-    from bertlearn.course.grading import find_notebooks, summary
+    from bertlearn.course.grading import find_notebooks, read_release, summary
     from bertlearn.course.grading import grade as grade_all
 
     submitted, to = submitted.expanduser(), to.expanduser()
     try:
         check_count("jobs", jobs, 1)
+        release = read_release(folder.expanduser())
         with tqdm(desc="grading", total=len(find_notebooks(submitted)), unit="notebook") as bar:
 
             def report(student: str, rows: Sequence[Row]) -> None:
                 bar.write(f"{student:24} {summary(rows)}")
                 bar.update()
 
-            rows = grade_all(submitted, chapter, to, jobs, seconds, report=report)
+            rows = grade_all(release, submitted, to, jobs, seconds, report=report)
     except (OSError, ValueError) as error:
         return _fail("course grade", error)
     print(f"{to}: {len({row.file for row in rows})} notebooks")
     return 0 if all(row.exercise for row in rows) else 1
+
+
+def feedback(grades: tyro.conf.Positional[Path], to: Path) -> int:
+    """Write a page for each student: what became of each exercise, and the question that leads further.
+
+    The pages are single files without scripts. They name no other student.
+
+    Args:
+        grades: The table that `bertlearn course grade` wrote.
+        to: The folder to write to: a page for each student, named after them.
+
+    Returns:
+        Exit status: 0 if every page was written, 1 on an error.
+    """
+    from bertlearn.course.grading.feedback import write_feedback
+    from bertlearn.course.grading.grades import read_rows
+
+    try:
+        pages = write_feedback(read_rows(grades.expanduser()), to.expanduser())
+    except (OSError, ValueError) as error:
+        return _fail("course feedback", error)
+    print(f"{to}: {len(pages)} {'page' if len(pages) == 1 else 'pages'}")
+    return 0
+
+
+def report(grades: tyro.conf.Positional[Path], to: Path, guesses: Path | None = None) -> int:
+    """Write a page of what the class did, to show in the next lecture, and one for the teacher alone.
+
+    The page to show has the mistakes with their questions, the scores, and what the class expected; it names
+    no student. The other page, beside it, has the flagged lines and the answers that are alike.
+
+    Args:
+        grades: The table that `bertlearn course grade` wrote.
+        to: The page to write, such as report.html; the teacher's is then report.teacher.html.
+        guesses: A folder with files that students exported with `guess.export`.
+
+    Returns:
+        Exit status: 0 if both pages were written, 1 on an error.
+    """
+    from bertlearn.course.grading.grades import read_rows
+    from bertlearn.course.grading.report import write_report
+
+    try:
+        folder = guesses.expanduser() if guesses else None
+        shown, private = write_report(read_rows(grades.expanduser()), to.expanduser(), folder)
+    except (OSError, ValueError) as error:
+        return _fail("course report", error)
+    print(f"{shown}: to show\n{private}: for the teacher only, names students")
+    return 0
+
+
+def link(hub: str, repository: str, branch: str = "main", chapter: int = 0, folder: str = "notebooks") -> int:
+    """Print a link that brings the course to each student of a JupyterHub, and later its new versions.
+
+    The link copies a repository into the student's own folder and opens a chapter. It needs nbgitpuller in
+    the students' servers. Nothing is sent anywhere.
+
+    Args:
+        hub: The address of the JupyterHub.
+        repository: The address of the repository, which git must be able to clone without a password.
+        branch: Its branch.
+        chapter: The chapter to open.
+        folder: The folder of the repository with the notebooks; a dot if they are at its top.
+
+    Returns:
+        Exit status: 0 if the link was printed, 1 if something in it is wrong.
+    """
+    from bertlearn.course.pull_link import pull_link
+
+    try:
+        print(pull_link(hub, repository, branch, chapter, folder))
+    except (OSError, ValueError) as error:
+        return _fail("course link", error)
+    return 0
 
 
 def _documents(text: TextOptions, skipped: SkippedRows) -> Iterable[Document]:
@@ -365,11 +517,16 @@ def main() -> None:
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "doctor": doctor,
+    "lab": lab,
     "data": data,
     "data build": build,
     "pretrain": pretrain,
     "finetune": finetune,
+    "course build": release,
     "course grade": grade,
+    "course feedback": feedback,
+    "course report": report,
+    "course link": link,
 }
 
 
@@ -382,7 +539,8 @@ def _run(arguments: list[str]) -> int:
     return tyro.extras.subcommand_cli_from_dict(
         {name: command for name, command in COMMANDS.items() if " " not in name},
         prog="bertlearn",
-        description="Tools of the bertlearn course. For teachers: bertlearn course grade --help.",
+        description="Tools of the bertlearn course. For teachers: bertlearn course build --help, "
+        "bertlearn course grade --help.",
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
@@ -418,9 +576,12 @@ def _parse(name: str, words: list[str]) -> Callable[[], int]:
 
 
 def _check_not_empty(words: list[str]) -> None:
-    """Refuse empty values: no option has one, and an empty path would mean the working directory."""
+    """Refuse empty values: no option has one, and an empty path would mean the working directory.
+
+    What comes after `--` is for another program.
+    """
     option = "an argument"
-    for word in words:
+    for word in takewhile(lambda word: word != "--", words):
         option, equals, value = word.partition("=") if word.startswith("--") else (option, "=", word)
         if equals and not value:
             raise OptionError(f"{option} is empty; give it a value, or leave it out")

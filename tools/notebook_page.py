@@ -82,16 +82,21 @@ class PageExporter(HTMLExporter):
         return MarkdownWithMath(renderer=renderer).render(source)
 
 
-def page(notebook: NotebookNode, folder: Path) -> str:
+def page(notebook: NotebookNode, folder: Path, style: str = "") -> str:
     """Return a notebook as a page.
 
     Args:
         notebook: with its outputs.
         folder: the notebook's, in which the pictures of its Markdown are.
+        style: further rules for its style sheet.
     """
-    metadata = {"path": str(folder), "name": title(notebook)}
-    resources: dict[str, Any] = {"metadata": metadata, "page_css": _style()}
-    exporter = PageExporter(template_name="page", extra_template_basedirs=[str(TEMPLATES)])
+    return export(notebook, folder, "page", page_css=_style() + style)
+
+
+def export(notebook: NotebookNode, folder: Path, template: str, **resources: Any) -> str:
+    """Return a notebook in one of the templates beside this file, which gets these resources."""
+    resources["metadata"] = {"path": str(folder), "name": title(notebook)}
+    exporter = PageExporter(template_name=template, extra_template_basedirs=[str(TEMPLATES)])
     shown = nbformat.from_dict(notebook)
     for cell in shown.cells:
         if cell.cell_type == "code":
@@ -106,12 +111,15 @@ def _needs_a_kernel(output: NotebookNode) -> bool:
 
 def _style() -> str:
     """Return the page's style sheet and the colors of code, for light and for dark."""
-    light, dark = (
-        HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("default", "github-dark")
-    )
+    light, dark = highlighting(), highlighting(style="github-dark")
     page_css = (TEMPLATES / "page" / "style.css").read_text(encoding="utf-8")
     own = ".highlight.highlight { background: var(--panel); color: var(--text); }"
     return f"{page_css}{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n{own}\n"
+
+
+def highlighting(selector: str = ".highlight", style: str = "default") -> str:
+    """Return the colors of code in what a selector finds."""
+    return HtmlFormatter(style=style).get_style_defs(selector)
 
 
 def title(notebook: NotebookNode) -> str:

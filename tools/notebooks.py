@@ -14,7 +14,6 @@ import ast
 import hashlib
 import os
 import re
-import symtable
 import sys
 import tempfile
 import threading
@@ -26,10 +25,20 @@ import psutil
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from bertlearn.course.cells import (
+    bound,
+    code_cells,
+    functions,
+    is_exercise,
+    names_read,
+    read,
+    solutions_of,
+    solved,
+    tags,
+    write,
+)
 from bertlearn.course.doctor import probe_seconds
 
-ROOT = Path(__file__).resolve().parent.parent
-SOLUTIONS = ROOT / "bertlearn" / "course" / "solutions"
 KEPT_METADATA = ("bertlearn",)
 PREDICTION = "prediction"  # the tag of a cell whose result the reader is asked to guess first
 CHECKED = "# Numbers above, checked"  # begins a cell that is folded; JupyterLab shows this line of it
@@ -41,22 +50,6 @@ MAX_LINES = 15  # of a code cell
 MAX_WIDTH = 88  # characters of a line of code
 MAX_CELLS = 150
 MAX_WORDS = 4500  # of Markdown; see `words`
-
-
-def read(path: Path) -> NotebookNode:
-    return nbformat.read(path, as_version=4)
-
-
-def write(notebook: NotebookNode, path: Path) -> None:
-    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
-
-
-def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
-
-
-def tags(cell: NotebookNode) -> list[str]:
-    return cell.metadata.get("tags", [])
 
 
 def execute(notebook: NotebookNode, folder: Path, timeout: int = 900) -> tuple[float, float]:
@@ -164,36 +157,6 @@ def _stable_id(source: str, seen: set[str]) -> str:
     return identity
 
 
-def solutions_of(chapter: str) -> Path:
-    """Return the file with the solutions to a chapter's exercises: attention.py for 01_attention."""
-    return SOLUTIONS / f"{chapter.partition('_')[2]}.py"
-
-
-def solved(notebook: NotebookNode, solutions: Path) -> NotebookNode:
-    """Return a copy in which each cell tagged `exercise` holds the solution's functions of the same names."""
-    text = solutions.read_text(encoding="utf-8")
-    sources = {
-        node.name: ast.get_source_segment(text, node)
-        for node in ast.parse(text).body
-        if isinstance(node, ast.FunctionDef)
-    }
-    copy = nbformat.from_dict(notebook)
-    for cell in copy.cells:
-        if "exercise" in tags(cell):
-            names = functions(cell)
-            missing = [name for name in names if name not in sources]
-            if missing or not names:
-                raise ValueError(
-                    f"{solutions.name} has no solution for {missing or cell.source.splitlines()[0]!r}"
-                )
-            cell.source = "\n\n\n".join(sources[name] for name in names)
-    return copy
-
-
-def functions(cell: NotebookNode) -> list[str]:
-    return [node.name for node in ast.parse(cell.source).body if isinstance(node, ast.FunctionDef)]
-
-
 def only_checks(notebook: NotebookNode) -> NotebookNode:
     """Return a copy with the exercises, their checks, and only those other code cells that they need.
 
@@ -201,24 +164,16 @@ def only_checks(notebook: NotebookNode) -> NotebookNode:
     cells as they are; running them again with the solutions would take minutes and test nothing new.
     """
     copy = nbformat.from_dict(notebook)
-    exercises = {name for cell in code_cells(copy) if "exercise" in tags(cell) for name in functions(cell)}
+    exercises = {name for cell in filter(is_exercise, copy.cells) for name in functions(cell)}
     kept, needed = [], set[str]()
     for cell in reversed(code_cells(copy)):
         tree = ast.parse(cell.source)
-        bound, changed, read = _bound(tree), _changed(tree), _read(tree)
-        if "exercise" in tags(cell) or read & exercises or (bound | changed) & needed:
+        binds, changes, reads = bound(tree), _changed(tree), names_read(tree)
+        if is_exercise(cell) or reads & exercises or (binds | changes) & needed:
             kept.append(cell)
-            needed = (needed - bound) | (read - exercises)
+            needed = (needed - binds) | (reads - exercises)
     copy.cells = kept[::-1]
     return copy
-
-
-def _bound(tree: ast.AST) -> set[str]:
-    """Return the names that a cell assigns or imports."""
-    table = symtable.symtable(ast.unparse(tree), "cell", "exec")
-    return {
-        symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()
-    }
 
 
 def _changed(tree: ast.Module) -> set[str]:
@@ -237,25 +192,6 @@ def _root(node: ast.expr) -> str:
     while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
         node = node.func if isinstance(node, ast.Call) else node.value
     return node.id if isinstance(node, ast.Name) else ""
-
-
-def _read(tree: ast.Module) -> set[str]:
-    """Return the names that a cell reads before it binds them itself."""
-    names, bound = set[str](), set[str]()
-    for statement in tree.body:
-        names |= _globals(symtable.symtable(ast.unparse(statement), "cell", "exec")) - bound
-        bound |= _bound(statement)
-    return names
-
-
-def _globals(table: symtable.SymbolTable) -> set[str]:
-    """Return the global names that a statement, or a function within it, refers to."""
-    names = {
-        symbol.get_name()
-        for symbol in table.get_symbols()
-        if symbol.is_referenced() and (table.get_type() == "module" or symbol.is_global())
-    }
-    return names.union(*map(_globals, table.get_children()))
 
 
 def find_faults(notebook: NotebookNode, name: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Find what makes the course's prose and code hard to read, as far as a program can see it.
 
-python tools/readability.py                        every notebook, README and page of docs/
+python tools/readability.py                        every notebook, README, page of docs/ and teaching/
 python tools/readability.py notebooks/01*.ipynb    some of them
 
 It sees long sentences, habits of wording that a native reader stumbles over, and terms of the glossary that
@@ -19,7 +19,14 @@ from typing import NamedTuple
 import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("notebooks/*.ipynb"))]
+PAGES = [
+    ROOT / "README.md",
+    *(
+        path
+        for kind in ("docs/*.md", "teaching/**/*.md", "notebooks/*.ipynb")
+        for path in sorted(ROOT.glob(kind))
+    ),
+]
 MAX_SENTENCE = 36  # words
 
 HABITS = {

@@ -24,12 +24,18 @@ import psutil
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import Version
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-LOCK = ROOT / "constraints.txt"
-NOTEBOOKS = ROOT / "notebooks"
+from bertlearn.course import sources
+
+FROM_WHEEL = sources.PACKED.is_dir()
+NOTEBOOKS = sources.PACKED if FROM_WHEEL else sources.CHECKOUT
+LOCK = NOTEBOOKS.parent / "constraints.txt"  # beside them in a wheel as well as in the repository
 PYTHON = (3, 11)
 DISK_GB = 1.0  # data and weights, a few saved models, Jupyter's own files
-SETUP = "run `make setup` (or, without make: pip install -c constraints.txt -e .)"
+SETUP = (
+    "install the wheel again, with -c constraints.txt"
+    if FROM_WHEEL
+    else "run `make setup` (or, without make: pip install -c constraints.txt -e .)"
+)
 
 
 @dataclass(frozen=True)

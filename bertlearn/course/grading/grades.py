@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bertlearn.course.checks import CHAPTERS
+from bertlearn.course.grading.release import Release
+from bertlearn.course.grading.submission import defined_names
+from bertlearn.course.grading.twins import find_twins
 from bertlearn.files import write_whole
 
 KEPT = ("PATH", "PYTHONPATH", "BERTLEARN_CACHE", "SYSTEMROOT", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
@@ -30,18 +33,20 @@ class Row(NamedTuple):
 
     student: str
     file: str
-    chapter: int
+    chapter: int | None  # None if the file belongs to no chapter of the release
     exercise: str  # "" if the submission as a whole could not be graded
-    score: int
+    points: int  # of the exercise, or of the whole chapter
+    score: int  # 0 or the points
     attempted: bool
     mistake: str
     flag: str
-    checksum: str  # of the file: a submission that has changed is graded again
+    twins: str  # students whose answer is alike beyond chance: a question for the teacher, never a mark
+    checksum: str  # of the file and of what is graded: if one changes, the file is graded again
 
 
 def grade(
+    release: Release,
     submitted: Path,
-    chapter: int,
     to: Path,
     jobs: int = 1,
     seconds: float = SECONDS,
@@ -51,8 +56,8 @@ def grade(
     """Grade every notebook in a folder; what the table has already is kept: a stopped grading goes on.
 
     Args:
+        release: what the class was given: chapters, their exercises and points.
         submitted: a folder with a notebook, or a folder with notebooks, for each student.
-        chapter: whose exercises are graded.
         to: the CSV table to write; it is whole after each submission.
         jobs: how many submissions are graded at the same time.
         seconds: the time that one submission may take.
@@ -60,35 +65,42 @@ def grade(
         report: called with a student and that student's rows as soon as they are there.
 
     Raises:
-        ValueError: the folder has no notebook, there is no such chapter, or the table is none of ours.
+        ValueError: the folder has no notebook, or the table is none of ours.
     """
-    if chapter not in CHAPTERS or chapter == 0:
-        raise ValueError(f"chapter={chapter}: expected one of {', '.join(map(str, sorted(CHAPTERS)[1:]))}")
     files = find_notebooks(submitted)
     rows = read_rows(to) if to.exists() else []
     done = {row.checksum for row in rows}
-    waiting = [path for path in files if _checksum(path, submitted, chapter) not in done]
+    found = [_find(path, submitted, release) for path in files]
+    waiting = [submission for submission in found if submission.checksum not in done]
     pool = ThreadPoolExecutor(jobs)
     try:
-        tasks = [pool.submit(_grade_file, path, submitted, chapter, seconds, megabytes) for path in waiting]
+        tasks = [pool.submit(_grade_file, submission, seconds, megabytes) for submission in waiting]
         for task in as_completed(tasks):
             mine = task.result()
-            place = (mine[0].file, chapter)
-            rows = [row for row in rows if (row.file, row.chapter) != place] + mine
-            rows.sort(key=lambda row: (row.student, row.file, row.chapter))
+            rows = [row for row in rows if row.file != mine[0].file] + mine
+            rows.sort(key=lambda row: (row.student, row.file))
             write_rows(to, rows)
             report(mine[0].student, mine)
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C, only those that are running come to an end
+    rows = with_twins(rows, submitted)
+    write_rows(to, rows)
     return rows
+
+
+def with_twins(rows: Sequence[Row], submitted: Path) -> list[Row]:
+    """Return the rows of a grading that has ended with the twins of each answer; no score changes."""
+    found = find_twins(rows, submitted)
+    return [row._replace(twins=found.get((row.file, row.chapter, row.exercise), "")) for row in rows]
 
 
 def summary(rows: Sequence[Row]) -> str:
     """Return what became of a submission, in a few words."""
+    chapter = "" if rows[0].chapter is None else f"chapter {rows[0].chapter}: "
     if not rows[0].exercise:
-        return f"not graded: {rows[0].flag}"
+        return f"{chapter}not graded: {rows[0].flag}"
     flagged = [row for row in rows if row.flag and row.attempted]
-    words = f"{sum(row.score for row in rows)} of {len(rows)}"
+    words = f"{chapter}{sum(row.score for row in rows)} of {sum(row.points for row in rows)} points"
     return f"{words}, {len(flagged)} flagged" if flagged else words
 
 
@@ -108,22 +120,79 @@ def student_of(path: Path, folder: Path) -> str:
     return parts[0] if len(parts) > 1 else path.stem
 
 
-def _checksum(path: Path, folder: Path, chapter: int) -> str:
-    """Return a checksum of where a file is, what it holds (if it can be read), and what is graded."""
-    content = b""
+class _Found(NamedTuple):
+    """A file that was handed in, and what is graded in it."""
+
+    path: Path
+    student: str
+    file: str
+    chapter: int | None
+    exercises: Mapping[str, int]
+    checksum: str
+
+
+def _find(path: Path, folder: Path, release: Release) -> _Found:
+    chapter = chapter_of(path, release)
+    exercises = {} if chapter is None else release.chapters[chapter].exercises
+    file, content = _printable(path.relative_to(folder).as_posix()), b""
     with contextlib.suppress(OSError):
         content = path.read_bytes()
-    name = f"{chapter} {path.relative_to(folder).as_posix()}\0".encode()
-    return hashlib.sha256(name + content).hexdigest()[:16]
+    graded = json.dumps([file, chapter, exercises]).encode()
+    checksum = hashlib.sha256(graded + b"\0" + content).hexdigest()[:16]
+    return _Found(path, _printable(student_of(path, folder)), file, chapter, exercises, checksum)
 
 
-def _grade_file(path: Path, folder: Path, chapter: int, seconds: float, megabytes: int) -> list[Row]:
-    place = (student_of(path, folder), path.relative_to(folder).as_posix(), chapter)
-    checksum = _checksum(path, folder, chapter)
-    answer = _run_worker(path.resolve(), chapter, seconds, megabytes)
+def _printable(name: str) -> str:
+    """Return a name as UTF-8 can write it: unpacked archives can have names in another encoding."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def chapter_of(path: Path, release: Release) -> int | None:
+    """Return the chapter that a notebook belongs to, None if that is unclear.
+
+    It is the one most of whose exercises the notebook defines; if that is none or several, it is the one
+    with the number at the beginning of the file's name.
+    """
+    names = defined_names(path)
+    counts = {number: len(names & chapter.exercises.keys()) for number, chapter in release.chapters.items()}
+    most = max(counts.values(), default=0)
+    likely = [number for number, count in counts.items() if count == most]
+    if most and len(likely) == 1:
+        return likely[0]
+    number = re.match(r"\d+", path.name)
+    return int(number[0]) if number and int(number[0]) in likely else None
+
+
+NO_CHAPTER = "its functions and its name belong to no one chapter of the release"
+
+
+def _grade_file(found: _Found, seconds: float, megabytes: int) -> list[Row]:
+    place, total = (found.student, found.file, found.chapter), sum(found.exercises.values())
+
+    def refused(why: str) -> list[Row]:
+        return [Row(*place, "", total, 0, False, "", why, "", found.checksum)]
+
+    if found.chapter is None:
+        return refused(NO_CHAPTER)
+    answer = _run_worker(found.path.resolve(), found.chapter, seconds, megabytes)
     if "error" in answer:
-        return [Row(*place, "", 0, False, "", str(answer["error"]), checksum)]
-    return [Row(*place, **each, checksum=checksum) for each in answer["grades"]]
+        return refused(str(answer["error"]))
+    try:
+        grades = {each["exercise"]: each for each in answer["grades"]}
+        return [
+            _graded(place, name, points, grades[name], found.checksum)
+            for name, points in found.exercises.items()
+        ]
+    except (KeyError, TypeError):
+        return refused("the answers wrote over their grades")
+
+
+def _graded(
+    place: tuple[str, str, int | None], name: str, points: int, grade: Mapping[str, Any], checksum: str
+) -> Row:
+    score, attempted = points * (grade["right"] is True), grade["attempted"] is True
+    said = str(grade["mistake"]), str(grade["flag"])
+    return Row(*place, name, points, score, attempted, *said, "", checksum)
 
 
 def _run_worker(path: Path, chapter: int, seconds: float, megabytes: int) -> dict[str, Any]:
@@ -150,7 +219,7 @@ def _run_worker(path: Path, chapter: int, seconds: float, megabytes: int) -> dic
             _end(process)
         try:
             answer = json.loads(output.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {"error": f"the process that runs the answers ended with status {process.returncode}"}
         return answer if isinstance(answer, dict) else {"error": "the answers wrote over their grades"}
 
@@ -183,10 +252,19 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     write_whole(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8", newline=""))
 
 
-def _cell(value: str | int | bool) -> str:
+def _cell(value: str | int | None) -> str:
     """Return a value as a cell that no spreadsheet takes for a formula."""
-    text = str(int(value)) if isinstance(value, int) else value
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    text = str(int(value)) if isinstance(value, int) else value or ""
+    return f"'{text}" if _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    return text.lstrip("'")[:1] in ("=", "+", "-", "@", "\t", "\r")
+
+
+def _text_of(cell: str) -> str:
+    """Return what a cell was made of."""
+    return cell[1:] if cell[:1] == "'" and _is_formula(cell) else cell
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -197,12 +275,15 @@ def read_rows(path: Path) -> list[Row]:
     """
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != Row._fields:
-            raise ValueError(f"{path} is not a table of grades; give --to another name")
-        return [_row(record) for record in reader]
+        with contextlib.suppress(ValueError, KeyError):  # a number that is none
+            if tuple(reader.fieldnames or ()) == Row._fields:
+                return [_row(record) for record in reader]
+    raise ValueError(f"{path} is not a table of grades that this version wrote; give --to another name")
 
 
 def _row(record: Mapping[str, str]) -> Row:
-    values = {name: record[name] or "" for name in Row._fields}
-    numbers = {"chapter": int(values["chapter"]), "score": int(values["score"])}
-    return Row(**{**values, **numbers, "attempted": values["attempted"] == "1"})  # type: ignore[arg-type]
+    values = {name: _text_of(record[name] or "") for name in Row._fields}
+    numbers = {"points": int(values["points"]), "score": int(values["score"])}
+    chapter = int(values["chapter"]) if values["chapter"] else None
+    attempted = values["attempted"] == "1"
+    return Row(**{**values, **numbers, "chapter": chapter, "attempted": attempted})  # type: ignore[arg-type]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import importlib
 import json
 import os
 import sys
@@ -20,10 +19,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bertlearn.course.built import OTHERS
-from bertlearn.course.checks import CHAPTERS
-from bertlearn.course.exercise import Exercise, Result
-from bertlearn.course.grading.submission import Submission, SubmissionError, read_submission
+from bertlearn.course.exercise import Result
+from bertlearn.course.grading.checks import checks_of
+from bertlearn.course.grading.submission import (
+    Submission,
+    SubmissionError,
+    needed_statements,
+    read_submission,
+)
 
 NO_FUNCTION = "no own function"
 
@@ -33,27 +36,10 @@ class Grade:
     """What became of one exercise."""
 
     exercise: str
-    score: int  # 0 or 1
+    right: bool
     attempted: bool
     mistake: str = ""  # known mistakes that the answer makes
-    flag: str = ""  # why the score is 0 whatever the check says, with the line quoted
-
-
-def checks_of(chapter: int) -> dict[str, Callable[[Any], Result]]:
-    """Return the check of each of a chapter's exercises, in the order of the chapter."""
-    module = importlib.import_module(f"bertlearn.course.checks.{CHAPTERS[chapter]}")
-    checks: dict[str, Callable[[Any], Result]] = {
-        value.name: value for value in vars(module).values() if isinstance(value, Exercise)
-    }
-    if chapter == 3:  # its last exercise takes up one of chapter 1
-        from bertlearn.course.checks import attention
-
-        checks["scaled_dot_product_attention"] = attention.scaled_dot_product_attention
-    if "bug_hunt" in OTHERS.get(chapter, {}):
-        from bertlearn.course import bug_hunt
-
-        checks["bug_hunt"] = bug_hunt.verdict
-    return checks
+    flag: str = ""  # why it does not count, whatever the check says, with the line quoted
 
 
 def grade_submission(path: Path, chapter: int) -> list[Grade]:
@@ -73,7 +59,8 @@ def _functions(submission: Submission) -> dict[str, Any]:
     space: dict[str, Any] = {"__name__": "submission"}
     chosen = {id(node) for node in submission.answers.values()}
     later = [node for node in submission.statements if id(node) in chosen]  # after stubs of the same name
-    for node in [*submission.statements, *later]:
+    needed = needed_statements(submission)
+    for node in [*(node for node in submission.statements if id(node) in needed), *later]:
         with contextlib.suppress(Exception):
             exec(compile(ast.Module([node], []), "<submission>", "exec"), space)
     return space
@@ -81,12 +68,12 @@ def _functions(submission: Submission) -> dict[str, Any]:
 
 def _grade(name: str, check: Callable[[Any], Result], submission: Submission, function: Any) -> Grade:
     if name not in submission.answers or not callable(function):
-        return Grade(name, 0, False, flag=NO_FUNCTION)
+        return Grade(name, False, False, flag=NO_FUNCTION)
     result = check(function)
     flag = submission.flags.get(name)
     if flag is not None and result.attempted:
-        return Grade(name, 0, True, flag=f"{flag.kind}: {flag.line}")
-    return Grade(name, int(result.ok), result.attempted, " and ".join(result.mistakes))
+        return Grade(name, False, True, flag=f"{flag.kind}: {flag.line}")
+    return Grade(name, result.ok, result.attempted, " and ".join(result.mistakes))
 
 
 def main() -> None:

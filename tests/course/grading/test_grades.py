@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+import ast
 import csv
+import os
 import re
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
 from bertlearn import cli
 from bertlearn.course.grading import grades
-from bertlearn.course.grading.grades import Row, grade, read_rows, write_rows
-from bertlearn.course.grading.submission import REFERS, SubmissionError, is_stub, read_submission
-from bertlearn.course.grading.worker import NO_FUNCTION, checks_of
+from bertlearn.course.grading.checks import checks_of
+from bertlearn.course.grading.grades import NO_CHAPTER, Row, chapter_of, grade, read_rows, write_rows
+from bertlearn.course.grading.release import Release, ReleasedChapter, write_release
+from bertlearn.course.grading.submission import (
+    REFERS,
+    SubmissionError,
+    is_stub,
+    needed_statements,
+    read_submission,
+)
+from bertlearn.course.grading.worker import NO_FUNCTION
 
 SOLUTIONS = Path(sys.modules["bertlearn"].__file__ or "").parent / "course" / "solutions"
 NAMES = list(checks_of(2))
+
+
+def release_of(*chapters: int, points: int = 1) -> Release:
+    """Return a release in which each exercise of some chapters has the same points."""
+    return Release(
+        "0",
+        {each: ReleasedChapter(f"{each:02}_n", dict.fromkeys(checks_of(each), points)) for each in chapters},
+    )
+
+
+CHAPTER_2 = release_of(2)
 
 
 def notebook(path: Path, *sources: str) -> Path:
@@ -53,7 +75,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
     notebook(folder / "loop" / "02.ipynb", "def longest_match(*values):\n    while True:\n        pass", OWN)
     notebook(folder / "dies" / "02.ipynb", "import os\ndef strip_accents(text):\n    os._exit(0)")
     (folder / "no_notebook.ipynb").write_text("{", encoding="utf-8")
-    return grade(folder, 2, folder.parent / "grades.csv", jobs=2)
+    return grade(release_of(2, points=3), folder, folder.parent / "grades.csv", jobs=2)
 
 
 def of(table: list[Row], student: str) -> dict[str, Row]:
@@ -63,7 +85,7 @@ def of(table: list[Row], student: str) -> dict[str, Row]:
 def test_right_answers_score_whatever_else_is_in_the_notebook(table: list[Row]) -> None:
     right = of(table, "right")
     assert list(right) == NAMES
-    assert all(row.score == 1 and row.attempted and not row.flag for row in right.values())
+    assert all(row.score == row.points == 3 and row.attempted and not row.flag for row in right.values())
 
 
 def test_stubs_score_nothing_and_are_not_attempted(table: list[Row]) -> None:
@@ -73,7 +95,7 @@ def test_stubs_score_nothing_and_are_not_attempted(table: list[Row]) -> None:
 def test_a_wrong_answer_is_named_and_a_stub_below_an_answer_does_not_count(table: list[Row]) -> None:
     wrong = of(table, "wrong")
     assert wrong["apply_merge"].mistake == "every # taken away" and wrong["apply_merge"].score == 0
-    assert sum(row.score for row in wrong.values()) == len(NAMES) - 1
+    assert sum(row.score for row in wrong.values()) == 3 * (len(NAMES) - 1)
 
 
 def test_an_endless_loop_costs_only_its_own_exercise(table: list[Row]) -> None:
@@ -84,7 +106,8 @@ def test_an_endless_loop_costs_only_its_own_exercise(table: list[Row]) -> None:
 
 def test_a_submission_that_ends_its_process_or_is_no_notebook_stops_no_other(table: list[Row]) -> None:
     assert of(table, "dies")[""].flag == "the process that runs the answers ended with status 0"
-    assert "no_notebook.ipynb is no notebook that can be read" in of(table, "no_notebook")[""].flag
+    [unread] = of(table, "no_notebook").values()
+    assert (unread.chapter, unread.exercise, unread.flag) == (None, "", NO_CHAPTER)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +120,7 @@ def test_a_submission_that_ends_its_process_or_is_no_notebook_stops_no_other(tab
         ("def helper(x):\n    return bertlearn.f(x)\nimport bertlearn\ndef f(x):\n    return helper(x)",
          "return bertlearn.f(x)"),
         ("import sys\ndef f(x):\n    return sys.modules['a'].f(x)", "return sys.modules['a'].f(x)"),
+        ("import os\ndef f(x):\n    return os.sys.modules['a'].f(x)", "return os.sys.modules['a'].f(x)"),
         ("def f(x):\n    return __import__('a').f(x)", "return __import__('a').f(x)"),
         ("import importlib as i\ndef f(x):\n    return i.import_module('a').f(x)",
          "return i.import_module('a').f(x)"),
@@ -126,8 +150,8 @@ def test_honest_answers_are_not_flagged(tmp_path: Path, source: str) -> None:
 
 def test_an_answer_that_is_not_a_function_of_its_own_scores_nothing(tmp_path: Path) -> None:
     taken = "from bertlearn.course.solutions.tokenization import *\nstrip_accents = strip_accents"
-    notebook(tmp_path / "in" / "s.ipynb", taken)
-    rows = grade(tmp_path / "in", 2, tmp_path / "grades.csv")
+    notebook(tmp_path / "in" / "02.ipynb", taken)
+    rows = grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv")
     assert {(row.score, row.flag) for row in rows} == {(0, NO_FUNCTION)}
 
 
@@ -135,7 +159,7 @@ def test_a_flagged_answer_scores_nothing_though_it_is_right(tmp_path: Path) -> N
     taken = "    from bertlearn.course.solutions import tokenization as s\n    return s.strip_accents(text)"
     source = f"def strip_accents(text):\n{taken}"
     notebook(tmp_path / "in" / "s.ipynb", source)
-    row = of(grade(tmp_path / "in", 2, tmp_path / "grades.csv"), "s")["strip_accents"]
+    row = of(grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv"), "s")["strip_accents"]
     assert row.score == 0 and row.flag.startswith(REFERS) and "solutions" in row.flag
 
 
@@ -149,23 +173,70 @@ def test_a_stopped_grading_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        grade(folder, 2, to, report=stop)
+        grade(CHAPTER_2, folder, to, report=stop)
     assert len({row.student for row in read_rows(to)}) == 1
-    grade(folder, 2, to, report=lambda student, rows: seen.append(student))
+    grade(CHAPTER_2, folder, to, report=lambda student, rows: seen.append(student))
     assert sorted(seen) == ["a", "b"]
     notebook(folder / "a" / "n.ipynb", solved())  # handed in again
-    grade(folder, 2, to, report=lambda student, rows: seen.append(student))
+    grade(CHAPTER_2, folder, to, report=lambda student, rows: seen.append(student))
     assert seen[2:] == ["a"]
     rows = read_rows(to)
     assert len(rows) == 2 * len(NAMES) and sum(row.score for row in rows) == len(NAMES)
 
 
-def test_a_table_holds_several_chapters_of_the_same_files(tmp_path: Path) -> None:
-    notebook(tmp_path / "in" / "s.ipynb", OWN)
-    grade(tmp_path / "in", 2, tmp_path / "grades.csv")
-    rows = grade(tmp_path / "in", 1, tmp_path / "grades.csv")
-    assert {row.chapter for row in rows} == {1, 2}
-    assert [row.exercise for row in rows if row.chapter == 1] == list(checks_of(1))
+def test_each_notebook_is_graded_as_the_chapter_whose_functions_it_has(tmp_path: Path) -> None:
+    notebook(tmp_path / "in" / "a" / "01 mine.ipynb", OWN)
+    notebook(tmp_path / "in" / "a" / "mine.ipynb", "def softmax(x):\n    return x")
+    notebook(tmp_path / "in" / "b" / "2_other.ipynb", "def unknown():\n    return 1")
+    notebook(tmp_path / "in" / "b" / "other.ipynb", "def unknown():\n    return 1")
+    (tmp_path / "in" / "1_broken.ipynb").write_text("{", encoding="utf-8")
+    rows = grade(release_of(1, 2), tmp_path / "in", tmp_path / "grades.csv", jobs=2)
+    assert {row.file: row.chapter for row in rows} == {
+        "1_broken.ipynb": 1,
+        "a/01 mine.ipynb": 2,
+        "a/mine.ipynb": 1,
+        "b/2_other.ipynb": 2,
+        "b/other.ipynb": None,
+    }
+    assert [row.exercise for row in rows if row.file == "a/mine.ipynb"] == list(checks_of(1))
+    [broken] = of(rows, "1_broken").values()
+    assert "1_broken.ipynb is no notebook that can be read" in broken.flag and broken.points == 7
+    assert read_rows(tmp_path / "grades.csv") == rows
+
+
+def test_an_exercise_of_two_chapters_is_told_apart_by_the_name_of_the_file(tmp_path: Path) -> None:
+    pooled = "def mean_pooling(a, b):\n    return a"
+    release = release_of(1, 3, 5)
+    for name, expected in {"03_x": 3, "5": 5, "1_x": None, "x": None, "00003x": 3}.items():
+        assert chapter_of(notebook(tmp_path / f"{name}.ipynb", pooled), release) == expected
+    both = notebook(tmp_path / "5_both.ipynb", pooled, "def gelu(x):\n    return x")
+    assert chapter_of(both, release) == 3
+
+
+def test_what_is_graded_counts_for_resuming(tmp_path: Path) -> None:
+    folder, to, seen = tmp_path / "in", tmp_path / "grades.csv", list[str]()
+    notebook(folder / "s.ipynb", OWN)
+
+    def run(release: Release) -> list[Row]:
+        return grade(release, folder, to, report=lambda student, rows: seen.append(student))
+
+    run(CHAPTER_2)
+    run(release_of(1, 2))  # chapter 2 is the same as before
+    assert len(seen) == 1
+    rows = run(release_of(2, points=2))
+    assert len(seen) == 2 and len(rows) == len(NAMES) and {row.points for row in rows} == {2}
+    only = Release("0", {2: ReleasedChapter("n", {"strip_accents": 2})})
+    assert [row.exercise for row in run(only)] == ["strip_accents"]
+
+
+@pytest.mark.parametrize(
+    "written", ["[]", "{}", '{"grades": [1]}', '{"grades": [{"exercise": "strip_accents"}]}']
+)
+def test_answers_that_write_over_their_grades_score_nothing(tmp_path: Path, written: str) -> None:
+    source = "import os, sys\ndef strip_accents(text):\n    open(sys.argv[3], 'w').write(W)\n    os._exit(0)"
+    notebook(tmp_path / "in" / "s.ipynb", f"W = {written!r}", source)
+    [row] = grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv")
+    assert (row.score, row.points, row.flag) == (0, len(NAMES), "the answers wrote over their grades")
 
 
 def test_ctrl_c_starts_no_other_submission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,31 +244,31 @@ def test_ctrl_c_starts_no_other_submission(tmp_path: Path, monkeypatch: pytest.M
         notebook(tmp_path / "in" / str(number) / "n.ipynb", OWN)
     started = []
 
-    def graded(path: Path, folder: Path, chapter: int, *limits: float) -> list[Row]:
-        started.append(path)
+    def graded(found: Any, *limits: float) -> list[Row]:
+        started.append(found)
         time.sleep(0.2)
-        return [Row(path.parent.name, str(path), chapter, "strip_accents", 0, True, "", "", path.parent.name)]
+        return [Row(found.student, found.file, 2, "strip_accents", 1, 0, True, "", "", found.checksum)]
 
     def stop(student: str, rows: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(grades, "_grade_file", graded)
     with pytest.raises(KeyboardInterrupt):
-        grade(tmp_path / "in", 2, tmp_path / "grades.csv", report=stop)
+        grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv", report=stop)
     assert len(started) <= 2
 
 
 def test_a_file_that_cannot_be_read_stops_no_other(tmp_path: Path) -> None:
     notebook(tmp_path / "in" / "a" / "n.ipynb", OWN)
-    (tmp_path / "in" / "b.ipynb").mkdir()  # a folder of that name: reading it fails
-    rows = grade(tmp_path / "in", 2, tmp_path / "grades.csv")
-    assert "no notebook that can be read" in of(rows, "b")[""].flag and len(of(rows, "a")) == len(NAMES)
+    (tmp_path / "in" / "2b.ipynb").mkdir()  # a folder of that name: reading it fails
+    rows = grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv")
+    assert "no notebook that can be read" in of(rows, "2b")[""].flag and len(of(rows, "a")) == len(NAMES)
 
 
 def test_a_submission_has_a_limit_of_time(tmp_path: Path) -> None:
     source = "import time\ndef strip_accents(text):\n    time.sleep(1000)"
     notebook(tmp_path / "in" / "s.ipynb", source)
-    [row] = grade(tmp_path / "in", 2, tmp_path / "grades.csv", seconds=15)
+    [row] = grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv", seconds=15)
     assert row.flag == "stopped after 15 s"
 
 
@@ -207,13 +278,13 @@ def test_nothing_is_written_outside_the_table(tmp_path: Path) -> None:
     )
     path = notebook(tmp_path / "in" / "s.ipynb", source)
     before = path.read_bytes()
-    grade(tmp_path / "in", 2, tmp_path / "out" / "grades.csv")
+    grade(CHAPTER_2, tmp_path / "in", tmp_path / "out" / "grades.csv")
     assert path.read_bytes() == before
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["grades.csv", "s.ipynb"]
 
 
 def test_the_table_is_safe_in_a_spreadsheet_and_comes_back(tmp_path: Path) -> None:
-    rows = [Row("=cmd|' /C calc'!A0", "f.ipynb", 1, "softmax", 1, True, 'a, "b"\nc', "", "0")]
+    rows = [Row("=cmd|' /C calc'!A0", "f.ipynb", 1, "softmax", 2, 2, True, 'a, "b"\nc', "", "0")]
     write_rows(tmp_path / "t.csv", rows)
     with (tmp_path / "t.csv").open(newline="") as file:
         assert list(csv.reader(file))[1][0].startswith("'=")
@@ -223,15 +294,17 @@ def test_the_table_is_safe_in_a_spreadsheet_and_comes_back(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda p: grade(p / "none", 2, p / "t.csv"), "is no folder"),
-        (lambda p: grade(p, 2, p / "t.csv"), "has no notebook"),
-        (lambda p: grade(p, 9, p / "t.csv"), "chapter=9: expected one of 1, 2, 3, 4, 5, 6"),
+        (lambda p: grade(CHAPTER_2, p / "none", p / "t.csv"), "is no folder"),
+        (lambda p: grade(CHAPTER_2, p, p / "t.csv"), "has no notebook"),
+        (lambda p: checks_of(9), "chapter=9: expected one of 0, 1, 2, 3, 4, 5, 6"),
         (lambda p: read_rows(p / "other.csv"), "is not a table of grades"),
+        (lambda p: read_rows(p / "numbers.csv"), "is not a table of grades"),
         (lambda p: read_submission(p / "other.csv", []), "no notebook that can be read"),
     ],
 )
 def test_bad_input_is_named(tmp_path: Path, call: Callable[[Path], object], message: str) -> None:
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "numbers.csv").write_text(f"{','.join(Row._fields)}\n{'x,' * len(Row._fields)}\n")
     with pytest.raises((ValueError, SubmissionError), match=message):
         call(tmp_path)
 
@@ -247,8 +320,6 @@ def test_every_exercise_of_the_notebooks_has_a_check() -> None:
 
 
 def test_a_stub_may_have_a_docstring() -> None:
-    import ast
-
     stub, written = ast.parse(
         "def f():\n    '''x'''\n    raise NotImplementedError\ndef g():\n    return 1"
     ).body
@@ -262,21 +333,56 @@ def test_the_command_grades_a_folder(
 ) -> None:
     notebook(tmp_path / "in" / "ann" / "02.ipynb", solved())
     notebook(tmp_path / "in" / "bob" / "02.ipynb", OWN)
-    words = ["course", "grade", str(tmp_path / "in"), "--chapter", "2", "--to", str(tmp_path / "g.csv")]
+    write_release(release_of(2, points=2), tmp_path)
+    words = ["course", "grade", str(tmp_path), str(tmp_path / "in"), "--to", str(tmp_path / "g.csv")]
     monkeypatch.setattr(sys, "argv", ["bertlearn", *words, "--jobs", "2"])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     out = capsys.readouterr().out
     assert ended.value.code == 0
-    assert re.search(r"ann +7 of 7", out) and re.search(r"bob +0 of 7", out)
+    assert re.search(r"ann +chapter 2: 14 of 14 points", out)
+    assert re.search(r"bob +chapter 2: 0 of 14 points", out)
     assert {row.student for row in read_rows(tmp_path / "g.csv")} == {"ann", "bob"}
 
 
 def test_the_command_says_what_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["course", "grade", str(tmp_path), "--chapter", "2", "--to", str(tmp_path / "g.csv")]
+    words = ["course", "grade", str(tmp_path), str(tmp_path), "--to", str(tmp_path / "g.csv")]
     monkeypatch.setattr(sys, "argv", ["bertlearn", *words])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 1 and "has no notebook (.ipynb) in it" in capsys.readouterr().err
+    for message in ("is no release: it has no release.json", "has no notebook (.ipynb) in it"):
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 1 and message in capsys.readouterr().err
+        write_release(CHAPTER_2, tmp_path)
+
+
+def test_only_what_the_answers_need_is_run(tmp_path: Path) -> None:
+    source = (
+        "import a, b.c as d, math\nfrom e import f as g\nUSED = 1\nLEFT = 3\n"
+        "class Unused:\n    import os; os._exit(1)\n"
+        "def helper(x):\n    return Used(x, USED)\n"
+        "class Used:\n    rounded = staticmethod(math.floor)\n"
+        "def softmax(x):\n    return helper(g(x))\n"
+        "def unused():\n    return d"
+    )
+    submission = read_submission(notebook(tmp_path / "n.ipynb", source), ["softmax"])
+    needed = needed_statements(submission)
+    kept = [ast.unparse(node).split("\n")[0] for node in submission.statements if id(node) in needed]
+    assert kept == [
+        "import a, b.c as d, math",
+        "from e import f as g",
+        "USED = 1",
+        "def helper(x):",
+        "class Used:",
+        "def softmax(x):",
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes only there")
+def test_a_name_in_another_encoding_stops_no_other(tmp_path: Path) -> None:
+    notebook(tmp_path / "in" / "ann" / "02.ipynb", OWN)
+    notebook(tmp_path / "in" / os.fsdecode("张".encode("gb18030")) / "02.ipynb", OWN)
+    write_rows(tmp_path / "t.csv", rows := grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv"))
+    assert {row.student for row in read_rows(tmp_path / "t.csv")} == {"ann", "\\udcd5\\udcc5"}
+    assert sum(row.attempted for row in rows) == 2

@@ -1,0 +1,145 @@
+"""Decks and sheets in a browser: nothing overflows or is loaded, the speaker's view works, paper fits."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from .lab import ROOT, watched
+
+sys.path.insert(0, str(ROOT / "tools"))
+import make_teaching
+import material
+
+import notebooks as tool
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+STEMS = sorted(path.parent.name for path in material.CHAPTERS.glob("*/slides.md"))
+MODEL = "01_attention"
+# Of each slide: its number, its height, the smallest text, pictures too low to see, what is wider than it.
+MEASURE = """() => Reveal.getSlides().map((slide, index) => {
+  Reveal.slide(index);
+  const frame = slide.querySelector(".slide"), parts = [...frame.querySelectorAll("*")];
+  const texts = parts.filter(part => [...part.childNodes].some(n => n.nodeType === 3 && n.data.trim()) &&
+    part.checkVisibility() && !part.closest("math, sup, sub"));
+  return {
+    slide: index + 1,
+    height: frame.scrollHeight,
+    text: Math.min(...texts.map(part => parseFloat(getComputedStyle(part).fontSize))),
+    low: [...frame.querySelectorAll("img")].filter(image => image.height < 240).length,
+    wide: parts.filter(part => part.scrollWidth > part.clientWidth + 1 && part.clientWidth &&
+      getComputedStyle(part).display !== "inline").map(part => part.tagName),
+  };
+})"""
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Return a page of a reveal.js slide's size, without network; it fails if the page asks for anything."""
+    with watched(browser, hosts=(), offline=True) as watch:
+        page = watch.context.new_page()
+        page.set_viewport_size({"width": 1280, "height": 720})
+        yield page
+
+
+def deck(page: Page, stem: str, tmp_path: Path, query: str = "") -> None:
+    """Open a chapter's deck from a file."""
+    notebook = tool.read(material.NOTEBOOKS / f"{stem}.ipynb")
+    path = tmp_path / "deck.html"
+    path.write_text(make_teaching.deck(material.CHAPTERS / stem, notebook), encoding="utf-8")
+    page.goto(path.as_uri() + query)
+    page.locator(".reveal.ready").wait_for()
+
+
+def pages_of(pdf: bytes) -> int:
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
+
+
+def background(page: Page) -> list[int]:
+    color = page.evaluate("getComputedStyle(document.querySelector('.reveal-viewport')).backgroundColor")
+    return list(map(int, re.findall(r"\d+", color)))
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_no_slide_overflows_and_all_can_be_read(page: Page, stem: str, tmp_path: Path) -> None:
+    deck(page, stem, tmp_path)
+    slides = page.evaluate(MEASURE)
+    assert len(slides) >= 14
+    assert [slide for slide in slides if slide["height"] > 720] == []
+    assert [slide for slide in slides if slide["text"] < 22 or slide["low"] or slide["wide"]] == []
+
+
+def test_what_overflows_is_seen(page: Page, tmp_path: Path) -> None:
+    """The measurement above can fail: for a long slide, a wide word, small text, and a low picture."""
+    deck(page, MODEL, tmp_path)
+    page.evaluate("""() => {
+      const [first, second, third] = document.querySelectorAll(".slide");
+      first.insertAdjacentHTML("beforeend", "<p>line</p>".repeat(30));
+      second.insertAdjacentHTML("beforeend", `<p>${"word".repeat(99)}</p>`);
+      third.insertAdjacentHTML("beforeend", '<p style="font-size:12px">small</p>' + "<p>line</p>".repeat(6));
+    }""")
+    first, second, third = page.evaluate(MEASURE)[:3]
+    assert first["height"] > 720 and second["wide"] and third["text"] == 12 and third["low"] == 1
+
+
+def test_the_speaker_sees_notes_and_the_next_slide(page: Page, tmp_path: Path) -> None:
+    deck(page, MODEL, tmp_path)
+    notes = page.locator("aside.notes").nth(1).text_content() or ""
+    with page.context.expect_page() as popup:
+        page.keyboard.press("s")
+    speaker = popup.value
+    page.bring_to_front()
+    page.keyboard.press("ArrowRight")
+    expect(speaker.locator(".speaker-controls-notes .value")).to_have_text(" ".join(notes.split()))
+    upcoming = speaker.frame_locator("#upcoming-slide iframe").locator("section.present h2")
+    expect(upcoming).to_have_text(page.locator("section h2").nth(1).text_content() or "no heading")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_key_chooses_light_or_dark(page: Page, tmp_path: Path, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    deck(page, MODEL, tmp_path)
+    assert (min(background(page)) > 200) is (scheme == "light")
+    page.keyboard.press("t")
+    assert (min(background(page)) > 200) is (scheme == "dark")
+
+
+def test_slides_are_numbered_and_progress_is_shown(page: Page, tmp_path: Path) -> None:
+    deck(page, MODEL, tmp_path)
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".slide-number").inner_text().split() == [
+        "2",
+        "/",
+        str(page.evaluate("Reveal.getTotalSlides()")),
+    ]
+    assert page.evaluate("Reveal.getProgress()") > 0 and page.locator(".progress").is_visible()
+
+
+def test_a_deck_prints_a_slide_a_page_in_light_colors(page: Page, tmp_path: Path) -> None:
+    page.emulate_media(color_scheme="dark")
+    deck(page, MODEL, tmp_path, "?print-pdf")
+    page.locator(".pdf-page").last.wait_for()
+    count = page.locator(".pdf-page").count()
+    assert min(background(page)) > 200
+    assert pages_of(page.pdf(prefer_css_page_size=True)) == count >= 14
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_handout_is_one_sheet_of_a4(page: Page, stem: str, tmp_path: Path) -> None:
+    handout = (material.CHAPTERS / stem / "handout.md").read_text(encoding="utf-8")
+    for text, count in ((handout, 1), (handout + "\n\nOne line more." * 40, 2)):
+        path = tmp_path / "handout.html"
+        path.write_text(make_teaching.sheet(text), encoding="utf-8")
+        page.goto(path.as_uri())
+        pdf = page.pdf(prefer_css_page_size=True)
+        width, height = map(float, re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", pdf)[0])
+        assert (round(width), round(height)) == (595, 842) and pages_of(pdf) == count
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
