@@ -16,10 +16,11 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import nbformat
 from myst_parser.slugs import github_slugify
 from nbformat import NotebookNode
 from notebook_page import title
@@ -27,12 +28,13 @@ from sphinx.cmd.build import build_main
 
 import bertlearn
 import notebooks as tool
+from bertlearn.course.links import relink, targets
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = ROOT / "docs" / "book"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-PAGES = [PurePosixPath(name) for name in ("docs/glossary.md", "docs/pretraining.md", "benchmarks/README.md")]
-LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#|/)([^)#\s]+)")  # where a Markdown link inside the repository leads
+PAGES = ["docs/glossary.md", "docs/pretraining.md", "benchmarks/README.md"]
+GLOSSARY = ROOT / "docs" / "glossary.md"
 ROW = re.compile(r"^\| (.+?) \| .+\|\n", re.MULTILINE)  # of a table; the group is its first cell
 PARTS = {  # of the package, in the order in which to read them
     "model": "BERT itself",
@@ -47,50 +49,17 @@ PARTS = {  # of the package, in the order in which to read them
 }
 
 
-# --- links ---------------------------------------------------------------------------------------------
-
-
-def relinked(text: str, page: PurePosixPath, moved: Callable[[PurePosixPath], str | None]) -> str:
-    """Return Markdown in which links to files of the repository lead to where the files have moved.
-
-    Args:
-        text: Markdown.
-        page: the file that has the text, from the repository's root.
-        moved: the new address of a file, as it is written in the page; None if the link can stay.
-    """
-
-    def new(link: re.Match[str]) -> str:
-        target = PurePosixPath(os.path.normpath(page.parent / link[1]).replace(os.sep, "/"))
-        return moved(target) or link[1]
-
-    return LINK.sub(new, text)
-
-
-def documented(target: PurePosixPath) -> str | None:
-    """Return the address of a module of the library in the reference; None for any other file."""
-    module = ".".join(target.with_suffix("").parts[1:])
-    is_library = target.suffix == ".py" and module.partition(".")[0] in PARTS
-    return f"#api-{module}" if is_library else None
-
-
-def linked_files(text: str, page: PurePosixPath) -> Iterator[PurePosixPath]:
-    """Yield the files of the repository to which Markdown links or which it shows, from the root."""
-    for link in LINK.finditer(text):
-        yield PurePosixPath(os.path.normpath(page.parent / link[1]).replace(os.sep, "/"))
-
-
 # --- chapters ------------------------------------------------------------------------------------------
 
 
 def chapter(path: Path, terms: dict[str, str]) -> NotebookNode:
     """Return a notebook as the book shows it: results folded, new terms linked to the glossary."""
     notebook = tool.read(path)
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = with_terms(cell.source, terms)
-        elif cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not needs_a_kernel(output)]
-            cell.metadata["tags"] = [*tool.tags(cell), *folds(cell)]
+    for cell in prose(notebook):
+        cell.source = with_terms(cell.source, terms)
+    for cell in tool.code_cells(notebook):
+        cell.outputs = [output for output in cell.outputs if not needs_a_kernel(output)]
+        cell.metadata["tags"] = [*tool.tags(cell), *folds(cell)]
     return notebook
 
 
@@ -265,38 +234,50 @@ def index_page() -> str:
 
 def assemble(source: Path) -> None:
     """Write the sources of the book into an empty folder."""
-    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
-    terms = {term.lower(): anchor for term, anchor in anchors(glossary).items()}
-    pages = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
-    pages[PAGES[0]] = with_anchors(glossary)
-    pages |= {PurePosixPath(f"api/{part}.md"): part_page(part) for part in PARTS}
-    pages[PurePosixPath("api/index.md")] = package_page()
-    pages[PurePosixPath("exercises.md")] = exercise_page()
-    pages[PurePosixPath("index.md")] = index_page()
-    for page, text in pages.items():
-        write(source / page, relinked(text, page, documented))
-        copy_linked(text, page, source)
-    for path in NOTEBOOKS:
-        notebook, page = chapter(path, terms), PurePosixPath("notebooks", path.name)
-        for cell in notebook.cells:
-            if cell.cell_type == "markdown":
-                copy_linked(cell.source, page, source)
-                cell.source = relinked(cell.source, page, documented)
-        (source / "notebooks").mkdir(exist_ok=True)
-        tool.write(notebook, source / page)
+    pages = {ROOT / name: (ROOT / name).read_text(encoding="utf-8") for name in PAGES}
+    terms = {term.lower(): anchor for term, anchor in anchors(pages[GLOSSARY]).items()}
+    pages[GLOSSARY] = with_anchors(pages[GLOSSARY])
+    chapters = {path: chapter(path, terms) for path in NOTEBOOKS}
+    texts = [*pages.items(), *((path, cell.source) for path in chapters for cell in prose(chapters[path]))]
+    places = {file: place(file) for path, text in texts for file in [path, *targets(text, path)]}
+    for path, text in pages.items():
+        write(source / places[path], relink(text, path, places))
+    for path, notebook in chapters.items():
+        for cell in prose(notebook):
+            cell.source = relink(cell.source, path, places)
+        write(source / places[path], nbformat.writes(notebook))
+    for file in places.keys() - pages.keys() - chapters.keys():
+        if "#" not in places[file].name:
+            write(source / places[file], file.read_bytes())
+    for name, text in generated().items():
+        write(source / name, text)
 
 
-def write(path: Path, text: str) -> None:
+def place(file: Path) -> PurePosixPath:
+    """Return where a file is in the book: in its own folder, but a module of the library in the reference."""
+    name = PurePosixPath(file.relative_to(ROOT).as_posix())
+    part, *_ = names = name.with_suffix("").parts[1:] or ("",)
+    is_library = name.suffix == ".py" and part in PARTS
+    return PurePosixPath(f"api/{part}.md#api-{'.'.join(names)}") if is_library else name
+
+
+def generated() -> dict[str, str]:
+    """Return the pages that are no file of the repository."""
+    reference = {f"api/{part}.md": part_page(part) for part in PARTS}
+    return {
+        "index.md": index_page(),
+        "exercises.md": exercise_page(),
+        "api/index.md": package_page(),
+    } | reference
+
+
+def prose(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+def write(path: Path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="\n")
-
-
-def copy_linked(text: str, page: PurePosixPath, source: Path) -> None:
-    """Copy the pictures that Markdown shows, and the files to which it links and that are no page."""
-    for file in linked_files(text, page):
-        if (ROOT / file).is_file() and file.suffix not in (".md", ".ipynb") and documented(file) is None:
-            (source / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / file, source / file)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def build(book: Path, repository: str = "", hub: str = "") -> None:

@@ -34,7 +34,7 @@ from make_book import NOTEBOOKS, PAGES, PARTS
 import notebooks as tool
 
 CHAPTERS = [f"notebooks/{path.stem}" for path in NOTEBOOKS]
-OTHERS = ["index", "exercises", *(str(page.with_suffix("")) for page in PAGES), "search", "genindex"]
+OTHERS = ["index", "exercises", *(page.removesuffix(".md") for page in PAGES), "search", "genindex"]
 REFERENCE = ["api/index", *(f"api/{part}" for part in PARTS)]
 QUICK = ["index", "exercises", "docs/glossary", "notebooks/00_welcome", "api/files"]
 slow = pytest.mark.slow
