@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import runpy
 import subprocess
 import sys
@@ -186,6 +187,58 @@ def test_nbgitpuller_keeps_a_students_work_and_brings_the_courses(tmp_path: Path
     assert "A new cell of the course." in sources and sources[0].endswith("A new sentence.")
     assert not any("a new stub" in source for source in sources)  # where both changed, the student's stays
     assert (own / "02_tokenization.ipynb").read_bytes() == (course / "02_tokenization.ipynb").read_bytes()
+
+
+def edit_at_random(notebook: NotebookNode, chance: random.Random, mark: str) -> list[str]:
+    """Change, add, remove and move cells, and change outputs; return the sources that must survive."""
+    written = []
+    for number in range(chance.randint(1, 8)):
+        place, source = chance.randrange(len(notebook.cells)), f"{mark}_{number} = 1\nprint({mark}_{number})"
+        kind = chance.choice(["change", "change", "add", *(["remove", "move"] if mark == "course" else [])])
+        if kind == "change" and not notebook.cells[place].source.startswith(mark):
+            notebook.cells[place].source = source
+            written.append(source)
+        elif kind == "add":
+            notebook.cells.insert(place, nbformat.v4.new_code_cell(source))
+            written.append(source)
+        elif kind in ("remove", "move"):
+            cell = notebook.cells.pop(place)
+            notebook.cells[place:place] = [] if kind == "remove" else [notebook.cells.pop(), cell]
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and chance.random() < 0.7:
+            cell.execution_count = chance.randint(1, 300)
+            cell.outputs = [nbformat.v4.new_output("stream", text=f"{chance.random()}\n")]
+    return written
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Non-unique cell id")  # a cell that the course moved; reading mends it
+def test_no_random_edits_lose_an_answer_or_break_the_notebook(tmp_path: Path) -> None:
+    """As nbgitpuller merges: line by line, and where both changed a line, the student's stays."""
+    file = tmp_path / "chapter.ipynb"
+
+    def git(*words: str) -> None:
+        who = ["-c", "user.name=teacher", "-c", "user.email=teacher@example.org"]
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    def commit(branch: str, chance: random.Random) -> list[str]:
+        git("checkout", "-q", "-B", branch, "base")
+        written: list[str] = []
+        edit(file, lambda notebook: written.extend(edit_at_random(notebook, chance, branch)))
+        git("commit", "-q", "-a", "-m", branch)
+        return written
+
+    git("init", "-q", "-b", "base")
+    file.write_bytes((ROOT / "notebooks" / "01_attention.ipynb").read_bytes())
+    git("add", "--all")
+    git("commit", "-q", "-m", "base")
+    for seed in range(100):
+        commit("course", random.Random(seed))
+        answers = commit("student", random.Random(1000 + seed))
+        git("merge", "-q", "-Xours", "course")
+        merged = nbformat.read(file, as_version=4)
+        nbformat.validate(merged)
+        assert set(answers) <= {cell.source for cell in merged.cells}, seed
 
 
 @pytest.mark.slow
