@@ -102,6 +102,10 @@ endif
 # What runs a hub and other graders, in an environment of its own: its extensions would change JupyterLab.
 .venv-teach/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-teach
+ifeq ($(TORCH),cpu)
+	.venv-teach/bin/python -m pip install -c constraints.txt uv
+	.venv-teach/bin/uv pip install --python .venv-teach/bin/python --torch-backend cpu torch==$(TORCH_PIN)
+endif
 	.venv-teach/bin/python -m pip install -c constraints.txt torch==$(TORCH_PIN)
 	.venv-teach/bin/python -m pip install -c constraints.txt -e '.[teach,test]'
 	@touch $@
