@@ -13,7 +13,7 @@ TORCH_PIN := $(shell sed -n 's/^torch==//p' constraints.txt)
 PYTEST := OMP_NUM_THREADS=1 BERTLEARN_PATIENCE=inf $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test slow fast lint doctor bench notebooks drawings pictures slides snapshots results lock hub clean
+.PHONY: help setup lab test slow fast lint doctor bench notebooks drawings pictures slides book hub snapshots results lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,6 +49,12 @@ bench: setup $(VENV)/.ready-dev ## compare speed and memory with other libraries
 
 notebooks: $(VENV)/.ready-dev ## run all chapters and store their outputs
 	$(BIN)/python tools/notebooks.py run --measure notebooks/*.ipynb
+
+# With REPOSITORY=https://github.com/OWNER/NAME (or BERTLEARN_REPOSITORY in the environment), buttons open the
+# notebooks on Binder and Colab; with HUB=https://HOST as well, on that JupyterHub.
+book: $(VENV)/.ready-dev ## write the course as web pages to build/book/ (REPOSITORY=https://… adds buttons to open it)
+	BERTLEARN_REPOSITORY="$(or $(REPOSITORY),$(BERTLEARN_REPOSITORY))" BERTLEARN_HUB="$(or $(HUB),$(BERTLEARN_HUB))" \
+		$(BIN)/python tools/make_book.py
 
 drawings: $(VENV)/.ready ## draw notebooks/images/*.svg
 	$(BIN)/python tools/make_drawings.py

@@ -380,6 +380,55 @@ def grade(
     return 0 if all(row.exercise for row in rows) else 1
 
 
+def feedback(grades: tyro.conf.Positional[Path], to: Path) -> int:
+    """Write a page for each student: what became of each exercise, and the question that leads further.
+
+    The pages are single files without scripts. They name no other student.
+
+    Args:
+        grades: The table that `bertlearn course grade` wrote.
+        to: The folder to write to: a page for each student, named after them.
+
+    Returns:
+        Exit status: 0 if every page was written, 1 on an error.
+    """
+    from bertlearn.course.grading.feedback import write_feedback
+    from bertlearn.course.grading.grades import read_rows
+
+    try:
+        pages = write_feedback(read_rows(grades.expanduser()), to.expanduser())
+    except (OSError, ValueError) as error:
+        return _fail("course feedback", error)
+    print(f"{to}: {len(pages)} {'page' if len(pages) == 1 else 'pages'}")
+    return 0
+
+
+def report(grades: tyro.conf.Positional[Path], to: Path, guesses: Path | None = None) -> int:
+    """Write a page of what the class did, to show in the next lecture, and one for the teacher alone.
+
+    The page to show has the mistakes with their questions, the scores, and what the class expected; it names
+    no student. The other page, beside it, has the flagged lines and the answers that are alike.
+
+    Args:
+        grades: The table that `bertlearn course grade` wrote.
+        to: The page to write, such as report.html; the teacher's is then report.teacher.html.
+        guesses: A folder with files that students exported with `guess.export`.
+
+    Returns:
+        Exit status: 0 if both pages were written, 1 on an error.
+    """
+    from bertlearn.course.grading.grades import read_rows
+    from bertlearn.course.grading.report import write_report
+
+    try:
+        folder = guesses.expanduser() if guesses else None
+        shown, private = write_report(read_rows(grades.expanduser()), to.expanduser(), folder)
+    except (OSError, ValueError) as error:
+        return _fail("course report", error)
+    print(f"{shown}: to show\n{private}: for the teacher only, names students")
+    return 0
+
+
 def link(hub: str, repository: str, branch: str = "main", chapter: int = 0, folder: str = "notebooks") -> int:
     """Print a link that brings the course to each student of a JupyterHub, and later its new versions.
 
@@ -475,6 +524,8 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "finetune": finetune,
     "course build": release,
     "course grade": grade,
+    "course feedback": feedback,
+    "course report": report,
     "course link": link,
 }
 

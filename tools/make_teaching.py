@@ -31,7 +31,8 @@ WIDE = 65  # characters of the large type that fit in a line of a slide
 # A sheet of paper: smaller text and margins than a page to read on a screen.
 SHEET = """
 @page { size: A4; margin: 13mm 15mm; }
-main { max-width: 180mm; }
+main { max-width: 210mm; }
+math[display="block"] { overflow: visible; }
 img { display: block; margin: 0 auto; max-height: 55mm; }
 @media print {
   body { font-size: 10pt; line-height: 1.4; }
@@ -39,7 +40,7 @@ img { display: block; margin: 0 auto; max-height: 55mm; }
   h1, h2 { border: 0; padding: 0; break-after: avoid; }
   h1 { font-size: 18pt; margin: 0 0 0.3em; }
   h2 { font-size: 13pt; margin: 0.9em 0 0.3em; }
-  p, ul, ol, table, math[display="block"] { margin: 0.5em 0; overflow: visible; }
+  p, ul, ol, table, math[display="block"] { margin: 0.5em 0; }
   table { font-size: 9pt; display: table; }
   th, td { padding: 3px 8px; }
   code, pre { font-size: 8.5pt; white-space: pre-wrap; }

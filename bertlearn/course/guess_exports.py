@@ -51,24 +51,35 @@ def summarize(paths: Iterable[str | Path]) -> Shown:
 
     Returns: a text and a table, one row for each question; files that cannot be read are named below it.
     """
-    guesses, refused = list[Guess](), list[str]()
-    count = 0
-    for path in paths:
-        count += 1
-        try:
-            guesses += read_export(Path(path))
-        except (OSError, ValueError, RecursionError) as error:
-            refused.append(f"Left out {_line(os.path.basename(path))}: {_line(str(error))}")
-    groups: dict[tuple[int, str, str], list[Guess]] = {}
-    for guess in guesses:
-        groups.setdefault((guess.chapter, guess.name, guess.kind), []).append(guess)
-    rows = [_row(group) for group in sorted(groups.values(), key=lambda group: group[0].chapter)]
-    read = count - len(refused)
-    title = f"Guesses from {read} {'file' if read == 1 else 'files'}"
+    read = read_class(paths)
+    rows = [summed_up(group) for group in read.questions]
+    title = f"Guesses from {read.files} {'file' if read.files == 1 else 'files'}"
     lines = [f"Chapter {row[0]}. {row[1]} {row[2]}{f' {row[3]}' if row[3] else ''}" for row in rows]
     html = table(title, ("Chapter", "Question", "What you expected", "Hits"), rows)
-    notes = "".join(f"<p>{_escaped(note)}</p>" for note in refused)
-    return Shown("\n  ".join([title, *lines, *refused]), html + notes)
+    notes = "".join(f"<p>{_escaped(note)}</p>" for note in read.refused)
+    return Shown("\n  ".join([title, *lines, *read.refused]), html + notes)
+
+
+class ClassGuesses(NamedTuple):
+    """The guesses in the files of a class."""
+
+    files: int  # that were read
+    questions: list[list[Guess]]  # the guesses that answer each question, chapter by chapter
+    refused: list[str]  # which files were left out, and why
+
+
+def read_class(paths: Iterable[str | Path]) -> ClassGuesses:
+    """Return the guesses in files of `Guesses.export`, by question; unreadable files are left out."""
+    groups: dict[tuple[int, str, str], list[Guess]] = {}
+    refused, files = list[str](), 0
+    for path in paths:
+        try:
+            for guess in read_export(Path(path)):
+                groups.setdefault((guess.chapter, guess.name, guess.kind), []).append(guess)
+            files += 1
+        except (OSError, ValueError, RecursionError) as error:
+            refused.append(f"Left out {_line(os.path.basename(path))}: {_line(str(error))}")
+    return ClassGuesses(files, sorted(groups.values(), key=lambda group: group[0].chapter), refused)
 
 
 def read_export(path: Path) -> list[Guess]:
@@ -117,8 +128,8 @@ def _text(entry: dict[str, Any], key: str) -> str:
     return _line(text)
 
 
-def _row(group: list[Guess]) -> tuple[str, str, str, str]:
-    """Return chapter, question, what was expected, and the number of hits."""
+def summed_up(group: list[Guess]) -> tuple[str, str, str, str]:
+    """Return what the guesses for one question sum up to: chapter, question, what was expected, hits."""
     judged = [guess for guess in group if guess.hit is not None]
     hits = f"{sum(bool(guess.hit) for guess in judged)} of {len(judged)} hit" if judged else ""
     question = Counter(guess.question for guess in group).most_common(1)[0][0]

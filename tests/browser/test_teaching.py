@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 STEMS = sorted(path.parent.name for path in material.CHAPTERS.glob("*/slides.md"))
+MODEL = "01_attention"
 # Of each slide: its number, its height, the smallest text, pictures too low to see, what is wider than it.
 MEASURE = """() => Reveal.getSlides().map((slide, index) => {
   Reveal.slide(index);
@@ -78,7 +79,7 @@ def test_no_slide_overflows_and_all_can_be_read(page: Page, stem: str, tmp_path:
 
 def test_what_overflows_is_seen(page: Page, tmp_path: Path) -> None:
     """The measurement above can fail: for a long slide, a wide word, small text, and a low picture."""
-    deck(page, STEMS[0], tmp_path)
+    deck(page, MODEL, tmp_path)
     page.evaluate("""() => {
       const [first, second, third] = document.querySelectorAll(".slide");
       first.insertAdjacentHTML("beforeend", "<p>line</p>".repeat(30));
@@ -90,7 +91,7 @@ def test_what_overflows_is_seen(page: Page, tmp_path: Path) -> None:
 
 
 def test_the_speaker_sees_notes_and_the_next_slide(page: Page, tmp_path: Path) -> None:
-    deck(page, STEMS[0], tmp_path)
+    deck(page, MODEL, tmp_path)
     notes = page.locator("aside.notes").nth(1).text_content() or ""
     with page.context.expect_page() as popup:
         page.keyboard.press("s")
@@ -105,14 +106,14 @@ def test_the_speaker_sees_notes_and_the_next_slide(page: Page, tmp_path: Path) -
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_key_chooses_light_or_dark(page: Page, tmp_path: Path, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)
-    deck(page, STEMS[0], tmp_path)
+    deck(page, MODEL, tmp_path)
     assert (min(background(page)) > 200) is (scheme == "light")
     page.keyboard.press("t")
     assert (min(background(page)) > 200) is (scheme == "dark")
 
 
 def test_slides_are_numbered_and_progress_is_shown(page: Page, tmp_path: Path) -> None:
-    deck(page, STEMS[0], tmp_path)
+    deck(page, MODEL, tmp_path)
     page.keyboard.press("ArrowRight")
     assert page.locator(".slide-number").inner_text().split() == [
         "2",
@@ -124,7 +125,7 @@ def test_slides_are_numbered_and_progress_is_shown(page: Page, tmp_path: Path) -
 
 def test_a_deck_prints_a_slide_a_page_in_light_colors(page: Page, tmp_path: Path) -> None:
     page.emulate_media(color_scheme="dark")
-    deck(page, STEMS[0], tmp_path, "?print-pdf")
+    deck(page, MODEL, tmp_path, "?print-pdf")
     page.locator(".pdf-page").last.wait_for()
     count = page.locator(".pdf-page").count()
     assert min(background(page)) > 200

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 
 from bertlearn.course.grading.release import Release
 from bertlearn.course.grading.submission import defined_names
+from bertlearn.course.grading.twins import find_twins
 from bertlearn.files import write_whole
 
 KEPT = ("PATH", "PYTHONPATH", "BERTLEARN_CACHE", "SYSTEMROOT", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
@@ -39,6 +41,7 @@ class Row(NamedTuple):
     attempted: bool
     mistake: str
     flag: str
+    twins: str  # students whose answer is alike beyond chance: a question for the teacher, never a mark
     checksum: str  # of the file and of what is graded: if one changes, the file is graded again
 
 
@@ -81,7 +84,15 @@ def grade(
             report(mine[0].student, mine)
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C, only those that are running come to an end
+    rows = with_twins(rows, submitted)
+    write_rows(to, rows)
     return rows
+
+
+def with_twins(rows: Sequence[Row], submitted: Path) -> list[Row]:
+    """Return the rows of a grading that has ended with the twins of each answer; no score changes."""
+    found = find_twins(rows, submitted)
+    return [row._replace(twins=found.get((row.file, row.chapter, row.exercise), "")) for row in rows]
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -124,12 +135,17 @@ class _Found(NamedTuple):
 def _find(path: Path, folder: Path, release: Release) -> _Found:
     chapter = chapter_of(path, release)
     exercises = {} if chapter is None else release.chapters[chapter].exercises
-    file, content = path.relative_to(folder).as_posix(), b""
+    file, content = _printable(path.relative_to(folder).as_posix()), b""
     with contextlib.suppress(OSError):
         content = path.read_bytes()
     graded = json.dumps([file, chapter, exercises]).encode()
     checksum = hashlib.sha256(graded + b"\0" + content).hexdigest()[:16]
-    return _Found(path, student_of(path, folder), file, chapter, exercises, checksum)
+    return _Found(path, _printable(student_of(path, folder)), file, chapter, exercises, checksum)
+
+
+def _printable(name: str) -> str:
+    """Return a name as UTF-8 can write it: unpacked archives can have names in another encoding."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def chapter_of(path: Path, release: Release) -> int | None:
@@ -155,7 +171,7 @@ def _grade_file(found: _Found, seconds: float, megabytes: int) -> list[Row]:
     place, total = (found.student, found.file, found.chapter), sum(found.exercises.values())
 
     def refused(why: str) -> list[Row]:
-        return [Row(*place, "", total, 0, False, "", why, found.checksum)]
+        return [Row(*place, "", total, 0, False, "", why, "", found.checksum)]
 
     if found.chapter is None:
         return refused(NO_CHAPTER)
@@ -176,7 +192,8 @@ def _graded(
     place: tuple[str, str, int | None], name: str, points: int, grade: Mapping[str, Any], checksum: str
 ) -> Row:
     score, attempted = points * (grade["right"] is True), grade["attempted"] is True
-    return Row(*place, name, points, score, attempted, str(grade["mistake"]), str(grade["flag"]), checksum)
+    said = str(grade["mistake"]), str(grade["flag"])
+    return Row(*place, name, points, score, attempted, *said, "", checksum)
 
 
 def _run_worker(path: Path, chapter: int, seconds: float, megabytes: int) -> dict[str, Any]:
@@ -187,7 +204,7 @@ def _run_worker(path: Path, chapter: int, seconds: float, megabytes: int) -> dic
         empty.mkdir()
         command = [sys.executable, "-m", "bertlearn.course.grading.worker", str(chapter), str(path)]
         process = subprocess.Popen(
-            [*command, str(output), str(megabytes)],
+            [*command, str(output), str(megabytes), str(math.ceil(seconds) + 1)],
             cwd=empty,
             env=_environment(empty),
             stdin=subprocess.DEVNULL,
@@ -239,7 +256,16 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 def _cell(value: str | int | None) -> str:
     """Return a value as a cell that no spreadsheet takes for a formula."""
     text = str(int(value)) if isinstance(value, int) else value or ""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return f"'{text}" if _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    return text.lstrip("'")[:1] in ("=", "+", "-", "@", "\t", "\r")
+
+
+def _text_of(cell: str) -> str:
+    """Return what a cell was made of."""
+    return cell[1:] if cell[:1] == "'" and _is_formula(cell) else cell
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -250,13 +276,14 @@ def read_rows(path: Path) -> list[Row]:
     """
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != Row._fields:
-            raise ValueError(f"{path} is not a table of grades; give --to another name")
-        return [_row(record) for record in reader]
+        with contextlib.suppress(ValueError, KeyError):  # a number that is none
+            if tuple(reader.fieldnames or ()) == Row._fields:
+                return [_row(record) for record in reader]
+    raise ValueError(f"{path} is not a table of grades that this version wrote; give --to another name")
 
 
 def _row(record: Mapping[str, str]) -> Row:
-    values = {name: record[name] or "" for name in Row._fields}
+    values = {name: _text_of(record[name] or "") for name in Row._fields}
     numbers = {"points": int(values["points"]), "score": int(values["score"])}
     chapter = int(values["chapter"]) if values["chapter"] else None
     attempted = values["attempted"] == "1"

@@ -51,6 +51,7 @@ class Submission:
     answers: dict[str, ast.FunctionDef]  # by exercise
     flags: dict[str, Flag]  # by exercise
     broken: int  # cells that are no Python
+    texts: dict[str, str]  # the answers as they were written, comments included
 
 
 def read_submission(path: Path, exercises: Collection[str]) -> Submission:
@@ -63,19 +64,21 @@ def read_submission(path: Path, exercises: Collection[str]) -> Submission:
     Raises:
         SubmissionError: the file cannot be read as a notebook.
     """
-    trees, broken = [], 0
+    cells, broken = list[tuple[str, ast.Module]](), 0
     for source in _sources(path):
         try:
-            trees.append(ast.parse(source))
+            cells.append((source, ast.parse(source)))
         except (SyntaxError, ValueError, RecursionError, MemoryError):  # ValueError: a null character
             broken += 1
-    statements = tuple(node for tree in trees for node in tree.body if _is_used(node))
+    statements = tuple(node for _, tree in cells for node in tree.body if _is_used(node))
     functions = {name: _last(statements, name) for name in exercises}
     answers = {name: node for name, node in functions.items() if node is not None}
     suspect = _names_of_the_course(statements)
     defined = {node.name: node for node in statements if isinstance(node, ast.FunctionDef)}
     flags = {name: _reference(node, suspect, defined | answers) for name, node in answers.items()}
-    return Submission(statements, answers, {name: flag for name, flag in flags.items() if flag}, broken)
+    found = {name: flag for name, flag in flags.items() if flag}
+    texts = {name: _text(node, cells) for name, node in answers.items()}
+    return Submission(statements, answers, found, broken, texts)
 
 
 def defined_names(path: Path) -> set[str]:
@@ -114,6 +117,32 @@ def _last(statements: Collection[ast.stmt], name: str) -> ast.FunctionDef | None
     return [None, *found, *written][-1]
 
 
+def needed_statements(submission: Submission) -> set[int]:
+    """Return the ids of the statements that the answers need: a chapter's imports alone take seconds."""
+    binding: dict[str, list[ast.stmt]] = {}
+    for node in submission.statements:
+        for name in _binds(node):
+            binding.setdefault(name, []).append(node)
+    needed, waiting = set[int](), [*submission.answers.values(), *binding.get("*", [])]
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in needed:
+            needed.add(id(node))
+            names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+            waiting += [each for name in names for each in binding.get(name, [])]
+    return needed
+
+
+def _binds(node: ast.stmt) -> list[str]:
+    """Return the names that a statement gives a value."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name]
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            return [(alias.asname or alias.name).partition(".")[0] for alias in names]
+    return [each.id for each in ast.walk(node) if isinstance(each, ast.Name)]
+
+
 def is_stub(function: ast.FunctionDef) -> bool:
     """Return whether a body is at most a docstring and `raise NotImplementedError`, `pass` or `...`."""
     return all(
@@ -122,6 +151,12 @@ def is_stub(function: ast.FunctionDef) -> bool:
         or (isinstance(node, ast.Raise) and "NotImplementedError" in ast.unparse(node))
         for node in function.body
     )
+
+
+def _text(answer: ast.FunctionDef, cells: Collection[tuple[str, ast.Module]]) -> str:
+    """Return an answer as it stands in its cell."""
+    source = next(source for source, tree in cells if any(node is answer for node in tree.body))
+    return ast.get_source_segment(source, answer) or ""
 
 
 def _names_of_the_course(statements: Collection[ast.stmt]) -> frozenset[str]:

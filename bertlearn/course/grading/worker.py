@@ -21,7 +21,12 @@ from typing import Any
 
 from bertlearn.course.exercise import Result
 from bertlearn.course.grading.checks import checks_of
-from bertlearn.course.grading.submission import Submission, SubmissionError, read_submission
+from bertlearn.course.grading.submission import (
+    Submission,
+    SubmissionError,
+    needed_statements,
+    read_submission,
+)
 
 NO_FUNCTION = "no own function"
 
@@ -54,7 +59,8 @@ def _functions(submission: Submission) -> dict[str, Any]:
     space: dict[str, Any] = {"__name__": "submission"}
     chosen = {id(node) for node in submission.answers.values()}
     later = [node for node in submission.statements if id(node) in chosen]  # after stubs of the same name
-    for node in [*submission.statements, *later]:
+    needed = needed_statements(submission)
+    for node in [*(node for node in submission.statements if id(node) in needed), *later]:
         with contextlib.suppress(Exception):
             exec(compile(ast.Module([node], []), "<submission>", "exec"), space)
     return space
@@ -71,9 +77,9 @@ def _grade(name: str, check: Callable[[Any], Result], submission: Submission, fu
 
 
 def main() -> None:
-    """Grade a notebook; arguments: chapter, its path, the file to write, and the limit of memory in MB."""
+    """Grade a notebook; arguments: chapter, its path, the file to write, the limits in MB and in seconds."""
     chapter, path, output = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
-    _limit_memory(int(sys.argv[4]))
+    _limit(int(sys.argv[4]), int(sys.argv[5]))
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         try:
             answer: dict[str, Any] = {"grades": [asdict(grade) for grade in grade_submission(path, chapter)]}
@@ -82,15 +88,19 @@ def main() -> None:
     output.write_text(json.dumps(answer), encoding="utf-8")
 
 
-def _limit_memory(megabytes: int) -> None:
-    """Limit the memory that the process may map, where the system can."""
+def _limit(megabytes: int, seconds: int) -> None:
+    """Limit the memory that the process may map and the time that it may compute, where the system can.
+
+    The grader stops it earlier; the limit of time is for a grader that was itself killed.
+    """
     try:
         import resource
     except ImportError:  # Windows
         return
     size = megabytes * 1024 * 1024
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    for kind, most in ((resource.RLIMIT_AS, size), (resource.RLIMIT_CPU, seconds)):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, (most, most))
 
 
 if __name__ == "__main__":

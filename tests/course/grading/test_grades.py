@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import csv
+import os
 import re
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +22,13 @@ from bertlearn.course.grading import grades
 from bertlearn.course.grading.checks import checks_of
 from bertlearn.course.grading.grades import NO_CHAPTER, Row, chapter_of, grade, read_rows, write_rows
 from bertlearn.course.grading.release import Release, ReleasedChapter, write_release
-from bertlearn.course.grading.submission import REFERS, SubmissionError, is_stub, read_submission
+from bertlearn.course.grading.submission import (
+    REFERS,
+    SubmissionError,
+    is_stub,
+    needed_statements,
+    read_submission,
+)
 from bertlearn.course.grading.worker import NO_FUNCTION
 
 SOLUTIONS = Path(sys.modules["bertlearn"].__file__ or "").parent / "course" / "solutions"
@@ -290,11 +300,13 @@ def test_the_table_is_safe_in_a_spreadsheet_and_comes_back(tmp_path: Path) -> No
         (lambda p: grade(CHAPTER_2, p, p / "t.csv"), "has no notebook"),
         (lambda p: checks_of(9), "chapter=9: expected one of 0, 1, 2, 3, 4, 5, 6"),
         (lambda p: read_rows(p / "other.csv"), "is not a table of grades"),
+        (lambda p: read_rows(p / "numbers.csv"), "is not a table of grades"),
         (lambda p: read_submission(p / "other.csv", []), "no notebook that can be read"),
     ],
 )
 def test_bad_input_is_named(tmp_path: Path, call: Callable[[Path], object], message: str) -> None:
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "numbers.csv").write_text(f"{','.join(Row._fields)}\n{'x,' * len(Row._fields)}\n")
     with pytest.raises((ValueError, SubmissionError), match=message):
         call(tmp_path)
 
@@ -310,8 +322,6 @@ def test_every_exercise_of_the_notebooks_has_a_check() -> None:
 
 
 def test_a_stub_may_have_a_docstring() -> None:
-    import ast
-
     stub, written = ast.parse(
         "def f():\n    '''x'''\n    raise NotImplementedError\ndef g():\n    return 1"
     ).body
@@ -347,3 +357,43 @@ def test_the_command_says_what_is_wrong(
             cli.main()
         assert ended.value.code == 1 and message in capsys.readouterr().err
         write_release(CHAPTER_2, tmp_path)
+
+
+def test_only_what_the_answers_need_is_run(tmp_path: Path) -> None:
+    source = (
+        "import a, b.c as d, math\nfrom e import f as g\nUSED = 1\nLEFT = 3\n"
+        "class Unused:\n    import os; os._exit(1)\n"
+        "def helper(x):\n    return Used(x, USED)\n"
+        "class Used:\n    rounded = staticmethod(math.floor)\n"
+        "def softmax(x):\n    return helper(g(x))\n"
+        "def unused():\n    return d"
+    )
+    submission = read_submission(notebook(tmp_path / "n.ipynb", source), ["softmax"])
+    needed = needed_statements(submission)
+    kept = [ast.unparse(node).split("\n")[0] for node in submission.statements if id(node) in needed]
+    assert kept == [
+        "import a, b.c as d, math",
+        "from e import f as g",
+        "USED = 1",
+        "def helper(x):",
+        "class Used:",
+        "def softmax(x):",
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes only there")
+def test_a_name_in_another_encoding_stops_no_other(tmp_path: Path) -> None:
+    notebook(tmp_path / "in" / "ann" / "02.ipynb", OWN)
+    notebook(tmp_path / "in" / os.fsdecode("张".encode("gb18030")) / "02.ipynb", OWN)
+    write_rows(tmp_path / "t.csv", rows := grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv"))
+    assert {row.student for row in read_rows(tmp_path / "t.csv")} == {"ann", "\\udcd5\\udcc5"}
+    assert sum(row.attempted for row in rows) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_worker_ends_by_itself_when_its_grader_was_killed(tmp_path: Path) -> None:
+    endless = "def strip_accents(text):\n    while True:\n        try:\n            while True: pass\n"
+    path = notebook(tmp_path / "n.ipynb", endless + "        except BaseException: pass")
+    words = ["-m", "bertlearn.course.grading.worker", "2", str(path), str(tmp_path / "out"), "6000", "12"]
+    run = subprocess.run([sys.executable, *words], timeout=600, stderr=subprocess.DEVNULL)
+    assert run.returncode in (-signal.SIGKILL, -signal.SIGXCPU) and not (tmp_path / "out").exists()

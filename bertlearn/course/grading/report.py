@@ -1,0 +1,192 @@
+"""A page of the class's mistakes, scores and guesses to show, and another one for the teacher alone.
+
+The first page names no student, so it can be projected, printed and handed out. The second one quotes the
+flagged lines and names the twins.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from bertlearn.course.grading import known
+from bertlearn.course.grading.grades import Row
+from bertlearn.course.grading.guess_pictures import predictions
+from bertlearn.course.grading.pages import write_page
+from bertlearn.course.grading.submission import REFERS
+from bertlearn.course.guess_exports import read_class
+
+LESSONS, SHOWN = 3, 6  # mistakes to begin a lecture with; bars of an exercise
+LABELS = {
+    "right": "right",
+    "known": "a known mistake",
+    "other": "another answer",
+    "none": "not attempted",
+}
+
+
+class Bar(NamedTuple):
+    """How many students did one thing."""
+
+    kind: str  # one of `LABELS`
+    label: str
+    many: int
+    begin: int = 0  # how many come before it, in a bar of several
+    question: str = ""
+
+
+class ExercisePart(NamedTuple):
+    """One exercise: one bar for the whole class, and one for each thing that students did."""
+
+    name: str
+    students: int
+    whole: Sequence[Bar]
+    bars: Sequence[Bar]
+
+
+class Lesson(NamedTuple):
+    """A mistake that many made, as the beginning of a lecture."""
+
+    exercise: str
+    mistake: str
+    question: str
+    many: int
+    students: int
+
+
+class ChapterPart(NamedTuple):
+    """One chapter: its exercises, what was hard, and how many students got how many points."""
+
+    title: str
+    students: int
+    exercises: Sequence[ExercisePart]
+    lessons: Sequence[Lesson]
+    points: Sequence[int]  # how many students got 0, 1, 2, … points
+    middle: float
+    hardest: ExercisePart
+
+
+class Question(NamedTuple):
+    """Something for the teacher to look at."""
+
+    student: str
+    file: str
+    exercise: str
+    text: str
+
+
+def write_report(rows: Sequence[Row], to: Path, guesses: Path | None = None) -> tuple[Path, Path]:
+    """Write the page to show and, beside it, the page for the teacher; return both paths.
+
+    Args:
+        rows: the table of grades.
+        to: the page to show; the teacher's has the same name with ".teacher" before its end.
+        guesses: a folder with the files that students exported with `Guesses.export`.
+
+    Raises:
+        ValueError: no exercise was graded, or `guesses` is no folder.
+    """
+    graded = [row for row in rows if row.exercise]
+    if not graded:
+        raise ValueError("the table has no graded exercise; grade the submissions first")
+    if guesses is not None and not guesses.is_dir():
+        raise ValueError(f"{guesses} is no folder; expected one with the files of the students' guesses")
+    read = read_class(sorted(guesses.rglob("*.json")) if guesses else [])
+    chapters = [_chapter(graded, number) for number in sorted({row.chapter or 0 for row in graded})]
+    private = to.with_name(f"{to.stem}.teacher{to.suffix or '.html'}")
+    shown = predictions(read.questions)
+    write_page(to, "report.html", title="How the class did", chapters=chapters, labels=LABELS, guesses=shown)
+    write_page(
+        private,
+        "teacher.html",
+        title="For the teacher only",
+        flags=_questions(graded, lambda row: row.flag.removeprefix(f"{REFERS}: ") if row.attempted else ""),
+        twins=_questions(graded, lambda row: row.twins),
+        missing=_questions(graded, lambda row: "" if row.attempted else row.flag),
+        failed=_questions([row for row in rows if not row.exercise], lambda row: row.flag),
+        refused=read.refused,
+    )
+    return to, private
+
+
+def _questions(rows: Iterable[Row], text_of: Callable[[Row], str]) -> list[Question]:
+    """Return what there is to look at, exercise by exercise."""
+    ordered = sorted(rows, key=lambda row: (row.chapter or 0, row.exercise))
+    return [Question(row.student, row.file, row.exercise, text) for row in ordered if (text := text_of(row))]
+
+
+def _chapter(rows: Iterable[Row], number: int) -> ChapterPart:
+    best = _best(row for row in rows if row.chapter == number)
+    exercises = dict.fromkeys(row.exercise for row in best)
+    parts = [_exercise([row for row in best if row.exercise == name]) for name in exercises]
+    totals, most = Counter[str](), Counter[str]()
+    for row in best:
+        totals[row.student] += row.score
+        most[row.student] += row.points
+    counts = Counter(totals.values())
+    return ChapterPart(
+        known.title_of(number),
+        len(totals),
+        parts,
+        _lessons(number, best),
+        [counts[points] for points in range(max(most.values()) + 1)],
+        median(totals.values()),
+        min(parts, key=lambda part: part.whole[0].many / part.students),
+    )
+
+
+def _best(rows: Iterable[Row]) -> list[Row]:
+    """Return one row for each student and exercise: the best, if a student handed in several notebooks."""
+    best: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        place = row.student, row.exercise
+        if place not in best or (row.score, row.attempted) > (best[place].score, best[place].attempted):
+            best[place] = row
+    return list(best.values())
+
+
+def _kind(row: Row) -> str:
+    if not row.attempted:
+        return "none"
+    return "right" if row.score else "known" if row.mistake else "other"
+
+
+def _exercise(rows: Sequence[Row]) -> ExercisePart:
+    counts = Counter(map(_kind, rows))
+    whole, begin = list[Bar](), 0
+    for kind, label in LABELS.items():
+        whole.append(Bar(kind, label, counts[kind], begin))
+        begin += counts[kind]
+    right, _, other, none = whole
+    bars = [right, *_mistake_bars(rows), other, none]
+    return ExercisePart(rows[0].exercise, len(rows), whole, [bar for bar in bars if bar.many])
+
+
+def _mistake_bars(rows: Sequence[Row]) -> list[Bar]:
+    """Return a bar for each mistake that several students made, and one for all others."""
+    about, counts = (rows[0].chapter, rows[0].exercise), _mistakes(rows)
+    often = [(name, count) for name, count in counts.most_common(SHOWN) if count > 1]
+    bars = [Bar("known", name, count, 0, known.question_of(*about, name)) for name, count in often]
+    label = "other known mistakes" if bars else "known mistakes, each made once"
+    return [*bars, Bar("known", label, counts.total() - sum(count for _, count in often))]
+
+
+def _mistakes(rows: Iterable[Row]) -> Counter[str]:
+    """Return how often each known mistake of an exercise was made, alone or together with another."""
+    return Counter(name for row in rows for name in known.mistakes_in(row.chapter, row.exercise, row.mistake))
+
+
+def _lessons(chapter: int, rows: Sequence[Row]) -> list[Lesson]:
+    """Return the most frequent mistakes of a chapter that at least two students made."""
+    found = []
+    for exercise in dict.fromkeys(row.exercise for row in rows):
+        mine = [row for row in rows if row.exercise == exercise]
+        found += [
+            Lesson(exercise, name, known.question_of(chapter, exercise, name), count, len(mine))
+            for name, count in _mistakes(mine).items()
+            if count > 1
+        ]
+    return sorted(found, key=lambda lesson: -lesson.many)[:LESSONS]
