@@ -60,12 +60,18 @@ def chapter(path: Path, terms: dict[str, str]) -> NotebookNode:
     for cell in tool.code_cells(notebook):
         cell.outputs = [output for output in cell.outputs if not needs_a_kernel(output)]
         cell.metadata["tags"] = [*tool.tags(cell), *folds(cell)]
+        cell.metadata["alts"] = [alt for output in cell.outputs for alt in alts(output)]
     return notebook
 
 
 def needs_a_kernel(output: NotebookNode) -> bool:
     """Return whether an output is empty, or a live widget: the course's widgets have a still besides."""
     return "data" in output and (not output.data or tool.WIDGET in output.data)
+
+
+def alts(output: NotebookNode) -> list[str]:
+    """Return the alt text of a picture, which is in the metadata of the output."""
+    return [output.metadata["image/png"]["alt"]] if "image/png" in output.get("data", {}) else []
 
 
 def folds(cell: NotebookNode) -> list[str]:

@@ -63,6 +63,7 @@ html_theme_options = {
 def setup(app: Sphinx) -> None:
     """Add what the settings above cannot express."""
     app.add_node(HideCodeCellNode, override=True, html=(open_fold, close_fold))
+    app.connect("doctree-read", describe_pictures)
     app.connect("autodoc-process-docstring", as_written)
     app.connect("autodoc-process-signature", readable)
     app.connect("html-page-context", add_download, priority=502)  # after the theme's buttons
@@ -77,6 +78,15 @@ def open_fold(writer: Any, node: nodes.Element) -> None:
 def close_fold(writer: Any, node: nodes.Element) -> None:
     """End it."""
     writer.body.append("</details>\n")
+
+
+def describe_pictures(app: Sphinx, tree: nodes.document) -> None:
+    """Give each picture of a cell its alt text, which myst-nb leaves out."""
+    for cell in tree.findall(nodes.container):
+        if cell.get("nb_element") == "cell_code":
+            alts = cell["cell_metadata"].get("alts", [])
+            for picture, alt in zip(cell.findall(nodes.image), alts, strict=True):
+                picture["alt"] = alt
 
 
 def as_written(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
