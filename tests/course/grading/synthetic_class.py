@@ -309,9 +309,10 @@ class Maker:
                 yield self._one("loops", body, Expected(0, True))
 
     def hogs(self) -> Iterator[Member]:
-        """One answer takes all the memory it gets, up to 20 GB that it never touches."""
+        """One answer takes all the memory it gets, up to 80 GB that it never touches."""
         while True:
-            body = "held = []\n    while len(held) < 200:\n        held.append(bytearray(10**8))"
+            loop = "while len(held) < 200:\n        held.append(torch.empty(10**8))"
+            body = f"import torch\n    held = []\n    {loop}"
             yield self._one("hogs", body, Expected(0, True))
 
     def ends(self) -> Iterator[Member]:
