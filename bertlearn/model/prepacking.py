@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 ONEDNN = torch.ops.mkldnn  # torch's operators on oneDNN, those that its compiler uses
 PREPACK, PRODUCT = "_reorder_linear_weight", "_linear_pointwise"  # private; models run without them
-DTYPES = (torch.float32, torch.bfloat16)
+BF16_IS_SUPPORTED = (
+    "_is_mkldnn_bf16_supported"  # asks the processor; without AVX-512 most have no bf16 product
+)
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def prepacked_weights(model: nn.Module) -> Iterator[None]:
     usual. The weights must not change inside the block.
 
     Args:
-        model: on the CPU, in fp32 or bf16.
+        model: on the CPU, in fp32, or in bf16 if the processor multiplies it; others run as usual.
     """
     prepacked = [
         module for module in model.modules() if type(module) is nn.Linear and _can_be_prepacked(module)
@@ -48,9 +50,16 @@ def _can_be_prepacked(linear: nn.Linear) -> bool:
         and hasattr(ONEDNN, PREPACK)
         and hasattr(ONEDNN, PRODUCT)
         and linear.weight.device.type == "cpu"
-        and linear.weight.dtype in DTYPES
+        and _computes_in(linear.weight.dtype)
         and "forward" not in vars(linear)  # already prepacked
     )
+
+
+def _computes_in(dtype: torch.dtype) -> bool:
+    """Tell whether oneDNN multiplies matrices of this type on this processor."""
+    if dtype == torch.bfloat16:
+        return hasattr(ONEDNN, BF16_IS_SUPPORTED) and getattr(ONEDNN, BF16_IS_SUPPORTED)()
+    return dtype == torch.float32
 
 
 def _prepacked_forward(linear: nn.Linear) -> Callable[[Tensor], Tensor]:

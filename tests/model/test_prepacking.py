@@ -81,6 +81,18 @@ def test_autocast_and_other_dtypes_come_as_ever() -> None:
 
 @needs_onednn
 @torch.no_grad()
+def test_a_processor_without_bf16_products_runs_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands for a processor without AVX-512: there oneDNN refuses to prepack bf16."""
+    monkeypatch.setattr(prepacking, "BF16_IS_SUPPORTED", "an operator that says no")
+    model, ids = new_model(torch.bfloat16), torch.arange(12).view(2, 6)
+    right = model(ids).last_hidden_state
+    with prepacked_weights(model):
+        assert not is_prepacked(model)
+        assert torch.equal(model(ids).last_hidden_state, right)
+
+
+@needs_onednn
+@torch.no_grad()
 def test_hooks_still_run() -> None:
     model, seen = new_model(), []
     handle = model.encoder.layer[0].output.dense.register_forward_hook(lambda *what: seen.append(what))
@@ -108,7 +120,7 @@ def test_many_texts_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_onednn
 def test_torch_still_has_the_private_operators_that_prepacking_calls() -> None:
     """They are not part of torch's public interface, and a new version may drop them."""
-    for name in (prepacking.PREPACK, prepacking.PRODUCT):
+    for name in (prepacking.PREPACK, prepacking.PRODUCT, prepacking.BF16_IS_SUPPORTED):
         assert hasattr(torch.ops.mkldnn, name), (
             f"torch {torch.__version__} has no torch.ops.mkldnn.{name}: prepacked_weights no longer speeds "
             "anything up; find the operator's successor, or remove bertlearn/model/prepacking.py"
