@@ -2,7 +2,7 @@
 
 Used by every chapter. Field names are transformers', so a `config.json` can be exchanged in both directions.
 Source of the sizes: Devlin et al. 2019, §3 (base, large); Turc et al. 2019, table 1 (tiny to medium).
-Leaves out: decoder and cross-attention fields, relative positions, activations other than GELU.
+Leaves out: decoder and cross-attention fields, activations other than GELU.
 """
 
 from __future__ import annotations
@@ -126,6 +126,68 @@ class BertConfig:
         if "id2label" in values:
             values["label2id"] = self.label2id
         return {"architectures": ["BertModel"], "model_type": "bert", **values}
+
+
+@dataclass(frozen=True)
+class ModernConfig(BertConfig):
+    """`BertConfig` and the switches that lead to ModernBERT; their defaults are BERT (chapter 8).
+
+    Names are transformers' where it has them. Raises `ValueError` when fields contradict each other.
+    """
+
+    pre_norm: bool = False  # normalize what a sublayer reads, not the sum that it leaves
+    bias: bool = True  # in layers, norms and the head's dense layer; the decoder always has one
+    norm: str = "layer"  # or "rms"
+    gated: bool = False  # GeGLU in the feed-forward network, with a matrix more
+    rope: bool = False  # rotary positions in place of learned ones
+    global_rope_theta: float = 10_000.0
+    local_rope_theta: float = 10_000.0
+    token_types: bool = True  # an embedding tells the two texts of a pair apart
+    local_attention: int = 0  # tokens in the window of a local layer; 0: every layer is global
+    global_attn_every_n_layers: int = 3  # the others are local
+    unpadding: bool = False  # compute nothing for padding, except inside attention
+
+    def __post_init__(self) -> None:
+        """Validate the fields; each error names a remedy."""
+        super().__post_init__()
+        if self.norm not in ("layer", "rms"):
+            raise ValueError(f"norm={self.norm!r} is neither 'layer' nor 'rms'")
+        if self.rope and self.head_size % 2:
+            raise ValueError(
+                f"rope=True turns pairs of features, but a head has {self.head_size}; use an even size"
+            )
+        window, every = self.local_attention, self.global_attn_every_n_layers
+        if not isinstance(window, int) or window < 0 or window % 2:
+            raise ValueError(f"local_attention={window!r} must be an even number of tokens, or 0 for none")
+        if not isinstance(every, int) or every < 1:
+            raise ValueError(f"global_attn_every_n_layers={every!r} must be a whole number of at least 1")
+
+    @classmethod
+    def modernbert(cls, **changes: Any) -> ModernConfig:
+        """Return ModernBERT-base, with `changes`. Source: Warner et al. 2024, table 4 and appendix D."""
+        values = {
+            "vocab_size": 50368,
+            "num_hidden_layers": 22,
+            "intermediate_size": 1152,
+            "max_position_embeddings": 8192,
+            "pad_token_id": 50283,
+            "layer_norm_eps": 1e-5,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+            "pre_norm": True,
+            "bias": False,
+            "gated": True,
+            "rope": True,
+            "global_rope_theta": 160_000.0,
+            "token_types": False,
+            "local_attention": 128,
+            "unpadding": True,
+        }
+        return cls(**{**values, **changes})
+
+    def is_local(self, layer: int) -> bool:
+        """Tell whether a layer, counted from 0, sees only a window around each token."""
+        return self.local_attention > 0 and layer % self.global_attn_every_n_layers != 0
 
 
 _POSITIVE = (

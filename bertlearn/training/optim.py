@@ -1,10 +1,12 @@
-"""AdamW as BERT's own code sets it up, and the learning rate of each step (chapter 4).
+"""AdamW as BERT's own code sets it up, Muon beside it, and the learning rate of each step (chapters 4 and 8).
 
-Source: Devlin et al. 2019, appendix A.2. Leaves out: schedules other than BERT's own.
+Source: Devlin et al. 2019, appendix A.2; warm-up, stable, decay: Hu et al. 2024 (MiniCPM), §4;
+Muon: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,18 +17,19 @@ from bertlearn.training.options import TrainingOptions
 
 
 def learning_rate_at(step: int, options: TrainingOptions) -> float:
-    """Return the learning rate of a step, counted from 1: it rises linearly, then falls linearly.
+    """Return the learning rate of a step, counted from 1: it rises linearly, may stay, then falls linearly.
 
     Both lines reach 0 just outside the run, one step before the first and one after the last.
     """
     warmup = round(options.warmup * options.steps)
+    fall = warmup + round(options.stable * options.steps)  # the last step at the peak
     if step <= warmup:
         return options.learning_rate * step / warmup
-    return options.learning_rate * (options.steps + 1 - step) / (options.steps + 1 - warmup)
+    return options.learning_rate * min(1.0, (options.steps + 1 - step) / (options.steps + 1 - fall))
 
 
 def check_trainable(model: nn.Module) -> None:
-    """Check that updates of AdamW can change a model's weights.
+    """Check that updates can change a model's weights.
 
     Raises:
         ValueError: gradients are off, in this block or for all parameters; weights of fewer than 32 bits.
@@ -53,10 +56,30 @@ def check_trainable(model: nn.Module) -> None:
         )
 
 
+class MuonAndAdamW(torch.optim.Optimizer):
+    """Muon for some groups of parameters and AdamW for the others, used like one optimizer."""
+
+    def __init__(self, muon: torch.optim.Muon, adamw: torch.optim.AdamW) -> None:
+        super().__init__([*muon.param_groups, *adamw.param_groups], {})
+        self.parts = (muon, adamw)
+        muon.state = adamw.state = self.state  # one dictionary for both, by parameter
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        for part in self.parts:
+            part.step()
+
+
+_IN_LAYER = re.compile(r"\.\d+\.")  # the names of a stack's parameters have the number of the layer
+
+
 def make_optimizer(
     model: nn.Module, options: TrainingOptions, multipliers: Mapping[str, float] | None = None
-) -> torch.optim.AdamW:
+) -> torch.optim.Optimizer:
     """Return AdamW, fused, without decay on biases and LayerNorm (all parameters with one axis).
+
+    With `options.optimizer` "muon", the matrices of the layers are Muon's, each by itself: queries, keys and
+    values too, which are one matrix elsewhere. Embeddings and heads remain AdamW's, as its author advises.
 
     Args:
         model: frozen parameters are left out.
@@ -73,14 +96,33 @@ def make_optimizer(
             f"multipliers name {unknown[0]!r}, which is not a parameter; see model.named_parameters()"
         )
     trained = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
+    for_muon = {
+        name: parameter
+        for name, parameter in trained.items()
+        if options.optimizer == "muon" and parameter.dim() == 2 and _IN_LAYER.search(name)
+    }
+    rest = {name: parameter for name, parameter in trained.items() if name not in for_muon}
+    groups = _groups(rest, options, multipliers)
+    betas = options.beta1, options.beta2
+    adamw = torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=options.epsilon, fused=True)
+    if not for_muon:
+        return adamw
+    groups = _groups(for_muon, options, multipliers)
+    for group in groups:
+        group["multiplier"] *= options.muon_learning_rate / options.learning_rate
+    return MuonAndAdamW(torch.optim.Muon(groups, lr=0.0), adamw)
+
+
+def _groups(
+    trained: Mapping[str, nn.Parameter], options: TrainingOptions, multipliers: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Return groups of parameters with the same multiplier and the same decay."""
     groups: list[dict[str, Any]] = []
-    for multiplier in sorted({multipliers.get(name, 1.0) for name in named}):
+    for multiplier in sorted({multipliers.get(name, 1.0) for name in trained}):
         own = [p for name, p in trained.items() if multipliers.get(name, 1.0) == multiplier]
         matrices, vectors = [p for p in own if p.dim() > 1], [p for p in own if p.dim() <= 1]
         groups += [
             {"params": matrices, "weight_decay": options.weight_decay, "multiplier": multiplier},
             {"params": vectors, "weight_decay": 0.0, "multiplier": multiplier},
         ]
-    return torch.optim.AdamW(
-        groups, lr=0.0, betas=(options.beta1, options.beta2), eps=options.epsilon, fused=True
-    )
+    return groups

@@ -15,6 +15,7 @@ from bertlearn.arguments import LARGEST_SEED, OptionError, check_count, check_po
 _COUNTS = ("steps", "batch_size", "log_every", "evaluate_every", "checkpoint_every", "keep")
 
 _CHOICES = {
+    "optimizer": ("adamw", "muon"),
     "precision": ("auto", "fp32", "bf16"),
     "compile": ("auto", "on", "off"),
 }
@@ -35,9 +36,15 @@ class TrainingOptions:
     learning_rate: float = 2e-3
     """Peak learning rate, at the end of the warm-up."""
     warmup: float = 0.06
-    """Share of the steps in which the learning rate rises from 0; then it falls linearly to 0."""
+    """Share of the steps in which the learning rate rises from 0; in the end it falls linearly to 0."""
+    stable: float = 0.0
+    """Share of the steps, between rise and fall, in which the learning rate stays at its peak."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon updates the matrices of the layers with Muon; everything else is AdamW's in any case."""
+    muon_learning_rate: float = 0.02
+    """Muon's peak learning rate; it rises and falls with AdamW's."""
     weight_decay: float = 0.01
-    """AdamW's weight decay; biases and LayerNorm have none."""
+    """The optimizers' weight decay; biases and LayerNorm have none."""
     beta1: float = 0.9
     """AdamW's decay rate for the average gradient."""
     beta2: float = 0.98
@@ -76,9 +83,14 @@ class TrainingOptions:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise OptionError(f"{name}={getattr(self, name)!r} is unknown; use {', '.join(choices)}")
-        for name in ("learning_rate", "max_grad_norm", "epsilon"):
+        for name in ("learning_rate", "muon_learning_rate", "max_grad_norm", "epsilon"):
             check_positive(name, getattr(self, name))
         if not 0 <= self.weight_decay < math.inf:
             raise OptionError(f"weight_decay={self.weight_decay} must be a number of at least 0")
-        for name in ("warmup", "beta1", "beta2"):
+        for name in ("warmup", "stable", "beta1", "beta2"):
             check_share(name, getattr(self, name))
+        if self.warmup + self.stable >= 1:
+            raise OptionError(
+                f"warmup={self.warmup} and stable={self.stable} leave no step in which the learning rate "
+                "falls; their sum must be below 1"
+            )

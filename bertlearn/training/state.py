@@ -15,13 +15,15 @@ from bertlearn.files import untied_state
 from bertlearn.training.checkpoint import Checkpoint, CheckpointError
 from bertlearn.training.metrics import Record, RunningMetrics
 
+AVERAGES = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")  # what AdamW and Muon keep of a parameter
+
 
 @dataclass
 class TrainingState:
     """Everything that changes during a run."""
 
     model: nn.Module  # without a wrapper: its names are those in files
-    optimizer: torch.optim.AdamW
+    optimizer: torch.optim.Optimizer
     step: int = 0  # updates done
     seconds: float = 0.0  # since the first step, those before a resume included
     tokens: int = 0  # read so far, by all processes
@@ -62,8 +64,8 @@ class TrainingState:
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
         for name, parameter in self.model.named_parameters():
-            if f"optimizer.step.{name}" in tensors:  # absent if the parameter never had a gradient
-                keys = ("step", "exp_avg", "exp_avg_sq")
+            keys = [key for key in AVERAGES if f"optimizer.{key}.{name}" in tensors]
+            if keys:  # none if the parameter never had a gradient
                 self.optimizer.state[parameter] = {
                     key: tensors[f"optimizer.{key}.{name}"].to(parameter.device) for key in keys
                 }
