@@ -7,7 +7,6 @@ Every run has the same text, vocabulary, batches and number of steps, so runs di
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch

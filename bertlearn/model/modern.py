@@ -109,7 +109,7 @@ def with_padding(x: Tensor, keep: Tensor | None) -> Tensor:
 
 
 class Norm(nn.Module):
-    """LayerNorm, with or without bias, or RMSNorm, which only divides by the root mean square.
+    """LayerNorm, with or without bias, or RMSNorm, which only divides by the root mean square: no bias.
 
     Source: Ba et al. 2016; Zhang & Sennrich 2019, §3.
     """
@@ -117,13 +117,9 @@ class Norm(nn.Module):
     def __init__(self, config: ModernConfig) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(config.hidden_size))
-        self.bias = nn.Parameter(torch.zeros(config.hidden_size)) if self.has_bias(config) else None
         self.rms, self.eps = config.norm == "rms", config.layer_norm_eps
-
-    @staticmethod
-    def has_bias(config: ModernConfig) -> bool:
-        """RMSNorm has none in any case."""
-        return config.bias and config.norm == "layer"
+        biased = config.bias and not self.rms
+        self.bias = nn.Parameter(torch.zeros(config.hidden_size)) if biased else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize floats (..., H) over the last axis."""
@@ -200,7 +196,7 @@ class ModernLayer(nn.Module):
 
 
 class ModernEmbeddings(nn.Module):
-    """Word embeddings, and those of positions and token types where the switches leave them, normalized."""
+    """Word embeddings, and those of positions and token types unless a switch drops them; normalized."""
 
     def __init__(self, config: ModernConfig) -> None:
         super().__init__()
@@ -322,6 +318,8 @@ def _check_token_types(config: ModernConfig, token_type_ids: Tensor | None) -> N
 
 class ModernForMaskedLM(ModernPreTrainedModel):
     """The encoder with the head that predicts masked tokens; what `BertForMaskedLM` does, this does."""
+
+    base_model_prefix, head_prefix = "model", "decoder"
 
     def __init__(self, config: ModernConfig) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bertlearn.files import CONFIG, WEIGHTS, find_folder, read_json, write_whole
 from bertlearn.model.config import BertConfig, ModernConfig
-from bertlearn.model.pretrained import check_numbers, check_shapes, rename_old_keys
+from bertlearn.model.pretrained import builder, check_numbers, check_shapes, rename_old_keys
 from bertlearn.model.weights import find_tensors, read_tensors
 
 OWN, BERT, MODERNBERT = "bertlearn_modern", "bert", "modernbert"  # model_type in config.json
@@ -46,7 +46,7 @@ NAMES = (
     ("norm", "cls.predictions.transform.LayerNorm", "head.norm"),
     ("decoder", "cls.predictions.decoder", "decoder"),
 )
-PREFIXES = {BERT: "bert.", MODERNBERT: "model."}  # of the encoder, in a model with a head
+PREFIXES = {BERT: "bert.", MODERNBERT: "model.", OWN: "model."}  # of the encoder, in a model with a head
 
 SAME = {  # BERT's field: ModernBERT's
     "vocab_size": "vocab_size",
@@ -117,10 +117,10 @@ def load(cls: type[Model], folder_or_name: str | Path) -> Model:
     config = read_config(values, folder)
     kind = values["model_type"]
     stored = rename_old_keys(find_tensors(folder), folder)
-    model = cls(config)
-    names = names_in(kind, model)
-    if kind != OWN and not _has_head(model):  # of a model with a head, take the encoder
+    if not _has_head(cls):  # of a model with a head, take the encoder
         stored = {name.removeprefix(PREFIXES[kind]): tensor for name, tensor in stored.items()}
+    model = builder(cls, stored)(config)
+    names = names_in(kind, model)
     tied = {_renamed("decoder.weight", kind): _renamed("model.embeddings.word.weight", kind)}
     stored |= {name: stored[other] for name, other in tied.items() if name in names and other in stored}
     bias = "cls.predictions.bias"  # the decoder's, under the name that BERT's files have
@@ -137,8 +137,8 @@ def load(cls: type[Model], folder_or_name: str | Path) -> Model:
     return model.eval()
 
 
-def _has_head(model: nn.Module) -> bool:
-    return hasattr(model, "decoder")
+def _has_head(model: nn.Module | type[nn.Module]) -> bool:
+    return getattr(model, "head_prefix", None) is not None
 
 
 def _shape(model: nn.Module, parts: list[str]) -> tuple[int, ...]:
