@@ -30,8 +30,8 @@ from bertlearn.course.corpus import course_documents
 from bertlearn.course.snapshots import SNAPSHOTS
 from bertlearn.pretraining.corpus import Examples, Shards
 from bertlearn.pretraining.masking import masked_batch
+from bertlearn.pretraining.models import new_model
 from bertlearn.pretraining.options import PretrainOptions
-from bertlearn.pretraining.run import new_model
 
 SIZES = {"10 MB": 10, "100 MB": 100, "1 GB": 1000}
 READING = {  # tokens per example, and whether it is a pair; the first run also loads the text from disk

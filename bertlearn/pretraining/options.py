@@ -18,6 +18,8 @@ class PretrainOptions:
 
     preset: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     """Size of the model: one of the published BERT sizes."""
+    architecture: Literal["bert", "modern"] = "bert"
+    """bert is the model of 2018; modern is ModernBERT's architecture of 2024 at the size of the preset."""
     max_length: int = 64
     """Number of tokens in a sequence, including [CLS] and [SEP]."""
     short_length: int = 8
@@ -48,6 +50,7 @@ class PretrainOptions:
         check_share("short_share", self.short_share)
         check_share("dropout", self.dropout)
         check_positive("initializer_range", self.initializer_range)
+        self._check_architecture()
         if not 0 < self.mask_probability < 1:
             raise OptionError(
                 f"mask_probability={self.mask_probability} must lie between 0 and 1, for example 0.15"
@@ -57,6 +60,14 @@ class PretrainOptions:
                 f"max_length={self.max_length} cannot be split into chunks of short_length="
                 f"{self.short_length}; use for example 64 and 8, or short_share=0"
             )
+
+    def _check_architecture(self) -> None:
+        if self.architecture not in ("bert", "modern"):
+            raise OptionError(f"architecture={self.architecture!r} is unknown; use bert or modern")
+        if self.architecture == "modern" and self.pairs:
+            raise OptionError("architecture='modern' has no token types to tell pairs apart; use pairs=False")
+        if self.architecture == "modern" and self.positions == "sinusoidal":
+            raise OptionError("architecture='modern' has no position embeddings; use positions='random'")
 
     def check_corpus(self, tokens: int) -> None:
         """Refuse a batch with more tokens than the whole text to train on, which has `tokens`."""

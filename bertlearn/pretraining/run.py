@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bertlearn.arguments import check_device, check_kind, check_path
 from bertlearn.files import check_output, find_folder, save_or_rescue
-from bertlearn.model.config import BertConfig
-from bertlearn.model.heads import IGNORE, BertForMaskedLM, BertForPreTraining, targets
+from bertlearn.model.heads import IGNORE, targets
 from bertlearn.pretraining.corpus import Examples, Shards
 from bertlearn.pretraining.corpus.store import META
 from bertlearn.pretraining.masking import PretrainingBatch, chunk, masked_batch
+from bertlearn.pretraining.models import PretrainingModel, grown_model, new_model
 from bertlearn.pretraining.options import PretrainOptions
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 from bertlearn.training import metrics
@@ -34,9 +34,7 @@ from bertlearn.training.step import derive_seed
 from bertlearn.training.stopping import check_stops
 from bertlearn.training.task import Run, Task
 
-PretrainingModel = BertForMaskedLM | BertForPreTraining
 CHECKPOINTS = "checkpoints"  # folder in the output folder
-POSITIONS = "bert.embeddings.position_embeddings.weight"
 
 
 class Pretrained(NamedTuple):
@@ -149,83 +147,6 @@ def _save(model: PretrainingModel, tokenizer: WordPieceTokenizer, folder: Path) 
     tokenizer.save_pretrained(folder)
 
 
-def new_model(options: PretrainOptions, vocab_size: int) -> PretrainingModel:
-    """Return a model with a run's initial weights; the same options always give the same weights.
-
-    Args:
-        options: `training.seed` is the seed of the weights.
-        vocab_size: V, the number of tokens in the vocabulary.
-    """
-    config = BertConfig.preset(
-        options.preset,
-        vocab_size=vocab_size,
-        max_position_embeddings=options.max_length,
-        initializer_range=options.initializer_range,
-        hidden_dropout_prob=options.dropout,
-        attention_probs_dropout_prob=options.dropout,
-    )
-    return _initial_model(config, options)
-
-
-def grown_model(folder: Path, options: PretrainOptions) -> PretrainingModel:
-    """Return the model in a folder, with as many more positions as `options.max_length` needs.
-
-    The added positions are not trained yet: they have the initial values of a new model. The same was true in
-    the paper, where the first nine tenths of the steps never saw positions beyond 128 (Devlin et al. 2019,
-    A.2).
-    Dropout and `initializer_range` are those of the options.
-
-    Args:
-        folder: of a model with the heads that the options ask for, whose sizes are those of their preset.
-        options: `max_length` is the number of positions needed; a larger number in the folder is kept.
-
-    Raises:
-        ValueError: a size that is not that of the preset, or heads that do not fit.
-    """
-    kind = BertForPreTraining if options.pairs else BertForMaskedLM
-    try:
-        start = kind.from_pretrained(folder)
-    except ValueError as error:
-        raise ValueError(f"with pairs={options.pairs}, start from a {kind.__name__}: {error}") from error
-    _check_preset(start.config, options.preset, folder)
-    config = replace(
-        start.config,
-        max_position_embeddings=max(options.max_length, start.config.max_position_embeddings),
-        initializer_range=options.initializer_range,
-        hidden_dropout_prob=options.dropout,
-        attention_probs_dropout_prob=options.dropout,
-    )
-    model = _initial_model(config, options)
-    state = start.state_dict()
-    positions = model.state_dict()[POSITIONS].clone()
-    positions[: len(state[POSITIONS])] = state[POSITIONS]
-    model.load_state_dict(state | {POSITIONS: positions})
-    return model
-
-
-def _check_preset(config: BertConfig, preset: str, folder: Path) -> None:
-    expected = BertConfig.preset(preset)
-    names = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size")
-    for name in names:
-        found = getattr(config, name)
-        if found != getattr(expected, name):
-            raise ValueError(
-                f"{folder} has {name}={found}, but the preset {preset!r} has {getattr(expected, name)}; "
-                "choose the preset of that model"
-            )
-
-
-def _initial_model(config: BertConfig, options: PretrainOptions) -> PretrainingModel:
-    with torch.random.fork_rng():
-        torch.manual_seed(derive_seed(options.training.seed))
-        model = BertForPreTraining(config) if options.pairs else BertForMaskedLM(config)
-    if options.positions == "sinusoidal":
-        table = sinusoidal_positions(config.max_position_embeddings, config.hidden_size)
-        scale = config.initializer_range * 2**0.5  # makes sines (variance 1/2) as large as random weights
-        model.bert.embeddings.position_embeddings.weight.data.copy_(scale * table)
-    return model
-
-
 def _sha256(model: nn.Module) -> str:
     """Return a checksum of the weights."""
     digest = hashlib.sha256()
@@ -299,21 +220,3 @@ def pretraining_scores(model: nn.Module, batch: PretrainingBatch) -> dict[str, S
     if batch.next_sentence_label is not None:
         scores["nsp"] = score_logits(output.seq_relationship_logits, batch.next_sentence_label)
     return scores
-
-
-def sinusoidal_positions(length: int, hidden_size: int) -> Tensor:
-    """Return the sinusoidal position embeddings of the original Transformer, one row per position.
-
-    BERT learns its position embeddings. As initial values, these already encode which positions are close.
-
-    Args:
-        length: number of positions.
-        hidden_size: number of features, an even number.
-
-    Returns:
-        floats (length, hidden_size) in [−1, 1]. Source: Vaswani et al. 2017, §3.5.
-    """
-    positions = torch.arange(length)[:, None]
-    wavelengths = 10000 ** (torch.arange(0, hidden_size, 2) / hidden_size)
-    angles = positions / wavelengths  # (length, hidden_size / 2)
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)

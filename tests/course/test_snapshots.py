@@ -17,7 +17,8 @@ from bertlearn.data import load_plots, load_reviews, split_of
 from bertlearn.files import untied_state
 from bertlearn.model.inference import fill_mask
 from bertlearn.pretraining.corpus import Shards
-from bertlearn.pretraining.run import Pretrained, evaluate, held_out_batches, new_model, pretrain
+from bertlearn.pretraining.models import new_model
+from bertlearn.pretraining.run import Pretrained, evaluate, held_out_batches, pretrain
 from bertlearn.tokenizer.learn import train_wordpiece
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 from bertlearn.training.options import TrainingOptions

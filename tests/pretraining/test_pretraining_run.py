@@ -23,13 +23,11 @@ from bertlearn.model.inference import fill_mask
 from bertlearn.pretraining import run as run_module
 from bertlearn.pretraining.corpus import Shards, build_shards
 from bertlearn.pretraining.masking import chunk
+from bertlearn.pretraining.models import POSITIONS, grown_model, new_model
 from bertlearn.pretraining.options import PretrainOptions
 from bertlearn.pretraining.run import (
-    POSITIONS,
     evaluate,
-    grown_model,
     held_out_batches,
-    new_model,
     pretrain,
     pretraining_targets,
     pretraining_task,

@@ -20,8 +20,9 @@ from bertlearn.course.corpus import SNAPSHOTS, course_shards
 from bertlearn.model.heads import BertForMaskedLM
 from bertlearn.model.pretrained import fill_tied
 from bertlearn.pretraining.corpus import Shards
+from bertlearn.pretraining.models import new_model
 from bertlearn.pretraining.options import PretrainOptions
-from bertlearn.pretraining.run import CHECKPOINTS, new_model, pretraining_task
+from bertlearn.pretraining.run import CHECKPOINTS, pretraining_task
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 from bertlearn.training.loop import write_start
 from bertlearn.training.metrics import Record, read_history
