@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from bertlearn.model.config import BertConfig, ModernConfig
+from bertlearn.model.electra import ElectraForPreTraining
 from bertlearn.model.heads import BertForMaskedLM, BertForPreTraining
 from bertlearn.model.modern import ModernForMaskedLM
 from bertlearn.pretraining.options import PretrainOptions
 from bertlearn.training.step import derive_seed
 
-PretrainingModel = BertForMaskedLM | BertForPreTraining | ModernForMaskedLM
+PretrainingModel = BertForMaskedLM | BertForPreTraining | ModernForMaskedLM | ElectraForPreTraining
 POSITIONS = "bert.embeddings.position_embeddings.weight"
 
 
@@ -64,7 +65,9 @@ def grown_model(folder: Path, options: PretrainOptions) -> PretrainingModel:
     Raises:
         ValueError: a size that is not that of the preset, or heads that do not fit.
     """
-    kind = _kind(options)
+    kind: Any = _kind(options)
+    if kind is ElectraForPreTraining:
+        raise ValueError(f"a run with objective='electra' cannot start from {folder}, which has no generator")
     try:
         start = kind.from_pretrained(folder)
     except ValueError as error:
@@ -102,6 +105,8 @@ def _check_same_sizes(config: BertConfig, expected: BertConfig, folder: Path, pr
 
 
 def _kind(options: PretrainOptions) -> type[PretrainingModel]:
+    if options.objective == "electra":
+        return ElectraForPreTraining
     if options.architecture == "modern":
         return ModernForMaskedLM
     return BertForPreTraining if options.pairs else BertForMaskedLM

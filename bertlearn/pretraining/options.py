@@ -20,6 +20,8 @@ class PretrainOptions:
     """Size of the model: one of the published BERT sizes."""
     architecture: Literal["bert", "modern"] = "bert"
     """bert is the model of 2018; modern is ModernBERT's architecture of 2024 at the size of the preset."""
+    objective: Literal["mlm", "electra"] = "mlm"
+    """mlm predicts masked tokens; electra finds the tokens that a smaller model put in their places."""
     max_length: int = 64
     """Number of tokens in a sequence, including [CLS] and [SEP]."""
     short_length: int = 8
@@ -64,10 +66,15 @@ class PretrainOptions:
     def _check_architecture(self) -> None:
         if self.architecture not in ("bert", "modern"):
             raise OptionError(f"architecture={self.architecture!r} is unknown; use bert or modern")
+        if self.objective not in ("mlm", "electra"):
+            raise OptionError(f"objective={self.objective!r} is unknown; use mlm or electra")
+        if self.objective == "electra" and (self.pairs or self.architecture == "modern"):
+            raise OptionError("objective='electra' is for single texts and architecture='bert' alone")
         if self.architecture == "modern" and self.pairs:
             raise OptionError("architecture='modern' has no token types to tell pairs apart; use pairs=False")
-        if self.architecture == "modern" and self.positions == "sinusoidal":
-            raise OptionError("architecture='modern' has no position embeddings; use positions='random'")
+        plain = self.architecture == "bert" and self.objective == "mlm"
+        if self.positions == "sinusoidal" and not plain:
+            raise OptionError("positions='sinusoidal' is for architecture='bert' with objective='mlm'")
 
     def check_corpus(self, tokens: int) -> None:
         """Refuse a batch with more tokens than the whole text to train on, which has `tokens`."""

@@ -16,9 +16,11 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bertlearn.arguments import check_device, check_kind, check_path
 from bertlearn.files import check_output, find_folder, save_or_rescue
+from bertlearn.model.electra import WEIGHT, ElectraForPreTraining
 from bertlearn.model.heads import IGNORE, targets
 from bertlearn.pretraining.corpus import Examples, Shards
 from bertlearn.pretraining.corpus.store import META
@@ -143,7 +145,12 @@ def _open_held_out(folder: str | Path, trained: Shards, verify: bool) -> Shards:
 
 
 def _save(model: PretrainingModel, tokenizer: WordPieceTokenizer, folder: Path) -> None:
-    model.save_pretrained(folder)
+    """Write the model; of ELECTRA's two, the discriminator is what is used later."""
+    if isinstance(model, ElectraForPreTraining):
+        model.generator.save_pretrained(folder / "generator")
+        model.discriminator.save_pretrained(folder)
+    else:
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -173,6 +180,8 @@ def pretraining_task(shards: Shards, options: PretrainOptions, held_out: Shards 
         "held_out": None if held_out is None else held_out.fingerprint,
     }
     evaluation = None if held_out is None else _evaluation(held_out, tokenizer, options)
+    if options.objective == "electra":
+        return Task(batch, electra_targets, electra_scores, evaluation, identity, weights={"rtd": WEIGHT})
     return Task(batch, pretraining_targets, pretraining_scores, evaluation, identity)
 
 
@@ -198,6 +207,8 @@ def _evaluation(
 ) -> Callable[[nn.Module], Record]:
     held_out.check_vocabulary(tokenizer)
     batches = held_out_batches(held_out, tokenizer, options.max_length, options.pairs)
+    if options.objective == "electra":
+        return lambda model: metrics.evaluate(model, batches, electra_targets, electra_scores)
     return lambda model: evaluate(model, batches)
 
 
@@ -220,3 +231,22 @@ def pretraining_scores(model: nn.Module, batch: PretrainingBatch) -> dict[str, S
     if batch.next_sentence_label is not None:
         scores["nsp"] = score_logits(output.seq_relationship_logits, batch.next_sentence_label)
     return scores
+
+
+def electra_targets(batch: PretrainingBatch) -> dict[str, int]:
+    """Return the number of targets: masked tokens ("mlm") and all tokens but padding ("rtd")."""
+    tokens = batch.input_ids.numel() if batch.attention_mask is None else int(batch.attention_mask.sum())
+    return {**pretraining_targets(batch), "rtd": tokens}
+
+
+def electra_scores(model: nn.Module, batch: PretrainingBatch) -> dict[str, Score]:
+    """Return the loss and correct predictions of the generator ("mlm") and of the discriminator ("rtd")."""
+    inputs = {name: value for name, value in batch._asdict().items() if value is not None}
+    output = model(**inputs)
+    keep = torch.ones_like(output.replaced) if batch.attention_mask is None else batch.attention_mask.bool()
+    logits, replaced = output.replaced_logits[keep].float(), output.replaced[keep]
+    loss = binary_cross_entropy_with_logits(logits, replaced.float(), reduction="sum")
+    return {
+        "mlm": score_logits(output.prediction_logits, targets(batch.labels)),
+        "rtd": Score(loss, ((logits > 0) == replaced).sum()),
+    }

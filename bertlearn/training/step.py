@@ -108,7 +108,10 @@ class Stepper:
         with sync_only_last(self.wrapped, index == len(own) - 1):
             with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16(self.options, device)):
                 scores = self.task.score(self.model, to_device(batch, device))
-            losses = [scores[name][0] / max(1.0, total) for name, total in totals.items()]
+            weights = self.task.weights
+            losses = [
+                weights.get(name, 1.0) * scores[name][0] / max(1.0, total) for name, total in totals.items()
+            ]
             (torch.stack(losses).sum() * self.processes.world_size).backward()  # DDP averages over processes
         return torch.stack(
             [torch.stack([scores[name][0].detach(), scores[name][1]]).float() for name in totals]

@@ -21,6 +21,7 @@ class Task:
     and the number of correct targets. `evaluate(model)` returns named numbers for the history; it runs
     without gradient and dropout. `identity` describes model and data in plain values: only a run with the
     same identity may be resumed. `multipliers` scale the learning rate of the parameters that they name.
+    `weights` are those of the objectives whose loss does not count as it is.
     `started(history)` is called before the first step with the records so far, which are those of the run
     that is resumed; `evaluated(model, record)` after each evaluation, with its line of the history.
     """
@@ -31,6 +32,7 @@ class Task:
     evaluate: Callable[[nn.Module], Record] | None
     identity: dict[str, Any]
     multipliers: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
     started: Callable[[list[Record]], None] = lambda history: None
     evaluated: Callable[[nn.Module, Record], None] = lambda model, record: None
 

@@ -18,6 +18,7 @@ import transformers
 from conftest import largest, twins
 
 from bertlearn.data.corpora import Document
+from bertlearn.model.bert import BertModel
 from bertlearn.model.heads import BertForMaskedLM, BertForPreTraining
 from bertlearn.model.inference import fill_mask
 from bertlearn.pretraining import run as run_module
@@ -178,6 +179,85 @@ def test_runs_learn_are_repeatable_and_load_in_transformers(
     logits = found.prediction_logits if pairs else found.logits
     assert largest(one.model(**batch._asdict()).prediction_logits, logits) < 1e-4
     assert fill_mask(one.model, one.tokenizer, "the cat [MASK] on the mat.")[0]
+
+
+NEW: dict[str, dict[str, object]] = {
+    "modern": {"architecture": "modern"},
+    "electra": {"objective": "electra"},
+    "muon": {"training": replace(TRAINING, optimizer="muon", stable=0.4)},
+    "modern with muon": {"architecture": "modern", "training": replace(TRAINING, optimizer="muon")},
+}
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_the_newer_runs_learn_resume_with_the_same_bits_and_load(
+    folder: Path, held_out: Path, tmp_path: Path, name: str
+) -> None:
+    options = replace(OPTIONS, **NEW[name])
+    options = replace(options, training=replace(options.training, steps=40, learning_rate=5e-3))
+    whole = pretrain(folder, options, tmp_path / "whole", held_out=held_out)
+    losses = [record["mlm_loss"] for record in whole.run.history]
+    assert losses[-1] < losses[0] - 0.5
+    assert not pretrain(folder, options, tmp_path / "run", held_out=held_out, until=13).run.finished
+    rest = pretrain(folder, options, tmp_path / "run", held_out=held_out, resume=True)
+    assert torch.equal(weights(rest.model), weights(whole.model))
+    assert rest.run.history[-1]["valid_mlm_loss"] == whole.run.history[-1]["valid_mlm_loss"]
+    ids = torch.arange(5, 25)[None]
+    for path in (tmp_path / "run", tmp_path / "whole"):
+        if name == "electra":
+            encoder, right = BertModel.from_pretrained(path), whole.model.discriminator
+            assert torch.equal(encoder(ids)[0], right(ids)[0])
+            generator = BertForMaskedLM.from_pretrained(path / "generator")
+            assert torch.equal(generator(ids)[1], whole.model.generator(ids)[1])
+        else:
+            again = type(whole.model).from_pretrained(path)
+            assert torch.equal(again(ids)[1], whole.model(ids)[1])
+
+
+def test_electra_counts_its_answers_and_weighs_them(folder: Path) -> None:
+    options = replace(OPTIONS, objective="electra", short_share=0.0)
+    task, model = pretraining_task(Shards.open(folder), options), new_model(options, 90).eval()
+    batch = task.batch(0, 4)
+    tokens = 4 * 32 if batch.attention_mask is None else int(batch.attention_mask.sum())
+    assert task.count(batch) == {"mlm": int((batch.labels != -100).sum()), "rtd": tokens}
+    torch.manual_seed(0)
+    scores = task.score(model, batch)
+    torch.manual_seed(0)
+    output = model(**{name: value for name, value in batch._asdict().items() if value is not None})
+    parts = {name: loss / task.count(batch)[name] for name, (loss, _) in scores.items()}
+    expected = parts["mlm"] + task.weights["rtd"] * parts["rtd"]
+    torch.testing.assert_close(output.loss, expected, rtol=1e-5, atol=0)
+    correct = (output.replaced_logits > 0) == output.replaced
+    keep = torch.ones(4, 32).bool() if batch.attention_mask is None else batch.attention_mask.bool()
+    assert scores["rtd"].correct == correct[keep].sum()
+
+
+CONTRADICTIONS: dict[str, dict[str, object]] = {
+    "architecture='gpt' is unknown": {"architecture": "gpt"},
+    "objective='nsp' is unknown": {"objective": "nsp"},
+    "architecture='modern' has no token types": {"architecture": "modern", "pairs": True},
+    "objective='electra' is for single texts": {"objective": "electra", "pairs": True},
+    "positions='sinusoidal' is for": {"architecture": "modern", "positions": "sinusoidal"},
+}
+
+
+@pytest.mark.parametrize("message", CONTRADICTIONS)
+def test_options_that_contradict_each_other_are_rejected(message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(OPTIONS, **CONTRADICTIONS[message])
+
+
+def test_a_modern_run_starts_from_a_modern_model_alone(folder: Path, tmp_path: Path) -> None:
+    modern = replace(OPTIONS, architecture="modern")
+    first = pretrain(folder, modern, tmp_path / "modern")
+    longer = grown_model(tmp_path / "modern", replace(modern, max_length=48))
+    assert longer.config.max_position_embeddings == 48
+    assert torch.equal(weights(longer), weights(first.model))
+    pretrain(folder, OPTIONS, tmp_path / "bert")
+    with pytest.raises(ValueError, match=r"bert has intermediate_size=512, but the preset 'tiny' has 336"):
+        grown_model(tmp_path / "bert", modern)
+    with pytest.raises(ValueError, match="objective='electra' cannot start from"):
+        grown_model(tmp_path / "bert", replace(OPTIONS, objective="electra"))
 
 
 def test_a_run_resumes_where_until_stopped_it(folder: Path, tmp_path: Path) -> None:

@@ -81,6 +81,42 @@ def test_learning_rate_is_never_zero_nor_above_the_highest(steps: int, warmup: f
     assert 0 < min(rates) <= max(rates) <= 0.5
 
 
+def test_the_learning_rate_can_stay_at_its_peak() -> None:
+    made = options(steps=10, warmup=0.2, stable=0.4, learning_rate=1.0)
+    found = [learning_rate_at(step, made) for step in range(1, 11)]
+    assert found == pytest.approx([0.5, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
+    with pytest.raises(ValueError, match=r"warmup=0\.5 and stable=0\.5 leave no step"):
+        options(warmup=0.5, stable=0.5)
+
+
+def test_muon_has_the_matrices_of_the_layers_and_adamw_the_rest() -> None:
+    model = tiny_model()
+    muon, adamw = make_optimizer(model, options(optimizer="muon", weight_decay=0.3)).parts
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+
+    def own(part: torch.optim.Optimizer) -> set[str]:
+        return {names[id(parameter)] for group in part.param_groups for parameter in group["params"]}
+
+    matrices = {name for name, parameter in model.named_parameters() if parameter.dim() == 2}
+    assert own(muon) == {name for name in matrices if ".layer." in name}
+    assert len(own(muon)) == 12
+    assert own(adamw) == set(names.values()) - own(muon)
+    assert {group["multiplier"] for group in muon.param_groups} == {0.02 / options().learning_rate}
+
+
+def test_a_step_of_muon_moves_along_an_orthogonal_matrix() -> None:
+    model = torch.nn.ModuleDict({"layers": torch.nn.ModuleList([torch.nn.Linear(6, 6)])})
+    weight = model["layers"][0].weight
+    optimizer = make_optimizer(model, options(optimizer="muon", weight_decay=0.0))
+    before = weight.detach().clone()
+    weight.grad = torch.randn(6, 6, generator=torch.Generator().manual_seed(0))
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1
+    optimizer.step()
+    singular = torch.linalg.svdvals((before - weight.detach()) / 0.1)
+    assert 0.6 < singular.min() < singular.max() < 1.3
+
+
 def test_no_decay_for_biases_and_layer_norm_and_the_tied_matrix_once() -> None:
     model = tiny_model()
     decayed, free = make_optimizer(model, options(weight_decay=0.3)).param_groups
