@@ -100,9 +100,8 @@ def test_the_weights_are_as_many_as_the_paper_counts() -> None:
     saved_layers = (layers - 1) * layer
     narrow = (V + positions + 2 + 2) * (hidden - E)  # three embeddings and a norm
     head = (hidden + 1 + 2) * (hidden - E)  # its dense layer and its norm
-    assert (
-        count(BertForPreTraining(CONFIG)) - count(albert()) == saved_layers + narrow + head - (E + 1) * hidden
-    )
+    saved = saved_layers + narrow + head - (E + 1) * hidden
+    assert count(BertForPreTraining(CONFIG)) - count(albert()) == saved
 
 
 @pytest.mark.parametrize("size", [0, 25])
