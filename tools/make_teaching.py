@@ -30,10 +30,19 @@ from bertlearn.files import write_whole
 
 KEYS = '<p class="keys">s: notes · t: light or dark · ?: all keys</p>'
 COLUMNS = 89  # characters that fit in a line of a slide, in its smallest type
+PAPER = """\
+# {title}: questions
+
+Name: ______________________________
+
+**{exam.points} points, {exam.minutes} minutes.** {exam.allowed} Each title says what its question is worth. \
+Show your steps: they earn points even if the result is wrong.\
+"""
 # A sheet of paper: smaller text and margins than a page to read on a screen.
 SHEET = """
 @page { size: A4; margin: 13mm 15mm; }
 main { max-width: 210mm; }
+math { math-style: normal; }
 math[display="block"] { overflow: visible; }
 img { display: block; margin: 0 auto; max-height: 55mm; }
 @media print {
@@ -46,7 +55,9 @@ img { display: block; margin: 0 auto; max-height: 55mm; }
   table { font-size: 9pt; display: table; }
   th, td { padding: 3px 8px; }
   code, pre { font-size: 8.5pt; white-space: pre-wrap; }
+  code { padding: 0; }
   p, li, pre, table { break-inside: avoid; }
+  p:has(+ :is(table, ul, ol, .highlight)) { break-after: avoid; }
 }
 """
 
@@ -102,7 +113,7 @@ def _shown(kind: str, cell: NotebookNode) -> Iterator[NotebookNode]:
 
 
 def _outputs(cell: NotebookNode) -> list[NotebookNode]:
-    """Return the outputs that a class is shown: pictures alone if there are any, and of a widget its still."""
+    """Return the outputs that a class is shown: pictures alone if there are any, of a widget its still."""
     outputs = [output for output in from_dict(cell.outputs) if _is_shown(output)]
     shown = [output for output in outputs if _is_picture(output)] or outputs
     for output in shown:
@@ -158,11 +169,13 @@ def sheet(text: str) -> str:
     return page(new_notebook(cells=[_markdown(text)]), material.ROOT, SHEET)
 
 
-def paper(exam: str, title: str) -> str:
-    """Return the questions of an exam, as Markdown without the marking and the variants."""
-    questions = re.sub(r"^\*\*Marking:\*\*.*?(?=^## |\Z)", "", exam, flags=re.MULTILINE | re.DOTALL)
-    body = re.sub(r"\A.*?(?=^## )|^## Variants.*", "", questions, flags=re.MULTILINE | re.DOTALL)
-    return f"# {title}: questions\n\nName:\n\n{body.strip()}\n"
+def paper(exam: material.Exam, title: str) -> str:
+    """Return the paper that students get, as Markdown: the questions without the marking and the variants."""
+    questions = [
+        f"## {heading}\n\n{part.partition('**Marking:**')[0].strip()}"
+        for heading, part in exam.questions.items()
+    ]
+    return "\n\n".join([PAPER.format(title=title, exam=exam), *questions]) + "\n"
 
 
 def write_pages(to: Path) -> list[Path]:
@@ -171,7 +184,8 @@ def write_pages(to: Path) -> list[Path]:
     written = list[Path]()
     for folder in sorted(path.parent for path in material.CHAPTERS.glob("*/slides.md")):
         notebook = tool.read(material.NOTEBOOKS / f"{folder.name}.ipynb")
-        exam = paper(_text(folder / "exam.md"), material.read_plan(folder / "plan.md").title)
+        title = material.read_plan(folder / "plan.md").title
+        exam = paper(material.read_exam(folder / "exam.md"), title)
         pages = {
             "slides": deck(folder, notebook),
             "handout": sheet(_text(folder / "handout.md")),
