@@ -55,8 +55,9 @@ img { display: block; margin: 0 auto; max-height: 55mm; }
   table { font-size: 9pt; display: table; }
   th, td { padding: 3px 8px; }
   code, pre { font-size: 8.5pt; white-space: pre-wrap; }
-  code { padding: 0; }
-  p, li, pre, table { break-inside: avoid; }
+  :not(pre) > code { padding: 0; background: none; }
+  blockquote { margin: 0.5em 0; }
+  p, li, pre, table, ul, ol { break-inside: avoid; }
   p:has(+ :is(table, ul, ol, .highlight)) { break-after: avoid; }
 }
 """

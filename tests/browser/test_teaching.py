@@ -159,6 +159,18 @@ def test_a_deck_prints_a_slide_a_page_in_light_colors(page: Page, tmp_path: Path
 
 
 @pytest.mark.parametrize("stem", STEMS)
+def test_nothing_is_wider_than_the_sheet(page: Page, stem: str, tmp_path: Path) -> None:
+    page.set_viewport_size({"width": 680, "height": 1000})  # 180 mm, the width of A4 without its margins
+    page.emulate_media(media="print")
+    exam = make_teaching.paper(material.read_exam(material.CHAPTERS / stem / "exam.md"), stem)
+    for text in (exam, (material.CHAPTERS / stem / "handout.md").read_text(encoding="utf-8")):
+        path = tmp_path / "sheet.html"
+        path.write_text(make_teaching.sheet(text), encoding="utf-8")
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 680
+
+
+@pytest.mark.parametrize("stem", STEMS)
 def test_a_handout_is_one_sheet_of_a4(page: Page, stem: str, tmp_path: Path) -> None:
     handout = (material.CHAPTERS / stem / "handout.md").read_text(encoding="utf-8")
     for text, count in ((handout, 1), (handout + "\n\nOne line more." * 40, 2)):
