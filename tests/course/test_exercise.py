@@ -197,11 +197,11 @@ GARBAGE = [
 
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_garbage_never_passes_and_never_crashes(exercise: Exercise) -> None:
-    for attempt in GARBAGE:
-        result = exercise(attempt)
+    for answer in GARBAGE:
+        result = exercise(answer)
         assert not result.ok
         assert "Traceback" not in repr(result)
-        assert bool(result.reason) == (result.attempted and callable(attempt) and not result.mistakes)
+        assert bool(result.reason) == (result.attempted and callable(answer) and not result.mistakes)
     assert "give the function itself" in repr(exercise(3))
 
 
@@ -286,7 +286,7 @@ def test_the_reason_is_the_kind_and_what_happened(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(attempt, "SECONDS", 0.1)
     assert re.fullmatch(
-        r"took too long: it was stopped after 0.1 s of computing on “a one”, at the line `(while True:|pass)`",
+        "took too long: it was stopped after 0.1 s of computing on “a one”, at the line `(while True:|pass)`",
         double(endless).reason,
     )
     assert double(lambda x: x + 1).reason == (

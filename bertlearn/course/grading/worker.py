@@ -39,6 +39,7 @@ class Grade:
     right: bool
     attempted: bool
     mistake: str = ""  # known mistakes that the answer makes
+    reason: str = ""  # if it makes none: why it is wrong
     flag: str = ""  # why it does not count, whatever the check says, with the line quoted
 
 
@@ -67,13 +68,13 @@ def _functions(submission: Submission) -> dict[str, Any]:
 
 
 def _grade(name: str, check: Callable[[Any], Result], submission: Submission, function: Any) -> Grade:
-    if name not in submission.answers or not callable(function):
-        return Grade(name, False, False, flag=NO_FUNCTION)
-    result = check(function)
     flag = submission.flags.get(name)
+    if name not in submission.answers or not callable(function):
+        return Grade(name, False, False, flag=f"{NO_FUNCTION}: {flag.line}" if flag else NO_FUNCTION)
+    result = check(function)
     if flag is not None and result.attempted:
         return Grade(name, False, True, flag=f"{flag.kind}: {flag.line}")
-    return Grade(name, result.ok, result.attempted, " and ".join(result.mistakes))
+    return Grade(name, result.ok, result.attempted, " and ".join(result.mistakes), result.reason)
 
 
 def main() -> None:
