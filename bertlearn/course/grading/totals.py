@@ -64,4 +64,4 @@ def _questions(rows: Iterable[Row]) -> list[str]:
             found.append(f"{row.exercise}: {'flagged' if row.attempted else 'no own function'}")
         elif row.twins not in ("", NOT_COMPARED):
             found.append(f"{row.exercise}: alike")
-    return found
+    return list(dict.fromkeys(found))

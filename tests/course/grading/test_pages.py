@@ -272,7 +272,7 @@ def test_the_totals_have_one_row_for_each_student(tmp_path: Path) -> None:
     rows = [
         row(score=2), row("Ann", ATTENTION), two,
         row("Bob", twins="Cho (alike)", file="Bob/a.ipynb"), row("Bob", ATTENTION, flag=f"{REFERS}: x"),
-        row("Bob", score=2, file="Bob/b.ipynb"),
+        row("Bob", score=2, file="Bob/b.ipynb", twins="Cho (alike)"),
         row("=Cho", "", flag="stopped after 300 s", points=4), row("Dov", attempted=False, flag=NO_FUNCTION),
     ]  # fmt: skip
     assert totals(tmp_path, *rows) == [
