@@ -226,12 +226,17 @@ def test_what_most_students_did_wrong_comes_first(tmp_path: Path) -> None:
     kinds = [*[f"{WRONG}: secret"] * 9, *[f"{TOO_LONG}: secret"] * 4, f"{RAISED}: secret", f"{HOSTILE}: x"]
     others = [row(f"Student{i}", reason=reason) for i, reason in enumerate(kinds)]
     mistaken = [row(f"Student{i}", ATTENTION, mistake=MASK) for i in range(3)]
-    shown, _ = write_report([*mistaken, *others], tmp_path / "report.html")
+    sigmoid = [row(f"Student{i}", mistake="a sigmoid of each score") for i in range(20, 22)]
+    shown, _ = write_report([*mistaken, *sigmoid, *others], tmp_path / "report.html")
     text = text_of(shown)
     others_text = "gave a wrong result: 10; took too long: 4; raised an error: 1"
-    card = f"softmax : 15 of 15 gave another wrong answer ({others_text}). {known.hint_of(1, 'softmax')}"
+    card = f"softmax : 15 of 17 gave another wrong answer ({others_text}). {known.hint_of(1, 'softmax')}"
     assert card in text and text.index(card) < text.index(f"3 of 3 matched {MASK}")
-    assert f"another answer 15 {others_text}" in text and "secret" not in text and "alert" not in text
+    assert (
+        f"another answer 15 {others_text} a sigmoid of each score 2" in text
+        and "secret" not in text
+        and "alert" not in text
+    )
 
 
 def test_the_teacher_sees_each_pair_once_and_in_what_way(tmp_path: Path) -> None:
@@ -272,7 +277,7 @@ def test_the_totals_have_one_row_for_each_student(tmp_path: Path) -> None:
     rows = [
         row(score=2), row("Ann", ATTENTION), two,
         row("Bob", twins="Cho (alike)", file="Bob/a.ipynb"), row("Bob", ATTENTION, flag=f"{REFERS}: x"),
-        row("Bob", score=2, file="Bob/b.ipynb", twins="Cho (alike)"),
+        row("Bob", score=2, file="Bob/b.ipynb", twins="Cho (alike)"), row("Bob", score=2, file="Bob/c.ipynb"),
         row("=Cho", "", flag="stopped after 300 s", points=4), row("Dov", attempted=False, flag=NO_FUNCTION),
     ]  # fmt: skip
     assert totals(tmp_path, *rows) == [
