@@ -184,22 +184,23 @@ def _exercise(rows: Sequence[Row]) -> ExercisePart:
     for kind, label in LABELS.items():
         whole.append(Bar(kind, label, counts[kind], begin))
         begin += counts[kind]
-    right, _, other, none = whole
-    bars = [*_mistake_bars(rows), other._replace(below=_known_of_others(rows)), none]
+    right, _, _, none = whole
+    bars = [*_mistake_bars(rows), *_other_bars(rows), none]
     shown = [right, *sorted(bars, key=lambda bar: -bar.many)]
     return ExercisePart(rows[0].exercise, len(rows), whole, [bar for bar in shown if bar.many])
 
 
-def _known_of_others(rows: Iterable[Row]) -> str:
-    """Return what is known of the wrong answers that make no known mistake, the most frequent first."""
-    kinds = Counter(_reason(row) for row in rows if _kind(row) == "other")
-    return "; ".join(f"{kind}: {count}" for kind, count in kinds.most_common())
+def _other_bars(rows: Iterable[Row]) -> list[Bar]:
+    """Return a bar for the wrong answers that make no known mistake, and one for those with a flag."""
+    others = [row for row in rows if _kind(row) == "other"]
+    kinds = Counter(_reason(row) for row in others if not row.flag)
+    below = "; ".join(f"{kind}: {count}" for kind, count in kinds.most_common())
+    flagged = len(others) - kinds.total()
+    return [Bar("other", LABELS["other"], kinds.total(), 0, below), Bar("other", REFERS, flagged)]
 
 
 def _reason(row: Row) -> str:
     """Return why an answer is wrong, in words that no submission has written."""
-    if row.flag:
-        return REFERS
     kind = row.reason.partition(": ")[0]
     return kind if kind in REASONS else WRONG
 
