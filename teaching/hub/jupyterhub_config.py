@@ -53,6 +53,14 @@ c.JupyterHub.authenticator_class = "shared-password" if password else "pam"
 c.SharedPasswordAuthenticator.user_password = password
 c.Authenticator.allowed_users = set(Path(students_file).read_text(encoding="utf-8").split())
 
+# What its pages say
+c.JupyterHub.template_paths = [str(HERE / "templates")]
+who = "the name and the password that you were given" if password else "your account of this machine"
+c.JupyterHub.template_vars = {
+    "announcement_login": f"The course on BERT. Sign in with {who}.",
+    "announcement_home": "When your server stops, running notebooks end. Everything that you saved is kept.",
+}
+
 # Where the hub listens and keeps its state
 c.JupyterHub.bind_url = os.environ.get("BERTLEARN_HUB_ADDRESS", "http://127.0.0.1:8000")
 c.JupyterHub.db_url = f"sqlite:///{folder / 'jupyterhub.sqlite'}"
@@ -68,7 +76,8 @@ c.SimpleLocalProcessSpawner.home_dir_template = str(folder / "students" / "{user
 c.Spawner.cmd = [sys.executable, str(HERE / "student_server.py")]
 c.Spawner.start_timeout = c.Spawner.http_timeout = WAIT
 c.Spawner.notebook_dir = "~"
-c.Spawner.default_url = "/lab/tree/bertlearn-course" + ("" if handed_out else "/00_welcome.ipynb")
+pages = [path.name for path in Path(handed_out).glob("*.ipynb")] if handed_out else ["00_welcome.ipynb"]
+c.Spawner.default_url = "/lab/tree/bertlearn-course" + (f"/{pages[0]}" if len(pages) == 1 else "")
 c.Spawner.mem_limit = os.environ.get("BERTLEARN_HUB_MEMORY", "3G")
 c.Spawner.environment = {
     "BERTLEARN_CACHE": str(cache_folder()),
