@@ -1,6 +1,6 @@
 """A JupyterHub for a class on one Linux or macOS machine; teaching/running.md explains it.
 
-    .venv-teach/bin/jupyterhub --config teaching/hub/jupyterhub_config.py
+    .venv-teach/bin/python teaching/hub/start_hub.py
 
 These variables of the environment are its settings:
 
@@ -31,15 +31,18 @@ folder = Path(os.environ.get("BERTLEARN_HUB_FOLDER", "hub-state")).absolute()
 password = os.environ.get("BERTLEARN_HUB_PASSWORD")
 students_file = os.environ.get("BERTLEARN_HUB_STUDENTS")
 
-if not students_file:
+if not students_file or not Path(students_file).is_file():
+    found = f"={students_file} is no file" if students_file else " is not set"
     raise SystemExit(
-        "BERTLEARN_HUB_STUDENTS is not set; give it the path of a file with a user name on each line"
+        f"BERTLEARN_HUB_STUDENTS{found}; give it the path of a file with a user name on each line"
     )
 if not IS_ROOT and not password:
     raise SystemExit(
         "The machine's accounts can only be used by a hub that root starts; for a trial, set "
         "BERTLEARN_HUB_PASSWORD to a password of 8 characters or more"
     )
+if password and len(password) < 8:
+    raise SystemExit(f"BERTLEARN_HUB_PASSWORD has {len(password)} characters; it needs 8 or more")
 handed_out = os.environ.get("BERTLEARN_HUB_COURSE")
 if handed_out and not Path(handed_out).is_dir():
     raise SystemExit(
