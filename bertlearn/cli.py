@@ -338,7 +338,7 @@ def grade(
     submitted: tyro.conf.Positional[Path],
     to: Path,
     jobs: int = 1,
-    seconds: float = 300.0,
+    seconds: float = 180.0,
 ) -> int:
     """Grade the notebooks of a class: which exercises are right, attempted, and which known mistake was made.
 

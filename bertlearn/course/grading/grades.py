@@ -27,7 +27,7 @@ from bertlearn.course.grading.twins import find_twins
 from bertlearn.files import write_whole
 
 KEPT = ("PATH", "PYTHONPATH", "BERTLEARN_CACHE", "SYSTEMROOT", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
-SECONDS = 300.0  # for one submission; each answer has a limit of its own as well
+SECONDS = 180.0  # for one submission; each answer has a limit of its own as well
 MEGABYTES = 6000
 LONGEST = 300  # characters of a text that comes from the answers' process
 NOT_COMPARED = "?"  # in place of twins, until grading has ended
