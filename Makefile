@@ -75,7 +75,7 @@ results: setup ## compute the stored results of chapters 5 and 6 (slow; can be i
 	$(BIN)/python tools/make_results.py
 
 hub: setup .venv-teach/.ready ## start a JupyterHub for a class; teaching/running.md names its settings
-	.venv-teach/bin/jupyterhub --config teaching/hub/jupyterhub_config.py
+	.venv-teach/bin/python teaching/hub/start_hub.py
 
 lock: $(VENV)/.ready-dev ## lock the newest version of every package in constraints.txt
 	$(PIP) uv

@@ -338,7 +338,7 @@ def grade(
     submitted: tyro.conf.Positional[Path],
     to: Path,
     jobs: int = 1,
-    seconds: float = 300.0,
+    seconds: float = 180.0,
 ) -> int:
     """Grade the notebooks of a class: which exercises are right, attempted, and which known mistake was made.
 
@@ -347,12 +347,15 @@ def grade(
     submissions are foreign code, so grade in a container without network, or as a user who owns nothing.
     Ctrl-C stops; the same command goes on where it stopped, and grades again what was handed in again.
 
+    The exit status is 0 if every notebook was graded, and 1 if one could not be. The table is then complete
+    all the same, and says why that notebook was not graded.
+
     Args:
         folder: The release that the class was given, made by `bertlearn course build`. A notebook is graded
             as the chapter most of whose exercises it has.
         submitted: Folder with a folder, or a notebook, for each student.
         to: The table to write, as CSV: a row for each exercise of each student.
-        jobs: How many submissions are graded at the same time.
+        jobs: How many submissions are graded at the same time; each takes a core and up to 6 GB of memory.
         seconds: The time that one submission may take.
 
     Returns:
@@ -360,20 +363,25 @@ def grade(
     """
     from tqdm.auto import tqdm
 
-    from bertlearn.course.grading import find_notebooks, read_release, summary
     from bertlearn.course.grading import grade as grade_all
+    from bertlearn.course.grading import read_release, summary
 
     submitted, to = submitted.expanduser(), to.expanduser()
     try:
         check_count("jobs", jobs, 1)
         release = read_release(folder.expanduser())
-        with tqdm(desc="grading", total=len(find_notebooks(submitted)), unit="notebook") as bar:
+        with tqdm(desc="grading", unit="notebook") as bar:
+
+            def begin(done: int, total: int) -> None:
+                bar.total, bar.initial, bar.n = total, done, done
+                if done:
+                    bar.write(f"{done} of {total} already graded")
 
             def report(student: str, rows: Sequence[Row]) -> None:
                 bar.write(f"{student:24} {summary(rows)}")
                 bar.update()
 
-            rows = grade_all(release, submitted, to, jobs, seconds, report=report)
+            rows = grade_all(release, submitted, to, jobs, seconds, report=report, begin=begin)
     except (OSError, ValueError) as error:
         return _fail("course grade", error)
     print(f"{to}: {len({row.file for row in rows})} notebooks")
@@ -383,7 +391,8 @@ def grade(
 def feedback(grades: tyro.conf.Positional[Path], to: Path) -> int:
     """Write a page for each student: what became of each exercise, and the question that leads further.
 
-    The pages are single files without scripts. They name no other student.
+    The pages are single files without scripts. They name no other student. The table index.csv, beside them,
+    says which page is whose, for a learning platform or a mail merge.
 
     Args:
         grades: The table that `bertlearn course grade` wrote.
@@ -426,6 +435,32 @@ def report(grades: tyro.conf.Positional[Path], to: Path, guesses: Path | None = 
     except (OSError, ValueError) as error:
         return _fail("course report", error)
     print(f"{shown}: to show\n{private}: for the teacher only, names students")
+    return 0
+
+
+def totals(grades: tyro.conf.Positional[Path], to: Path) -> int:
+    """Write a table with one row for each student: points by chapter, their sum, and what is to be looked at.
+
+    Of several notebooks of a chapter, the best answer to each exercise counts.
+
+    Args:
+        grades: The table that `bertlearn course grade` wrote.
+        to: The table to write, as CSV.
+
+    Returns:
+        Exit status: 0 if the table was written, 1 on an error.
+    """
+    from bertlearn.course.grading.grades import has_ended, read_rows
+    from bertlearn.course.grading.totals import write_totals
+
+    try:
+        rows = read_rows(grades.expanduser())
+        count = write_totals(rows, to.expanduser())
+    except (OSError, ValueError) as error:
+        return _fail("course totals", error)
+    print(f"{to}: {count} {'student' if count == 1 else 'students'}")
+    if not has_ended(rows):
+        print("Grading has not ended, so students may be missing: run bertlearn course grade once more.")
     return 0
 
 
@@ -526,6 +561,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "course grade": grade,
     "course feedback": feedback,
     "course report": report,
+    "course totals": totals,
     "course link": link,
 }
 

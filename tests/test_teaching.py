@@ -19,6 +19,7 @@ import material  # noqa: E402
 import syllabus  # noqa: E402
 
 import notebooks as tool  # noqa: E402
+from bertlearn.course.grading import build  # noqa: E402
 
 STEM = "01_attention"
 NOTEBOOK = tool.read(material.NOTEBOOKS / f"{STEM}.ipynb")
@@ -60,6 +61,10 @@ def edit(path: Path, old: str, new: str) -> None:
         ("plan.md", r"^\| 6–14 ", "| 7–14 ", "times of 50 minutes have a gap"),
         ("plan.md", r"^\| 76–80 ", "| 76–79 ", "times of 80 minutes have a gap or do not fill"),
         ("plan.md", r"^\| 106–110 ", "| 106–106 ", "a row of 110 minutes takes no time"),
+        ("plan.md", r"^\| 20–35 ", "| 21–35 ", r"times of 80 minutes have a gap.*\(10, 20\), \(21, 35\)"),
+        ("plan.md", r"^### Second class: many", "### Second class: few", "the classes are"),
+        ("plan.md", r"^## In two classes of 80 minutes.*?(?=^## Discussion)", "", "the sections are"),
+        ("plan.md", r"^  - title: many heads.*?(?=^workshop:)", "", "the sections are"),
         ("plan.md", r"^### 4\. .*?(?=^## )", "", "3 prompts for discussion"),
         ("plan.md", r"\*What to expect:\*", "Expect:", "is not a question with"),
         ("plan.md", r"^- \*\*“softmax over", "- “softmax over", "does not begin in bold"),
@@ -67,6 +72,9 @@ def edit(path: Path, old: str, new: str) -> None:
         ("plan.md", r"slides 1–3", "slides 1–30", r"names the slides \[30\], and there are 20"),
         ("exam.md", r"^- 1 point: the dot", "- 2 points: the dot", "add up to 7"),
         ("exam.md", r"^\*\*Marking:\*\*", "Marking:", r"with a question and “\*\*Marking:\*\*”"),
+        ("exam.md", r"^minutes: 60$", "minutes: an hour", "minutes is a whole number"),
+        ("exam.md", r"^allowed: [^\n]*$", "", "front matter that has"),
+        ("exam.md", r"\(7 points\)$", "(seven points)", "“3. Two bugs \\(seven points\\)” is not"),
         ("exam.md", r"^## 6\. .*?(?=^## Variants)", "", "5 questions, expected 6"),
         ("exam.md", r"^6\. The values.*", "", "5 variants, expected 6"),
         ("handout.md", r"\Z", "more words " * 60, "words, expected 250 to 350"),
@@ -129,6 +137,15 @@ def test_exercises_and_sections_of_the_notebooks() -> None:
             assert exercise.minutes or exercise.name in ("dot", "bug_hunt"), exercise
 
 
+def test_a_release_and_a_syllabus_count_the_same_stars() -> None:
+    for stem in material.stems():
+        stars = {
+            each.name: each.stars
+            for each in material.exercises(tool.read(material.NOTEBOOKS / f"{stem}.ipynb"))
+        }
+        assert build.read_chapter(int(stem[:2])).exercises == stars
+
+
 def test_words_and_points_are_counted() -> None:
     assert material.words("## Two words\n\n$x + y$ and `code`\n\n[[output name]]\n\n![alt](x.svg)") == 4
     assert material.marked_points("\n- 2 points: a\n- 1 point: b\n- Usual wrong answer: 3 points\n") == 3
@@ -165,12 +182,12 @@ def test_the_three_courses() -> None:
     assert [row[0] for row in weeks] == [str(week) for week in range(1, 13)]
     assert weeks[0][2:] == [
         "read sections 1–3 and guess (core: 30 min)",
-        "slides on sections 1–3, discussion 1 and 2; the exercises begin, in pairs",
+        "the plan for two classes: the first",
         "`a` ★★ (10 min)",
     ]
     assert weeks[1][2:4] == [
         "read section 4 and guess (core: 0 min)",
-        "slides on section 4, discussion 3 and 4; the exercises begin, in pairs",
+        "the plan for two classes: the second",
     ]
     assert weeks[1][4] == "to go deeper: `b` ★ (20 min)"
     assert "The remaining weeks" not in text
@@ -237,9 +254,11 @@ def test_pages_are_made_by_a_command(tmp_path: Path) -> None:
 
 
 def test_an_exam_paper_has_all_questions_and_no_answer() -> None:
-    exam = (material.CHAPTERS / STEM / "exam.md").read_text(encoding="utf-8")
+    exam = material.read_exam(material.CHAPTERS / STEM / "exam.md")
     paper = make_teaching.paper(exam, "Attention")
-    assert paper.startswith("# Attention: questions\n\nName:\n\n## 1. ")
+    assert paper.startswith("# Attention: questions\n\nName: ___")
+    assert "**36 points, 60 minutes.** You may use a pocket calculator, but no computer. " in paper
+    assert sum(map(int, re.findall(r"\((\d+) points\)$", paper, re.MULTILINE))) == 36
     assert re.findall(r"^## (\d)\. ", paper, re.MULTILINE) == list("123456")
     assert "points:" not in paper and "point:" not in paper and paper.rstrip().endswith("?")
 
@@ -253,6 +272,16 @@ def test_a_deck_has_its_slides_pictures_and_stills() -> None:
     assert all(re.search(r'alt="[^"]{20,}"', image) for image in images)
     assert "Attention of layer 0, head 2" in slides and "<iframe" not in slides  # the widget's still alone
     assert "Result:" not in slides and "<math" in slides and '<span class="n">toy</span>' in slides
+
+
+def test_a_picture_is_shown_alone_and_a_long_line_is_folded_in_its_column() -> None:
+    deck = make_teaching.deck(material.CHAPTERS / STEM, NOTEBOOK)
+    assert "mixed mood:" in str(material.tagged(NOTEBOOK)["sharper"].outputs)
+    assert "mixed mood:" not in deck and "set to 0 after softmax" in deck
+    assert make_teaching._folded("short") == "short\n"
+    line = "he said unto [MASK],    " + "him 0.50  " * 7
+    first, second = make_teaching._folded(line).splitlines()
+    assert first == line[:83].rstrip() and second == 24 * " " + "him 0.50"
 
 
 def test_code_of_a_cell_does_not_become_markup() -> None:

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 
 import material
 from nbformat import NotebookNode, from_dict
@@ -27,11 +29,20 @@ import notebooks as tool
 from bertlearn.files import write_whole
 
 KEYS = '<p class="keys">s: notes · t: light or dark · ?: all keys</p>'
-WIDE = 65  # characters of the large type that fit in a line of a slide
+COLUMNS = 89  # characters that fit in a line of a slide, in its smallest type
+PAPER = """\
+# {title}: questions
+
+Name: ______________________________
+
+**{exam.points} points, {exam.minutes} minutes.** {exam.allowed} Each title says what its question is worth. \
+Show your steps: they earn points even if the result is wrong.\
+"""
 # A sheet of paper: smaller text and margins than a page to read on a screen.
 SHEET = """
 @page { size: A4; margin: 13mm 15mm; }
 main { max-width: 210mm; }
+math { math-style: normal; }
 math[display="block"] { overflow: visible; }
 img { display: block; margin: 0 auto; max-height: 55mm; }
 @media print {
@@ -44,7 +55,10 @@ img { display: block; margin: 0 auto; max-height: 55mm; }
   table { font-size: 9pt; display: table; }
   th, td { padding: 3px 8px; }
   code, pre { font-size: 8.5pt; white-space: pre-wrap; }
-  p, li, pre, table { break-inside: avoid; }
+  :not(pre) > code { padding: 0; background: none; }
+  blockquote { margin: 0.5em 0; }
+  p, li, pre, table, ul, ol { break-inside: avoid; }
+  p:has(+ :is(table, ul, ol, .highlight)) { break-after: avoid; }
 }
 """
 
@@ -59,10 +73,12 @@ def deck(folder: Path, notebook: NotebookNode) -> str:
     slides = material.read_slides((folder / "slides.md").read_text(encoding="utf-8"))
     cells = material.tagged(notebook)
     shown = [part for number, slide in enumerate(slides) for part in _slide(slide, cells, first=number == 0)]
-    css = (TEMPLATES / "deck" / "style.css").read_text(encoding="utf-8")
+    css, speaker = (_text(TEMPLATES / "deck" / name) for name in ("style.css", "speaker.css"))
     dark = highlighting('[data-theme="dark"] .highlight', "github-dark")
     styles = [_reveal("dist/reset.css"), _reveal("dist/reveal.css"), highlighting(), dark, css]
-    scripts = [_in_html(_reveal(name)) for name in ("dist/reveal.js", "plugin/notes/notes.js")]
+    # The speaker's view is a page in a string of the plugin.
+    notes = _reveal("plugin/notes/notes.js").replace("</style>", json.dumps(speaker)[1:-1] + "</style>")
+    scripts = [_in_html(script) for script in (_reveal("dist/reveal.js"), notes)]
     return export(new_notebook(cells=shown), material.ROOT, "deck", css="\n".join(styles), scripts=scripts)
 
 
@@ -73,7 +89,7 @@ def _slide(slide: material.Slide, cells: dict[str, NotebookNode], first: bool) -
     for text, kind, name in zip(texts[::3], [*texts[1::3], ""], [*texts[2::3], ""], strict=True):
         yield _markdown(text)
         if kind:
-            yield _shown(kind, cells[name])
+            yield from _shown(kind, cells[name])
     yield _html(f'{KEYS if first else ""}</div><aside class="notes">')
     yield _markdown(slide.notes)
     yield _html("</aside></section>")
@@ -88,16 +104,26 @@ def _html(text: str) -> NotebookNode:
     return new_raw_cell(text, metadata={"raw_mimetype": "text/html"})
 
 
-def _shown(kind: str, cell: NotebookNode) -> NotebookNode:
-    """Return a cell's code alone, or its outputs alone; of a widget, the still picture."""
-    if kind == "code":
-        return _sized(new_code_cell(cell.source), cell.source)
-    outputs = from_dict([output for output in cell.outputs if _is_shown(output)])
-    for output in outputs:
-        if "text/html" in output.get("data", {}):
+def _shown(kind: str, cell: NotebookNode) -> Iterator[NotebookNode]:
+    """Yield a cell's code alone, or its outputs alone, in type that their longest line allows."""
+    source, outputs = (cell.source, []) if kind == "code" else ("", _outputs(cell))
+    lines = "\n".join([source, *map(_text_of, outputs)]).splitlines()
+    yield _html(f'<div class="fitted" style="--columns: {max(map(len, lines), default=0)}">')
+    yield new_code_cell(source, outputs=outputs)
+    yield _html("</div>")
+
+
+def _outputs(cell: NotebookNode) -> list[NotebookNode]:
+    """Return the outputs that a class is shown: pictures alone if there are any, of a widget its still."""
+    outputs = [output for output in from_dict(cell.outputs) if _is_shown(output)]
+    shown = [output for output in outputs if _is_picture(output)] or outputs
+    for output in shown:
+        if "text" in output:
+            output.text = "".join(map(_folded, output.text.splitlines()))
+        elif "text/html" in output.data:
             still = re.sub(r"<iframe.*?</iframe>", "", output.data["text/html"], flags=re.DOTALL)
             output.data["text/html"] = still
-    return _sized(new_code_cell("", outputs=outputs), "".join(map(_text_of, outputs)))
+    return shown
 
 
 def _is_shown(output: NotebookNode) -> bool:
@@ -105,15 +131,23 @@ def _is_shown(output: NotebookNode) -> bool:
     return bool(output.get("data") or output.get("text")) and not _text_of(output).startswith("Result: ")
 
 
+def _is_picture(output: NotebookNode) -> bool:
+    data = output.get("data", {})
+    return "image/png" in data or "<img" in data.get("text/html", "")
+
+
 def _text_of(output: NotebookNode) -> str:
     data = output.get("data", {})
     return output.get("text", data["text/plain"] if list(data) == ["text/plain"] else "")
 
 
-def _sized(cell: NotebookNode, text: str) -> NotebookNode:
-    """Tag a cell whose lines are long; the style sheet sets them smaller."""
-    cell.metadata["tags"] = ["wide"] if any(len(line) > WIDE for line in text.splitlines()) else []
-    return cell
+def _folded(line: str) -> str:
+    """Return a line, folded if it is too long for a slide; what follows its widest gap stays one column."""
+    gap = max(re.findall(r" {2,}", line), key=len, default="")
+    indent = " " * (line.index(gap) + len(gap)) if gap else ""
+    # In “him 0.50  them 0.12”, a single space belongs to an item.
+    kept = re.sub(r"(?<=\S) (?=\S)", "\xa0", line) if gap else line
+    return fill(kept, COLUMNS, subsequent_indent=indent, break_long_words=False).replace("\xa0", " ") + "\n"
 
 
 def _reveal(name: str) -> str:
@@ -136,11 +170,13 @@ def sheet(text: str) -> str:
     return page(new_notebook(cells=[_markdown(text)]), material.ROOT, SHEET)
 
 
-def paper(exam: str, title: str) -> str:
-    """Return the questions of an exam, as Markdown without the marking and the variants."""
-    questions = re.sub(r"^\*\*Marking:\*\*.*?(?=^## |\Z)", "", exam, flags=re.MULTILINE | re.DOTALL)
-    body = re.sub(r"\A.*?(?=^## )|^## Variants.*", "", questions, flags=re.MULTILINE | re.DOTALL)
-    return f"# {title}: questions\n\nName:\n\n{body.strip()}\n"
+def paper(exam: material.Exam, title: str) -> str:
+    """Return the paper that students get, as Markdown: the questions without the marking and the variants."""
+    questions = [
+        f"## {heading}\n\n{part.partition('**Marking:**')[0].strip()}"
+        for heading, part in exam.questions.items()
+    ]
+    return "\n\n".join([PAPER.format(title=title, exam=exam), *questions]) + "\n"
 
 
 def write_pages(to: Path) -> list[Path]:
@@ -149,7 +185,8 @@ def write_pages(to: Path) -> list[Path]:
     written = list[Path]()
     for folder in sorted(path.parent for path in material.CHAPTERS.glob("*/slides.md")):
         notebook = tool.read(material.NOTEBOOKS / f"{folder.name}.ipynb")
-        exam = paper(_text(folder / "exam.md"), material.read_plan(folder / "plan.md").title)
+        title = material.read_plan(folder / "plan.md").title
+        exam = paper(material.read_exam(folder / "exam.md"), title)
         pages = {
             "slides": deck(folder, notebook),
             "handout": sheet(_text(folder / "handout.md")),

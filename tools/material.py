@@ -19,6 +19,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 import notebooks as tool
+from bertlearn.course.cells import points
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -28,8 +29,11 @@ REFERENCE = re.compile(r"^\[\[(output|code) ([\w-]+)\]\]$", re.MULTILINE)
 MINUTES = re.compile(r"^\*(Core|Going deeper) · (\d+) minutes\*$", re.MULTILINE)
 CLASSES = (50, 80, 110)  # minutes
 
+TWO_CLASSES = 80  # minutes each, if a chapter has two sessions
+WHICH = ["First class", "Second class"]
 PLAN = [*(f"In {minutes} minutes" for minutes in CLASSES), "Discussion", "Common stumbles", "Before class"]
 KEYS = ["chapter", "title", "requires", "core_hours", "outcomes", "sessions", "workshop", "course"]
+EXAM = ["minutes", "allowed"]
 SLIDES, WORDS, NOTES = (14, 20), (0, 40), (40, 120)  # slides of a deck; words of a slide and of its notes
 OUTPUTS, CODE_LINES = (5, 8), 12
 HANDOUT = (250, 350)  # words
@@ -76,6 +80,18 @@ class Plan(NamedTuple):
     elective: bool
 
 
+class Exam(NamedTuple):
+    """An exam: its front matter and the questions with their points."""
+
+    minutes: int
+    allowed: str  # a sentence
+    questions: dict[str, str]  # by heading
+
+    @property
+    def points(self) -> int:
+        return sum(heading_points(heading) for heading in self.questions)
+
+
 class Slide(NamedTuple):
     """A slide: its Markdown, which may refer to cells, and what the teacher says."""
 
@@ -100,7 +116,7 @@ def exercises(notebook: NotebookNode) -> list[Exercise]:
             core = [core, *(kind == "Core" for kind, _ in MINUTES.findall(cell.source))][-1]
         elif "exercise" in tool.tags(cell):
             stated = re.search(r"(\d+) minutes", heading)
-            stars, minutes = max(heading.count("★"), 1), int(stated[1]) if stated else 0
+            stars, minutes = points(heading), int(stated[1]) if stated else 0
             found += [Exercise(name, stars, minutes, core) for name in tool.functions(cell)]
     return found
 
@@ -126,17 +142,23 @@ def read_plan(path: Path) -> Plan:
     Raises:
         ValueError: a key is missing or not known, or a value has another form.
     """
-    found = re.match(r"---\n(.*?\n)---\n", path.read_text(encoding="utf-8"), re.DOTALL)
-    data = yaml.safe_load(found[1]) if found else None
-    if not isinstance(data, dict) or set(data) != set(KEYS):
-        came = sorted(data) if isinstance(data, dict) else "none"
-        raise ValueError(f"{path.name} begins with front matter that has {came}; expected {sorted(KEYS)}")
+    data = _front_matter(path, KEYS)
     try:
         return _plan(path.parent.name, data)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path.name}: the front matter has another form than expected: {error!r}"
         ) from error
+
+
+def _front_matter(path: Path, keys: list[str]) -> dict[str, Any]:
+    """Return the front matter of a file, which has these keys and no others."""
+    found = re.match(r"---\n(.*?\n)---\n", path.read_text(encoding="utf-8"), re.DOTALL)
+    data = yaml.safe_load(found[1]) if found else None
+    if not isinstance(data, dict) or set(data) != set(keys):
+        came = sorted(data) if isinstance(data, dict) else "none"
+        raise ValueError(f"{path.name} begins with front matter that has {came}; expected {sorted(keys)}")
+    return data
 
 
 def _plan(stem: str, data: dict[str, Any]) -> Plan:
@@ -156,6 +178,25 @@ def _numbers(text: str) -> range:
     """Read "3" or "1–4"."""
     first, *last = map(int, re.split("[–-]", text))
     return range(first, (last or [first])[0] + 1)
+
+
+def read_exam(path: Path) -> Exam:
+    """Read an `exam.md`.
+
+    Raises:
+        ValueError: a key of the front matter is missing or not known, or a value has another form.
+    """
+    data = _front_matter(path, EXAM)
+    if not isinstance(data["minutes"], int) or not isinstance(data["allowed"], str):
+        raise ValueError(f"{path.name}: minutes is a whole number and allowed a sentence, not {data}")
+    found = parts(path.read_text(encoding="utf-8"))
+    return Exam(**data, questions={heading: part for heading, part in found.items() if heading != "Variants"})
+
+
+def heading_points(heading: str) -> int:
+    """Return what a question's heading says that it gives, as in “1. Two bugs (7 points)”, or 0."""
+    stated = re.search(r"\((\d+) points\)$", heading)
+    return int(stated[1]) if stated else 0
 
 
 def read_slides(text: str) -> list[Slide]:
@@ -207,7 +248,7 @@ def find_faults(folder: Path, notebook: NotebookNode, core_hours: float) -> list
     """
     checks: dict[str, Callable[[str], Iterator[str]]] = {
         "plan.md": lambda text: _plan_faults(text, folder, notebook, core_hours),
-        "exam.md": _exam_faults,
+        "exam.md": lambda text: _exam_faults(text, folder),
         "handout.md": lambda text: _bounded("words", words(text), HANDOUT),
         "slides.md": lambda text: _slides_faults(read_slides(text), notebook),
     }
@@ -227,16 +268,26 @@ def _bounded(what: str, count: int, bounds: tuple[int, int]) -> Iterator[str]:
 
 
 def _plan_faults(text: str, folder: Path, notebook: NotebookNode, core_hours: float) -> Iterator[str]:
-    found = parts(text)
-    if list(found) != PLAN:
-        yield f"the sections are {list(found)}, expected {PLAN}"
-        return
     try:
-        yield from _front_matter_faults(read_plan(folder / "plan.md"), notebook, core_hours)
+        plan = read_plan(folder / "plan.md")
     except ValueError as error:
         yield str(error)
+        return
+    yield from _front_matter_faults(plan, notebook, core_hours)
+    found, titles = parts(text), [session.title for session in plan.sessions]
+    both = f"In two classes of {TWO_CLASSES} minutes"
+    expected = PLAN if len(titles) == 1 else [*PLAN[: len(CLASSES)], both, *PLAN[len(CLASSES) :]]
+    if list(found) != expected:
+        yield f"the sections are {list(found)}, expected {expected}"
+        return
     for minutes in CLASSES:
         yield from _time_faults(found[f"In {minutes} minutes"], minutes)
+    if both in found:
+        tables = parts(found[both], level=3)
+        if list(tables) != [f"{which}: {title}" for which, title in zip(WHICH, titles, strict=False)]:
+            yield f"the classes are {list(tables)}, but the sessions are {titles}"
+        for table in tables.values():
+            yield from _time_faults(table, TWO_CLASSES)
     prompts = parts(found["Discussion"], level=3)
     yield from _bounded("prompts for discussion", len(prompts), (PROMPTS, PROMPTS))
     for heading, answer in prompts.items():
@@ -288,18 +339,21 @@ def _reference_faults(text: str, folder: Path, notebook: NotebookNode) -> Iterat
         yield f"the plan names the slides {beyond}, and there are {count}"
 
 
-def _exam_faults(text: str) -> Iterator[str]:
-    found = parts(text)
-    questions = {heading: part for heading, part in found.items() if heading != "Variants"}
+def _exam_faults(text: str, folder: Path) -> Iterator[str]:
+    try:
+        questions = read_exam(folder / "exam.md").questions
+    except ValueError as error:
+        yield str(error)
+        return
     yield from _bounded("questions", len(questions), (QUESTIONS, QUESTIONS))
     for number, (heading, part) in enumerate(questions.items(), 1):
-        title = re.fullmatch(rf"{number}\. .+ \((\d+) points\)", heading)
+        stated = heading_points(heading) if heading.startswith(f"{number}. ") else 0
         question, _, marking = part.partition("**Marking:**")
-        if title is None or not marking or not question.strip():
+        if not stated or not marking or not question.strip():
             yield f"“{heading}” is not “{number}. … (6 points)” with a question and “**Marking:**” below it"
-        elif (given := marked_points(marking)) != int(title[1]):
+        elif (given := marked_points(marking)) != stated:
             yield f"the points that “{heading}” gives add up to {given:g}"
-    variants = bullets(found.get("Variants", ""))
+    variants = bullets(parts(text).get("Variants", ""))
     yield from _bounded("variants", len(variants), (QUESTIONS, QUESTIONS))
 
 

@@ -100,12 +100,10 @@ def _twelve_weeks(chapters: list[Chapter]) -> str:
 
 
 def _class(chapter: Chapter, index: int) -> str:
-    """Say what happens in a class; the discussions are shared out if a chapter has two of them."""
+    """Say which table of the plan a class follows."""
     if len(chapter.plan.sessions) == 1:
         return "the plan for 80 minutes"
-    numbers = chapter.plan.sessions[index].sections
-    prompts = ("1 and 2", "3 and 4")[index]
-    return f"slides on {_span(numbers)}, discussion {prompts}; the exercises begin, in pairs"
+    return f"the plan for two classes: the {('first', 'second')[index]}"
 
 
 def _six_weeks(chapters: list[Chapter]) -> str:

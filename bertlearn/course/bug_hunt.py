@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from bertlearn.course.attempt import is_stub, run_attempt
 from bertlearn.course.built import note
 from bertlearn.course.compare import short, show
-from bertlearn.course.exercise import Result
+from bertlearn.course.exercise import RAISED, TOO_LONG, WRONG, Result
 from bertlearn.model.heads import IGNORE, BertForMaskedLM, BertForPreTraining, targets
 from bertlearn.pretraining.corpus import Shards
 from bertlearn.pretraining.masking import PretrainingBatch
@@ -176,10 +176,11 @@ def verdict(bug_hunt: Callable[[], dict[str, str]]) -> Result:
     if is_stub(outcome.error):
         return Result(name, False, f"– {name}: not attempted yet", attempted=False)
     if outcome.timed_out:
-        return Result(name, False, f"✗ {name}: stopped after {outcome.limit:.3g} s of computing")
+        said = f"stopped after {outcome.limit:.3g} s of computing"
+        return Result(name, False, f"✗ {name}: {said}", reason=f"{TOO_LONG}: it was {said}")
     if outcome.error is not None:
-        kind, message = type(outcome.error).__name__, short(str(outcome.error))
-        return Result(name, False, f"✗ {name}: it stops with {kind}: {message}")
+        said = f"it stops with {type(outcome.error).__name__}: {short(str(outcome.error))}"
+        return Result(name, False, f"✗ {name}: {said}", reason=f"{RAISED}: {said}")
     return _verdict(name, outcome.value)
 
 
@@ -190,15 +191,15 @@ def _verdict(name: str, answers: object) -> Result:
             'expected: something like {"A": "there is no warm-up", "B": …}',
             f"yours:    {show(answers)}",
         ]
-        return Result(name, False, "\n  ".join(lines))
+        return Result(name, False, "\n  ".join(lines), reason=f"{WRONG}: it returns no dictionary")
     lines = [_judge(letter, answers.get(letter)) or "" for letter in _CULPRITS]
     wrong = [line for line in lines if line]
     if not wrong:
         return Result(name, True, "\n  ".join([f"✓ {name}: all four are found", _WHY, note(4, name)]))
-    head = f"✗ {name}: {len(lines) - len(wrong)} of {len(lines)} found"
+    said = f"{len(lines) - len(wrong)} of {len(lines)} found"
     if not all(_is_known(answers.get(letter)) for letter in _CULPRITS):
         wrong.append(f"the suspicions to choose from: {', '.join(repr(name) for name in AGAINST)}")
-    return Result(name, False, "\n  ".join([head, *wrong]))
+    return Result(name, False, "\n  ".join([f"✗ {name}: {said}", *wrong]), reason=f"{WRONG}: {said}")
 
 
 def _is_known(answer: object) -> TypeGuard[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 import symtable
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
+HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
 SOLUTIONS = Path(__file__).parent / "solutions"
 
 
@@ -40,6 +42,11 @@ def is_exercise(cell: NotebookNode) -> bool:
 def functions(cell: NotebookNode) -> list[str]:
     """Return the names of the functions that a cell defines."""
     return [node.name for node in ast.parse(cell.source).body if isinstance(node, ast.FunctionDef)]
+
+
+def points(text: str) -> int:
+    """Return the points of each exercise below a text: the stars of its last heading, and at least one."""
+    return max(1, [text, *HEADING.findall(text)][-1].count("★"))
 
 
 def solutions_of(stem: str) -> Path:

@@ -39,6 +39,11 @@ Function = Callable[..., Any]
 
 _WIDTH = 90  # of a line with several arguments
 
+# Why an attempt that matches no known mistake is wrong: each is what follows "your answer".
+TOO_LONG, RAISED, NOTHING = "took too long", "raised an error", "returned nothing"
+CHANGED, FORBIDDEN, WRONG = "changed its input", "called what is not allowed", "gave a wrong result"
+REASONS = (TOO_LONG, RAISED, NOTHING, CHANGED, FORBIDDEN, WRONG)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -49,6 +54,7 @@ class Result:
     text: str
     attempted: bool = True
     mistakes: tuple[str, ...] = ()  # the known mistakes that the attempt matches: none, one or two
+    reason: str = ""  # if it is wrong and matches none: one of `REASONS`, a colon, and what happened
 
     @property
     def mistake(self) -> str | None:
@@ -112,7 +118,10 @@ class Exercise:
         try:
             outcomes = self._run(attempt, {label: seconds for label, (_, seconds) in expected.items()})
         except KeyboardInterrupt:
-            return self._result(f"✗ {self.name}: stopped by you. Is there a loop that never ends?")
+            return self._result(
+                f"✗ {self.name}: stopped by you. Is there a loop that never ends?",
+                reason=f"{RAISED}: it stops with KeyboardInterrupt",
+            )
         if all(is_stub(outcome.error) for outcome in outcomes.values()):
             first = f"– {self.name}: not attempted yet"
             if not hint and self.hints:
@@ -133,23 +142,24 @@ class Exercise:
     def _judge(self, outcomes: Mapping[str, Outcome], expected: Mapping[str, Any], hint: int) -> Result:
         slow = next((label for label, outcome in outcomes.items() if outcome.timed_out), None)
         if slow is not None:
-            return self._result(*self._time_up(slow, outcomes[slow]), *self._hint_lines(hint))
+            lines = [*self._time_up(slow, outcomes[slow]), *self._hint_lines(hint)]
+            return self._result(*lines, reason=_too_long(slow, outcomes[slow]))
         failed = [label for label in self.cases if not self._is_correct(outcomes[label], expected[label])]
         used = self._used(outcomes)
         if not failed:
             if used:
-                return self._result(
-                    f"✗ {self.name}: the numbers are right, but {used}", *self._hint_lines(hint)
-                )
+                said = f"the numbers are right, but {used}"
+                lines = [f"✗ {self.name}: {said}", *self._hint_lines(hint)]
+                return self._result(*lines, reason=f"{FORBIDDEN}: {said}")
             return self._passed()
         mistakes = self._mistakes.recognize(outcomes, failed)
-        lines = self._named(mistakes) if mistakes else self._shown(failed, outcomes, expected)
+        lines, reason = (self._named(mistakes), "") if mistakes else self._shown(failed, outcomes, expected)
         lines.append(self._tally(failed))
         lines += [f"and one more thing: {used}"] if used else []
-        return self._result(*lines, *self._hint_lines(hint), mistakes=mistakes)
+        return self._result(*lines, *self._hint_lines(hint), mistakes=mistakes, reason=reason)
 
-    def _result(self, *lines: str, mistakes: tuple[str, ...] = ()) -> Result:
-        return Result(self.name, False, "\n  ".join(lines), mistakes=mistakes)
+    def _result(self, *lines: str, mistakes: tuple[str, ...] = (), reason: str = "") -> Result:
+        return Result(self.name, False, "\n  ".join(lines), mistakes=mistakes, reason=reason)
 
     def _passed(self) -> Result:
         """Return the result of a correct attempt, after noting the progress."""
@@ -190,18 +200,29 @@ class Exercise:
 
     def _shown(
         self, failed: list[str], outcomes: Mapping[str, Outcome], expected: Mapping[str, Any]
-    ) -> list[str]:
-        """Show the smallest input on which the attempt fails, the expected result and the attempt's."""
+    ) -> tuple[list[str], str]:
+        """Return the smallest input on which the attempt fails with both results, and the reason."""
         label = min(failed, key=lambda label: size_of(self.cases[label]))
         outcome, right = outcomes[label], expected[label]
-        lines = [f"✗ {self.name}: not yet. On “{label}” {self._clause(label, outcome, right)}"]
+        clause = self._clause(label, outcome, right)
+        reason = f"{self._kind(outcome, right)}: on “{label}” {clause}"
+        lines = [f"✗ {self.name}: not yet. On “{label}” {clause}"]
         lines[0] += self._right_items(outcomes, expected)
         lines += self._input_lines(label)
         if outcome.error is not None or outcome.value is None:
             lines.append(f"expected: {show(right)}")
-            return lines
+            return lines, reason
         pair = side_by_side(outcome.value, right, find(outcome.value, right, self.tolerance), self.returns)
-        return [*lines, f"expected: {pair[0]}", f"yours:    {pair[1]}"] if pair else lines
+        lines += [f"expected: {pair[0]}", f"yours:    {pair[1]}"] if pair else []
+        return lines, reason
+
+    def _kind(self, outcome: Outcome, expected: Any) -> str:
+        """Return which of `REASONS` an outcome that is not right belongs to."""
+        if outcome.error is not None:
+            return RAISED
+        if outcome.value is None and expected is not None:
+            return NOTHING
+        return WRONG if difference(outcome.value, expected, self.tolerance) is not None else CHANGED
 
     def _clause(self, label: str, outcome: Outcome, expected: Any) -> str:
         """Return what is wrong with an outcome, and how it is related to the right one, in one clause."""
@@ -272,6 +293,11 @@ class Exercise:
                 f"stuck? add hint={shown + 1} to this check for hint {shown + 1} of {len(self.hints)}"
             )
         return lines
+
+
+def _too_long(label: str, outcome: Outcome) -> str:
+    where = f", at the line `{short(outcome.at, 80)}`" if outcome.at else ""
+    return f"{TOO_LONG}: it was stopped after {outcome.limit:.3g} s of computing on “{label}”{where}"
 
 
 def _error_clause(outcome: Outcome) -> str:

@@ -1,6 +1,6 @@
 """A JupyterHub for a class on one Linux or macOS machine; teaching/running.md explains it.
 
-    .venv-teach/bin/jupyterhub --config teaching/hub/jupyterhub_config.py
+    .venv-teach/bin/python teaching/hub/start_hub.py
 
 These variables of the environment are its settings:
 
@@ -31,15 +31,18 @@ folder = Path(os.environ.get("BERTLEARN_HUB_FOLDER", "hub-state")).absolute()
 password = os.environ.get("BERTLEARN_HUB_PASSWORD")
 students_file = os.environ.get("BERTLEARN_HUB_STUDENTS")
 
-if not students_file:
+if not students_file or not Path(students_file).is_file():
+    found = f"={students_file} is no file" if students_file else " is not set"
     raise SystemExit(
-        "BERTLEARN_HUB_STUDENTS is not set; give it the path of a file with a user name on each line"
+        f"BERTLEARN_HUB_STUDENTS{found}; give it the path of a file with a user name on each line"
     )
 if not IS_ROOT and not password:
     raise SystemExit(
         "The machine's accounts can only be used by a hub that root starts; for a trial, set "
         "BERTLEARN_HUB_PASSWORD to a password of 8 characters or more"
     )
+if password and len(password) < 8:
+    raise SystemExit(f"BERTLEARN_HUB_PASSWORD has {len(password)} characters; it needs 8 or more")
 handed_out = os.environ.get("BERTLEARN_HUB_COURSE")
 if handed_out and not Path(handed_out).is_dir():
     raise SystemExit(
@@ -52,6 +55,14 @@ c = get_config()  # noqa: F821 - JupyterHub provides it
 c.JupyterHub.authenticator_class = "shared-password" if password else "pam"
 c.SharedPasswordAuthenticator.user_password = password
 c.Authenticator.allowed_users = set(Path(students_file).read_text(encoding="utf-8").split())
+
+# What its pages say
+c.JupyterHub.template_paths = [str(HERE / "templates")]
+who = "the name and the password that you were given" if password else "your account of this machine"
+c.JupyterHub.template_vars = {
+    "announcement_login": f"The course on BERT. Sign in with {who}.",
+    "announcement_home": "When your server stops, running notebooks end. Everything that you saved is kept.",
+}
 
 # Where the hub listens and keeps its state
 c.JupyterHub.bind_url = os.environ.get("BERTLEARN_HUB_ADDRESS", "http://127.0.0.1:8000")
@@ -68,7 +79,8 @@ c.SimpleLocalProcessSpawner.home_dir_template = str(folder / "students" / "{user
 c.Spawner.cmd = [sys.executable, str(HERE / "student_server.py")]
 c.Spawner.start_timeout = c.Spawner.http_timeout = WAIT
 c.Spawner.notebook_dir = "~"
-c.Spawner.default_url = "/lab/tree/bertlearn-course" + ("" if handed_out else "/00_welcome.ipynb")
+pages = [path.name for path in Path(handed_out).glob("*.ipynb")] if handed_out else ["00_welcome.ipynb"]
+c.Spawner.default_url = "/lab/tree/bertlearn-course" + (f"/{pages[0]}" if len(pages) == 1 else "")
 c.Spawner.mem_limit = os.environ.get("BERTLEARN_HUB_MEMORY", "3G")
 c.Spawner.environment = {
     "BERTLEARN_CACHE": str(cache_folder()),

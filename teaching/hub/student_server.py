@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import runpy
 import sys
 import tempfile
 from pathlib import Path
@@ -43,14 +44,15 @@ def update_course(folder: Path, handed_out: Path | None) -> None:
 
 
 def main() -> None:
-    """Prepare, then become the server."""
+    """Prepare, run the server until it is stopped, and remove its files in /tmp."""
     if "MEM_LIMIT" in os.environ:  # the hub's Spawner.mem_limit
         limit_memory(int(os.environ["MEM_LIMIT"]))
-    # The kernels' sockets are files there, and the path of a socket must be short.
-    os.environ["JUPYTER_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="jupyter-", dir="/tmp")
     handed_out = os.environ.get("BERTLEARN_HUB_COURSE")
     update_course(FOLDER.expanduser(), Path(handed_out) if handed_out else None)
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterhub.singleuser", *sys.argv[1:]])
+    # The kernels' sockets are files there, and the path of a socket must be short.
+    with tempfile.TemporaryDirectory(prefix="jupyter-", dir="/tmp", ignore_cleanup_errors=True) as runtime:
+        os.environ["JUPYTER_RUNTIME_DIR"] = runtime
+        runpy.run_module("jupyterhub.singleuser", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

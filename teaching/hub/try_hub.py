@@ -62,7 +62,7 @@ def refused(path):
     return False
 files = [path for path in cache.rglob("*") if path.is_file()]
 print(json.dumps({
-    "user": os.getuid(), "memory_mb": usage.ru_maxrss / (1e3 if os.uname().sysname == "Linux" else 1e6),
+    "user": os.getuid(), "memory_mb": usage.ru_maxrss * (1024 if os.uname().sysname == "Linux" else 1) / 1e6,
     "cpu_seconds": usage.ru_utime + usage.ru_stime,
     "read_only": bool(files) and all(refused(path) for path in [cache / "new", *files])}))
 """
@@ -244,7 +244,8 @@ def accounts(names: Sequence[str], password: str) -> Iterator[None]:
         yield
     finally:
         for name in made:
-            subprocess.run(["userdel", "--remove", name], check=False, stderr=subprocess.DEVNULL)
+            removal = ["userdel", "--remove", "--force", name]  # also while a process of theirs is ending
+            subprocess.run(removal, check=False, stderr=subprocess.DEVNULL)
 
 
 @contextmanager
@@ -263,9 +264,23 @@ def hub(folder: Path, names: Sequence[str], password: str) -> Iterator[tuple[str
         f"--JupyterHub.hub_port={free_port()}",
         f"--ConfigurableHTTPProxy.api_url=http://127.0.0.1:{free_port()}",
     ]
-    command = [sys.executable, "-m", "jupyterhub", "--config", str(HERE / "jupyterhub_config.py"), *ports]
+    command = [sys.executable, str(HERE / "start_hub.py"), *ports]
     with (folder / "hub.log").open("wb") as log:
-        running = subprocess.Popen(command, env=os.environ | settings, stdout=log, stderr=log, cwd=folder)
+        running = subprocess.Popen(
+            command,
+            env=os.environ | settings,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            start_new_session=True,  # Ctrl-C shall reach only this script
+        )
+
+    def stop(*_: Any) -> None:
+        running.terminate()  # threads that wait for an answer get an error, and end
+        sys.exit("stopped")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     try:
         wait_for(f"{address}/hub/health", requests.Session())
         yield address, running.pid
@@ -323,15 +338,16 @@ def link_opens_chapter(student: Student, folder: Path, chapter: int) -> bool:
     return len(opened.cells) == len(nbformat.read(chapter_files()[chapter], as_version=4).cells)
 
 
-def processes(pid: int) -> dict[str, int]:
-    """Return the memory of the hub's processes in MB: the hub, the proxy and the students' servers."""
-    found: dict[str, int] = {}
+def processes(pid: int) -> str:
+    """Describe the memory and the seconds of CPU of the hub's processes: hub, proxy, servers."""
+    kinds = {"ipykernel": "kernels", "student_server": "servers", "configurable-http-proxy": "proxy"}
+    found: dict[str, tuple[float, float]] = {}
     for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-        command = " ".join(process.cmdline())
-        kinds = {"ipykernel": "kernels", "singleuser": "servers", "proxy": "proxy"}
+        command, used = " ".join(process.cmdline()), process.cpu_times()
         kind = next((kind for word, kind in kinds.items() if word in command), "hub")
-        found[kind] = found.get(kind, 0) + round(process.memory_info().rss / 1e6)
-    return found
+        memory, seconds = found.get(kind, (0.0, 0.0))
+        found[kind] = (memory + process.memory_info().rss / 1e6, seconds + used.user + used.system)
+    return "; ".join(f"{kind} {memory:.0f} MB, {cpu:.1f} s of CPU" for kind, (memory, cpu) in found.items())
 
 
 def main() -> int:
@@ -342,7 +358,8 @@ def main() -> int:
     parser.add_argument("--chapter", type=int, default=4, help="the chapter to work through")
     parser.add_argument("--students", type=int, default=2, help="how many work at the same time")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that what was made is removed
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit("stopped"))  # so that what was made is removed
     names = [f"{PREFIX}{number}" for number in range(1, options.students + 1)]
     password = secrets.token_urlsafe(12)
     with tempfile.TemporaryDirectory(prefix="hub-") as place:
@@ -378,10 +395,10 @@ def work_together(students: Sequence[Student], chapter: int, hub_process: int) -
     """Let the students work through a chapter at the same time; return what went wrong."""
     for student in students:
         student.start()
-    print("memory with idle servers, in MB:", processes(hub_process))
+    print("before the chapter:", processes(hub_process))
     with ThreadPoolExecutor(len(students)) as at_once:
         works = list(at_once.map(lambda student: work_through(student, notebook_path(chapter)), students))
-    print("memory after the chapter, in MB:", processes(hub_process))
+    print("after it:", processes(hub_process))
     faults = [fault for work in works for fault in report(work)]
     users = {work.measured["user"] for work in works}
     if IS_ROOT and (len(users) < len(works) or 0 in users):

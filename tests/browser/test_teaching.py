@@ -20,21 +20,29 @@ import material
 import notebooks as tool
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 STEMS = sorted(path.parent.name for path in material.CHAPTERS.glob("*/slides.md"))
 MODEL = "01_attention"
-# Of each slide: its number, its height, the smallest text, pictures too low to see, what is wider than it.
+# Of each slide: its number, its height, the smallest text, its pictures, and what is wider than it.
+# Of a picture: by which factor it is stretched, and which share of the slide it covers.
 MEASURE = """() => Reveal.getSlides().map((slide, index) => {
   Reveal.slide(index);
   const frame = slide.querySelector(".slide"), parts = [...frame.querySelectorAll("*")];
   const texts = parts.filter(part => [...part.childNodes].some(n => n.nodeType === 3 && n.data.trim()) &&
     part.checkVisibility() && !part.closest("math, sup, sub"));
+  const drawn = image => {
+    const scales = [image.width / image.naturalWidth, image.height / image.naturalHeight];
+    return getComputedStyle(image).objectFit === "contain" ? scales.fill(Math.min(...scales)) : scales;
+  };
   return {
     slide: index + 1,
     height: frame.scrollHeight,
     text: Math.min(...texts.map(part => parseFloat(getComputedStyle(part).fontSize))),
-    low: [...frame.querySelectorAll("img")].filter(image => image.height < 240).length,
+    pictures: [...frame.querySelectorAll("img")].map(image => {
+      const [x, y] = drawn(image);
+      return { stretched: x / y, share: x * image.naturalWidth * y * image.naturalHeight / (1280 * 720) };
+    }),
     wide: parts.filter(part => part.scrollWidth > part.clientWidth + 1 && part.clientWidth &&
       getComputedStyle(part).display !== "inline").map(part => part.tagName),
   };
@@ -74,20 +82,25 @@ def test_no_slide_overflows_and_all_can_be_read(page: Page, stem: str, tmp_path:
     slides = page.evaluate(MEASURE)
     assert len(slides) >= 14
     assert [slide for slide in slides if slide["height"] > 720] == []
-    assert [slide for slide in slides if slide["text"] < 22 or slide["low"] or slide["wide"]] == []
+    assert [slide for slide in slides if slide["text"] < 22 or slide["wide"]] == []
+    pictures = [(slide["slide"], picture) for slide in slides for picture in slide["pictures"]]
+    assert [found for found in pictures if abs(found[1]["stretched"] - 1) > 0.01] == []
+    assert [found for found in pictures if found[1]["share"] < 1 / 3] == []
 
 
 def test_what_overflows_is_seen(page: Page, tmp_path: Path) -> None:
-    """The measurement above can fail: for a long slide, a wide word, small text, and a low picture."""
+    """The test above can fail: for a long slide, a wide word, small text, a small or a stretched picture."""
     deck(page, MODEL, tmp_path)
     page.evaluate("""() => {
-      const [first, second, third] = document.querySelectorAll(".slide");
+      const [first, second, third, , fifth] = document.querySelectorAll(".slide");
       first.insertAdjacentHTML("beforeend", "<p>line</p>".repeat(30));
       second.insertAdjacentHTML("beforeend", `<p>${"word".repeat(99)}</p>`);
-      third.insertAdjacentHTML("beforeend", '<p style="font-size:12px">small</p>' + "<p>line</p>".repeat(6));
+      third.insertAdjacentHTML("beforeend", '<p style="font-size:12px">small</p>' + "<p>line</p>".repeat(5));
+      fifth.querySelector("img").style = "object-fit: fill; align-self: stretch";
     }""")
-    first, second, third = page.evaluate(MEASURE)[:3]
-    assert first["height"] > 720 and second["wide"] and third["text"] == 12 and third["low"] == 1
+    first, second, third, _, fifth = page.evaluate(MEASURE)[:5]
+    assert first["height"] > 720 and second["wide"] and third["text"] == 12
+    assert third["pictures"][0]["share"] < 1 / 3 and fifth["pictures"][0]["stretched"] > 1.1
 
 
 def test_the_speaker_sees_notes_and_the_next_slide(page: Page, tmp_path: Path) -> None:
@@ -101,6 +114,19 @@ def test_the_speaker_sees_notes_and_the_next_slide(page: Page, tmp_path: Path) -
     expect(speaker.locator(".speaker-controls-notes .value")).to_have_text(" ".join(notes.split()))
     upcoming = speaker.frame_locator("#upcoming-slide iframe").locator("section.present h2")
     expect(upcoming).to_have_text(page.locator("section h2").nth(1).text_content() or "no heading")
+    for layout in ("default", "wide", "tall"):
+        speaker.locator(".speaker-layout-dropdown").select_option(layout)
+        for label in speaker.locator("#upcoming-slide .label, #speaker-layout").all():
+            assert not overlap(label, upcoming), (layout, label)
+
+
+def overlap(one: Locator, other: Locator) -> bool:
+    a, b = one.bounding_box(), other.bounding_box()
+    assert a and b
+    return all(
+        a[start] < b[start] + b[size] and b[start] < a[start] + a[size]
+        for start, size in (("x", "width"), ("y", "height"))
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -130,6 +156,18 @@ def test_a_deck_prints_a_slide_a_page_in_light_colors(page: Page, tmp_path: Path
     count = page.locator(".pdf-page").count()
     assert min(background(page)) > 200
     assert pages_of(page.pdf(prefer_css_page_size=True)) == count >= 14
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_nothing_is_wider_than_the_sheet(page: Page, stem: str, tmp_path: Path) -> None:
+    page.set_viewport_size({"width": 680, "height": 1000})  # 180 mm, the width of A4 without its margins
+    page.emulate_media(media="print")
+    exam = make_teaching.paper(material.read_exam(material.CHAPTERS / stem / "exam.md"), stem)
+    for text in (exam, (material.CHAPTERS / stem / "handout.md").read_text(encoding="utf-8")):
+        path = tmp_path / "sheet.html"
+        path.write_text(make_teaching.sheet(text), encoding="utf-8")
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 680
 
 
 @pytest.mark.parametrize("stem", STEMS)

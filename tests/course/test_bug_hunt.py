@@ -120,7 +120,17 @@ def test_an_endless_hunt_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
     monkeypatch.setattr(attempt, "SECONDS", 0.1)
-    assert "stopped after 0.1 s of computing" in repr(bug_hunt.verdict(endless))
+    result = bug_hunt.verdict(endless)
+    assert "stopped after 0.1 s of computing" in repr(result)
+    assert result.reason == "took too long: it was stopped after 0.1 s of computing"
+
+
+def test_a_wrong_hunt_says_why() -> None:
+    correct = solution.bug_hunt()
+    assert bug_hunt.verdict(lambda: {}).reason == "gave a wrong result: 0 of 4 found"
+    assert bug_hunt.verdict(lambda: 3).reason == "gave a wrong result: it returns no dictionary"  # type: ignore[arg-type, return-value]
+    assert bug_hunt.verdict(lambda: 1 / 0).reason.startswith("raised an error: it stops with ZeroDivision")  # type: ignore[arg-type, return-value]
+    assert bug_hunt.verdict(lambda: correct).reason == ""
 
 
 def test_a_solved_hunt_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

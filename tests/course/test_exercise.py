@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from bertlearn.course import edits
+from bertlearn.course import attempt, edits
 from bertlearn.course.checks import (
     attention,
     encoder,
@@ -197,10 +197,11 @@ GARBAGE = [
 
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_garbage_never_passes_and_never_crashes(exercise: Exercise) -> None:
-    for attempt in GARBAGE:
-        result = exercise(attempt)
+    for answer in GARBAGE:
+        result = exercise(answer)
         assert not result.ok
         assert "Traceback" not in repr(result)
+        assert bool(result.reason) == (result.attempted and callable(answer) and not result.mistakes)
     assert "give the function itself" in repr(exercise(3))
 
 
@@ -278,11 +279,41 @@ def test_the_text_of_an_unknown_mistake_and_of_hints() -> None:
     assert "it stops with RuntimeError: boom <script> second line" in repr(double(raises))
 
 
+def test_the_reason_is_the_kind_and_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(x: torch.Tensor) -> torch.Tensor:
+        while True:
+            pass
+
+    monkeypatch.setattr(attempt, "SECONDS", 0.1)
+    assert re.fullmatch(
+        "took too long: it was stopped after 0.1 s of computing on “a one”, at the line `(while True:|pass)`",
+        double(endless).reason,
+    )
+    assert double(lambda x: x + 1).reason == (
+        "gave a wrong result: on “a three” your numbers are off by up to 2.0000."
+    )
+    assert double(raises).reason.startswith(
+        "raised an error: on “a one” it stops with RuntimeError: boom <script> second line, in the line `"
+    )
+    assert double(lambda x: None).reason == (
+        "returned nothing: on “a one” it returns None: is a `return` missing?"
+    )
+    assert double(lambda x: x.mul_(2)).reason.startswith("changed its input: on “a one” it changes its own")
+    forbidding = replace(double, forbidden=["add"])
+    assert forbidding(lambda x: torch.add(x, x)).reason == (
+        "called what is not allowed: the numbers are right, but your function calls torch's add; the "
+        "exercise asks you to write it yourself"
+    )
+    assert double(lambda x: x**2).reason == double(lambda x: x + x).reason == ""
+
+
 def test_stopping_an_endless_loop_leaves_no_traceback() -> None:
     def endless(x: torch.Tensor) -> torch.Tensor:
         raise KeyboardInterrupt  # what the stop button does to a loop
 
-    assert repr(double(endless)) == "✗ double: stopped by you. Is there a loop that never ends?"
+    result = double(endless)
+    assert repr(result) == "✗ double: stopped by you. Is there a loop that never ends?"
+    assert result.reason == "raised an error: it stops with KeyboardInterrupt"
 
 
 def test_an_attempt_that_changes_its_inputs_is_reported() -> None:

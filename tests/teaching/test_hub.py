@@ -6,6 +6,7 @@ import importlib.util
 import os
 import random
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import nbformat
+import psutil
 import pytest
 from nbformat import NotebookNode
 from traitlets.config import Config
@@ -67,6 +69,8 @@ def test_by_default_the_hub_listens_on_this_machine_and_admits_only_listed_accou
 def test_a_trial_needs_a_password_unless_the_accounts_can_be_used(settings: Callable[..., Config]) -> None:
     with pytest.raises(SystemExit, match="set BERTLEARN_HUB_PASSWORD"):
         settings(user=1000)
+    with pytest.raises(SystemExit, match="has 5 characters; it needs 8"):
+        settings(user=1000, PASSWORD="short")
     c = settings(user=1000, PASSWORD="long enough")
     assert (c.JupyterHub.authenticator_class, c.JupyterHub.spawner_class) == ("shared-password", "simple")
     assert c.SharedPasswordAuthenticator.user_password == "long enough"
@@ -76,6 +80,8 @@ def test_without_a_list_of_students_nobody_gets_in(settings: Callable[..., Confi
     monkeypatch.delenv("BERTLEARN_HUB_STUDENTS")
     with pytest.raises(SystemExit, match="BERTLEARN_HUB_STUDENTS is not set"):
         settings(user=0)
+    with pytest.raises(SystemExit, match="STUDENTS=/nowhere is no file"):
+        settings(user=0, STUDENTS="/nowhere")
 
 
 def test_students_get_what_the_teacher_hands_out(settings: Callable[..., Config], tmp_path: Path) -> None:
@@ -83,16 +89,77 @@ def test_students_get_what_the_teacher_hands_out(settings: Callable[..., Config]
         settings(user=0, COURSE=str(tmp_path / "missing"))
     c = settings(user=0, COURSE=str(tmp_path))
     assert c.Spawner.environment["BERTLEARN_HUB_COURSE"] == str(tmp_path)
-    assert not c.Spawner.default_url.endswith(".ipynb")  # it may have no welcome page
+    assert c.Spawner.default_url == "/lab/tree/bertlearn-course"  # it may have no welcome page
+    (tmp_path / "01_attention.ipynb").touch()
+    c = settings(user=0, COURSE=str(tmp_path))
+    assert c.Spawner.default_url == "/lab/tree/bertlearn-course/01_attention.ipynb"
 
 
-@pytest.fixture
-def server() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("student_server", HUB / "student_server.py")
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, HUB / f"{name}.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def start() -> ModuleType:
+    return load("start_hub")
+
+
+def test_a_hub_that_root_starts_needs_accounts(
+    start: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="None of the listed students could work"):
+        start.check_accounts(["no-such-account"])
+    assert "useradd --create-home no-such-account" in capsys.readouterr().err
+    asked = []
+    monkeypatch.setattr(start, "unreadable", lambda name, paths: asked.append(name) or [])
+    start.check_accounts(["no-such-account", "nobody"])  # one student's missing account keeps nobody else out
+    assert asked == ["nobody"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can ask for others")
+def test_the_hub_does_not_start_where_students_cannot_read_the_course(
+    start: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
+    (tmp_path / "hidden").mkdir(mode=0o700)
+    assert start.unreadable("nobody", ["/usr", str(tmp_path / "hidden")]) == [str(tmp_path / "hidden")]
+    assert start.unreadable("root", [str(tmp_path / "hidden")]) == []
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "hidden" / "python3"))
+    (tmp_path / "hidden" / "python3").symlink_to("/usr/bin/python3")
+    assert start.unreadable("nobody", ["/usr"]) == [os.path.realpath("/usr/bin/python3")]
+    monkeypatch.setattr(start, "unreadable", lambda *_: ["/root/data"])
+    with pytest.raises(SystemExit, match=r"nobody cannot use /root/data.*BERTLEARN_CACHE"):
+        start.check_accounts(["nobody"])
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_hub_that_is_stopped_while_it_starts_leaves_no_proxy_and_no_stack_trace(
+    sent: signal.Signals,
+) -> None:
+    code = (
+        f"import os, signal, subprocess, sys; sys.path.insert(0, {str(HUB)!r}); import start_hub\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'jupyterhub':\n"
+        "            print(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid, flush=True)\n"
+        f"            os.kill(os.getpid(), {int(sent)})\n"
+        "os.environ.pop('BERTLEARN_HUB_STUDENTS', None); sys.meta_path.insert(0, Slow()); start_hub.main()"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (run.returncode, run.stderr.strip()) == (128 + sent, "The hub was stopped before it had started.")
+    proxy = int(run.stdout)
+    assert not psutil.pid_exists(proxy) or psutil.Process(proxy).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture
+def server() -> ModuleType:
+    return load("student_server")
 
 
 def test_a_students_work_outlives_the_next_start(server: ModuleType, tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ out. `submission` finds the answers in a notebook, by the exercises' names; `wor
 of its own; `grades` does that for many notebooks and keeps the results in a table. A submission is foreign
 code: `worker` says what its process does not protect from. `twins` compares the answers of a class.
 
-`feedback` writes a page for each student, `report` one of the whole class; both look up what a mistake means
-in `known`, and `pages` has their templates. Neither is imported here: each submission's process would load
-what draws their pictures.
+`feedback` writes a page for each student, `report` one of the whole class, `totals` a table with a row for
+each student. The pages look up what a mistake means in `known`, and what to do about a notebook that could
+not be graded in `stops`; `pages` has their templates. None is imported here: each submission's process would
+load what draws their pictures.
 """
 
 from bertlearn.course.grading.checks import check_answer
-from bertlearn.course.grading.grades import Row, find_notebooks, grade, read_rows, summary
+from bertlearn.course.grading.grades import Row, grade, read_rows, summary
 from bertlearn.course.grading.release import Release, ReleasedChapter, read_release
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "ReleasedChapter",
     "Row",
     "check_answer",
-    "find_notebooks",
     "grade",
     "read_release",
     "read_rows",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +27,6 @@ Outputs = Literal["keep", "clear"]
 
 STUDENT, INSTRUCTOR = "student", "instructor"
 OURS = (STUDENT, INSTRUCTOR, formats.NBGRADER_CONFIG)  # what a later release into the same folder replaces
-HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
 WARNING = "These notebooks and tests hold the answers. Do not give this folder to students.\n"
 
 
@@ -75,7 +73,7 @@ def read_chapter(number: int) -> Chapter:
     path = chapter_files()[number]
     notebook = cells.read(path)
     exercises = {
-        name: max(1, HEADING.findall(heading.source)[-1].count("★"))
+        name: cells.points(heading.source)
         for cell, heading in _exercises(notebook)
         for name in cells.functions(cell)
     }
@@ -87,7 +85,7 @@ def student_version(chapter: Chapter, outputs: Outputs) -> NotebookNode:
     copy = nbformat.from_dict(chapter.notebook)
     for cell, heading in _exercises(copy):
         points = sum(chapter.exercises[name] for name in cells.functions(cell))
-        before, title, after = heading.source.rpartition(HEADING.findall(heading.source)[-1])
+        before, title, after = heading.source.rpartition(cells.HEADING.findall(heading.source)[-1])
         heading.source = f"{before}{title}\n\n*{points} {'point' if points == 1 else 'points'}*{after}"
     for cell in copy.cells if outputs == "clear" else []:
         _clear(cell)
@@ -151,7 +149,7 @@ def _exercises(notebook: NotebookNode) -> Iterator[tuple[NotebookNode, NotebookN
     """Yield the cell of each exercise, with the Markdown cell that has the last heading above it."""
     heading = None
     for cell in notebook.cells:
-        if cell.cell_type == "markdown" and HEADING.search(cell.source):
+        if cell.cell_type == "markdown" and cells.HEADING.search(cell.source):
             heading = cell
         elif cells.is_exercise(cell) and heading is not None:
             yield cell, heading

@@ -9,10 +9,19 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from bertlearn.course.grading import known
-from bertlearn.course.grading.grades import Row
+from bertlearn.course.exercise import RAISED, TOO_LONG, WRONG
+from bertlearn.course.grading import known, stops
+from bertlearn.course.grading.grades import Row, write_table
 from bertlearn.course.grading.pages import write_page
 from bertlearn.course.grading.submission import REFERS
+from bertlearn.course.grading.worker import NO_FUNCTION
+
+INDEX = "index.csv"
+REMEDIES = {  # what helps, by the kind of a reason
+    TOO_LONG: "Does a loop in it ever end? Does what its condition compares change in every turn?",
+    RAISED: "Call your function on that input yourself: Python then shows the line and how it came there.",
+    WRONG: "The check below your answer shows the smallest input that fails, with the result expected.",
+}
 
 
 class Item(NamedTuple):
@@ -39,6 +48,7 @@ class Part(NamedTuple):
     title: str
     file: str
     problem: str  # why it could not be graded, "" if it was
+    remedy: str  # what the student can do about that
     items: Sequence[Item]
 
     @property
@@ -55,9 +65,11 @@ class Part(NamedTuple):
 def write_feedback(rows: Iterable[Row], to: Path) -> list[Path]:
     """Write a page for each student into a folder, and return the pages' paths.
 
+    Beside the pages, `index.csv` says which page is whose.
+
     Args:
         rows: the table of grades. Twins are not shown: they are a question for the teacher alone.
-        to: the folder; pages of these students are replaced, nothing else in it changes.
+        to: the folder; pages of these students and the index are replaced, nothing else in it changes.
     """
     students: dict[str, list[Row]] = {}
     for row in rows:
@@ -67,6 +79,8 @@ def write_feedback(rows: Iterable[Row], to: Path) -> list[Path]:
         ordered = sorted(students[student], key=lambda row: (row.chapter or 0, row.file))
         parts = [_part(list(group)) for _, group in groupby(ordered, lambda row: (row.chapter, row.file))]
         write_page(path, "feedback.html", title=f"Feedback for {student}", student=student, parts=parts)
+    index = [(student, path.name) for student, path in paths.items()]
+    write_table(to / INDEX, ("student", "page"), index)
     return list(paths.values())
 
 
@@ -80,9 +94,8 @@ def page_name(student: str) -> str:
 def _part(rows: Sequence[Row]) -> Part:
     first = rows[0]
     problem = "" if first.exercise else first.flag
-    return Part(
-        known.title_of(first.chapter), first.file, problem, [_item(row) for row in rows if row.exercise]
-    )
+    items = [_item(row) for row in rows if row.exercise]
+    return Part(known.title_of(first.chapter), first.file, problem, stops.remedy(problem).student, items)
 
 
 def _item(row: Row) -> Item:
@@ -99,11 +112,13 @@ def _item(row: Row) -> Item:
         names = " and ".join(f"“{name}”" for name in mistakes)
         said = f"This looks like {'two mistakes at once: ' if len(mistakes) > 1 else ''}{names}."
         return Item(*begin, "wrong", [said], "", [known.question_of(*about, name) for name in mistakes])
-    said = (
-        "Not right yet, and no mistake that is known. The check below your answer shows the smallest input "
-        "on which it is wrong, with the result that is expected."
-    )
-    return Item(*begin, "wrong", [said], hint=known.hint_of(*about))
+    reason = row.reason or WRONG
+    texts = f"Not right yet. Your answer {_sentence(reason)}", REMEDIES.get(reason.partition(": ")[0], "")
+    return Item(*begin, "wrong", [text for text in texts if text], hint=known.hint_of(*about))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "…")) else f"{text}."
 
 
 def _flagged(row: Row) -> Item:
@@ -114,7 +129,9 @@ def _flagged(row: Row) -> Item:
             f"Your notebook has no function of your own named {row.exercise}. Was it renamed or deleted, or "
             "does its cell stop with a syntax error?"
         )
-        return Item(*begin, "open", [said])
+        line = row.flag.removeprefix(NO_FUNCTION).removeprefix(": ")
+        said += " The line below takes the name from the course instead of defining it." if line else ""
+        return Item(*begin, "open", [said], line)
     line = row.flag.removeprefix(f"{REFERS}: ")
     said = (
         "This answer uses the course's own code, or a way to reach it, in the line below. So it does not "

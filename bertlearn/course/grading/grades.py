@@ -19,14 +19,18 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bertlearn.course.compare import short
+from bertlearn.course.grading import stops
 from bertlearn.course.grading.release import Release
 from bertlearn.course.grading.submission import defined_names
 from bertlearn.course.grading.twins import find_twins
 from bertlearn.files import write_whole
 
 KEPT = ("PATH", "PYTHONPATH", "BERTLEARN_CACHE", "SYSTEMROOT", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
-SECONDS = 300.0  # for one submission; each answer has a limit of its own as well
+SECONDS = 180.0  # for one submission; each answer has a limit of its own as well
 MEGABYTES = 6000
+LONGEST = 300  # characters of a text that comes from the answers' process
+NOT_COMPARED = "?"  # in place of twins, until grading has ended
 
 
 class Row(NamedTuple):
@@ -39,8 +43,9 @@ class Row(NamedTuple):
     points: int  # of the exercise, or of the whole chapter
     score: int  # 0 or the points
     attempted: bool
-    mistake: str
-    flag: str
+    mistake: str  # known mistakes that the answer makes
+    reason: str  # if it makes none: why it is wrong, as `exercise.Result` says it
+    flag: str  # why the answer does not count, or the submission could not be graded
     twins: str  # students whose answer is alike beyond chance: a question for the teacher, never a mark
     checksum: str  # of the file and of what is graded: if one changes, the file is graded again
 
@@ -53,6 +58,7 @@ def grade(
     seconds: float = SECONDS,
     megabytes: int = MEGABYTES,
     report: Callable[[str, Sequence[Row]], None] = lambda student, rows: None,
+    begin: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Row]:
     """Grade every notebook in a folder; what the table has already is kept: a stopped grading goes on.
 
@@ -64,6 +70,7 @@ def grade(
         seconds: the time that one submission may take.
         megabytes: the memory that one submission may use, where the system can limit it.
         report: called with a student and that student's rows as soon as they are there.
+        begin: called once with how many notebooks are graded already, and how many there are.
 
     Raises:
         ValueError: the folder has no notebook, or the table is none of ours.
@@ -73,6 +80,7 @@ def grade(
     done = {row.checksum for row in rows}
     found = [_find(path, submitted, release) for path in files]
     waiting = [submission for submission in found if submission.checksum not in done]
+    begin(len(found) - len(waiting), len(found))
     pool = ThreadPoolExecutor(jobs)
     try:
         tasks = [pool.submit(_grade_file, submission, seconds, megabytes) for submission in waiting]
@@ -93,6 +101,21 @@ def with_twins(rows: Sequence[Row], submitted: Path) -> list[Row]:
     """Return the rows of a grading that has ended with the twins of each answer; no score changes."""
     found = find_twins(rows, submitted)
     return [row._replace(twins=found.get((row.file, row.chapter, row.exercise), "")) for row in rows]
+
+
+def has_ended(rows: Iterable[Row]) -> bool:
+    """Return whether a grading has come to its end; then answers are compared, and no student is missing."""
+    return all(row.twins != NOT_COMPARED for row in rows)
+
+
+def best_rows(rows: Iterable[Row]) -> list[Row]:
+    """Return one row for each student and exercise: the best, if a student handed in several notebooks."""
+    best: dict[tuple[str, int | None, str], Row] = {}
+    for row in rows:
+        place = row.student, row.chapter, row.exercise
+        if place not in best or (row.score, row.attempted) > (best[place].score, best[place].attempted):
+            best[place] = row
+    return list(best.values())
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -164,17 +187,14 @@ def chapter_of(path: Path, release: Release) -> int | None:
     return int(number[0]) if number and int(number[0]) in likely else None
 
 
-NO_CHAPTER = "its functions and its name belong to no one chapter of the release"
-
-
 def _grade_file(found: _Found, seconds: float, megabytes: int) -> list[Row]:
     place, total = (found.student, found.file, found.chapter), sum(found.exercises.values())
 
     def refused(why: str) -> list[Row]:
-        return [Row(*place, "", total, 0, False, "", why, "", found.checksum)]
+        return [Row(*place, "", total, 0, False, "", "", _plain(why), "", found.checksum)]
 
     if found.chapter is None:
-        return refused(NO_CHAPTER)
+        return refused(stops.NO_CHAPTER)
     answer = _run_worker(found.path.resolve(), found.chapter, seconds, megabytes)
     if "error" in answer:
         return refused(str(answer["error"]))
@@ -185,15 +205,20 @@ def _grade_file(found: _Found, seconds: float, megabytes: int) -> list[Row]:
             for name, points in found.exercises.items()
         ]
     except (KeyError, TypeError):
-        return refused("the answers wrote over their grades")
+        return refused(stops.OVERWRITTEN)
 
 
 def _graded(
     place: tuple[str, str, int | None], name: str, points: int, grade: Mapping[str, Any], checksum: str
 ) -> Row:
     score, attempted = points * (grade["right"] is True), grade["attempted"] is True
-    said = str(grade["mistake"]), str(grade["flag"])
-    return Row(*place, name, points, score, attempted, *said, "", checksum)
+    mistake, reason, flag = (_plain(str(grade[field])) for field in ("mistake", "reason", "flag"))
+    return Row(*place, name, points, score, attempted, mistake, reason, flag, NOT_COMPARED, checksum)
+
+
+def _plain(text: str) -> str:
+    """Return a text on one line of limited length, without what controls how text is shown."""
+    return short("".join(letter if letter.isprintable() else " " for letter in text), LONGEST)
 
 
 def _run_worker(path: Path, chapter: int, seconds: float, megabytes: int) -> dict[str, Any]:
@@ -215,14 +240,14 @@ def _run_worker(path: Path, chapter: int, seconds: float, megabytes: int) -> dic
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
-            return {"error": f"stopped after {seconds:g} s"}
+            return {"error": stops.too_long(seconds)}
         finally:
             _end(process)
         try:
             answer = json.loads(output.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
-            return {"error": f"the process that runs the answers ended with status {process.returncode}"}
-        return answer if isinstance(answer, dict) else {"error": "the answers wrote over their grades"}
+            return {"error": stops.ended(process.returncode)}
+        return answer if isinstance(answer, dict) else {"error": stops.OVERWRITTEN}
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -245,9 +270,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write the table; a file of that name is replaced whole."""
+    write_table(path, Row._fields, rows)
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str | int | None]]) -> None:
+    """Write a CSV table in which no spreadsheet finds a formula; a file of that name is replaced whole."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Row._fields)
+    writer.writerow(columns)
     writer.writerows([_cell(value) for value in row] for row in rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8", newline=""))

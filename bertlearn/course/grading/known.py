@@ -1,7 +1,8 @@
 """What the course knows about an exercise: its mistakes and their questions, a hint, why it is right.
 
-The table of grades names a mistake; its question and all else are looked up here. So no text that a
-submission made can reach a page, except the names of students and files, and the quoted line of a flag.
+The table of grades names a mistake; its question and all else are looked up here. So of the texts that a
+submission made, a page shows only the names of students and files, the quoted line of a flag, and the reason
+of a wrong answer. The report to show the class has none of them.
 """
 
 from __future__ import annotations

@@ -6,20 +6,25 @@ flagged lines and names the twins.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from bertlearn.course.grading import known
-from bertlearn.course.grading.grades import Row
+from bertlearn.course.exercise import REASONS, WRONG
+from bertlearn.course.grading import known, stops
+from bertlearn.course.grading.grades import NOT_COMPARED, Row, best_rows, has_ended
 from bertlearn.course.grading.guess_pictures import predictions
 from bertlearn.course.grading.pages import write_page
 from bertlearn.course.grading.submission import REFERS
+from bertlearn.course.grading.twins import ALIKE, IDENTICAL, RARE
+from bertlearn.course.grading.worker import NO_FUNCTION
 from bertlearn.course.guess_exports import read_class
 
-LESSONS, SHOWN = 3, 6  # mistakes to begin a lecture with; bars of an exercise
+LESSONS, SHOWN = 3, 6  # what to begin a lecture with; mistakes with a bar of their own
+TWIN = re.compile(rf"(.+?) \(({IDENTICAL}|{RARE}|{ALIKE})\)(?:; |$)", re.DOTALL)
 LABELS = {
     "right": "right",
     "known": "a known mistake",
@@ -35,7 +40,7 @@ class Bar(NamedTuple):
     label: str
     many: int
     begin: int = 0  # how many come before it, in a bar of several
-    question: str = ""
+    below: str = ""  # the question that a mistake asks, or what is known of other answers
 
 
 class ExercisePart(NamedTuple):
@@ -48,12 +53,11 @@ class ExercisePart(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """A mistake that many made, as the beginning of a lecture."""
+    """What many did wrong in an exercise, as the beginning of a lecture."""
 
     exercise: str
-    mistake: str
+    bar: Bar
     question: str
-    many: int
     students: int
 
 
@@ -68,6 +72,11 @@ class ChapterPart(NamedTuple):
     middle: float
     hardest: ExercisePart
 
+    @property
+    def hardest_first(self) -> list[ExercisePart]:
+        """The exercises, those first that most students did not get right."""
+        return sorted(self.exercises, key=lambda part: part.whole[0].many - part.students)
+
 
 class Question(NamedTuple):
     """Something for the teacher to look at."""
@@ -76,6 +85,15 @@ class Question(NamedTuple):
     file: str
     exercise: str
     text: str
+
+
+class Pair(NamedTuple):
+    """Two students whose answers to an exercise are alike, and in what way."""
+
+    students: Sequence[str]
+    files: Sequence[str]
+    exercise: str
+    way: str
 
 
 def write_report(rows: Sequence[Row], to: Path, guesses: Path | None = None) -> tuple[Path, Path]:
@@ -104,8 +122,11 @@ def write_report(rows: Sequence[Row], to: Path, guesses: Path | None = None) -> 
         "teacher.html",
         title="For the teacher only",
         flags=_questions(graded, lambda row: row.flag.removeprefix(f"{REFERS}: ") if row.attempted else ""),
-        twins=_questions(graded, lambda row: row.twins),
+        ended=has_ended(rows),
+        pairs=_pairs(graded),
         missing=_questions(graded, lambda row: "" if row.attempted else row.flag),
+        line_of=lambda text: text.removeprefix(NO_FUNCTION).removeprefix(": "),
+        remedy_of=lambda text: stops.remedy(text).teacher,
         failed=_questions([row for row in rows if not row.exercise], lambda row: row.flag),
         refused=read.refused,
     )
@@ -118,8 +139,21 @@ def _questions(rows: Iterable[Row], text_of: Callable[[Row], str]) -> list[Quest
     return [Question(row.student, row.file, row.exercise, text) for row in ordered if (text := text_of(row))]
 
 
+def _pairs(rows: Iterable[Row]) -> list[Pair]:
+    """Return the twins of a class, each pair once; a text that names none is shown as it is."""
+    pairs: dict[tuple[int | None, str, frozenset[str]], Pair] = {}
+    for row in rows:
+        if row.twins in ("", NOT_COMPARED):
+            continue
+        for other, way in TWIN.findall(row.twins) or [(row.twins, ALIKE)]:
+            place = row.chapter, row.exercise, frozenset((row.student, other))
+            before = pairs.get(place, Pair((row.student, other), (), row.exercise, way))
+            pairs[place] = before._replace(files=(*before.files, row.file))
+    return list(pairs.values())
+
+
 def _chapter(rows: Iterable[Row], number: int) -> ChapterPart:
-    best = _best(row for row in rows if row.chapter == number)
+    best = best_rows(row for row in rows if row.chapter == number)
     exercises = dict.fromkeys(row.exercise for row in best)
     parts = [_exercise([row for row in best if row.exercise == name]) for name in exercises]
     totals, most = Counter[str](), Counter[str]()
@@ -131,21 +165,11 @@ def _chapter(rows: Iterable[Row], number: int) -> ChapterPart:
         known.title_of(number),
         len(totals),
         parts,
-        _lessons(number, best),
+        _lessons(number, parts),
         [counts[points] for points in range(max(most.values()) + 1)],
         median(totals.values()),
         min(parts, key=lambda part: part.whole[0].many / part.students),
     )
-
-
-def _best(rows: Iterable[Row]) -> list[Row]:
-    """Return one row for each student and exercise: the best, if a student handed in several notebooks."""
-    best: dict[tuple[str, str], Row] = {}
-    for row in rows:
-        place = row.student, row.exercise
-        if place not in best or (row.score, row.attempted) > (best[place].score, best[place].attempted):
-            best[place] = row
-    return list(best.values())
 
 
 def _kind(row: Row) -> str:
@@ -160,9 +184,25 @@ def _exercise(rows: Sequence[Row]) -> ExercisePart:
     for kind, label in LABELS.items():
         whole.append(Bar(kind, label, counts[kind], begin))
         begin += counts[kind]
-    right, _, other, none = whole
-    bars = [right, *_mistake_bars(rows), other, none]
-    return ExercisePart(rows[0].exercise, len(rows), whole, [bar for bar in bars if bar.many])
+    right, _, _, none = whole
+    bars = [*_mistake_bars(rows), *_other_bars(rows), none]
+    shown = [right, *sorted(bars, key=lambda bar: -bar.many)]
+    return ExercisePart(rows[0].exercise, len(rows), whole, [bar for bar in shown if bar.many])
+
+
+def _other_bars(rows: Iterable[Row]) -> list[Bar]:
+    """Return a bar for the wrong answers that make no known mistake, and one for those with a flag."""
+    others = [row for row in rows if _kind(row) == "other"]
+    kinds = Counter(_reason(row) for row in others if not row.flag)
+    below = "; ".join(f"{kind}: {count}" for kind, count in kinds.most_common())
+    flagged = len(others) - kinds.total()
+    return [Bar("other", LABELS["other"], kinds.total(), 0, below), Bar("other", REFERS, flagged)]
+
+
+def _reason(row: Row) -> str:
+    """Return why an answer is wrong, in words that no submission has written."""
+    kind = row.reason.partition(": ")[0]
+    return kind if kind in REASONS else WRONG
 
 
 def _mistake_bars(rows: Sequence[Row]) -> list[Bar]:
@@ -179,14 +219,14 @@ def _mistakes(rows: Iterable[Row]) -> Counter[str]:
     return Counter(name for row in rows for name in known.mistakes_in(row.chapter, row.exercise, row.mistake))
 
 
-def _lessons(chapter: int, rows: Sequence[Row]) -> list[Lesson]:
-    """Return the most frequent mistakes of a chapter that at least two students made."""
+def _lessons(chapter: int, parts: Iterable[ExercisePart]) -> list[Lesson]:
+    """Return what at least two students of a chapter did wrong, the most frequent first."""
     found = []
-    for exercise in dict.fromkeys(row.exercise for row in rows):
-        mine = [row for row in rows if row.exercise == exercise]
+    for part in parts:
+        questions = {"known": "", "other": known.hint_of(chapter, part.name)}
         found += [
-            Lesson(exercise, name, known.question_of(chapter, exercise, name), count, len(mine))
-            for name, count in _mistakes(mine).items()
-            if count > 1
+            Lesson(part.name, bar, questions[bar.kind] or bar.below, part.students)
+            for bar in part.bars
+            if bar.kind in questions and bar.many > 1 and bar.below
         ]
-    return sorted(found, key=lambda lesson: -lesson.many)[:LESSONS]
+    return sorted(found, key=lambda lesson: -lesson.bar.many)[:LESSONS]

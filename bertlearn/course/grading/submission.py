@@ -49,7 +49,7 @@ class Submission:
 
     statements: tuple[ast.stmt, ...]  # imports, functions, classes and constants
     answers: dict[str, ast.FunctionDef]  # by exercise
-    flags: dict[str, Flag]  # by exercise
+    flags: dict[str, Flag]  # by exercise, those without an answer included
     broken: int  # cells that are no Python
     texts: dict[str, str]  # the answers as they were written, comments included
 
@@ -75,7 +75,9 @@ def read_submission(path: Path, exercises: Collection[str]) -> Submission:
     answers = {name: node for name, node in functions.items() if node is not None}
     suspect = _names_of_the_course(statements)
     defined = {node.name: node for node in statements if isinstance(node, ast.FunctionDef)}
-    flags = {name: _reference(node, suspect, defined | answers) for name, node in answers.items()}
+    flags = {name: _import_of(name, statements) for name in exercises} | {
+        name: _reference(node, suspect, defined | answers) for name, node in answers.items()
+    }
     found = {name: flag for name, flag in flags.items() if flag}
     texts = {name: _text(node, cells) for name, node in answers.items()}
     return Submission(statements, answers, found, broken, texts)
@@ -177,6 +179,15 @@ def _modules(node: ast.Import | ast.ImportFrom) -> set[str]:
     return {COURSE} if node.level else {(node.module or "").partition(".")[0]}
 
 
+def _import_of(name: str, statements: Collection[ast.stmt]) -> Flag | None:
+    """Return the line that takes a name from the course instead of defining it."""
+    for node in statements:
+        imports = isinstance(node, ast.Import | ast.ImportFrom) and {name, "*"} & set(_binds(node))
+        if imports and _refers(node, frozenset()):
+            return Flag(REFERS, _on_one_line(node))
+    return None
+
+
 def _reference(
     answer: ast.FunctionDef, suspect: frozenset[str], defined: dict[str, ast.FunctionDef]
 ) -> Flag | None:
@@ -211,4 +222,8 @@ def _line(function: ast.FunctionDef, node: ast.AST) -> str:
     inside = [each for each in ast.walk(function) if isinstance(each, ast.stmt) and each is not function]
     holding = [each for each in inside if any(child is node for child in ast.walk(each))]
     statement = min(holding, key=lambda each: len(ast.unparse(each)), default=function)
+    return _on_one_line(statement)
+
+
+def _on_one_line(statement: ast.stmt) -> str:
     return " ".join(ast.unparse(statement).split())[:120]

@@ -6,7 +6,7 @@ answer, or of an answer that more than a tenth of the class, and at least three 
 counts as a twin of another student's only in one of three cases.
 
 - *identical*: equal to the character, comments included. It has comments with at least `WORDS` words that are
-  not those of the published answer, or it has more than `IDENTICAL` statements and is not ordinary. Anything
+  not those of the published answer, or it has more than `LONGER` statements and is not ordinary. Anything
   shorter two people write alike by chance.
 - *alike*: equal but for the names of variables, comments and docstrings, with more than `LONG` statements,
   and not ordinary.
@@ -33,7 +33,8 @@ from bertlearn.course.grading.submission import Submission, SubmissionError, is_
 if TYPE_CHECKING:
     from bertlearn.course.grading.grades import Row
 
-WORDS, IDENTICAL, LONG, WRONG, CLASS = 8, 8, 12, 3, 10
+WORDS, LONGER, LONG, WRONG, CLASS = 8, 8, 12, 3, 10
+IDENTICAL, RARE, ALIKE = "identical", "the same rare mistake", "alike"  # the most telling first
 MOST = 0.7  # of the lines, as difflib counts them
 SOLUTIONS = Path(__file__).parents[1] / "solutions"
 Place = tuple[str, int | None, str]  # file, chapter, exercise
@@ -102,16 +103,16 @@ def _twins(
     usual = [*published, *(group[0].lines for group in alike if _students(group) >= least)]
     reasons: dict[tuple[Place, str], str] = {}
     for group in _grouped(answers, lambda answer: answer.text):
-        own = group[0].statements > IDENTICAL and not _is_ordinary(group[0], usual)
+        own = group[0].statements > LONGER and not _is_ordinary(group[0], usual)
         if group[0].words >= WORDS or own:
-            _note(reasons, group, "identical")
+            _note(reasons, group, IDENTICAL)
     for group in alike:
         if group[0].statements <= WRONG or _is_ordinary(group[0], usual):
             continue
-        if group[0].statements > LONG:
-            _note(reasons, group, "alike")
         if students >= CLASS and _students(group) <= 3 and all(answer.wrong for answer in group):
-            _note(reasons, group, "the same rare mistake")
+            _note(reasons, group, RARE)
+        if group[0].statements > LONG:
+            _note(reasons, group, ALIKE)
     found: dict[Place, list[str]] = defaultdict(list)
     for (place, student), reason in sorted(reasons.items()):
         found[place].append(f"{student} ({reason})")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import linecache
 import os
 import sys
 from collections.abc import Callable
@@ -39,6 +40,7 @@ class Grade:
     right: bool
     attempted: bool
     mistake: str = ""  # known mistakes that the answer makes
+    reason: str = ""  # if it makes none: why it is wrong
     flag: str = ""  # why it does not count, whatever the check says, with the line quoted
 
 
@@ -57,23 +59,31 @@ def grade_submission(path: Path, chapter: int) -> list[Grade]:
 def _functions(submission: Submission) -> dict[str, Any]:
     """Run the submission's definitions, each on its own, so that one that fails spoils no other."""
     space: dict[str, Any] = {"__name__": "submission"}
-    chosen = {id(node) for node in submission.answers.values()}
+    chosen = {id(node): name for name, node in submission.answers.items()}
     later = [node for node in submission.statements if id(node) in chosen]  # after stubs of the same name
     needed = needed_statements(submission)
     for node in [*(node for node in submission.statements if id(node) in needed), *later]:
+        file = _with_lines(node, submission.texts.get(chosen.get(id(node), ""), ""))
         with contextlib.suppress(Exception):
-            exec(compile(ast.Module([node], []), "<submission>", "exec"), space)
+            exec(compile(ast.Module([node], []), file, "exec"), space)
     return space
 
 
+def _with_lines(node: ast.stmt, text: str) -> str:
+    """Return a name of a file for a statement, under which a check finds the lines of its text."""
+    file = f"<submission {id(node)}>"
+    linecache.cache[file] = (len(text), None, [*["\n"] * (node.lineno - 1), *text.splitlines(True)], file)
+    return file
+
+
 def _grade(name: str, check: Callable[[Any], Result], submission: Submission, function: Any) -> Grade:
-    if name not in submission.answers or not callable(function):
-        return Grade(name, False, False, flag=NO_FUNCTION)
-    result = check(function)
     flag = submission.flags.get(name)
+    if name not in submission.answers or not callable(function):
+        return Grade(name, False, False, flag=f"{NO_FUNCTION}: {flag.line}" if flag else NO_FUNCTION)
+    result = check(function)
     if flag is not None and result.attempted:
         return Grade(name, False, True, flag=f"{flag.kind}: {flag.line}")
-    return Grade(name, result.ok, result.attempted, " and ".join(result.mistakes))
+    return Grade(name, result.ok, result.attempted, " and ".join(result.mistakes), result.reason)
 
 
 def main() -> None:

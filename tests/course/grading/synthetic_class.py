@@ -25,6 +25,7 @@ from bertlearn.course.grading.build import read_chapter
 from bertlearn.course.grading.checks import checks_of
 from bertlearn.course.grading.grades import Row
 from bertlearn.course.grading.release import Release, ReleasedChapter
+from bertlearn.course.grading.stops import EXITED
 from bertlearn.course.grading.submission import REFERS
 from bertlearn.course.grading.twins import outline
 from bertlearn.course.grading.worker import NO_FUNCTION
@@ -319,7 +320,7 @@ class Maker:
         """One answer ends its process."""
         while True:
             member = self._one("ends", "import os\n    os._exit(0)", Expected(0, True))
-            yield member._replace(rows="the process that runs the answers ended")
+            yield member._replace(rows=EXITED)
 
     def sleeps(self) -> Iterator[Member]:
         """One answer waits for ever without computing."""
@@ -421,11 +422,13 @@ def expected_rows(members: Mapping[str, Member], chapter: Chapter) -> list[Row]:
     for student, member in members.items():
         place = (student, f"{student}/{chapter.path.name}", chapter.number)
         if isinstance(member.rows, str):
-            found.append(Row(*place, "", sum(chapter.exercises.values()), 0, False, "", member.rows, "", "0"))
+            found.append(
+                Row(*place, "", sum(chapter.exercises.values()), 0, False, "", "", member.rows, "", "0")
+            )
             continue
         for name, (score, attempted, mistake, flag) in member.rows.items():
             points = chapter.exercises[name]
-            found.append(Row(*place, name, points, score * points, attempted, mistake, flag, "", "0"))
+            found.append(Row(*place, name, points, score * points, attempted, mistake, "", flag, "", "0"))
     return found
 
 

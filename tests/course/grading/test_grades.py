@@ -18,10 +18,11 @@ import nbformat
 import pytest
 
 from bertlearn import cli
-from bertlearn.course.grading import grades
+from bertlearn.course.grading import grades, stops
 from bertlearn.course.grading.checks import checks_of
-from bertlearn.course.grading.grades import NO_CHAPTER, Row, chapter_of, grade, read_rows, write_rows
+from bertlearn.course.grading.grades import Row, chapter_of, grade, has_ended, read_rows, write_rows
 from bertlearn.course.grading.release import Release, ReleasedChapter, write_release
+from bertlearn.course.grading.stops import NO_CHAPTER
 from bertlearn.course.grading.submission import (
     REFERS,
     SubmissionError,
@@ -100,14 +101,56 @@ def test_a_wrong_answer_is_named_and_a_stub_below_an_answer_does_not_count(table
     assert sum(row.score for row in wrong.values()) == 3 * (len(NAMES) - 1)
 
 
+def test_a_wrong_answer_without_a_known_mistake_has_a_reason(tmp_path: Path) -> None:
+    raises = "def longest_match(*values):\n    raise ValueError('\\u202e<b>\\ud800\\n' + 'a' * 999)"
+    folder = notebook(
+        tmp_path / "in" / "s.ipynb", f"X = 1\n\n{raises}", "def strip_accents(text):\n    return 3"
+    ).parent
+    rows = of(grade(CHAPTER_2, folder, tmp_path / "grades.csv"), "s")
+    reason = rows["longest_match"].reason
+    assert re.match(
+        r"raised an error: on “.+” it stops with ValueError: <b> a{90,}…, in the line `raise V", reason
+    )
+    assert len(reason) <= 300 and reason.isprintable()
+    assert rows["strip_accents"].reason.startswith("gave a wrong result: on “")
+    assert read_rows(tmp_path / "grades.csv") == list(rows.values())
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (0, "ended the program that ran them (status 0), as exit()"),
+        (3, "ended the program that ran them (status 3), with an error that could not be caught"),
+        (-9, "killed by the system (status -9): out of memory, or out of computing time"),
+        (-11, "the program that ran the answers crashed (SIGSEGV)"),
+        (-77, "the program that ran the answers crashed (status -77)"),
+    ],
+)
+def test_the_end_of_a_process_is_said_in_plain_words(status: int, said: str) -> None:
+    problem = stops.ended(status)
+    assert said in problem and stops.remedy(problem) is not stops.remedy("no notebook that can be read")
+
+
+def test_each_problem_of_a_notebook_has_a_remedy_of_its_own() -> None:
+    problems = [stops.too_long(3), *map(stops.ended, (0, -9, -11)), stops.OVERWRITTEN, stops.NO_CHAPTER]
+    assert len({stops.remedy(problem).student for problem in problems}) == len(problems)
+    assert all(stops.remedy(problem).teacher for problem in problems)
+
+
 def test_an_endless_loop_costs_only_its_own_exercise(table: list[Row]) -> None:
     loop = of(table, "loop")
     assert loop["longest_match"].score == 0 and loop["longest_match"].attempted
+    reason = loop["longest_match"].reason
+    assert re.fullmatch(
+        r"took too long: it was stopped after 1\d s .* at the line `(while True:|pass)`", reason
+    )
     assert loop["strip_accents"].attempted and loop["apply_merge"].flag == NO_FUNCTION
 
 
 def test_a_submission_that_ends_its_process_or_is_no_notebook_stops_no_other(table: list[Row]) -> None:
-    assert of(table, "dies")[""].flag == "the process that runs the answers ended with status 0"
+    assert of(table, "dies")[""].flag == (
+        "the answers ended the program that ran them (status 0), as exit() and os._exit(0) do"
+    )
     [unread] = of(table, "no_notebook").values()
     assert (unread.chapter, unread.exercise, unread.flag) == (None, "", NO_CHAPTER)
 
@@ -154,7 +197,16 @@ def test_an_answer_that_is_not_a_function_of_its_own_scores_nothing(tmp_path: Pa
     taken = "from bertlearn.course.solutions.tokenization import *\nstrip_accents = strip_accents"
     notebook(tmp_path / "in" / "02.ipynb", taken)
     rows = grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv")
-    assert {(row.score, row.flag) for row in rows} == {(0, NO_FUNCTION)}
+    line = "from bertlearn.course.solutions.tokenization import *"
+    assert {(row.score, row.flag) for row in rows} == {(0, f"{NO_FUNCTION}: {line}")}
+
+
+def test_a_name_that_is_imported_instead_of_written_is_shown_with_its_line(tmp_path: Path) -> None:
+    source = "import torch\nfrom bertlearn import load_reviews, x as f\nfrom torch import g"
+    flags = read_submission(notebook(tmp_path / "n.ipynb", source), ["f", "g", "h"]).flags
+    assert {name: flag.line for name, flag in flags.items()} == {
+        "f": "from bertlearn import load_reviews, x as f"
+    }
 
 
 def test_a_flagged_answer_scores_nothing_though_it_is_right(tmp_path: Path) -> None:
@@ -176,9 +228,14 @@ def test_a_stopped_grading_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(KeyboardInterrupt):
         grade(CHAPTER_2, folder, to, report=stop)
-    assert len({row.student for row in read_rows(to)}) == 1
-    grade(CHAPTER_2, folder, to, report=lambda student, rows: seen.append(student))
-    assert sorted(seen) == ["a", "b"]
+    assert len({row.student for row in read_rows(to)}) == 1 and not has_ended(read_rows(to))
+    counts: list[tuple[int, int]] = []
+
+    def begin(done: int, total: int) -> None:
+        counts.append((done, total))
+
+    grade(CHAPTER_2, folder, to, report=lambda student, rows: seen.append(student), begin=begin)
+    assert sorted(seen) == ["a", "b"] and counts == [(1, 2)] and has_ended(read_rows(to))
     notebook(folder / "a" / "n.ipynb", solved())  # handed in again
     grade(CHAPTER_2, folder, to, report=lambda student, rows: seen.append(student))
     assert seen[2:] == ["a"]
@@ -249,7 +306,9 @@ def test_ctrl_c_starts_no_other_submission(tmp_path: Path, monkeypatch: pytest.M
     def graded(found: Any, *limits: float) -> list[Row]:
         started.append(found)
         time.sleep(0.2)
-        return [Row(found.student, found.file, 2, "strip_accents", 1, 0, True, "", "", found.checksum)]
+        return [
+            Row(found.student, found.file, 2, "strip_accents", 1, 0, True, "", "", "", "", found.checksum)
+        ]
 
     def stop(student: str, rows: object) -> None:
         raise KeyboardInterrupt
@@ -286,7 +345,7 @@ def test_nothing_is_written_outside_the_table(tmp_path: Path) -> None:
 
 
 def test_the_table_is_safe_in_a_spreadsheet_and_comes_back(tmp_path: Path) -> None:
-    rows = [Row("=cmd|' /C calc'!A0", "f.ipynb", 1, "softmax", 2, 2, True, 'a, "b"\nc', "", "0")]
+    rows = [Row("=cmd|' /C calc'!A0", "f.ipynb", 1, "softmax", 2, 2, True, "", 'a, "b"\nc', "", "", "0")]
     write_rows(tmp_path / "t.csv", rows)
     with (tmp_path / "t.csv").open(newline="") as file:
         assert list(csv.reader(file))[1][0].startswith("'=")
@@ -345,6 +404,12 @@ def test_the_command_grades_a_folder(
     assert re.search(r"ann +chapter 2: 14 of 14 points", out)
     assert re.search(r"bob +chapter 2: 0 of 14 points", out)
     assert {row.student for row in read_rows(tmp_path / "g.csv")} == {"ann", "bob"}
+    assert "already graded" not in out
+    notebook(tmp_path / "in" / "bob" / "02.ipynb", OWN, "X = 1")
+    with pytest.raises(SystemExit):
+        cli.main()
+    resumed = capsys.readouterr()
+    assert "1 of 2 already graded" in resumed.out and "grading: 100%" in resumed.err.split("\r")[-1]
 
 
 def test_the_command_says_what_is_wrong(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import sys
 from collections.abc import Sequence
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from bertlearn import cli
-from bertlearn.course.grading import known
+from bertlearn.course.exercise import NOTHING, RAISED, TOO_LONG, WRONG
+from bertlearn.course.grading import known, stops
 from bertlearn.course.grading.feedback import page_name, write_feedback
-from bertlearn.course.grading.grades import Row, write_rows
+from bertlearn.course.grading.grades import NOT_COMPARED, Row, write_rows
 from bertlearn.course.grading.report import write_report
 from bertlearn.course.grading.submission import REFERS
+from bertlearn.course.grading.totals import write_totals
 from bertlearn.course.grading.worker import NO_FUNCTION
 from bertlearn.course.guess_exports import write_export
 
@@ -28,7 +31,7 @@ HOSTILE = "<script>alert(1)</script>\"'&{{ 7 * 7 }}"
 def row(student: str = "Ann", exercise: str = "softmax", score: int = 0, **other: object) -> Row:
     values = dict(
         student=student, file=f"{student}/01.ipynb", chapter=1, exercise=exercise, points=2, score=score,
-        attempted=True, mistake="", flag="", twins="", checksum="0",
+        attempted=True, mistake="", reason="", flag="", twins="", checksum="0",
     )  # fmt: skip
     return Row(**{**values, **other})  # type: ignore[arg-type]
 
@@ -98,9 +101,39 @@ def test_every_other_answer_gets_something_useful(tmp_path: Path) -> None:
     )
     flagged = feedback(tmp_path / "5", row(flag=f"{REFERS}: return check.f(x)"))
     assert "return check.f(x)" in flagged and "tell your teacher what it is for" in flagged
+    taken = row(attempted=False, flag=f"{NO_FUNCTION}: from bertlearn.x import softmax")
+    assert "from the course instead of defining it. from bertlearn.x import softmax" in feedback(
+        tmp_path / "4", taken
+    )
     failed = feedback(tmp_path / "6", row(exercise="", flag="stopped after 300 s"))
-    assert "could not be graded: stopped after 300 s." in failed
+    assert "could not be graded: stopped after 300 s." in failed and "wait for something" in failed
     assert "Not a chapter" in feedback(tmp_path / "7", row(exercise="", chapter=None, flag="unclear"))
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        (f"{TOO_LONG}: it was stopped after 10 s of computing on “a”, at the line `while 1:`",
+         "a loop in it ever end?"),
+        (f"{RAISED}: on “a” it stops with ValueError: {HOSTILE}", "Call your function on that input"),
+        (f"{NOTHING}: on “a” it returns None: is a `return` missing?", "A hint: "),
+        (f"{WRONG}: on “a” your numbers are off.", "smallest input"),
+    ],
+)  # fmt: skip
+def test_an_answer_without_a_known_mistake_comes_with_its_reason(
+    tmp_path: Path, reason: str, remedy: str
+) -> None:
+    text = feedback(tmp_path, row(reason=reason))
+    said = " ".join(f"Not right yet. Your answer {reason}".replace("`", " ").split()).rstrip(".")
+    assert said in text and remedy in text.partition(said)[2]
+
+
+def test_what_stands_between_backticks_is_code_and_still_text(tmp_path: Path) -> None:
+    [path] = write_feedback([row(reason=f"{RAISED}: a `<b>x` and `y`"), row("Ann", "split_heads")], tmp_path)
+    raw = path.read_text(encoding="utf-8")
+    assert "a <code>&lt;b&gt;x</code> and <code>y</code>." in raw
+    [path] = write_feedback([row(reason=f"{RAISED}: a `<b>x` and `y")], tmp_path)
+    assert "a `&lt;b&gt;x` and `y." in path.read_text(encoding="utf-8")
 
 
 def test_scores_are_summed_up_by_notebook(tmp_path: Path) -> None:
@@ -130,8 +163,15 @@ def test_file_names_are_safe_and_differ(tmp_path: Path) -> None:
     for name in names:
         assert re.fullmatch(r"(?!-)[\w-]+-[0-9a-f]{8}\.html", name) and len(name.encode()) < 200, name
     paths = write_feedback([row(name) for name in NAMES], tmp_path / "in")
-    assert sorted(p.name for p in (tmp_path / "in").iterdir()) == sorted(path.name for path in paths)
+    assert {p.name for p in (tmp_path / "in").iterdir()} == {path.name for path in paths} | {"index.csv"}
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+def test_the_index_says_which_page_is_whose(tmp_path: Path) -> None:
+    paths = write_feedback([row("Ann"), row("=1+1"), row("Ann", file="Ann/2.ipynb")], tmp_path)
+    with (tmp_path / "index.csv").open(encoding="utf-8", newline="") as file:
+        index = list(csv.reader(file))
+    assert index == [["student", "page"], ["Ann", paths[0].name], ["'=1+1", paths[1].name]]
 
 
 def pages(folder: Path, rows: Sequence[Row], guesses: Path | None = None) -> list[Path]:
@@ -139,8 +179,9 @@ def pages(folder: Path, rows: Sequence[Row], guesses: Path | None = None) -> lis
 
 
 def hostile_rows() -> list[Row]:
-    bad = row(HOSTILE, file=HOSTILE, mistake=HOSTILE, flag=HOSTILE, twins=HOSTILE)
-    return [bad, bad._replace(exercise=HOSTILE, flag=""), bad._replace(exercise=""), row(score=2)]
+    bad = row(HOSTILE, file=HOSTILE, mistake=HOSTILE, reason=HOSTILE, flag=HOSTILE, twins=HOSTILE)
+    others = [bad._replace(exercise=HOSTILE, flag="", mistake=mistake) for mistake in ("", HOSTILE)]
+    return [bad, *others, bad._replace(exercise=""), row(score=2)]
 
 
 def hostile_guesses(folder: Path) -> Path:
@@ -183,8 +224,79 @@ def test_the_report_counts_and_opens_the_next_lecture(tmp_path: Path) -> None:
     assert f"The hardest exercise was {ATTENTION} : 19 of 60 had it right, and 7 did not attempt it." in text
     raw = " ".join(shown.read_text(encoding="utf-8").split())
     assert "19 right, 31 a known mistake, 3 another answer, 7 not attempted" in raw
+    assert f"{REFERS} 3" in text and "another wrong answer" not in text
+    assert text.rindex(f" {ATTENTION} right 19 {MASK} 31") < text.rindex(" softmax right 60")
     assert "0 points, 0; 1 points, 0; 2 points, 41; 3 points, 0; 4 points, 19;" in raw
     assert "Half of them got 2 or more" in text
+
+
+def test_what_most_students_did_wrong_comes_first(tmp_path: Path) -> None:
+    kinds = [*[f"{WRONG}: secret"] * 9, *[f"{TOO_LONG}: secret"] * 4, f"{RAISED}: secret", f"{HOSTILE}: x"]
+    others = [row(f"Student{i}", reason=reason) for i, reason in enumerate(kinds)]
+    mistaken = [row(f"Student{i}", ATTENTION, mistake=MASK) for i in range(3)]
+    sigmoid = [row(f"Student{i}", mistake="a sigmoid of each score") for i in range(20, 22)]
+    shown, _ = write_report([*mistaken, *sigmoid, *others], tmp_path / "report.html")
+    text = text_of(shown)
+    others_text = "gave a wrong result: 10; took too long: 4; raised an error: 1"
+    card = f"softmax : 15 of 17 gave another wrong answer ({others_text}). {known.hint_of(1, 'softmax')}"
+    assert card in text and text.index(card) < text.index(f"3 of 3 matched {MASK}")
+    assert (
+        f"another answer 15 {others_text} a sigmoid of each score 2" in text
+        and "secret" not in text
+        and "alert" not in text
+    )
+
+
+def test_the_teacher_sees_each_pair_once_and_in_what_way(tmp_path: Path) -> None:
+    rows = [
+        row("Ann", twins="Bob (x; y) (alike); Cho (the same rare mistake)"),
+        row("Bob (x; y)", twins="Ann (alike)"),
+        row("Cho", twins="Ann (the same rare mistake)"),
+    ]
+    text = text_of(write_report(rows, tmp_path / "report.html")[1])
+    assert text.count(" and Bob (x; y) , softmax : alike (Ann/01.ipynb, Bob (x; y)/01.ipynb)") == 1
+    assert text.count("Ann and Cho , softmax : the same rare mistake (Ann/01.ipynb, Cho/01.ipynb)") == 1
+    assert text.count(", softmax") == 2 and "Grading has not ended" not in text
+
+
+def test_a_report_of_a_grading_that_was_stopped_says_so(tmp_path: Path) -> None:
+    text = text_of(write_report([row(twins=NOT_COMPARED), row("Bob")], tmp_path / "report.html")[1])
+    assert "Grading has not ended." in text and "Not compared yet." in text and NOT_COMPARED not in text
+
+
+def test_the_teacher_sees_what_to_do_and_the_line_that_takes_a_name(tmp_path: Path) -> None:
+    taken = row(attempted=False, flag=f"{NO_FUNCTION}: from bertlearn.x import softmax")
+    deleted = row("Cho", attempted=False, flag=NO_FUNCTION)
+    killed = row("Bob", "", flag=stops.ended(-9))
+    text = text_of(write_report([taken, deleted, killed], tmp_path / "report.html")[1])
+    assert "Ann , softmax : from bertlearn.x import softmax (Ann/01.ipynb)" in text
+    assert "Cho , softmax (Cho/01.ipynb)" in text
+    assert f"{stops.ended(-9)}. {stops.remedy(stops.ended(-9)).teacher} (Bob/01.ipynb)" in text
+
+
+def totals(folder: Path, *rows: Row) -> list[list[str]]:
+    write_totals(rows, folder / "totals.csv")
+    with (folder / "totals.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_the_totals_have_one_row_for_each_student(tmp_path: Path) -> None:
+    two = row("Ann", "strip_accents", score=3, points=3, chapter=2, file="Ann/02.ipynb")
+    rows = [
+        row(score=2), row("Ann", ATTENTION), two,
+        row("Bob", twins="Cho (alike)", file="Bob/a.ipynb"), row("Bob", ATTENTION, flag=f"{REFERS}: x"),
+        row("Bob", score=2, file="Bob/b.ipynb", twins="Cho (alike)"), row("Bob", score=2, file="Bob/c.ipynb"),
+        row("=Cho", "", flag="stopped after 300 s", points=4), row("Dov", attempted=False, flag=NO_FUNCTION),
+    ]  # fmt: skip
+    assert totals(tmp_path, *rows) == [
+        ["student", "chapter 1", "chapter 2", "total", "of", "look at"],
+        ["Ann", "2", "3", "5", "7", ""],
+        ["Bob", "2", "", "2", "7", f"softmax: alike; {ATTENTION}: flagged"],
+        ["'=Cho", "0", "", "0", "7", "not graded: =Cho/01.ipynb"],
+        ["Dov", "0", "", "0", "7", "softmax: no own function"],
+    ]
+    with pytest.raises(ValueError, match="has no row; grade the submissions first"):
+        totals(tmp_path)
 
 
 def test_a_mistake_that_one_student_made_is_not_named(tmp_path: Path) -> None:
@@ -245,11 +357,17 @@ def test_the_commands(
     table = tmp_path / "grades.csv"
     write_rows(table, [row(), row("Bob", score=2)])
     assert run(monkeypatch, "feedback", str(table), "--to", str(tmp_path / "feedback")) == 0
-    assert "2 pages" in capsys.readouterr().out and len(list((tmp_path / "feedback").iterdir())) == 2
+    assert "2 pages" in capsys.readouterr().out
+    assert len(list((tmp_path / "feedback").glob("*.html"))) == 2
     assert run(monkeypatch, "report", str(table), "--to", str(tmp_path / "report.html")) == 0
     assert "report.teacher.html: for the teacher only" in capsys.readouterr().out
+    for rows, told in (([row()], False), ([row(twins=NOT_COMPARED)], True)):
+        write_rows(table, rows)
+        assert run(monkeypatch, "totals", str(table), "--to", str(tmp_path / "totals.csv")) == 0
+        out = capsys.readouterr().out
+        assert "totals.csv: 1 student" in out and ("Grading has not ended" in out) == told
     table.write_text("a,b\n", encoding="utf-8")
-    for command in ("feedback", "report"):
+    for command in ("feedback", "report", "totals"):
         assert run(monkeypatch, command, str(table), "--to", str(tmp_path / "x")) == 1
         assert "is not a table of grades" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()

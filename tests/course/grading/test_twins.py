@@ -98,7 +98,7 @@ def twins(folder: Path, exercise: str, answers: Sequence[str], wrong: Sequence[i
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(answer)])
         path.write_text(nbformat.writes(notebook), encoding="utf-8")
         score = int(number not in wrong)
-        rows.append(Row(str(number), f"{number}/n.ipynb", 1, exercise, 1, score, True, "", "", "", "0"))
+        rows.append(Row(str(number), f"{number}/n.ipynb", 1, exercise, 1, score, True, "", "", "", "", "0"))
     return {row.student: row.twins for row in with_twins(rows, folder) if row.twins}
 
 
@@ -190,6 +190,10 @@ def test_a_wrong_answer_that_only_two_share_makes_them_twins(tmp_path: Path) -> 
     found = twins(tmp_path / "two", "softmax", [WRONG, copied, *right], wrong=[0, 1])
     assert found == {"0": "1 (the same rare mistake)", "1": "0 (the same rare mistake)"}
     assert twins(tmp_path / "right", "softmax", [WRONG, copied, *right]) == {}
+    long = [LONG, renamed(LONG, random.Random(1))]
+    for wrong, reason in ([0, 1], "the same rare mistake"), ([], "alike"):
+        found = twins(tmp_path / reason, "softmax", [*long, *right], wrong)
+        assert found == {"0": f"1 ({reason})", "1": f"0 ({reason})"}
     assert twins(tmp_path / "few", "softmax", [WRONG, copied, *SOFTMAX], wrong=[0, 1]) == {}
     four = [WRONG, copied, WRONG, copied, *right]
     assert twins(tmp_path / "four", "softmax", four, wrong=range(4)) == {}
@@ -199,7 +203,7 @@ def test_a_wrong_answer_that_only_two_share_makes_them_twins(tmp_path: Path) -> 
 
 def test_two_notebooks_of_one_student_are_no_twins_and_a_missing_one_has_none(tmp_path: Path) -> None:
     twins(tmp_path, "softmax", [LONG, LONG])
-    row = Row("ann", "0/n.ipynb", 1, "softmax", 1, 1, True, "", "", "", "0")
+    row = Row("ann", "0/n.ipynb", 1, "softmax", 1, 1, True, "", "", "", "", "0")
     assert [each.twins for each in with_twins([row, row._replace(file="1/n.ipynb")], tmp_path)] == ["", ""]
     gone = row._replace(student="bob", file="gone/n.ipynb", twins="somebody (alike)")
     assert [each.twins for each in with_twins([row, gone], tmp_path)] == ["", ""]
@@ -220,6 +224,6 @@ def test_the_copies_of_a_class_are_found_and_no_others(tmp_path: Path) -> None:
 
 
 def test_twins_change_no_score_and_come_back_from_the_table(tmp_path: Path) -> None:
-    row = Row("=1+1", "n.ipynb", 1, "softmax", 2, 2, True, "", "", "-dash (alike); 'x (alike)", "0")
+    row = Row("=1+1", "n.ipynb", 1, "softmax", 2, 2, True, "", "", "", "-dash (alike); 'x (alike)", "0")
     write_rows(tmp_path / "t.csv", [row, row._replace(student="'=1", twins="'+")])
     assert read_rows(tmp_path / "t.csv") == [row, row._replace(student="'=1", twins="'+")]

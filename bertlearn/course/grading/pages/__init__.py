@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from bertlearn.files import write_whole
 
@@ -16,6 +17,19 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+def _with_code(text: str) -> Markup:
+    """Return a text as HTML: what stands between two backticks is code, and nothing in it is markup."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # a backtick without another one
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts)
+    )
+
+
+_TEMPLATES.filters["with_code"] = _with_code
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:
