@@ -111,7 +111,7 @@ geglu = Exercise(
     },
     wrong={
         "GELU on the other branch": Wrong(
-            "Which of the two goes through GELU, `up` or `gate`? Look at the comment in chapter 8's formula.",
+            "Which of the two goes through GELU, `up` or `gate`? Look at the formula in the docstring.",
             (_GELU, "(x @ up.T) * torch.nn.functional.gelu(x @ gate.T)"),
         ),
         "GELU on both branches": Wrong(
@@ -304,10 +304,6 @@ attend_rotary = Exercise(
         "rotated twice": Wrong(
             "Twice the angle is twice the distance. How often should each vector turn?",
             (_TURNED, f"{_TURNED}; {_TURNED}"),
-        ),
-        "the result turned back": Wrong(
-            "The values were never rotated, so what is there to turn back?",
-            ("@ value", "@ value\n    return rotate(query, position_ids)"),
         ),
         "√D forgotten": Wrong(
             "Rotation keeps lengths, so the scores' variance is still D. What brings it back to 1?",
@@ -643,10 +639,6 @@ learning_rate = Exercise(
             ("peak * step / warmup", "step / warmup"),
             ("return peak\n", "return 1.0\n"),
             ("peak * (steps", "(steps"),
-        ),
-        "one step too early": Wrong(
-            "Which step is the last one at the peak?",
-            ("step <= warmup + stable", "step < warmup + stable"),
         ),
         "rising to the end": Wrong(
             "Should the rate rise or fall in the last phase?",

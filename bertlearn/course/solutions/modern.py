@@ -20,7 +20,7 @@ def geglu(x, up, gate, down):
     """Compute a gated feed-forward network without biases: floats (B, S, H) → (B, S, H).
 
     up, gate: floats (I, H), the weights of two linear layers, as nn.Linear stores them.
-    down: floats (H, I).
+    down: floats (H, I). The features inside are gelu(x upᵀ) ∘ (x gateᵀ).
     """
     # One branch goes through GELU, the other stays linear and says how much of each feature passes.
     features = torch.nn.functional.gelu(x @ up.T) * (x @ gate.T)  # (B, S, I)
