@@ -4,7 +4,7 @@
 `bertlearn.course.solutions.family`; each known mistake is an edit of one of them.
 Source of the formulas: Levy et al. 2015; Mikolov et al. 2013b; Dong et al. 2019 (UniLM); Yang et al. 2019
 (XLNet); Clark et al. 2020 (ELECTRA); Ghazvininejad et al. 2019 (mask-predict).
-Shape letters: B batch, S sequence, V vocabulary, D size of a static vector, K negative samples, N masked tokens.
+Shape letters: B batch, S sequence, V vocabulary, D size of a vector, K negative samples, N masked tokens.
 """
 
 from __future__ import annotations
@@ -85,18 +85,6 @@ ppmi = Exercise(
             "What do your probabilities p(c) sum to after the power?",
             ("counts.sum(dim=0, keepdim=True)", "pair.sum(dim=0, keepdim=True)"),
             ("context = powers / powers.sum()", "context = powers"),
-        ),
-        "words and neighbors swapped": Wrong(
-            "Row w is a word. Which axis do you sum over to get p(w)?",
-            ("pair.sum(dim=1", "pair.sum(dim=0"),
-            ("counts.sum(dim=0", "counts.sum(dim=1"),
-        ),
-        "counts in place of probabilities": Wrong(
-            "What do your numbers p(w, c) sum to?", ("pair = counts / counts.sum()", "pair = counts")
-        ),
-        "divided by one probability only": Wrong(
-            "How often would the pair occur by chance? That takes both words.",
-            ("(word * context)", "word"),
         ),
         "no logarithm": Wrong("What is the I of PPMI, in nats?", ("clamp(min=1).log()", "clamp(min=1)")),
         "base 2": Wrong(
@@ -354,13 +342,6 @@ permutation_mask = Exercise(
                 "return (turn[None, :] < turn[:, None])[order]",
             ),
         ),
-        "rows and columns in the order of prediction": Wrong(
-            "The text is not reordered; only the mask knows the order. To which position does row 0 belong?",
-            (
-                "return turn[None, :] < turn[:, None]",
-                "return (turn[None, :] < turn[:, None])[order][:, order]",
-            ),
-        ),
         "numbers in place of booleans": Wrong(
             "The docstring asks for booleans. What does a comparison of tensors return by itself?",
             ("return turn[None, :] < turn[:, None]", "return (turn[None, :] < turn[:, None]).float()"),
@@ -428,13 +409,6 @@ replaced_labels = Exercise(
         ),
         "the mask inverted": Wrong(
             "Does 1 stand for a token or for padding?", ("attention_mask == 0", "attention_mask == 1")
-        ),
-        "booleans": Wrong(
-            "A boolean cannot be −100. Which type do labels have?",
-            (
-                "return labels.masked_fill(attention_mask == 0, -100)",
-                "return (labels == 1) & (attention_mask == 1)",
-            ),
         ),
         "the larger id counts as replaced": Wrong(
             "Are ids numbers that one compares by size?", ("!= original_ids", "> original_ids")
@@ -616,5 +590,5 @@ unmask = Exercise(
         "Make the probability of known positions so low that they are never chosen; then topk.",
         "topk cannot choose more than there are: min(count, how many are missing).",
     ),
-    why="Repeat this with a growing text, and an encoder writes; all at once, it writes words that do not fit.",
+    why="Repeat this and an encoder writes. Filled all at once, its words would not fit each other.",
 )

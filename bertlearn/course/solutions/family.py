@@ -1,6 +1,6 @@
 """The answers to the exercises of chapter 7, as a teacher would write them on the board.
 
-Shape letters: B batch, S sequence, V vocabulary, D size of a static vector, K negative samples, N masked tokens.
+Shape letters: B batch, S sequence, V vocabulary, D size of a vector, K negative samples, N masked tokens.
 """
 
 import torch
@@ -9,7 +9,7 @@ import torch
 def ppmi(counts, smoothing=0.75):
     """Weight co-occurrence counts, floats (V, V): max(0, log(p(w, c) / (p(w) p(c)))), of the same shape.
 
-    Row w is a word, column c its neighbor. p(c) is smoothed: proportional to the neighbor's count to the power
+    Row w is a word, column c its neighbor. p(c) is smoothed: proportional to the count of c to the power
     `smoothing`. A pair that never occurred has the weight 0.
     """
     pair = counts / counts.sum()  # p(w, c)
