@@ -55,7 +55,7 @@ class WordVectors(NamedTuple):
 
 
 def vocabulary(sentences: Iterable[Sentence], least: int = 5) -> tuple[str, ...]:
-    """Return the words that occur at least `least` times, the most frequent first, ties in order of the text."""
+    """Return the words that occur at least `least` times, the most frequent first."""
     counts = Counter(word for sentence in sentences for word in sentence)
     return tuple(word for word, count in counts.most_common() if count >= least)
 
@@ -67,7 +67,14 @@ def encode(sentences: Iterable[Sentence], words: Sequence[str]) -> list[np.ndarr
 
 
 def neighbor_pairs(encoded: Iterable[np.ndarray], window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return every pair of words at most `window` apart, both ways: word, neighbor, distance; int64 (pairs,)."""
+    """Return every pair of words at most `window` apart, in both directions.
+
+    Returns:
+        The words, their neighbors and the distances, each int64 (pairs,).
+
+    Raises:
+        ValueError: there is no pair.
+    """
     words, neighbors, distances = [], [], []
     for sentence in encoded:
         for distance in range(1, min(window, len(sentence) - 1) + 1):
@@ -84,7 +91,7 @@ def neighbor_pairs(encoded: Iterable[np.ndarray], window: int) -> tuple[np.ndarr
 
 
 def cooccurrence(encoded: Iterable[np.ndarray], size: int, window: int = 5) -> csr_matrix:
-    """Count how often two words are near each other, a pair at distance d as 1 / d: floats (V, V), symmetric."""
+    """Count how often two words are near each other, at distance d as 1 / d: floats (V, V), symmetric."""
     words, neighbors, distances = neighbor_pairs(encoded, window)
     return coo_matrix((1.0 / distances, (words, neighbors)), shape=(size, size)).tocsr()
 
@@ -171,8 +178,9 @@ def train_skipgram(
 ) -> np.ndarray:
     """Learn vectors that tell the true neighbors of a word from random words; floats (V, D).
 
-    Frequent words are dropped at random first, as in word2vec. Differs from word2vec in the optimizer (Adam on
-    batches, where theirs is a gradient step for each pair), so that torch can compute thousands of pairs at once.
+    Frequent words are dropped at random first, and of a window the closer words are used more often, as in
+    word2vec. Differs from word2vec in the optimizer, Adam on batches where theirs takes a step for each pair:
+    so torch can compute thousands of pairs at once.
 
     Args:
         encoded: sentences, from `encode`.
@@ -189,11 +197,7 @@ def train_skipgram(
     weights = [inner.requires_grad_(), outer.requires_grad_()]
     optimizer, done, steps = torch.optim.Adam(weights, lr=learning_rate, fused=True), 0, 0
     for _ in range(epochs):
-        kept = [sentence[rng.random(len(sentence)) < keep[sentence]] for sentence in encoded]
-        words, neighbors, distances = neighbor_pairs(kept, window)
-        near = distances <= rng.integers(1, window + 1, len(distances))  # word2vec: closer pairs more often
-        pairs = torch.from_numpy(np.stack([words[near], neighbors[near]]))
-        pairs = pairs[:, torch.randperm(pairs.shape[1], generator=generator)]
+        pairs = torch.from_numpy(_shuffled_pairs(encoded, keep, window, rng))
         batches = pairs.split(batch_size, dim=1)
         steps = steps or len(batches) * epochs
         for word, neighbor in batches:
@@ -207,6 +211,16 @@ def train_skipgram(
             done += 1
             report(done, steps, loss.item())
     return inner.detach().numpy()
+
+
+def _shuffled_pairs(
+    encoded: Sequence[np.ndarray], keep: np.ndarray, window: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return the pairs of one epoch in random order, int64 (2, pairs): words, then their neighbors."""
+    kept = [sentence[rng.random(len(sentence)) < keep[sentence]] for sentence in encoded]
+    words, neighbors, distances = neighbor_pairs(kept, window)
+    near = distances <= rng.integers(1, window + 1, len(distances))  # distance d with probability 1 − (d−1)/w
+    return np.stack([words[near], neighbors[near]])[:, rng.permutation(near.sum())]
 
 
 # 4. What the vectors are good for

@@ -9,6 +9,8 @@ Shape letters: B batch, S sequence, H hidden, A heads, D = H / A, N tokens witho
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -391,7 +393,7 @@ local_mask = Exercise(
 # --- the layer, and padding ------------------------------------------------------------------------------
 
 
-def _scaled(by: float):
+def _scaled(by: float) -> Callable[[Tensor], Tensor]:
     return lambda x: torch.tanh(x * by + 0.1)
 
 
