@@ -23,6 +23,7 @@ from bertlearn.data.corpora import (
 from bertlearn.data.hub import HubTexts, load_hub
 from bertlearn.data.sources import SOURCES, Member, Source
 from bertlearn.data.wikipedia import Article, load_articles
+from bertlearn.data.word_tests import load_analogies, load_word_pairs
 
 __all__ = [
     "SOURCES",
@@ -39,11 +40,13 @@ __all__ = [
     "Verse",
     "cache_folder",
     "fetch",
+    "load_analogies",
     "load_articles",
     "load_bible",
     "load_hub",
     "load_plots",
     "load_reviews",
+    "load_word_pairs",
     "minilm_path",
     "own_cache_folder",
     "split_of",

