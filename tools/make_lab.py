@@ -45,7 +45,9 @@ def name_of(on: Collection[str]) -> str:
 def compute(on: frozenset[str], seed: int) -> list[Row]:
     """Run one combination with one seed; return a row for each evaluation."""
     started = time.process_time()
-    history = knockout.run(on, seed, callback=lambda progress: False)
+    run = knockout.run(on, seed, callback=lambda progress: False)
+    if not run.finished:  # Ctrl-C: no row of half a run
+        raise KeyboardInterrupt
     seconds = round(time.process_time() - started, 1)
     return [
         {
@@ -56,7 +58,7 @@ def compute(on: frozenset[str], seed: int) -> list[Row]:
             "accuracy": round(record["valid_mlm_accuracy"], 4),
             "core_seconds": seconds,  # of the whole run, evaluations included
         }
-        for record in history
+        for record in run.history
         if "valid_mlm_loss" in record
     ]
 

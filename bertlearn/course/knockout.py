@@ -18,9 +18,10 @@ from bertlearn.pretraining.corpus import Shards
 from bertlearn.pretraining.options import PretrainOptions
 from bertlearn.pretraining.run import pretraining_task
 from bertlearn.training.loop import train
-from bertlearn.training.metrics import Callback, Record
+from bertlearn.training.metrics import Callback
 from bertlearn.training.options import TrainingOptions
 from bertlearn.training.step import derive_seed
+from bertlearn.training.task import Run
 
 STEPS, LENGTH, LAYERS, WINDOW = 1500, 64, 3, 16
 SWITCHES = {  # name: what it does when it is on
@@ -120,10 +121,8 @@ def new_model(config: ModernConfig, seed: int) -> ModernForMaskedLM:
         return ModernForMaskedLM(config)
 
 
-def run(
-    on: Collection[str], seed: int = 0, steps: int = STEPS, callback: Callback | None = None
-) -> list[Record]:
-    """Pretrain one model and return its history, evaluated on held-out text in three places.
+def run(on: Collection[str], seed: int = 0, steps: int = STEPS, callback: Callback | None = None) -> Run:
+    """Pretrain one model; its history has the held-out text's loss and accuracy at three steps.
 
     Args:
         on: names of `SWITCHES`.
@@ -135,7 +134,7 @@ def run(
     made = recipe(on, len(shards.vocab), seed, steps)
     model = new_model(made.config, seed)
     task = pretraining_task(shards, made.options, held_out)
-    return train(model, task, made.options.training, device="cpu", callback=callback).history
+    return train(model, task, made.options.training, device="cpu", callback=callback)
 
 
 def knock_outs() -> list[frozenset[str]]:
