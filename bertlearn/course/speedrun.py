@@ -35,14 +35,29 @@ FIRST, COUNT = 512, 1024  # sequences of the validation text; those before are f
 THREADS = 2
 
 
+STEPS, TIMED = (
+    2750,
+    100,
+)  # of chapter 4's recipe: what reaches the goal, and what is timed beside each attempt
+
+
 class Attempt(NamedTuple):
     """One run of a recipe."""
 
     seed: int
     seconds: float  # of training, by the clock
     core_seconds: float  # the same in processor time, all threads together
+    reference_seconds: float  # what chapter 4's recipe would have taken, from the steps timed just before
     parameters: int
     accuracy: float  # of the masked words of the held-out text
+
+    def __str__(self) -> str:
+        """Return one line."""
+        ratio = self.seconds / self.reference_seconds
+        return (
+            f"{self.seconds:.0f} s, {ratio:.2f} of chapter 4's {self.reference_seconds:.0f} s; "
+            f"{self.core_seconds:.0f} core seconds; accuracy {self.accuracy:.3f}"
+        )
 
 
 class RecipeError(ValueError):
@@ -70,15 +85,22 @@ def read_recipe(path: Path) -> ModuleType:
 
 
 def attempt(recipe: Path, seed: int) -> Attempt:
-    """Train in one process, evaluate in another, and return what came of it.
+    """Time chapter 4's recipe for some steps, train, evaluate, each in a process of its own.
 
     Raises:
         RecipeError: one of them ended with an error, whose last line is in the message.
     """
     with TemporaryDirectory() as folder:
+        reference = _child("reference")
         measured = _child("train", recipe.resolve(), folder, seed)
         found = _child("evaluate", folder)
-    return Attempt(seed, **measured, **found)
+    return Attempt(seed, **reference, **measured, **found)
+
+
+def mean_of(attempts: list[Attempt]) -> Attempt:
+    """Return the mean of several attempts; its seed says nothing."""
+    columns = list(zip(*attempts, strict=True))
+    return Attempt(-1, *(mean(column) for column in columns[1:]))
 
 
 def is_record(attempts: list[Attempt]) -> bool:
@@ -122,6 +144,24 @@ def _train(recipe: str, folder: str, seed: str) -> dict[str, Any]:
     }
 
 
+def _reference() -> dict[str, Any]:
+    import torch
+
+    from bertlearn.course.corpus import course_shards
+    from bertlearn.pretraining.options import PretrainOptions
+    from bertlearn.pretraining.run import pretrain
+    from bertlearn.training.options import TrainingOptions
+
+    torch.set_num_threads(THREADS)
+    options = PretrainOptions(short_share=0.0, training=TrainingOptions(precision="fp32"))
+    shards = course_shards("train")
+    pretrain(shards, options, until=3, callback=lambda progress: False)
+    seconds = pretrain(shards, options, until=TIMED, callback=lambda progress: False).run.history[-1][
+        "seconds"
+    ]
+    return {"reference_seconds": round(seconds * STEPS / TIMED, 1)}
+
+
 def _most_parameters(shards: Path) -> int:
     from bertlearn.pretraining.corpus import Shards
     from bertlearn.pretraining.models import new_model
@@ -154,7 +194,11 @@ def _evaluate(folder: str) -> dict[str, Any]:
     return {"accuracy": round(record["valid_mlm_accuracy"], 4)}
 
 
-PARTS: dict[str, Callable[..., dict[str, Any]]] = {"train": _train, "evaluate": _evaluate}
+PARTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "reference": _reference,
+}
 
 if __name__ == "__main__":
     print(json.dumps(PARTS[sys.argv[1]](*sys.argv[2:])))
