@@ -1,6 +1,6 @@
 """A training run so small that tests can afford many; also a script, for the tests that need processes.
 
-`python tiny_training.py kills FOLDER` kills runs; under torchrun, `… processes FOLDER` runs DDP.
+`python tiny_training.py kills FOLDER KIND` kills runs; under torchrun, `… processes FOLDER` runs DDP.
 """
 
 from __future__ import annotations
@@ -11,18 +11,29 @@ import random
 import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from bertlearn import files
-from bertlearn.model.config import BertConfig
+from bertlearn.files import untied_state
+from bertlearn.model.config import BertConfig, ModernConfig
+from bertlearn.model.electra import WEIGHT, ElectraForPreTraining
 from bertlearn.model.heads import IGNORE, BertForPreTraining
+from bertlearn.model.modern import ModernForMaskedLM
 from bertlearn.pretraining.masking import PretrainingBatch
-from bertlearn.pretraining.run import pretraining_scores, pretraining_targets
+from bertlearn.pretraining.run import (
+    electra_scores,
+    electra_targets,
+    pretraining_scores,
+    pretraining_targets,
+)
 from bertlearn.training.checkpoint import find_checkpoints
 from bertlearn.training.loop import LOCK, train
 from bertlearn.training.metrics import Record
@@ -117,15 +128,70 @@ KILLS = 20
 LONG = dict(steps=70, batch_size=4, checkpoint_every=1, log_every=7, evaluate_every=25)
 
 
-def run_to_the_end(folder: Path, batch: Callable[[int, int], PretrainingBatch] = tiny_batch) -> Run:
-    model = tiny_model()
-    run = train(model, tiny_task(batch), options(**LONG), folder, resume=True)
+Batches = Callable[[int, int], PretrainingBatch]
+
+
+class Kind(NamedTuple):
+    """What is trained: a new model, its task for some batches, and further options."""
+
+    model: Callable[[], Any]
+    task: Callable[[Batches], Task]
+    options: Mapping[str, object] = MappingProxyType({})
+
+
+def single(batch: Batches) -> Batches:
+    """Return batches of single texts."""
+
+    def without_pairs(first: int, count: int) -> PretrainingBatch:
+        made = batch(first, count)
+        return made._replace(token_type_ids=torch.zeros_like(made.input_ids), next_sentence_label=None)
+
+    return without_pairs
+
+
+def tiny_electra() -> ElectraForPreTraining:
+    torch.manual_seed(0)
+    return ElectraForPreTraining(tiny_model().config)
+
+
+def tiny_modern() -> ModernForMaskedLM:
+    torch.manual_seed(0)
+    sizes = asdict(tiny_model().config)
+    return ModernForMaskedLM(ModernConfig.modernbert(**sizes, local_attention=4, unpadding=False))
+
+
+@torch.no_grad()
+def measure_electra(model: torch.nn.Module) -> Record:
+    return {"valid_rtd_loss": float(electra_scores(model, single(tiny_batch)(10**6, 4))["rtd"].loss)}
+
+
+@torch.no_grad()
+def measure_modern(model: torch.nn.Module) -> Record:
+    return {"valid_mlm_loss": float(pretraining_scores(model, single(tiny_batch)(10**6, 4))["mlm"].loss)}
+
+
+ELECTRA = {"count": electra_targets, "score": electra_scores, "weights": {"rtd": WEIGHT}}
+KINDS = {
+    "bert": Kind(tiny_model, tiny_task),
+    "modern": Kind(
+        tiny_modern, lambda batch: tiny_task(single(batch), evaluate=measure_modern), {"optimizer": "muon"}
+    ),
+    "electra": Kind(
+        tiny_electra, lambda batch: tiny_task(single(batch), evaluate=measure_electra, **ELECTRA)
+    ),
+}
+
+
+def run_to_the_end(folder: Path, batch: Batches = tiny_batch, kind: str = "bert") -> Run:
+    made = KINDS[kind]
+    model = made.model()
+    run = train(model, made.task(batch), options(**LONG, **made.options), folder, resume=True)
     if run.finished:
-        model.save_pretrained(folder)
+        save_file(untied_state(model), folder / files.WEIGHTS)
     return run
 
 
-def child(folder: Path, told: int, die_at: str) -> None:
+def child(folder: Path, told: int, die_at: str, kind: str) -> None:
     """Train, and tell the parent of each batch; die of one's own hand at `die_at`, a function of os."""
 
     def batch(first: int, count: int) -> PretrainingBatch:
@@ -137,10 +203,10 @@ def child(folder: Path, told: int, die_at: str) -> None:
         setattr(
             os, die_at, lambda *args: os.kill(os.getpid(), signal.SIGKILL) if next(calls) else real(*args)
         )
-    run_to_the_end(folder, batch)
+    run_to_the_end(folder, batch, kind)
 
 
-def fork(folder: Path, die_at: str = "") -> tuple[int, int]:
+def fork(folder: Path, kind: str, die_at: str = "") -> tuple[int, int]:
     """Start a child; return its number and the end of the pipe on which it tells of its batches."""
     heard, told = os.pipe()
     number = os.fork()
@@ -148,7 +214,7 @@ def fork(folder: Path, die_at: str = "") -> tuple[int, int]:
         os.close(heard)
         status = 1
         try:
-            child(folder, told, die_at)
+            child(folder, told, die_at, kind)
             status = 0
         finally:
             os._exit(status)
@@ -161,13 +227,13 @@ def hear(heard: int, batches: int) -> None:
         os.read(heard, 1)  # empty, at once, when the child is dead
 
 
-def kills(folder: Path) -> dict[str, object]:
+def kills(folder: Path, kind: str) -> dict[str, object]:
     """Kill a run again and again, at chosen and at random moments, then stop it twice politely."""
     make_optimizer(tiny_model(), options())  # brings in the modules that take seconds, once for all children
     chance, leftovers, deaths = random.Random(0), 0, 0
     for attempt in range(KILLS):
         die_at = {3: "fsync", 7: "replace", 11: "fsync"}.get(attempt, "")
-        number, heard = fork(folder, die_at)
+        number, heard = fork(folder, kind, die_at)
         if die_at:
             hear(heard, 100)
         hear(heard, chance.randrange(1, 6))
@@ -178,13 +244,13 @@ def kills(folder: Path) -> dict[str, object]:
         leftovers += any(folder.glob(".step-*"))
     polite = []
     for wish in (signal.SIGTERM, signal.SIGINT):
-        number, heard = fork(folder)
+        number, heard = fork(folder, kind)
         hear(heard, 4)
         os.kill(number, wish)
         status = os.waitpid(number, 0)[1]
         os.close(heard)
         polite.append([status, len(find_checkpoints(folder)), (folder / files.WEIGHTS).exists()])
-    run = run_to_the_end(folder)
+    run = run_to_the_end(folder, kind=kind)
     return {"deaths": deaths, "leftovers": leftovers, "polite": polite, "history": run.history}
 
 
@@ -208,6 +274,11 @@ def processes(folder: Path) -> None:
         run = train(model, task, options(micro_batch_size=2), folder / name)
         model.save_pretrained(folder / f"{name}-model-{rank}")
         (folder / f"{name}-{rank}.json").write_text(json.dumps(run.history), encoding="utf-8")
+    for kind in ("modern", "electra"):
+        made = KINDS[kind]
+        model = made.model()
+        train(model, made.task(tiny_batch), options(micro_batch_size=2, **made.options))
+        save_file(untied_state(model), folder / f"{kind}-{rank}.safetensors")
     told: list[int] = []
     run = train(tiny_model(), tiny_task(), options(), callback=lambda p: told.append(p.step) or p.step == 2)
     (folder / f"watched-{rank}.json").write_text(json.dumps([run.step, told]), encoding="utf-8")
@@ -225,6 +296,6 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     if sys.argv[1] == "kills":
-        print(json.dumps(kills(Path(sys.argv[2]))))
+        print(json.dumps(kills(Path(sys.argv[2]), sys.argv[3])))
     else:
         processes(Path(sys.argv[2]))

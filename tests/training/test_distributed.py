@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 from conftest import largest
-from tiny_training import options, tensors, tiny_model, tiny_task, without_times
+from safetensors.torch import load_file
+from tiny_training import KINDS, options, tensors, tiny_batch, tiny_model, tiny_task, without_times
 
+from bertlearn.files import untied_state
 from bertlearn.training.checkpoint import find_checkpoints
 from bertlearn.training.loop import train
 
+TOLERANCE = {"modern": 1e-3, "electra": 1e-5}  # Muon rounds to bf16
 SCRIPT = Path(__file__).parents[1] / "tiny_training.py"
 
 
@@ -59,6 +62,19 @@ def test_two_processes_equal_one(folder: Path, alone: tuple[Path, list[dict[str,
         history = without_times(json.loads((folder / f"{name}-{rank}.json").read_text()))
         for one, other in zip(history, without_times(alone[1]), strict=True):
             assert one == pytest.approx(other, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["modern", "electra"])
+def test_two_processes_equal_one_for_the_newer_runs(folder: Path, kind: str) -> None:
+    made = KINDS[kind]
+    model = made.model()
+    train(model, made.task(tiny_batch), options(micro_batch_size=2, **made.options))
+    expected, start = untied_state(model), untied_state(made.model())
+    for rank in (0, 1):
+        found = load_file(folder / f"{kind}-{rank}.safetensors")
+        assert found.keys() == expected.keys()
+        assert max(largest(found[name], expected[name]) for name in expected) < TOLERANCE[kind]
+        assert max(largest(found[name], start[name]) for name in start) > 0.01
 
 
 def test_processes_read_disjoint_data_and_together_all_of_it(folder: Path) -> None:

@@ -19,6 +19,7 @@ from conftest import largest
 from jupyter_client.manager import start_new_kernel
 from tiny_training import (
     KILLS,
+    KINDS,
     LONG,
     measure,
     options,
@@ -628,12 +629,13 @@ def test_what_does_not_change_the_result_may_change(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_run_killed_twenty_times_ends_with_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_killed_twenty_times_ends_with_the_same_bits(tmp_path: Path, kind: str) -> None:
     """Killed at random moments, before fsync and before the rename; also stopped by SIGTERM and SIGINT."""
     quiet = tmp_path / "quiet"
-    undisturbed = run_to_the_end(quiet)
+    undisturbed = run_to_the_end(quiet, kind=kind)
     ended = subprocess.run(
-        [sys.executable, str(SCRIPT), "kills", str(tmp_path / "killed")],
+        [sys.executable, str(SCRIPT), "kills", str(tmp_path / "killed"), kind],
         capture_output=True,
         text=True,
         check=False,
