@@ -43,6 +43,9 @@ class FinetuneOptions:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 computes matrix products in 16 bits; auto does so where the device has hardware for it."""
 
+    log_to: Literal["csv", "tensorboard"] = "csv"
+    """tensorboard also writes the numbers of history.csv to files that TensorBoard shows."""
+
     def __post_init__(self) -> None:
         """Validate the options."""
         for name in ("epochs", "batch_size", "evaluations"):
@@ -78,6 +81,7 @@ class FinetuneOptions:
             evaluate_every=evaluate_every,
             checkpoint_every=evaluate_every,
             keep=1,
+            log_to=self.log_to,
         )
 
 

@@ -32,6 +32,7 @@ from bertlearn.training.checkpoint import (
     write_checkpoint,
 )
 from bertlearn.training.distributed import Processes, join_processes, was_restarted
+from bertlearn.training.log import Log, check_log
 from bertlearn.training.metrics import Callback, Progress, Record, describe, write_history
 from bertlearn.training.optim import check_trainable
 from bertlearn.training.options import TrainingOptions
@@ -41,7 +42,15 @@ from bertlearn.training.stopping import check_stops, reporting, stop_signal
 from bertlearn.training.task import NonFiniteError, Run, Task, TrainingError
 
 HISTORY, LOCK = "history.csv", ".lock"
-MAY_CHANGE_ON_RESUME = ("log_every", "evaluate_every", "checkpoint_every", "keep", "precision", "compile")
+MAY_CHANGE_ON_RESUME = (
+    "log_every",
+    "evaluate_every",
+    "checkpoint_every",
+    "keep",
+    "log_to",
+    "precision",
+    "compile",
+)
 
 
 def train(
@@ -84,19 +93,21 @@ def train(
     if resume and folder is None:
         raise ValueError("resume=True without a folder has nothing to continue; give the folder of the run")
     folder = None if folder is None else Path(folder).expanduser()
+    check_log(options.log_to, folder)
     with (
         join_processes(device) as processes,
         _isolated_rng(processes.device),
         _only_run_in(folder, processes),
     ):
         stepper = Stepper(model, task, options, processes)
+        run_folder = _RunFolder(stepper, folder)
         try:
-            run_folder = _RunFolder(stepper, folder)
             run_folder.start(resume)
             task.started(stepper.state.history)
             last = options.steps if until is None else min(until, options.steps)
             return _run(stepper, run_folder, last, callback)
         finally:
+            run_folder.log.close()
             model.eval()
             del stepper  # and with it DDP, before its group of processes ends
 
@@ -147,6 +158,7 @@ def _run(stepper: Stepper, run_folder: _RunFolder, until: int, callback: Callbac
         # after a stop: the steps since the last record; the checkpoint holds their sums
         if stopped and state.metrics.steps:
             state.history.append(state.close_record())
+            run_folder.log.add(state.history[-1])
             run_folder.write_history()
     state.optimizer.zero_grad()
     return Run(state.history, state.step, state.step == options.steps, _summary(state, options, resumed_at))
@@ -169,6 +181,7 @@ def _add_record(stepper: Stepper, run_folder: _RunFolder) -> bool:
         run_folder.write_checkpoint()
         raise
     state.history.append(state.close_record() | scores)
+    run_folder.log.add(state.history[-1])
     if evaluates:
         stepper.task.evaluated(state.model, state.history[-1])
     return True
@@ -192,22 +205,28 @@ class _RunFolder:
         self.state, self.options, self.processes = stepper.state, stepper.options, stepper.processes
         self.folder = folder
         self.identity = _identity(stepper)
+        self.log = Log("csv", None, 0)
 
     def start(self, resume: bool) -> None:
         """Restore the newest checkpoint, or make sure that none would be overwritten."""
         if self.folder is None:
             return
+        self._restore(self.folder, resume)
         if self.processes.is_first:
-            remove_leftovers(self.folder)
+            self.log = Log(self.options.log_to, self.folder, self.state.step)
+
+    def _restore(self, folder: Path, resume: bool) -> None:
+        if self.processes.is_first:
+            remove_leftovers(folder)
         if was_restarted(self.processes) or resume:
-            checkpoint = latest_checkpoint(self.folder, self.identity)
+            checkpoint = latest_checkpoint(folder, self.identity)
             if checkpoint is not None:
                 self.state.restore(checkpoint)
                 self.write_history()  # the run may have died between writing the two files
             self._check_all_start_here()
-        elif find_checkpoints(self.folder):
+        elif find_checkpoints(folder):
             raise FileExistsError(
-                f"{self.folder} has checkpoints of an earlier run: resume it, or choose another folder"
+                f"{folder} has checkpoints of an earlier run: resume it, or choose another folder"
             )
 
     def save(self) -> None:

@@ -18,6 +18,7 @@ _CHOICES = {
     "optimizer": ("adamw", "muon"),
     "precision": ("auto", "fp32", "bf16"),
     "compile": ("auto", "on", "off"),
+    "log_to": ("csv", "tensorboard"),
 }
 
 
@@ -67,6 +68,8 @@ class TrainingOptions:
     """Steps between two checkpoints; there is also one at the end, and when the run is stopped."""
     keep: int = 2
     """How many of the newest checkpoints are kept."""
+    log_to: Literal["csv", "tensorboard"] = "csv"
+    """tensorboard also writes the numbers of history.csv to files that TensorBoard shows."""
 
     def __post_init__(self) -> None:
         """Validate the options."""
