@@ -28,7 +28,7 @@ torch.set_num_threads(1)  # pytest-xdist runs a process a core
 
 # The first trains as chapters 4 and 5 do, and its exercises are tested in tests/test_notebooks.py; the second
 # has no exercises.
-SLOW_NOTEBOOKS = {"06_sentiment.ipynb", "07_making_it_fast.ipynb"}
+SLOW_NOTEBOOKS = {"06_sentiment.ipynb", "90_making_it_fast.ipynb"}
 
 CONFIG = BertConfig(
     vocab_size=101,
