@@ -39,7 +39,7 @@ class Entry(NamedTuple):
 
 def entries() -> list[Entry]:
     text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \| \[\d\]\(\.\./(.+?)\) \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \| \[\d+\]\(\.\./(.+?)\) \|$", text, re.MULTILINE)
     assert len(rows) == text.count("\n|") - 2, "a row has another form"
     return [Entry(term, chinese, meaning, ROOT / path) for term, chinese, meaning, path in rows]
 
