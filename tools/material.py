@@ -8,9 +8,12 @@ A chapter's folder has the name of its notebook and four files: `plan.md` (front
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,9 +27,12 @@ from bertlearn.course.cells import points
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 CHAPTERS = ROOT / "teaching" / "chapters"
+SOLUTIONS = ROOT / "bertlearn" / "course" / "solutions"
 TAG = "slide-"  # with a name behind it, the tag of a cell that a deck shows
+CODE = re.compile(r"(?<=```python\n).*?(?=```)|`[^`\n]+`", re.DOTALL)
 REFERENCE = re.compile(r"^\[\[(output|code) ([\w-]+)\]\]$", re.MULTILINE)
 MINUTES = re.compile(r"^\*(Core|Going deeper) · (\d+) minutes\*$", re.MULTILINE)
+SPAN = r"\d+(?:[–-]\d+)?"
 CLASSES = (50, 80, 110)  # minutes
 
 TWO_CLASSES = 80  # minutes each, if a chapter has two sessions
@@ -38,6 +44,12 @@ SLIDES, WORDS, NOTES = (14, 20), (0, 40), (40, 120)  # slides of a deck; words o
 OUTPUTS, CODE_LINES = (5, 8), 12
 HANDOUT = (250, 350)  # words
 QUESTIONS, PROMPTS, STUMBLES, OUTCOMES = 6, 4, (5, 8), (3, 5)
+SHORTEST = 15  # characters, without spaces, of code that is somebody's answer and not anybody's
+COUNT = [
+    "One", "Two", "Three", "Four", "Five", "Six", "Seven",
+    "Eight", "Nine", "Ten", "Eleven", "Twelve", "Thirteen",
+]  # fmt: skip
+PACE = re.compile(rf"({'|'.join(COUNT)}) minutes?\b")  # how the notes of a slide begin
 
 
 class Exercise(NamedTuple):
@@ -97,6 +109,12 @@ class Slide(NamedTuple):
 
     body: str
     notes: str
+
+    @property
+    def minutes(self) -> int:
+        """How long the notes say that it takes; 0 if they do not."""
+        stated = PACE.match(self.notes)
+        return COUNT.index(stated[1]) + 1 if stated else 0
 
 
 # --- reading ---------------------------------------------------------------------------------------------
@@ -225,6 +243,27 @@ def words(text: str) -> int:
     return tool.words(new_notebook(cells=[new_markdown_cell(text)]))
 
 
+def answer_lines(code: str) -> set[str]:
+    """Return the lines of answers that give something away, without spaces and `return`."""
+    lines = (line.strip().removeprefix("return ") for line in ast.unparse(ast.parse(code)).splitlines())
+    inside = (line for line in lines if not line.startswith(("def ", "import ", "from ", '"')))
+    return {line for line in map(_squeezed, inside) if len(line) >= SHORTEST}
+
+
+def expressions(code: str) -> set[str]:
+    """Return what a code calls and computes, without spaces, and with `_` for each variable."""
+    nodes = list(ast.walk(ast.parse(code)))
+    for node in nodes:
+        if isinstance(node, ast.Name):
+            node.id = "_"
+    found = {_squeezed(ast.unparse(node)) for node in nodes if isinstance(node, ast.expr)}
+    return {expression for expression in found if len(expression) >= SHORTEST}
+
+
+def _squeezed(code: str) -> str:
+    return re.sub(r"\s", "", code)
+
+
 def tagged(notebook: NotebookNode) -> dict[str, NotebookNode]:
     """Return the cells that slides may show, by name."""
     return {
@@ -249,8 +288,12 @@ def find_faults(folder: Path, notebook: NotebookNode, core_hours: float) -> list
     checks: dict[str, Callable[[str], Iterator[str]]] = {
         "plan.md": lambda text: _plan_faults(text, folder, notebook, core_hours),
         "exam.md": lambda text: _exam_faults(text, folder),
-        "handout.md": lambda text: _bounded("words", words(text), HANDOUT),
-        "slides.md": lambda text: _slides_faults(read_slides(text), notebook),
+        "handout.md": lambda text: chain(
+            _bounded("words", words(text), HANDOUT), _answer_faults(text, folder.name)
+        ),
+        "slides.md": lambda text: chain(
+            _slides_faults(read_slides(text), notebook), _answer_faults(text, folder.name)
+        ),
     }
     faults = list[str]()
     for name, check in checks.items():
@@ -267,6 +310,17 @@ def _bounded(what: str, count: int, bounds: tuple[int, int]) -> Iterator[str]:
         yield f"{count} {what}, expected {bounds[0]} to {bounds[1]}"
 
 
+def _answer_faults(text: str, stem: str) -> Iterator[str]:
+    """Handouts and slides are seen before the exercises are solved."""
+    path, shown = SOLUTIONS / f"{stem[3:]}.py", _squeezed(text)
+    answers = path.read_text(encoding="utf-8") if path.is_file() else ""
+    found = {line for line in answer_lines(answers) if line in shown}
+    for code in CODE.findall(text):
+        with suppress(SyntaxError):
+            found |= expressions(code.strip("`")) & expressions(answers)
+    yield from (f"{code} is of an answer: give a formula, shapes or numbers" for code in sorted(found))
+
+
 def _plan_faults(text: str, folder: Path, notebook: NotebookNode, core_hours: float) -> Iterator[str]:
     try:
         plan = read_plan(folder / "plan.md")
@@ -274,6 +328,7 @@ def _plan_faults(text: str, folder: Path, notebook: NotebookNode, core_hours: fl
         yield str(error)
         return
     yield from _front_matter_faults(plan, notebook, core_hours)
+    slides = _slides_of(folder)
     found, titles = parts(text), [session.title for session in plan.sessions]
     both = f"In two classes of {TWO_CLASSES} minutes"
     expected = PLAN if len(titles) == 1 else [*PLAN[: len(CLASSES)], both, *PLAN[len(CLASSES) :]]
@@ -281,13 +336,13 @@ def _plan_faults(text: str, folder: Path, notebook: NotebookNode, core_hours: fl
         yield f"the sections are {list(found)}, expected {expected}"
         return
     for minutes in CLASSES:
-        yield from _time_faults(found[f"In {minutes} minutes"], minutes)
+        yield from _time_faults(found[f"In {minutes} minutes"], minutes, slides)
     if both in found:
         tables = parts(found[both], level=3)
         if list(tables) != [f"{which}: {title}" for which, title in zip(WHICH, titles, strict=False)]:
             yield f"the classes are {list(tables)}, but the sessions are {titles}"
         for table in tables.values():
-            yield from _time_faults(table, TWO_CLASSES)
+            yield from _time_faults(table, TWO_CLASSES, slides)
     prompts = parts(found["Discussion"], level=3)
     yield from _bounded("prompts for discussion", len(prompts), (PROMPTS, PROMPTS))
     for heading, answer in prompts.items():
@@ -296,7 +351,7 @@ def _plan_faults(text: str, folder: Path, notebook: NotebookNode, core_hours: fl
     stumbles = bullets(found["Common stumbles"])
     yield from _bounded("common stumbles", len(stumbles), STUMBLES)
     yield from (f"a stumble does not begin in bold: {s[:40]}" for s in stumbles if not s.startswith("**"))
-    yield from _reference_faults(text, folder, notebook)
+    yield from _reference_faults(text, slides)
 
 
 def _front_matter_faults(plan: Plan, notebook: NotebookNode, core_hours: float) -> Iterator[str]:
@@ -319,22 +374,36 @@ def _front_matter_faults(plan: Plan, notebook: NotebookNode, core_hours: float) 
     yield from _bounded("outcomes", len(plan.outcomes), OUTCOMES)
 
 
-def _time_faults(table: str, minutes: int) -> Iterator[str]:
-    """The rows follow one another without a gap and fill the class."""
-    rows = [(int(a), int(b)) for a, b in re.findall(r"^\| *(\d+)[–-](\d+) *\|", table, re.MULTILINE)]
+def _time_faults(table: str, minutes: int, slides: list[Slide]) -> Iterator[str]:
+    """The rows follow one another without a gap, fill the class, and give slides the time of their notes."""
+    cells = re.findall(r"^\| *(\d+)[–-](\d+) *\|(.*)", table, re.MULTILINE)
+    rows = [(int(a), int(b)) for a, b, _ in cells]
     edges = [0, *(edge for row in rows for edge in row), minutes]
     if not rows or any(a != b for a, b in zip(edges[::2], edges[1::2], strict=True)):
         yield f"the times of {minutes} minutes have a gap or do not fill the class: {rows}"
     if any(a >= b for a, b in rows):
         yield f"a row of {minutes} minutes takes no time: {rows}"
+    for (a, b), (*_, text) in zip(rows, cells, strict=True):
+        shown = [number for span in _spans(text) for number in span if number <= len(slides)]
+        if b - a < (needed := sum(slides[number - 1].minutes for number in shown)):
+            yield f"of {minutes} minutes, {a}–{b} are too short: the notes of its slides say {needed}"
 
 
-def _reference_faults(text: str, folder: Path, notebook: NotebookNode) -> Iterator[str]:
-    """Slides that a plan names by number exist."""
+def _spans(text: str) -> list[range]:
+    """Return the slides that a text names by their numbers: “slide 3”, “slides 4–5, 8”."""
+    named = re.findall(rf"\bslides? ({SPAN}(?:, {SPAN})*)", text)
+    return [_numbers(span) for spans in named for span in spans.split(", ")]
+
+
+def _slides_of(folder: Path) -> list[Slide]:
     path = folder / "slides.md"
-    count = len(read_slides(path.read_text(encoding="utf-8"))) if path.is_file() else 0
-    named = re.findall(r"\bslides? (\d+)(?:[–-](\d+))?", text)
-    beyond = sorted({int(n) for pair in named for n in pair if n and not 1 <= int(n) <= count})
+    return read_slides(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+
+def _reference_faults(text: str, slides: list[Slide]) -> Iterator[str]:
+    """Slides that a plan names by number exist."""
+    count = len(slides)
+    beyond = sorted({end for span in _spans(text) for end in (span[0], span[-1]) if not 1 <= end <= count})
     if beyond:
         yield f"the plan names the slides {beyond}, and there are {count}"
 
