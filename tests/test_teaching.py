@@ -236,6 +236,22 @@ def test_a_single_class_follows_the_plan_and_empty_weeks_are_named() -> None:
     assert "The remaining week, 12, is for the [project](project.md)" in almost
 
 
+def test_the_budget_of_a_class_comes_from_the_minutes_of_the_pages() -> None:
+    text = syllabus.budget("3 × 4 minutes at the whiteboard", "you, 6 minutes each. ## Marking in 12 minutes")
+    assert [row[1:] for row in table(text, "Your hours, besides the classes")] == [
+        ["12 min", "12 h"],
+        ["6 min", "6 h"],
+        ["12 min", "12 h"],
+        ["30 min", "30 h"],
+    ]
+    with pytest.raises(ValueError, match="the budget reads its minutes there"):
+        syllabus.budget("twice at the whiteboard", "")
+
+
+def test_points_of_exercises_that_go_deeper_are_told_apart() -> None:
+    assert [row[3] for row in table(syllabus.page([chapter(1)]), "The chapters")] == ["2 (+ 1)"]
+
+
 def test_a_course_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="14 classes do not fit in 12 weeks; join the sessions"):
         syllabus.page([chapter(number) for number in range(1, 8)])

@@ -6,6 +6,7 @@ A chapter with less than an hour of core is done at home before the first class.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import material
@@ -22,6 +23,48 @@ BEGIN = """\
 `python tools/make_teaching.py syllabus` writes this page from the chapters' plans and notebooks; a test fails
 when it is stale. Minutes at home are those that the notebook states; ★ is easy, ★★★ is hard.
 """
+STUDENTS = 60  # in the class that the budget is for
+LONG_END = "Set the project in the week of the last class; it takes three weeks."
+SHORT_END = """
+**With 80 minutes.** Two classes of 80 minutes a week are the table of twelve weeks, two rows at a time. With
+a single class of 80 minutes a week, follow each plan's table for 80 minutes; what is read and solved stays.
+
+**The project and the exam** need a seventh week; [marks](marks.md) give both much weight. Set the project in
+week 6, write the exam in week 7, and let students hand in the project three weeks after it was set. Without
+these weeks, leave both out, and share their weight between the exercises and the whiteboard.
+"""
+WHEN = [
+    (
+        "two weeks before",
+        "Write to whoever is responsible for data protection ([ethics](ethics.md)).",
+        "Write today. Collect nothing until the answer is there: the checks tell students what is wrong.",
+    ),
+    (
+        "a week before",
+        "Students work through chapter 0 at home, and all machines are checked.",
+        "Check them in the first ten minutes of the first class; pairs share one. Chapter 0 is homework.",
+    ),
+    (
+        "a week before",
+        "A server for the class is tried ([running](running.md)).",
+        "Students use their own laptops, or work in pairs with those that have one.",
+    ),
+    (
+        "days before",
+        "Students read the sections of the first class and guess.",
+        "They guess in class; the sections are homework. Take the plan's shortest table.",
+    ),
+    (
+        "the day before",
+        "You run the notebook, make the deck, and print the handouts.",
+        "Do not drop the notebook and the deck. Send the handout as a file.",
+    ),
+    (
+        "first class",
+        "You announce marks, the policy on assistants, and the dates of the exam and the project.",
+        "Announce them in the second class, in writing.",
+    ),
+]
 
 
 class Chapter(NamedTuple):
@@ -53,8 +96,8 @@ def page(chapters: list[Chapter]) -> str:
     taught = [chapter for chapter in core if chapter.plan.core_hours >= 1]
     home = ", ".join(chapter.link for chapter in core if chapter not in taught)
     first = f"Before the first class of each course, students work through {home} at home.\n" if home else ""
-    courses = [_twelve_weeks(taught), _six_weeks(taught), _workshop(core), _electives(chapters)]
-    return "\n".join(part for part in (BEGIN, _overview(chapters), first, *courses) if part)
+    courses = [_twelve_weeks(taught), _six_weeks(taught), _workshop(core), _electives(chapters), _when()]
+    return "\n".join(part for part in (BEGIN, _overview(chapters), first, *courses, _budget()) if part)
 
 
 def _chapter(plan: Plan, notebook: NotebookNode) -> Chapter:
@@ -70,14 +113,24 @@ def _table(heading: str, columns: list[str], rows: list[list[str]]) -> str:
 
 
 def _overview(chapters: list[Chapter]) -> str:
-    columns = ["chapter", "needs", "core", "cells alone, on 2 cores"]
-    rows = [[c.link, _needs(c.plan), f"{c.plan.core_hours:g} h", c.run] for c in chapters]
+    columns = ["chapter", "needs", "core", "points", "cells alone, on 2 cores"]
+    rows = [[c.link, _needs(c.plan), f"{c.plan.core_hours:g} h", _points(c), c.run] for c in chapters]
     outcomes = [
         f"\n**{c.plan.chapter} {c.plan.title}.** Afterward, students can\n\n"
         + "".join(f"- {outcome}\n" for outcome in c.plan.outcomes)
         for c in chapters
     ]
-    return _table("The chapters", columns, rows) + "".join(outcomes)
+    rule = "\nPoints in brackets are of exercises that go deeper; [marks](marks.md) say whether they count.\n"
+    return _table("The chapters", columns, rows) + rule + "".join(outcomes)
+
+
+def _points(chapter: Chapter) -> str:
+    """Return the points of the core, and in brackets those of exercises that go deeper."""
+    core, deeper = (
+        sum(max(1, each.stars) for each in chapter.exercises.values() if each.core is kind)
+        for kind in (True, False)
+    )
+    return f"{core} (+ {deeper})" if deeper else str(core)
 
 
 def _needs(plan: Plan) -> str:
@@ -117,7 +170,7 @@ def _six_weeks(chapters: list[Chapter]) -> str:
         ]
         for chapter in chapters
     ]
-    return _weeks("Six weeks, a class of 110 minutes each", rows, CHAPTERS)
+    return _weeks("Six weeks, a class of 110 minutes each", rows, CHAPTERS) + SHORT_END
 
 
 def _weeks(heading: str, rows: list[list[str]], weeks: int) -> str:
@@ -127,7 +180,11 @@ def _weeks(heading: str, rows: list[list[str]], weeks: int) -> str:
     numbered = [[str(week), *row] for week, row in enumerate(rows, 1)]
     rest, first = weeks - len(rows), len(rows) + 1
     weeks_left = f"weeks, {first} to {weeks}, are" if rest > 1 else f"week, {weeks}, is"
-    left = f"\nThe remaining {weeks_left} for the [project](project.md) and the exam.\n" if rest else ""
+    left = (
+        f"\nThe remaining {weeks_left} for the [project](project.md) and the exam. {LONG_END}\n"
+        if rest
+        else ""
+    )
     return _table(heading, columns, numbered) + left
 
 
@@ -202,3 +259,42 @@ def _electives(chapters: list[Chapter]) -> str:
 
 def _replaces(plan: Plan, ends: list[Chapter]) -> str:
     return ", ".join(c.link for c in ends if c.plan.chapter not in plan.requires) or "none: add a week"
+
+
+def _when() -> str:
+    """List what is prepared when, and what is done instead if the course begins in three days."""
+    columns = ["when", "what", "if it is Friday and the first class is on Monday"]
+    return _table("What to prepare, and what to drop", columns, [list(row) for row in WHEN])
+
+
+def _budget() -> str:
+    return budget(
+        *((material.ROOT / "teaching" / name).read_text("utf-8") for name in ("marks.md", "project.md"))
+    )
+
+
+def budget(marks: str, project: str) -> str:
+    """Return a table of a teacher's hours, from the minutes that the two pages state for each student."""
+    times, board = map(int, _stated(r"(\d+) × (\d+) minutes at the whiteboard", marks))
+    talk, marking = (
+        int(*_stated(p, project)) for p in (r"you, (\d+) minutes each", r"Marking in (\d+) minutes")
+    )
+    minutes = {
+        f"[whiteboard](marks.md), {times} × {board} minutes": times * board,
+        "[project](project.md): the talk on day 1": talk,
+        "project: marking": marking,
+    }
+    minutes["together"] = sum(minutes.values())
+    rows = [[what, f"{each} min", f"{each * STUDENTS / 60:g} h"] for what, each in minutes.items()]
+    columns = ["what", "for a student", f"for a class of {STUDENTS}"]
+    return _table("Your hours, besides the classes", columns, rows) + (
+        "\nMarking the exam is not in the table: mark three papers, and multiply. The machine grades the "
+        "exercises; flagged answers and questions are yours.\n"
+    )
+
+
+def _stated(pattern: str, text: str) -> tuple[str, ...]:
+    found = re.search(pattern, text)
+    if not found:
+        raise ValueError(f"no {pattern!r} in the page: the budget reads its minutes there")
+    return found.groups()
