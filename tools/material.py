@@ -29,10 +29,8 @@ NOTEBOOKS = ROOT / "notebooks"
 CHAPTERS = ROOT / "teaching" / "chapters"
 SOLUTIONS = ROOT / "bertlearn" / "course" / "solutions"
 TAG = "slide-"  # with a name behind it, the tag of a cell that a deck shows
-CODE = re.compile(r"(?<=```python\n).*?(?=```)|`[^`\n]+`", re.DOTALL)
 REFERENCE = re.compile(r"^\[\[(output|code) ([\w-]+)\]\]$", re.MULTILINE)
 MINUTES = re.compile(r"^\*(Core|Going deeper) · (\d+) minutes\*$", re.MULTILINE)
-SPAN = r"\d+(?:[–-]\d+)?"
 CLASSES = (50, 80, 110)  # minutes
 
 TWO_CLASSES = 80  # minutes each, if a chapter has two sessions
@@ -50,6 +48,8 @@ COUNT = [
     "Eight", "Nine", "Ten", "Eleven", "Twelve", "Thirteen",
 ]  # fmt: skip
 PACE = re.compile(rf"({'|'.join(COUNT)}) minutes?\b")  # how the notes of a slide begin
+SPAN = r"\d+(?:[–-]\d+)?"
+CODE = re.compile(r"(?<=```python\n).*?(?=```)|`[^`\n]+`", re.DOTALL)
 
 
 class Exercise(NamedTuple):
