@@ -101,7 +101,7 @@ def test_every_other_answer_gets_something_useful(tmp_path: Path) -> None:
     )
     flagged = feedback(tmp_path / "5", row(flag=f"{REFERS}: return check.f(x)"))
     assert "return check.f(x)" in flagged and "tell your teacher what it is for" in flagged
-    taken = row(attempted=False, flag=f"{NO_FUNCTION}: from bertlearn.x import softmax")
+    taken = row(attempted=False, flag=f"{NO_FUNCTION}: {REFERS}: from bertlearn.x import softmax")
     assert "from the course instead of defining it. from bertlearn.x import softmax" in feedback(
         tmp_path / "4", taken
     )
@@ -265,11 +265,11 @@ def test_a_report_of_a_grading_that_was_stopped_says_so(tmp_path: Path) -> None:
 
 
 def test_the_teacher_sees_what_to_do_and_the_line_that_takes_a_name(tmp_path: Path) -> None:
-    taken = row(attempted=False, flag=f"{NO_FUNCTION}: from bertlearn.x import softmax")
+    taken = row(attempted=False, flag=f"{NO_FUNCTION}: {REFERS}: from bertlearn.x import softmax")
     deleted = row("Cho", attempted=False, flag=NO_FUNCTION)
     killed = row("Bob", "", flag=stops.ended(-9))
     text = text_of(write_report([taken, deleted, killed], tmp_path / "report.html")[1])
-    assert "Ann , softmax : from bertlearn.x import softmax (Ann/01.ipynb)" in text
+    assert f"Ann , softmax : {REFERS}: from bertlearn.x import softmax (Ann/01.ipynb)" in text
     assert "Cho , softmax (Cho/01.ipynb)" in text
     assert f"{stops.ended(-9)}. {stops.remedy(stops.ended(-9)).teacher} (Bob/01.ipynb)" in text
 
