@@ -27,6 +27,7 @@ from bertlearn.course.grading.release import Release, ReleasedChapter, write_rel
 from bertlearn.course.grading.stops import NO_CHAPTER
 from bertlearn.course.grading.submission import (
     REFERS,
+    SYNTAX,
     SubmissionError,
     is_stub,
     needed_statements,
@@ -210,6 +211,16 @@ def test_a_name_that_is_imported_instead_of_written_is_shown_with_its_line(tmp_p
     assert {name: flag.line for name, flag in flags.items()} == {
         "f": "from bertlearn import load_reviews, x as f"
     }
+
+
+def test_a_cell_that_is_no_python_shows_where_python_stops(tmp_path: Path) -> None:
+    notebook(
+        tmp_path / "in" / "s.ipynb",
+        "x = 1\ndef strip_accents(text):\n    return (text",
+        OWN.replace("strip", "x"),
+    )
+    row = of(grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv"), "s")["strip_accents"]
+    assert (row.attempted, row.flag) == (False, f"{NO_FUNCTION}: {SYNTAX}: return (text")
 
 
 def test_a_flagged_answer_scores_nothing_though_it_is_right(tmp_path: Path) -> None:
