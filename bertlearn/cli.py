@@ -296,7 +296,11 @@ def build(
 
 
 def release(
-    chapters: tuple[int, ...], to: Path, format: GraderName = "plain", outputs: Outputs = "keep"
+    chapters: tuple[int, ...],
+    to: Path,
+    format: GraderName = "plain",
+    outputs: Outputs = "keep",
+    core: bool = False,
 ) -> int:
     """Make the notebooks for a class: student versions, versions with the answers, and release.json.
 
@@ -309,6 +313,8 @@ def release(
         format: For which grader: plain (`bertlearn course grade` alone), nbgrader or otter. Whatever you
             choose, `bertlearn course grade` can grade what comes back.
         outputs: Whether the notebooks keep the outputs that the course stores.
+        core: Give points only for the exercises of core sections. Those that go deeper stay in the
+            notebooks, without points.
 
     Returns:
         Exit status: 0 if the release is written, 1 on an error.
@@ -317,7 +323,7 @@ def release(
 
     to = to.expanduser()
     try:
-        made = build(chapters, to, format, outputs)
+        made = build(chapters, to, format, outputs, core)
     except (OSError, ValueError) as error:
         return _fail("course build", error)
     for number, chapter in made.chapters.items():
@@ -384,6 +390,9 @@ def grade(
             rows = grade_all(release, submitted, to, jobs, seconds, report=report, begin=begin)
     except (OSError, ValueError) as error:
         return _fail("course grade", error)
+    except KeyboardInterrupt:
+        print("bertlearn course grade: stopped; the same command goes on where it stopped", file=sys.stderr)
+        return 130
     print(f"{to}: {len({row.file for row in rows})} notebooks")
     return 0 if all(row.exercise for row in rows) else 1
 

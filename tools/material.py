@@ -22,7 +22,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 import notebooks as tool
-from bertlearn.course.cells import points
+from bertlearn.course.cells import MINUTES, is_core, points
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -30,7 +30,6 @@ CHAPTERS = ROOT / "teaching" / "chapters"
 SOLUTIONS = ROOT / "bertlearn" / "course" / "solutions"
 TAG = "slide-"  # with a name behind it, the tag of a cell that a deck shows
 REFERENCE = re.compile(r"^\[\[(output|code) ([\w-]+)\]\]$", re.MULTILINE)
-MINUTES = re.compile(r"^\*(Core|Going deeper) · (\d+) minutes\*$", re.MULTILINE)
 CLASSES = (50, 80, 110)  # minutes
 
 TWO_CLASSES = 80  # minutes each, if a chapter has two sessions
@@ -131,7 +130,7 @@ def exercises(notebook: NotebookNode) -> list[Exercise]:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             heading = [heading, *re.findall(r"^###? .+$", cell.source, re.MULTILINE)][-1]
-            core = [core, *(kind == "Core" for kind, _ in MINUTES.findall(cell.source))][-1]
+            core = is_core(cell.source, core)
         elif "exercise" in tool.tags(cell):
             stated = re.search(r"(\d+) minutes", heading)
             stars, minutes = points(heading), int(stated[1]) if stated else 0

@@ -11,6 +11,7 @@ import nbformat
 from nbformat import NotebookNode
 
 HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
+MINUTES = re.compile(r"^\*(Core|Going deeper) · (\d+) minutes\*$", re.MULTILINE)  # of a part of a chapter
 SOLUTIONS = Path(__file__).parent / "solutions"
 
 
@@ -47,6 +48,11 @@ def functions(cell: NotebookNode) -> list[str]:
 def points(text: str) -> int:
     """Return the points of each exercise below a text: the stars of its last heading, and at least one."""
     return max(1, [text, *HEADING.findall(text)][-1].count("★"))
+
+
+def is_core(text: str, before: bool) -> bool:
+    """Return whether the part that goes on below a text is core; `before`: whether the part above it is."""
+    return [before, *(kind == "Core" for kind, _ in MINUTES.findall(text))][-1]
 
 
 def solutions_of(stem: str) -> Path:

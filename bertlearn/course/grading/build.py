@@ -40,7 +40,13 @@ class Chapter:
     exercises: dict[str, int]
 
 
-def build(chapters: Sequence[int], to: Path, format: Format = "plain", outputs: Outputs = "keep") -> Release:
+def build(
+    chapters: Sequence[int],
+    to: Path,
+    format: Format = "plain",
+    outputs: Outputs = "keep",
+    core: bool = False,
+) -> Release:
     """Write a release into a folder; a release that is there already is replaced.
 
     Args:
@@ -48,6 +54,7 @@ def build(chapters: Sequence[int], to: Path, format: Format = "plain", outputs: 
         to: a new or empty folder, or one with a release; other files in it stay.
         format: for which grader the notebooks are made.
         outputs: whether the notebooks show the outputs that the course stores.
+        core: whether only the exercises of core parts get points; those that go deeper stay, without points.
 
     Raises:
         ValueError: a chapter does not exist or has no exercises, or the folder holds other things.
@@ -57,7 +64,7 @@ def build(chapters: Sequence[int], to: Path, format: Format = "plain", outputs: 
         allowed = f"expected one of {get_args(Format)} and one of {get_args(Outputs)}"
         raise ValueError(f"format={format!r}, outputs={outputs!r}: {allowed}")
     _check_folder(to)
-    sources = [read_chapter(number) for number in _checked(chapters)]
+    sources = [read_chapter(number, core) for number in _checked(chapters)]
     released = {each.number: ReleasedChapter(each.path.stem, each.exercises) for each in sources}
     release = Release(bertlearn.__version__, released)
     to.mkdir(parents=True, exist_ok=True)
@@ -68,13 +75,18 @@ def build(chapters: Sequence[int], to: Path, format: Format = "plain", outputs: 
     return release
 
 
-def read_chapter(number: int) -> Chapter:
-    """Read a chapter's notebook, and the points of its exercises: the stars of the headings above them."""
+def read_chapter(number: int, core: bool = False) -> Chapter:
+    """Read a chapter's notebook, and the points of its exercises: the stars of the headings above them.
+
+    Args:
+        number: of the chapter.
+        core: leave out the exercises of parts that go deeper.
+    """
     path = chapter_files()[number]
     notebook = cells.read(path)
     exercises = {
         name: cells.points(heading.source)
-        for cell, heading in _exercises(notebook)
+        for cell, heading in _exercises(notebook, core)
         for name in cells.functions(cell)
     }
     return Chapter(number, path, notebook, exercises)
@@ -84,9 +96,12 @@ def student_version(chapter: Chapter, outputs: Outputs) -> NotebookNode:
     """Return a copy that shows the points of each exercise, with stored outputs or without."""
     copy = nbformat.from_dict(chapter.notebook)
     for cell, heading in _exercises(copy):
-        points = sum(chapter.exercises[name] for name in cells.functions(cell))
+        points = sum(chapter.exercises.get(name, 0) for name in cells.functions(cell))
         before, title, after = heading.source.rpartition(cells.HEADING.findall(heading.source)[-1])
-        heading.source = f"{before}{title}\n\n*{points} {'point' if points == 1 else 'points'}*{after}"
+        said = (
+            f"{points} {'point' if points == 1 else 'points'}" if points else "for yourself, without points"
+        )
+        heading.source = f"{before}{title}\n\n*{said}*{after}"
     for cell in copy.cells if outputs == "clear" else []:
         _clear(cell)
     return copy
@@ -145,13 +160,14 @@ def _write_warning(to: Path) -> None:
     (to / INSTRUCTOR / "README.md").write_text(WARNING, encoding="utf-8", newline="\n")
 
 
-def _exercises(notebook: NotebookNode) -> Iterator[tuple[NotebookNode, NotebookNode]]:
-    """Yield the cell of each exercise, with the Markdown cell that has the last heading above it."""
-    heading = None
+def _exercises(notebook: NotebookNode, core: bool = False) -> Iterator[tuple[NotebookNode, NotebookNode]]:
+    """Yield the cell of each exercise, or of each in a core part, with the cell of the last heading above."""
+    heading, in_core = None, True
     for cell in notebook.cells:
-        if cell.cell_type == "markdown" and cells.HEADING.search(cell.source):
-            heading = cell
-        elif cells.is_exercise(cell) and heading is not None:
+        if cell.cell_type == "markdown":
+            in_core = cells.is_core(cell.source, in_core)
+            heading = cell if cells.HEADING.search(cell.source) else heading
+        elif cells.is_exercise(cell) and heading is not None and (in_core or not core):
             yield cell, heading
 
 

@@ -13,12 +13,13 @@ from bertlearn.course.exercise import RAISED, TOO_LONG, WRONG
 from bertlearn.course.grading import known, stops
 from bertlearn.course.grading.grades import Row, write_table
 from bertlearn.course.grading.pages import write_page
-from bertlearn.course.grading.submission import REFERS
-from bertlearn.course.grading.worker import NO_FUNCTION
+from bertlearn.course.grading.submission import REFERS, SYNTAX
+from bertlearn.course.grading.worker import why_missing
 
 INDEX = "index.csv"
 REMEDIES = {  # what helps, by the kind of a reason
-    TOO_LONG: "Does a loop in it ever end? Does what its condition compares change in every turn?",
+    TOO_LONG: "Does a loop in it ever end? Does it wait for something, as input() and sleep() do?",
+    stops.ENDED: "Does it call os._exit, call itself without end, or make a tensor that is too large?",
     RAISED: "Call your function on that input yourself: Python then shows the line and how it came there.",
     WRONG: "The check below your answer shows the smallest input that fails, with the result expected.",
 }
@@ -117,6 +118,16 @@ def _item(row: Row) -> Item:
     return Item(*begin, "wrong", [text for text in texts if text], hint=known.hint_of(*about))
 
 
+_MISSING = {
+    "": "Your notebook has no function of your own named {}. Was it renamed or deleted?",
+    SYNTAX: "Python cannot read the cell with your {}: there is a syntax error in or before the line below.",
+    REFERS: (
+        "Your notebook has no function of your own named {}. The line below takes the name from the course "
+        "instead of defining it."
+    ),
+}
+
+
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "?", "…")) else f"{text}."
 
@@ -125,13 +136,8 @@ def _flagged(row: Row) -> Item:
     """Return what to say about a flag, as something that the student can answer."""
     begin = (row.exercise, row.score, row.points)
     if not row.attempted:
-        said = (
-            f"Your notebook has no function of your own named {row.exercise}. Was it renamed or deleted, or "
-            "does its cell stop with a syntax error?"
-        )
-        line = row.flag.removeprefix(NO_FUNCTION).removeprefix(": ")
-        said += " The line below takes the name from the course instead of defining it." if line else ""
-        return Item(*begin, "open", [said], line)
+        kind, line = why_missing(row.flag)
+        return Item(*begin, "open", [_MISSING[kind].format(row.exercise)], line)
     line = row.flag.removeprefix(f"{REFERS}: ")
     said = (
         "This answer uses the course's own code, or a way to reach it, in the line below. So it does not "

@@ -63,7 +63,7 @@ def nbgrader_source(
             cell.source = _with_regions(cell.source, text)
             cell.metadata["nbgrader"] = _nbgrader(f"answer-{'-'.join(waiting)}", solution=True)
         elif cell.cell_type == "code" and waiting:
-            made += [_grade_cell(chapter, name, exercises[name]) for name in waiting]
+            made += [_grade_cell(chapter, name, exercises[name]) for name in waiting if name in exercises]
             waiting = []
     return nbformat.from_dict({**notebook, "cells": made})
 

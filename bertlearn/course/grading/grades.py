@@ -7,13 +7,7 @@ import csv
 import hashlib
 import io
 import json
-import math
-import os
 import re
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -24,9 +18,9 @@ from bertlearn.course.grading import stops
 from bertlearn.course.grading.release import Release
 from bertlearn.course.grading.submission import defined_names
 from bertlearn.course.grading.twins import find_twins
+from bertlearn.course.grading.workers import WorkerError, Workers
 from bertlearn.files import write_whole
 
-KEPT = ("PATH", "PYTHONPATH", "BERTLEARN_CACHE", "SYSTEMROOT", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 SECONDS = 180.0  # for one submission; each answer has a limit of its own as well
 MEGABYTES = 6000
 LONGEST = 300  # characters of a text that comes from the answers' process
@@ -81,9 +75,9 @@ def grade(
     found = [_find(path, submitted, release) for path in files]
     waiting = [submission for submission in found if submission.checksum not in done]
     begin(len(found) - len(waiting), len(found))
-    pool = ThreadPoolExecutor(jobs)
+    pool, workers = ThreadPoolExecutor(jobs), Workers()
     try:
-        tasks = [pool.submit(_grade_file, submission, seconds, megabytes) for submission in waiting]
+        tasks = [pool.submit(_grade_file, submission, workers, seconds, megabytes) for submission in waiting]
         for task in as_completed(tasks):
             mine = task.result()
             rows = [row for row in rows if row.file != mine[0].file] + mine
@@ -91,7 +85,8 @@ def grade(
             write_rows(to, rows)
             report(mine[0].student, mine)
     finally:
-        pool.shutdown(cancel_futures=True)  # after Ctrl-C, only those that are running come to an end
+        workers.stop()  # after Ctrl-C: what is running is ended, and checked from the start next time
+        pool.shutdown(cancel_futures=True)
     rows = with_twins(rows, submitted)
     write_rows(to, rows)
     return rows
@@ -187,7 +182,7 @@ def chapter_of(path: Path, release: Release) -> int | None:
     return int(number[0]) if number and int(number[0]) in likely else None
 
 
-def _grade_file(found: _Found, seconds: float, megabytes: int) -> list[Row]:
+def _grade_file(found: _Found, workers: Workers, seconds: float, megabytes: int) -> list[Row]:
     place, total = (found.student, found.file, found.chapter), sum(found.exercises.values())
 
     def refused(why: str) -> list[Row]:
@@ -195,15 +190,14 @@ def _grade_file(found: _Found, seconds: float, megabytes: int) -> list[Row]:
 
     if found.chapter is None:
         return refused(stops.NO_CHAPTER)
-    answer = _run_worker(found.path.resolve(), found.chapter, seconds, megabytes)
-    if "error" in answer:
-        return refused(str(answer["error"]))
     try:
-        grades = {each["exercise"]: each for each in answer["grades"]}
+        grades = workers.grade(found.path.resolve(), found.chapter, seconds, megabytes)
         return [
             _graded(place, name, points, grades[name], found.checksum)
             for name, points in found.exercises.items()
         ]
+    except WorkerError as error:
+        return refused(str(error))
     except (KeyError, TypeError):
         return refused(stops.OVERWRITTEN)
 
@@ -219,53 +213,6 @@ def _graded(
 def _plain(text: str) -> str:
     """Return a text on one line of limited length, without what controls how text is shown."""
     return short("".join(letter if letter.isprintable() else " " for letter in text), LONGEST)
-
-
-def _run_worker(path: Path, chapter: int, seconds: float, megabytes: int) -> dict[str, Any]:
-    """Return what the worker wrote about a submission, or an error that says why it wrote nothing."""
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "grades.json"
-        empty = Path(folder) / "empty"
-        empty.mkdir()
-        command = [sys.executable, "-m", "bertlearn.course.grading.worker", str(chapter), str(path)]
-        process = subprocess.Popen(
-            [*command, str(output), str(megabytes), str(math.ceil(seconds) + 1)],
-            cwd=empty,
-            env=_environment(empty),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return {"error": stops.too_long(seconds)}
-        finally:
-            _end(process)
-        try:
-            answer = json.loads(output.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return {"error": stops.ended(process.returncode)}
-        return answer if isinstance(answer, dict) else {"error": stops.OVERWRITTEN}
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    homes = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "BERTLEARN_PROGRESS"), str(folder))
-    if "BERTLEARN_CACHE" not in kept:
-        from bertlearn.data.cache import cache_folder
-
-        kept["BERTLEARN_CACHE"] = str(cache_folder())
-    return kept | homes | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process, and those that it has started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError, AttributeError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.wait()
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:

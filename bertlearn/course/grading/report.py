@@ -20,16 +20,18 @@ from bertlearn.course.grading.guess_pictures import predictions
 from bertlearn.course.grading.pages import write_page
 from bertlearn.course.grading.submission import REFERS
 from bertlearn.course.grading.twins import ALIKE, IDENTICAL, RARE
-from bertlearn.course.grading.worker import NO_FUNCTION
+from bertlearn.course.grading.worker import why_missing
 from bertlearn.course.guess_exports import read_class
 
 LESSONS, SHOWN = 3, 6  # what to begin a lecture with; mistakes with a bar of their own
+EXAMPLES = 3  # answers to open for each of the lessons
 TWIN = re.compile(rf"(.+?) \(({IDENTICAL}|{RARE}|{ALIKE})\)(?:; |$)", re.DOTALL)
 LABELS = {
     "right": "right",
     "known": "a known mistake",
     "other": "another answer",
     "none": "not attempted",
+    "gone": "no function of this name",
 }
 
 
@@ -87,6 +89,13 @@ class Question(NamedTuple):
     text: str
 
 
+class Example(NamedTuple):
+    """Whose answers show what a lesson is about."""
+
+    lesson: Lesson
+    files: Sequence[str]
+
+
 class Pair(NamedTuple):
     """Two students whose answers to an exercise are alike, and in what way."""
 
@@ -116,7 +125,16 @@ def write_report(rows: Sequence[Row], to: Path, guesses: Path | None = None) -> 
     chapters = [_chapter(graded, number) for number in sorted({row.chapter or 0 for row in graded})]
     private = to.with_name(f"{to.stem}.teacher{to.suffix or '.html'}")
     shown = predictions(read.questions)
-    write_page(to, "report.html", title="How the class did", chapters=chapters, labels=LABELS, guesses=shown)
+    failed = _questions([row for row in rows if not row.exercise], lambda row: row.flag)
+    write_page(
+        to,
+        "report.html",
+        title="How the class did",
+        chapters=chapters,
+        labels=LABELS,
+        guesses=shown,
+        failed=len(failed),
+    )
     write_page(
         private,
         "teacher.html",
@@ -125,9 +143,10 @@ def write_report(rows: Sequence[Row], to: Path, guesses: Path | None = None) -> 
         ended=has_ended(rows),
         pairs=_pairs(graded),
         missing=_questions(graded, lambda row: "" if row.attempted else row.flag),
-        line_of=lambda text: text.removeprefix(NO_FUNCTION).removeprefix(": "),
+        line_of=lambda text: ": ".join(filter(None, why_missing(text))),
         remedy_of=lambda text: stops.remedy(text).teacher,
-        failed=_questions([row for row in rows if not row.exercise], lambda row: row.flag),
+        failed=failed,
+        examples=[_example(lesson, graded) for chapter in chapters for lesson in chapter.lessons],
         refused=read.refused,
     )
     return to, private
@@ -137,6 +156,19 @@ def _questions(rows: Iterable[Row], text_of: Callable[[Row], str]) -> list[Quest
     """Return what there is to look at, exercise by exercise."""
     ordered = sorted(rows, key=lambda row: (row.chapter or 0, row.exercise))
     return [Question(row.student, row.file, row.exercise, text) for row in ordered if (text := text_of(row))]
+
+
+def _example(lesson: Lesson, rows: Iterable[Row]) -> Example:
+    """Return files with an answer that a lesson is about, those first that make this mistake alone."""
+    mine = [row for row in rows if row.exercise == lesson.exercise and _kind(row) == lesson.bar.kind]
+    if lesson.bar.kind == "known":
+        mine = [
+            row
+            for row in mine
+            if lesson.bar.label in known.mistakes_in(row.chapter, row.exercise, row.mistake)
+        ]
+    files = [row.file for row in sorted(mine, key=lambda row: len(row.mistake)) if not row.flag]
+    return Example(lesson, list(dict.fromkeys(files))[:EXAMPLES])
 
 
 def _pairs(rows: Iterable[Row]) -> list[Pair]:
@@ -174,7 +206,7 @@ def _chapter(rows: Iterable[Row], number: int) -> ChapterPart:
 
 def _kind(row: Row) -> str:
     if not row.attempted:
-        return "none"
+        return "gone" if row.flag else "none"
     return "right" if row.score else "known" if row.mistake else "other"
 
 
@@ -184,8 +216,8 @@ def _exercise(rows: Sequence[Row]) -> ExercisePart:
     for kind, label in LABELS.items():
         whole.append(Bar(kind, label, counts[kind], begin))
         begin += counts[kind]
-    right, _, _, none = whole
-    bars = [*_mistake_bars(rows), *_other_bars(rows), none]
+    right, _, _, *without = whole
+    bars = [*_mistake_bars(rows), *_other_bars(rows), *without]
     shown = [right, *sorted(bars, key=lambda bar: -bar.many)]
     return ExercisePart(rows[0].exercise, len(rows), whole, [bar for bar in shown if bar.many])
 
@@ -202,7 +234,7 @@ def _other_bars(rows: Iterable[Row]) -> list[Bar]:
 def _reason(row: Row) -> str:
     """Return why an answer is wrong, in words that no submission has written."""
     kind = row.reason.partition(": ")[0]
-    return kind if kind in REASONS else WRONG
+    return kind if kind in (*REASONS, stops.ENDED) else WRONG
 
 
 def _mistake_bars(rows: Sequence[Row]) -> list[Bar]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 NO_CHAPTER = "its functions and its name belong to no one chapter of the release"
 OVERWRITTEN = "the answers wrote over their grades"
 TOO_LONG, KILLED = "stopped after", "killed by the system"
+TOOK_TOO_LONG, ENDED = "took too long", "ended the program that ran it"  # what an answer did
 EXITED, CRASHED = "the answers ended the program that ran them", "the program that ran the answers crashed"
 
 
@@ -43,6 +44,22 @@ def _signal(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"status {-number}"
+
+
+def answer_ended(status: int) -> str:
+    """Return why an answer is wrong whose process ended; see `ended`."""
+    how = f"killed by the system (status {status})" if -status in (9, 24) else f"status {status}"
+    return f"{ENDED}: {how}, as with os._exit, a crash, or too much memory"
+
+
+def answer_waited(seconds: float) -> str:
+    """Return why an answer is wrong that did not come back, though it hardly computed."""
+    return f"{TOOK_TOO_LONG}: it was stopped after {seconds:g} s, waiting included; it may wait or sleep"
+
+
+def answer_too_long(seconds: float) -> str:
+    """Return why an answer is wrong during which the time of the whole notebook ran out."""
+    return f"{TOOK_TOO_LONG}: the notebook's {seconds:g} s ended while it was checked"
 
 
 def remedy(problem: str) -> Remedy:

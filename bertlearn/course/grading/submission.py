@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class Flag:
     line: str
 
 
-REFERS = "refers to the course's own code"
+REFERS, SYNTAX = "refers to the course's own code", "syntax error"
 
 
 @dataclass(frozen=True)
@@ -64,23 +64,28 @@ def read_submission(path: Path, exercises: Collection[str]) -> Submission:
     Raises:
         SubmissionError: the file cannot be read as a notebook.
     """
-    cells, broken = list[tuple[str, ast.Module]](), 0
+    cells, broken = list[tuple[str, ast.Module]](), dict[str, str]()
     for source in _sources(path):
         try:
             cells.append((source, ast.parse(source)))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):  # ValueError: a null character
-            broken += 1
+        except (
+            SyntaxError,
+            ValueError,
+            RecursionError,
+            MemoryError,
+        ) as error:  # a null character: ValueError
+            broken[source] = (getattr(error, "text", None) or "").strip()[:120]
     statements = tuple(node for _, tree in cells for node in tree.body if _is_used(node))
     functions = {name: _last(statements, name) for name in exercises}
     answers = {name: node for name, node in functions.items() if node is not None}
     suspect = _names_of_the_course(statements)
     defined = {node.name: node for node in statements if isinstance(node, ast.FunctionDef)}
-    flags = {name: _import_of(name, statements) for name in exercises} | {
+    flags = {name: _import_of(name, statements) or _broken(name, broken) for name in exercises} | {
         name: _reference(node, suspect, defined | answers) for name, node in answers.items()
     }
     found = {name: flag for name, flag in flags.items() if flag}
     texts = {name: _text(node, cells) for name, node in answers.items()}
-    return Submission(statements, answers, found, broken, texts)
+    return Submission(statements, answers, found, len(broken), texts)
 
 
 def defined_names(path: Path) -> set[str]:
@@ -186,6 +191,12 @@ def _import_of(name: str, statements: Collection[ast.stmt]) -> Flag | None:
         if imports and _refers(node, frozenset()):
             return Flag(REFERS, _on_one_line(node))
     return None
+
+
+def _broken(name: str, cells: Mapping[str, str]) -> Flag | None:
+    """Return the line at which Python stops to read the cell that would define a function."""
+    begin = re.compile(rf"^def {re.escape(name)}\b", re.MULTILINE)
+    return next((Flag(SYNTAX, line) for source, line in cells.items() if begin.search(source)), None)
 
 
 def _reference(

@@ -15,7 +15,8 @@ import json
 import linecache
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from typing import Any
 from bertlearn.course.exercise import Result
 from bertlearn.course.grading.checks import checks_of
 from bertlearn.course.grading.submission import (
+    REFERS,
+    SYNTAX,
     Submission,
     SubmissionError,
     needed_statements,
@@ -30,6 +33,13 @@ from bertlearn.course.grading.submission import (
 )
 
 NO_FUNCTION = "no own function"
+WAITED = 75  # exit status of a process that ends because an answer takes too long
+
+
+def why_missing(flag: str) -> tuple[str, str]:
+    """Return the kind of a flag that begins with `NO_FUNCTION`, and its line; both are "" if it has none."""
+    kind, _, line = flag.removeprefix(NO_FUNCTION).removeprefix(": ").partition(": ")
+    return (kind, line) if kind in (REFERS, SYNTAX) else ("", "")
 
 
 @dataclass(frozen=True)
@@ -44,8 +54,16 @@ class Grade:
     flag: str = ""  # why it does not count, whatever the check says, with the line quoted
 
 
-def grade_submission(path: Path, chapter: int) -> list[Grade]:
-    """Return what became of each exercise of a chapter in one notebook; runs the answers.
+def grade_submission(
+    path: Path, chapter: int, skip: Collection[str] = (), begin: Callable[[str], None] = lambda exercise: None
+) -> Iterator[Grade]:
+    """Yield what became of each exercise of a chapter in one notebook; runs the answers.
+
+    Args:
+        path: the notebook.
+        chapter: its number.
+        skip: exercises that are not checked.
+        begin: called with each exercise before its check.
 
     Raises:
         SubmissionError: the file cannot be read as a notebook.
@@ -53,7 +71,10 @@ def grade_submission(path: Path, chapter: int) -> list[Grade]:
     checks = checks_of(chapter)
     submission = read_submission(path, checks)
     functions = _functions(submission)
-    return [_grade(name, check, submission, functions.get(name)) for name, check in checks.items()]
+    for name, check in checks.items():
+        if name not in skip:
+            begin(name)
+            yield _grade(name, check, submission, functions.get(name))
 
 
 def _functions(submission: Submission) -> dict[str, Any]:
@@ -79,7 +100,8 @@ def _with_lines(node: ast.stmt, text: str) -> str:
 def _grade(name: str, check: Callable[[Any], Result], submission: Submission, function: Any) -> Grade:
     flag = submission.flags.get(name)
     if name not in submission.answers or not callable(function):
-        return Grade(name, False, False, flag=f"{NO_FUNCTION}: {flag.line}" if flag else NO_FUNCTION)
+        said = f": {flag.kind}: {flag.line}" if flag else ""
+        return Grade(name, False, False, flag=f"{NO_FUNCTION}{said}")
     result = check(function)
     if flag is not None and result.attempted:
         return Grade(name, False, True, flag=f"{flag.kind}: {flag.line}")
@@ -87,15 +109,41 @@ def _grade(name: str, check: Callable[[Any], Result], submission: Submission, fu
 
 
 def main() -> None:
-    """Grade a notebook; arguments: chapter, its path, the file to write, the limits in MB and in seconds."""
-    chapter, path, output = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
-    _limit(int(sys.argv[4]), int(sys.argv[5]))
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+    """Grade a notebook; arguments: the task as JSON, and the file that gets a line for each step."""
+    task, output = json.loads(sys.argv[1]), Path(sys.argv[2])
+    _limit(task["megabytes"], task["seconds"])
+    _end_after(task["seconds"])  # in case the grader was itself killed
+    with (
+        output.open("w", encoding="utf-8") as lines,
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+    ):
+
+        def write(**entry: Any) -> None:
+            lines.write(json.dumps(entry) + "\n")
+            lines.flush()
+
+        def begin(exercise: str) -> None:
+            write(begin=exercise)
+            timers.append(_end_after(task["answer"]))
+
+        timers: list[threading.Timer] = []
         try:
-            answer: dict[str, Any] = {"grades": [asdict(grade) for grade in grade_submission(path, chapter)]}
+            for grade in grade_submission(Path(task["path"]), task["chapter"], task["skip"], begin):
+                timers.pop().cancel()
+                write(grade=asdict(grade))
+            write(end=True)
         except SubmissionError as error:
-            answer = {"error": str(error)}
-    output.write_text(json.dumps(answer), encoding="utf-8")
+            write(error=str(error))
+    os._exit(0)  # no code of the submission runs at the end
+
+
+def _end_after(seconds: float) -> threading.Timer:
+    """End the process after a time, even if it waits; a timer that is canceled does not."""
+    timer = threading.Timer(seconds, os._exit, (WAITED,))
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _limit(megabytes: int, seconds: int) -> None:

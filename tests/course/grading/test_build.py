@@ -264,6 +264,20 @@ def test_a_release_that_fails_leaves_the_earlier_one(tmp_path: Path, monkeypatch
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("format", ["plain", "nbgrader", "otter"])
+def test_with_core_what_goes_deeper_gets_no_points_and_stays_in_the_notebook(
+    tmp_path: Path, format: str
+) -> None:
+    release = build([1], tmp_path, format, core=True)
+    deeper = {"softmax_backward", "attention_backward"}
+    assert release.chapters[1].exercises.keys() == set(read_chapter(1).exercises) - deeper
+    notebook = nbformat.read(next(tmp_path.glob("*/**/01_attention.ipynb")), as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert all(f"def {name}(" in text for name in deeper)
+    assert text.count("*for yourself, without points*") == 2
+    assert read_release(tmp_path) == release
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

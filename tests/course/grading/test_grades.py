@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,14 @@ from bertlearn.course.grading.release import Release, ReleasedChapter, write_rel
 from bertlearn.course.grading.stops import NO_CHAPTER
 from bertlearn.course.grading.submission import (
     REFERS,
+    SYNTAX,
     SubmissionError,
     is_stub,
     needed_statements,
     read_submission,
 )
-from bertlearn.course.grading.worker import NO_FUNCTION
+from bertlearn.course.grading.worker import NO_FUNCTION, WAITED
+from bertlearn.course.grading.workers import Stopped, Workers
 
 SOLUTIONS = Path(sys.modules["bertlearn"].__file__ or "").parent / "course" / "solutions"
 NAMES = list(checks_of(2))
@@ -148,9 +152,9 @@ def test_an_endless_loop_costs_only_its_own_exercise(table: list[Row]) -> None:
 
 
 def test_a_submission_that_ends_its_process_or_is_no_notebook_stops_no_other(table: list[Row]) -> None:
-    assert of(table, "dies")[""].flag == (
-        "the answers ended the program that ran them (status 0), as exit() and os._exit(0) do"
-    )
+    dead = of(table, "dies")["strip_accents"]
+    assert (dead.score, dead.attempted) == (0, True)
+    assert dead.reason.startswith("ended the program that ran it: status 0, as with os._exit")
     [unread] = of(table, "no_notebook").values()
     assert (unread.chapter, unread.exercise, unread.flag) == (None, "", NO_CHAPTER)
 
@@ -198,7 +202,7 @@ def test_an_answer_that_is_not_a_function_of_its_own_scores_nothing(tmp_path: Pa
     notebook(tmp_path / "in" / "02.ipynb", taken)
     rows = grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv")
     line = "from bertlearn.course.solutions.tokenization import *"
-    assert {(row.score, row.flag) for row in rows} == {(0, f"{NO_FUNCTION}: {line}")}
+    assert {(row.score, row.flag) for row in rows} == {(0, f"{NO_FUNCTION}: {REFERS}: {line}")}
 
 
 def test_a_name_that_is_imported_instead_of_written_is_shown_with_its_line(tmp_path: Path) -> None:
@@ -207,6 +211,16 @@ def test_a_name_that_is_imported_instead_of_written_is_shown_with_its_line(tmp_p
     assert {name: flag.line for name, flag in flags.items()} == {
         "f": "from bertlearn import load_reviews, x as f"
     }
+
+
+def test_a_cell_that_is_no_python_shows_where_python_stops(tmp_path: Path) -> None:
+    notebook(
+        tmp_path / "in" / "s.ipynb",
+        "x = 1\ndef strip_accents(text):\n    return (text",
+        OWN.replace("strip", "x"),
+    )
+    row = of(grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv"), "s")["strip_accents"]
+    assert (row.attempted, row.flag) == (False, f"{NO_FUNCTION}: {SYNTAX}: return (text")
 
 
 def test_a_flagged_answer_scores_nothing_though_it_is_right(tmp_path: Path) -> None:
@@ -289,10 +303,11 @@ def test_what_is_graded_counts_for_resuming(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["[]", "{}", '{"grades": [1]}', '{"grades": [{"exercise": "strip_accents"}]}']
+    "written",
+    ["[]", "{}", "x", '{"grade": 1}', '{"grade": {"exercise": "strip_accents"}}\\n{"end": true}', '{"a": 1}'],
 )
 def test_answers_that_write_over_their_grades_score_nothing(tmp_path: Path, written: str) -> None:
-    source = "import os, sys\ndef strip_accents(text):\n    open(sys.argv[3], 'w').write(W)\n    os._exit(0)"
+    source = "import os, sys\ndef strip_accents(text):\n    open(sys.argv[2], 'w').write(W)\n    os._exit(0)"
     notebook(tmp_path / "in" / "s.ipynb", f"W = {written!r}", source)
     [row] = grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv")
     assert (row.score, row.points, row.flag) == (0, len(NAMES), "the answers wrote over their grades")
@@ -329,8 +344,38 @@ def test_a_file_that_cannot_be_read_stops_no_other(tmp_path: Path) -> None:
 def test_a_submission_has_a_limit_of_time(tmp_path: Path) -> None:
     source = "import time\ndef strip_accents(text):\n    time.sleep(1000)"
     notebook(tmp_path / "in" / "s.ipynb", source)
-    [row] = grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv", seconds=15)
-    assert row.flag == "stopped after 15 s"
+    own = "def longest_match(word, vocab):\n    return []"
+    notebook(tmp_path / "in" / "t.ipynb", source, own)
+    rows = grade(CHAPTER_2, tmp_path / "in", tmp_path / "grades.csv", seconds=30)
+    late = of(rows, "t")
+    assert late["strip_accents"].reason.startswith("took too long: it was stopped after 10 s, waiting")
+    assert late["longest_match"].attempted and not late["longest_match"].flag  # the others are still checked
+    assert of(rows, "s")["longest_match"].flag == NO_FUNCTION
+
+
+def test_a_long_call_that_nothing_can_interrupt_ends_the_time_of_its_notebook(tmp_path: Path) -> None:
+    workers = Workers()
+    source = "import ctypes\ndef strip_accents(text):\n    ctypes.PyDLL(None).sleep(1000)"
+    path = notebook(tmp_path / "s.ipynb", source)
+    found = workers.grade(path, 2, 20, 6000)
+    assert found["strip_accents"]["reason"] == "took too long: the notebook's 20 s ended while it was checked"
+    assert found["longest_match"]["flag"] == NO_FUNCTION
+
+
+def test_ctrl_c_ends_what_is_running_at_once(tmp_path: Path) -> None:
+    path = notebook(tmp_path / "s.ipynb", "import time\ndef strip_accents(text):\n    time.sleep(1000)")
+    workers = Workers()
+    with ThreadPoolExecutor(1) as pool:
+        task = pool.submit(workers.grade, path, 2, 600, 6000)
+        while not workers._running and not task.done():
+            time.sleep(0.05)
+        [process] = workers._running
+        workers.stop()
+        with pytest.raises(Stopped):
+            task.result(timeout=20)
+        assert process.poll() is not None
+        with pytest.raises(Stopped):
+            workers.grade(path, 2, 600, 6000)
 
 
 def test_nothing_is_written_outside_the_table(tmp_path: Path) -> None:
@@ -459,6 +504,9 @@ def test_a_name_in_another_encoding_stops_no_other(tmp_path: Path) -> None:
 def test_a_worker_ends_by_itself_when_its_grader_was_killed(tmp_path: Path) -> None:
     endless = "def strip_accents(text):\n    while True:\n        try:\n            while True: pass\n"
     path = notebook(tmp_path / "n.ipynb", endless + "        except BaseException: pass")
-    words = ["-m", "bertlearn.course.grading.worker", "2", str(path), str(tmp_path / "out"), "6000", "12"]
+    limits = {"megabytes": 6000, "seconds": 12, "answer": 1000}
+    task = json.dumps({"chapter": 2, "path": str(path), "skip": [], **limits})
+    words = ["-m", "bertlearn.course.grading.worker", task, str(tmp_path / "out")]
     run = subprocess.run([sys.executable, *words], timeout=600, stderr=subprocess.DEVNULL)
-    assert run.returncode in (-signal.SIGKILL, -signal.SIGXCPU) and not (tmp_path / "out").exists()
+    assert run.returncode in (WAITED, -signal.SIGKILL, -signal.SIGXCPU)
+    assert (tmp_path / "out").read_text() == '{"begin": "strip_accents"}\n'

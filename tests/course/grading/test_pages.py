@@ -15,10 +15,11 @@ import pytest
 from bertlearn import cli
 from bertlearn.course.exercise import NOTHING, RAISED, TOO_LONG, WRONG
 from bertlearn.course.grading import known, stops
+from bertlearn.course.grading.checks import checks_of
 from bertlearn.course.grading.feedback import page_name, write_feedback
 from bertlearn.course.grading.grades import NOT_COMPARED, Row, write_rows
 from bertlearn.course.grading.report import write_report
-from bertlearn.course.grading.submission import REFERS
+from bertlearn.course.grading.submission import REFERS, SYNTAX
 from bertlearn.course.grading.totals import write_totals
 from bertlearn.course.grading.worker import NO_FUNCTION
 from bertlearn.course.guess_exports import write_export
@@ -101,7 +102,7 @@ def test_every_other_answer_gets_something_useful(tmp_path: Path) -> None:
     )
     flagged = feedback(tmp_path / "5", row(flag=f"{REFERS}: return check.f(x)"))
     assert "return check.f(x)" in flagged and "tell your teacher what it is for" in flagged
-    taken = row(attempted=False, flag=f"{NO_FUNCTION}: from bertlearn.x import softmax")
+    taken = row(attempted=False, flag=f"{NO_FUNCTION}: {REFERS}: from bertlearn.x import softmax")
     assert "from the course instead of defining it. from bertlearn.x import softmax" in feedback(
         tmp_path / "4", taken
     )
@@ -265,13 +266,39 @@ def test_a_report_of_a_grading_that_was_stopped_says_so(tmp_path: Path) -> None:
 
 
 def test_the_teacher_sees_what_to_do_and_the_line_that_takes_a_name(tmp_path: Path) -> None:
-    taken = row(attempted=False, flag=f"{NO_FUNCTION}: from bertlearn.x import softmax")
+    taken = row(attempted=False, flag=f"{NO_FUNCTION}: {REFERS}: from bertlearn.x import softmax")
     deleted = row("Cho", attempted=False, flag=NO_FUNCTION)
     killed = row("Bob", "", flag=stops.ended(-9))
     text = text_of(write_report([taken, deleted, killed], tmp_path / "report.html")[1])
-    assert "Ann , softmax : from bertlearn.x import softmax (Ann/01.ipynb)" in text
+    assert f"Ann , softmax : {REFERS}: from bertlearn.x import softmax (Ann/01.ipynb)" in text
     assert "Cho , softmax (Cho/01.ipynb)" in text
     assert f"{stops.ended(-9)}. {stops.remedy(stops.ended(-9)).teacher} (Bob/01.ipynb)" in text
+
+
+def test_a_syntax_error_is_quoted_and_is_no_missing_attempt(tmp_path: Path) -> None:
+    broken = row(attempted=False, flag=f"{NO_FUNCTION}: {SYNTAX}: return (values")
+    said = feedback(tmp_path / "in", broken)
+    assert "there is a syntax error in or before the line below. return (values" in said
+    rows = [
+        broken,
+        row("Bob", attempted=False),
+        row("Cho", score=2),
+        row("Dov", "", flag="x", attempted=False),
+    ]
+    shown, private = map(text_of, write_report(rows, tmp_path / "report.html"))
+    assert "1 did not attempt it" in shown and "no function of this name 1" in shown
+    assert "1 notebook could not be graded and is not counted here." in shown
+    assert f"{SYNTAX}: return (values" in private and "return (values" not in shown
+
+
+def test_the_teacher_finds_answers_to_open_in_class(tmp_path: Path) -> None:
+    rows = [row(name, exercise=ATTENTION, mistake=MASK) for name in ("Ann", "Bob", "Cho", "Dov")]
+    other = next(name for name in checks_of(1)[ATTENTION].wrong if name != MASK)  # type: ignore[attr-defined]
+    rows[0] = rows[0]._replace(mistake=f"{MASK} and {other}")
+    rows += [row("Eva", exercise=ATTENTION, reason=f"{WRONG}: x"), row("Fay", exercise=ATTENTION, score=2)]
+    shown, private = map(text_of, write_report(rows, tmp_path / "report.html"))
+    assert f"{ATTENTION} , {MASK} (4): Bob/01.ipynb, Cho/01.ipynb, Dov/01.ipynb" in private
+    assert "Eva" not in private and "Bob" not in shown
 
 
 def totals(folder: Path, *rows: Row) -> list[list[str]]:
