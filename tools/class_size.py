@@ -7,6 +7,7 @@ python tools/class_size.py --write   put it into teaching/running.md
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
 from pathlib import Path
@@ -18,7 +19,8 @@ from bertlearn.files import write_whole
 
 PAGE = Path(__file__).resolve().parent.parent / "teaching" / "running.md"
 BEGIN, END = "<!-- tools/class_size.py writes from here -->", "<!-- to here -->"
-MACHINES = (8, 16, 32, 64)  # GB
+MACHINES = (8, 16, 32, 64, 128, 256)  # GB
+CLASS = 60  # students in a large one
 SYSTEM = (
     2000  # MB for the system, the hub and its proxy; teaching/hub/try_hub.py measured 167 for the last two
 )
@@ -37,11 +39,21 @@ def students(machine: int, peak: int) -> int:
     return max(0, machine * 1000 - SYSTEM) // (peak + SERVER)
 
 
+def machine_for(count: int, peak: int) -> int:
+    """Return how many GB a machine needs for so many students at their peak, rounded up."""
+    return math.ceil((SYSTEM + count * (peak + SERVER)) / 1000)
+
+
 def table() -> str:
     """Return the table in Markdown, and which chapters fit into Binder's memory."""
-    head = ["chapter", "peak", *(f"{machine} GB" for machine in MACHINES)]
+    head = ["chapter", "peak", *(f"{machine} GB" for machine in MACHINES), f"{CLASS} students"]
     rows = [
-        [name, f"{peak} MB", *(str(students(machine, peak)) for machine in MACHINES)]
+        [
+            name,
+            f"{peak} MB",
+            *(str(students(machine, peak)) for machine in MACHINES),
+            f"{machine_for(CLASS, peak)} GB",
+        ]
         for name, peak in peaks().items()
     ]
     lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]

@@ -8,8 +8,9 @@ BERTLEARN_HUB_STUDENTS  a file with a user name on each line; nobody else can lo
 BERTLEARN_HUB_PASSWORD  one password for everybody, for a trial; without it, the machine's own accounts count
 BERTLEARN_HUB_FOLDER    where the hub keeps its database and keys, and a trial its students' folders
 BERTLEARN_HUB_ADDRESS   where it listens; this machine alone if not set
-BERTLEARN_HUB_COURSE    the folder that students get, such as release/student; the whole course if not set
+BERTLEARN_HUB_COURSE    the folder that students get, such as a copy of release/student; else the whole course
 BERTLEARN_HUB_MEMORY    what each process of a student may take, such as 3G
+BERTLEARN_HUB_TRIAL     1 to start even if students can read what is not for them
 BERTLEARN_CACHE         the shared data, filled by `bertlearn data`
 
 Started by root, each student's server belongs to the account of that name. Started by anyone else, all

@@ -203,10 +203,12 @@ def message_of(received: str | bytes) -> dict[str, Any]:
     return dict(json.loads(received))
 
 
-def wait_for(url: str, session: requests.Session) -> None:
-    """Wait until a page answers."""
+def wait_for(url: str, session: requests.Session, server: subprocess.Popen[bytes] | None = None) -> None:
+    """Wait until a page answers, or the server that has it ends."""
     until = time.monotonic() + WAIT
     while True:
+        if server and server.poll() is not None:
+            raise RuntimeError(f"the server of {url} ended with status {server.returncode}")
         try:
             if session.get(url, timeout=WAIT).status_code == 200:
                 return
@@ -238,7 +240,8 @@ def accounts(names: Sequence[str], password: str) -> Iterator[None]:
     made = []
     try:
         for name in names:
-            subprocess.run(["useradd", "--create-home", "--shell", "/bin/bash", name], check=True)
+            home = ["--create-home", "--key", "HOME_MODE=0700"]  # closed to the others
+            subprocess.run(["useradd", *home, "--shell", "/bin/bash", name], check=True)
             made.append(name)
             subprocess.run(["chpasswd"], input=f"{name}:{password}", text=True, check=True)
         yield
@@ -282,7 +285,7 @@ def hub(folder: Path, names: Sequence[str], password: str) -> Iterator[tuple[str
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     try:
-        wait_for(f"{address}/hub/health", requests.Session())
+        wait_for(f"{address}/hub/health", requests.Session(), running)
         yield address, running.pid
     except Exception:
         print((folder / "hub.log").read_text(encoding="utf-8")[-6000:], file=sys.stderr)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import re
 import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -20,15 +22,18 @@ import pytest
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+from bertlearn.course.grading.feedback import page_name
 from bertlearn.data import cache_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 HUB = ROOT / "teaching" / "hub"
 TEACH = Path(os.environ.get("BERTLEARN_TEACH", ROOT / ".venv-teach" / "bin" / "python"))
+IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 STUB = "raise NotImplementedError"
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="JupyterHub does not run on Windows")
+pwd = pytest.importorskip("pwd", reason="JupyterHub does not run on Windows")
 needs_teach = pytest.mark.skipif(not TEACH.exists(), reason="needs `make .venv-teach/.ready`")
+needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can ask for others, and give files away")
 
 
 @pytest.fixture
@@ -113,14 +118,15 @@ def test_a_hub_that_root_starts_needs_accounts(
 ) -> None:
     with pytest.raises(SystemExit, match="None of the listed students could work"):
         start.check_accounts(["no-such-account"])
-    assert "useradd --create-home no-such-account" in capsys.readouterr().err
+    assert "useradd --create-home --key HOME_MODE=0700 no-such-account" in capsys.readouterr().err
     asked = []
     monkeypatch.setattr(start, "unreadable", lambda name, paths: asked.append(name) or [])
+    monkeypatch.setattr(start, "check_privacy", lambda names: asked.append(f"private for {names}"))
     start.check_accounts(["no-such-account", "nobody"])  # one student's missing account keeps nobody else out
-    assert asked == ["nobody"]
+    assert asked == ["nobody", "private for ['nobody']"]
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can ask for others")
+@needs_root
 def test_the_hub_does_not_start_where_students_cannot_read_the_course(
     start: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -136,6 +142,202 @@ def test_the_hub_does_not_start_where_students_cannot_read_the_course(
         start.check_accounts(["nobody"])
 
 
+@pytest.fixture
+def course(start: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a course that everybody can read; pytest's own folders are closed to other accounts."""
+    for name in (*start.TRIAL, "BERTLEARN_HUB_COURSE", "SUDO_USER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        Path(place).chmod(0o755)
+        monkeypatch.setattr(start, "REPOSITORY", Path(place))
+        yield Path(place)
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "name",
+    [
+        "release/instructor/01_attention.ipynb",
+        "submitted/ada/01_attention.ipynb",
+        "grades.csv",
+        "totals.csv",
+        "feedback/ada.html",
+        "report.teacher.html",
+        "teaching/chapters/01_attention/exam.md",
+        ".git/HEAD",
+    ],
+)
+def test_the_hub_does_not_start_while_students_can_read_marks_or_the_exam(
+    start: ModuleType, course: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    secret = course / name
+    secret.parent.mkdir(parents=True, exist_ok=True)
+    secret.write_text("secret", encoding="utf-8")
+    with pytest.raises(SystemExit, match="Students can read what is not for them") as refusal:
+        start.check_privacy(["nobody"])
+    monkeypatch.setenv("BERTLEARN_HUB_TRIAL", "1")
+    start.check_privacy(["nobody"])
+    assert "the hub would not start" in capsys.readouterr().err
+    monkeypatch.delenv("BERTLEARN_HUB_TRIAL")
+    advice = re.search("`(chmod go-rwx .+?)`", str(refusal.value))
+    assert advice is not None
+    subprocess.run(advice[1], shell=True, check=True)
+    start.check_privacy(["nobody"])
+    asked = subprocess.run(["cat", secret], user="nobody", capture_output=True, check=False)
+    assert asked.returncode == 1  # what was asked is so: the file itself is closed
+
+
+@needs_root
+def test_a_folder_whose_files_can_be_opened_by_name_is_not_closed(start: ModuleType, course: Path) -> None:
+    (course / "submitted").mkdir(mode=0o711)
+    with pytest.raises(SystemExit, match="submitted"):
+        start.check_privacy(["nobody"])
+
+
+@needs_root
+def test_what_surrounds_the_handed_out_folder_is_private_too(
+    start: ModuleType, course: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("week/release/student", "week/release/instructor", "week/submitted"):
+        (course / name).mkdir(parents=True)
+    start.check_privacy(["nobody"])
+    monkeypatch.setenv("BERTLEARN_HUB_COURSE", str(course / "week" / "release" / "student"))
+    with pytest.raises(SystemExit, match=r"week/release/instructor .*week/submitted"):
+        start.check_privacy(["nobody"])
+
+
+@needs_root
+def test_no_student_can_enter_anothers_home(start: ModuleType, course: Path, monkeypatch: Any) -> None:
+    homes = {name: course / name for name in ("nobody", "daemon", "bin")}
+    accounts = {name: pwd.getpwnam(name) for name in homes}
+    with_home = {name: SimpleNamespace(**named(accounts[name]), pw_dir=str(homes[name])) for name in homes}
+    monkeypatch.setattr(pwd, "getpwnam", with_home.__getitem__)
+    for name, home in homes.items():
+        home.mkdir(mode=0o700)
+        os.chown(home, accounts[name].pw_uid, accounts[name].pw_gid)
+    start.check_privacy(list(homes))
+    for home in homes.values():  # the first one's is asked for by the second
+        home.chmod(0o755)
+        with pytest.raises(SystemExit, match=f"chmod go-rwx {home}`"):
+            start.check_privacy(list(homes))
+        home.chmod(0o700)
+
+
+def named(account: pwd.struct_passwd) -> dict[str, Any]:
+    return {"pw_name": account.pw_name, "pw_uid": account.pw_uid, "pw_gid": account.pw_gid}
+
+
+def test_a_hub_of_an_ordinary_user_warns_that_everything_is_open(
+    start: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "grades.csv").touch()
+    monkeypatch.setattr(start, "REPOSITORY", tmp_path)
+    start.warn_of_one_account()
+    shown = capsys.readouterr().err
+    assert "all servers belong to your account" in shown and str(tmp_path / "grades.csv") in shown
+
+
+@pytest.fixture
+def exchange() -> ModuleType:
+    return load("exchange")
+
+
+def notebook_in(home: Path, content: str = "answers") -> Path:
+    path = home / "bertlearn-course" / "01_attention.ipynb"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def read_notebook(exchange: ModuleType, home: Path, owner: int | None = None) -> bytes:
+    return exchange.read_own(home, "01_attention.ipynb", os.getuid() if owner is None else owner)
+
+
+def test_a_students_own_notebook_is_collected(exchange: ModuleType, tmp_path: Path) -> None:
+    notebook_in(tmp_path)
+    assert read_notebook(exchange, tmp_path) == b"answers"
+    with pytest.raises(ValueError, match="belongs to somebody else"):  # as through a hard link
+        read_notebook(exchange, tmp_path, os.getuid() + 1)
+
+
+def test_nothing_is_collected_through_a_link_a_pipe_or_without_end(
+    exchange: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = notebook_in(tmp_path, "the teacher's")
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "bertlearn-course").symlink_to(secret.parent)
+    with pytest.raises(OSError):
+        read_notebook(exchange, home)
+    (home / "bertlearn-course").unlink()
+    path = notebook_in(home)
+    path.unlink()
+    path.symlink_to(secret)
+    with pytest.raises(OSError):
+        read_notebook(exchange, home)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="not a regular file"):
+        read_notebook(exchange, home)
+    path.unlink()
+    monkeypatch.setattr(exchange, "LARGEST", 1000)
+    notebook_in(home, "x" * 1001)
+    with pytest.raises(ValueError, match="more than"):
+        read_notebook(exchange, home)
+
+
+def test_feedback_replaces_a_link_and_leaves_its_target(exchange: ModuleType, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("somebody's", encoding="utf-8")
+    (tmp_path / "page.html").symlink_to(target)
+    for content in (b"first", b"second"):
+        exchange.write_own(tmp_path, "page.html", content, os.getuid(), os.getgid())
+        assert (tmp_path / "page.html").read_bytes() == content
+    assert not (tmp_path / "page.html").is_symlink() and target.read_text(encoding="utf-8") == "somebody's"
+    assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o600
+    assert {path.name for path in tmp_path.iterdir()} == {"page.html", "target"}
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError):
+        exchange.write_own(tmp_path, "folder", b"", os.getuid(), os.getgid())
+    assert {path.name for path in tmp_path.iterdir()} == {"page.html", "target", "folder"}
+
+
+def test_a_class_is_collected_and_gets_its_feedback(
+    exchange: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accounts = {}
+    for name in ("ada", "grace"):
+        (tmp_path / name).mkdir()
+        fields = {"pw_name": name, "pw_uid": os.getuid(), "pw_gid": os.getgid(), "pw_dir": tmp_path / name}
+        accounts[name] = SimpleNamespace(**fields)
+    monkeypatch.setattr(pwd, "getpwnam", accounts.__getitem__)
+    listed, submitted, feedback = tmp_path / "listed", tmp_path / "submitted", tmp_path / "feedback"
+    listed.write_text("ada grace", encoding="utf-8")
+    notebook_in(tmp_path / "ada")
+    command = ["--students", str(listed)]
+    assert exchange.main([*command, "collect", str(submitted), "01_attention.ipynb"]) == 1
+    assert "grace: 01_attention.ipynb was left out" in capsys.readouterr().err
+    assert [path.name for path in submitted.iterdir()] == ["ada"] and submitted.stat().st_mode & 0o077 == 0
+    assert (submitted / "ada" / "01_attention.ipynb").read_text(encoding="utf-8") == "answers"
+    feedback.mkdir()
+    for name in accounts:
+        (feedback / page_name(name)).write_text(f"for {name}", encoding="utf-8")
+    assert exchange.main([*command, "return", str(feedback)]) == 0
+    for name in accounts:
+        assert (tmp_path / name / exchange.PAGE).read_text(encoding="utf-8") == f"for {name}"
+    with pytest.raises(SystemExit):
+        exchange.main([*command, "collect", str(submitted), "../../grace/.bashrc"])
+
+
+@needs_root
+def test_what_is_returned_belongs_to_the_student(exchange: ModuleType, tmp_path: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    exchange.write_own(tmp_path, "page.html", b"for you", nobody.pw_uid, nobody.pw_gid)
+    assert (tmp_path / "page.html").stat().st_uid == nobody.pw_uid
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_hub_that_is_stopped_while_it_starts_leaves_no_proxy_and_no_stack_trace(
     sent: signal.Signals,
@@ -147,12 +349,14 @@ def test_a_hub_that_is_stopped_while_it_starts_leaves_no_proxy_and_no_stack_trac
         "        if name == 'jupyterhub':\n"
         "            print(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid, flush=True)\n"
         f"            os.kill(os.getpid(), {int(sent)})\n"
-        "os.environ.pop('BERTLEARN_HUB_STUDENTS', None); sys.meta_path.insert(0, Slow()); start_hub.main()"
+        "os.geteuid = lambda: 1000; sys.meta_path.insert(0, Slow()); start_hub.main()"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
-    assert (run.returncode, run.stderr.strip()) == (128 + sent, "The hub was stopped before it had started.")
+    warning, *rest = run.stderr.strip().splitlines()
+    assert warning.startswith("Warning: all servers belong to your account.")
+    assert [run.returncode, *filter(None, rest)] == [128 + sent, "The hub was stopped before it had started."]
     proxy = int(run.stdout)
     assert not psutil.pid_exists(proxy) or psutil.Process(proxy).status() == psutil.STATUS_ZOMBIE
 
@@ -313,5 +517,6 @@ def test_no_random_edits_lose_an_answer_or_break_the_notebook(tmp_path: Path) ->
 def test_two_students_work_on_the_hub() -> None:
     """As root, each has an account; otherwise both servers belong to this user."""
     command = [str(TEACH), str(HUB / "try_hub.py"), "--chapter", "2"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+    trial = os.environ | {"BERTLEARN_HUB_TRIAL": "1"}  # this checkout may be open to everybody
+    run = subprocess.run(command, env=trial, capture_output=True, text=True, timeout=1800, check=False)
     assert run.returncode == 0 and "All is well." in run.stdout, run.stdout + run.stderr[-3000:]

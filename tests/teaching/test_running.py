@@ -33,6 +33,9 @@ def test_a_chapter_that_needs_more_memory_takes_fewer_students(monkeypatch: pyte
     beside = class_size.SERVER
     assert class_size.students(16, 2000 - beside) == (16_000 - class_size.SYSTEM) // 2000
     assert class_size.students(1, 500) == 0  # the system alone takes more
+    for peak in class_size.peaks().values():  # the machine for a class takes it, and a smaller one does not
+        machine = class_size.machine_for(60, peak)
+        assert class_size.students(machine, peak) >= 60 > class_size.students(machine - 1, peak)
     monkeypatch.setattr(class_size, "peaks", lambda: {"01_x": 2000 - beside, "02_y": 2001 - beside})
     assert class_size.fits(2000) == "- Chapters that fit into 2 GB: 1."
     assert class_size.page_with_table(TEXT) != TEXT
