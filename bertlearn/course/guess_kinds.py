@@ -94,7 +94,7 @@ class Number:
         off = abs(guess - truth)
         hit = off <= self._within(truth, within) * (1 + 1e-9)
         unit = "percentage points" if self.unit == "%" else self.unit
-        distance = f"off by {with_unit(number_text(off, 2), unit)}"
+        distance = f"off by {with_unit(number_text(off), unit)}"
         if not hit:
             return Verdict(False, distance)
         return Verdict(True, "a hit" if off == 0 else f"a hit, {distance}")
