@@ -16,6 +16,7 @@ from bertlearn.course import attempt, edits
 from bertlearn.course.checks import (
     attention,
     encoder,
+    family,
     finetuning,
     pretraining,
     sentiment,
@@ -35,8 +36,9 @@ CHAPTERS = {
     "04_pretraining": pretraining,
     "05_finetuning": finetuning,
     "06_sentiment": sentiment,
+    "07_family": family,
 }
-VARIANTS_AT_LEAST = 785
+VARIANTS_AT_LEAST = 868
 
 
 def exercises_of(module: ModuleType) -> dict[str, Exercise]:
