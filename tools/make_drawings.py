@@ -1,4 +1,4 @@
-"""Draw the course's ten drawings into notebooks/images/.
+"""Draw the course's twelve drawings into notebooks/images/.
 
 python tools/make_drawings.py              write every drawing
 python tools/make_drawings.py bio_labels   write one
@@ -425,6 +425,72 @@ def split_by_film() -> Drawing:
     return d
 
 
+MASKS = (  # for each kind, whether row i sees column j
+    ("encoder", "everyone sees all", BLUE, lambda i, j: True),
+    ("decoder", "only what is before", ORANGE, lambda i, j: j <= i),
+    ("prefix", "first two for everyone", GREEN, lambda i, j: j <= i or j < 2),
+    ("permutation", "what is earlier in an order", PINK, lambda i, j: TURNS[j] < TURNS[i]),
+)
+TURNS = (1, 3, 4, 0, 2)  # at which turn each of the five positions is predicted
+
+
+def four_masks() -> Drawing:
+    """Chapter 7: who sees whom in four kinds of models."""
+    d = Drawing(
+        "The four masks of the family",
+        "Four squares of five by five cells; rows are queries, columns are keys. In the encoder all cells "
+        "are filled. The decoder has a triangle. In the prefix model the first two columns are full as well. "
+        "In the permutation model the filled cells depend on a random order.",
+        316,
+    )
+    d.heading("One network, four masks: who may look at whom?")
+    for k, (name, meaning, color, sees) in enumerate(MASKS):
+        left = 36 + k * 180
+        d.text(left + 70, 84, name, size=16, bold=True, color=color)
+        for i in range(5):
+            for j in range(5):
+                fill = tint(color, 0.7) if sees(i, j) else "#ffffff"
+                d.box(left + j * 28, 98 + i * 28, 24, 24, color=color, fill=fill, radius=4)
+        d.text(left + 68, 262, meaning, size=13, color=MUTED)
+    d.text(
+        28,
+        296,
+        "Each row is a token that looks; each column is a token that is seen.",
+        anchor="start",
+        size=14,
+    )
+    return d
+
+
+def static_and_contextual() -> Drawing:
+    """Chapter 7: one row for a word, or a vector for each of its occurrences."""
+    d = Drawing(
+        "Static and contextual vectors of one word",
+        "On the left, the word bank of two sentences, about a loan and about a river, leads to one row of a "
+        "table. On the right, the two sentences pass through an encoder, and the word comes out as two "
+        "different vectors.",
+        330,
+    )
+    d.heading("One word: one row of a table, or a vector for each sentence")
+    texts = (("the bank lent him money", BLUE, "7261"), ("on the bank of the river", GREEN, "2617"))
+    d.text(28, 80, "static", size=16, anchor="start", bold=True)
+    d.text(396, 80, "contextual", size=16, anchor="start", bold=True)
+    d.line((378, 64), (378, 304), color=LINE, width=1)
+    for i, (text, color, shades) in enumerate(texts):
+        y = 100 + i * 150
+        d.box(28, y, 200, 34, text, color=color, size=14)
+        d.arrow((228, y + 17), (268, 196 - 12 + 24 * i), color=color, width=2.2)
+        d.box(396, y, 200, 34, text, color=color, size=14)
+        d.arrow((496, y + 34) if i == 0 else (496, y), (496, 172 if i == 0 else 216), color=color, width=2.2)
+        d.arrow((596, 184 + 20 * i), (640, y + 20 if i == 0 else y + 14), color=color, width=2.2)
+        d.vector(648, y + 6, shades, color=color, height=24)
+        d.text(680, y + 48 if i == 0 else y - 2, "bank", size=14, color=color)
+    d.vector(276, 184, "5274", color=MUTED, height=24)
+    d.text(308, 228, "bank", size=14, color=MUTED)
+    d.box(396, 174, 200, 40, "layers of an encoder", color=ORANGE, size=14)
+    return d
+
+
 DRAWINGS: tuple[Callable[[], Drawing], ...] = (
     query_key_value,
     heads_as_slices,
@@ -436,6 +502,8 @@ DRAWINGS: tuple[Callable[[], Drawing], ...] = (
     four_heads_one_encoder,
     bio_labels,
     split_by_film,
+    four_masks,
+    static_and_contextual,
 )
 
 

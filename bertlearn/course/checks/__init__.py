@@ -22,4 +22,5 @@ CHAPTERS = {
     4: "pretraining",
     5: "finetuning",
     6: "sentiment",
+    7: "family",
 }
