@@ -124,6 +124,11 @@ NULL_THRESHOLDS = (-4.0, -2.0, 0.0, 2.0, 4.0)
 TASK_SEEDS = 1
 
 
+def described(options: FinetuneOptions) -> dict[str, Any]:
+    """Return the options that can change a result; where the history is written does not."""
+    return {name: value for name, value in asdict(options).items() if name != "log_to"}
+
+
 @dataclass(frozen=True)
 class Experiment:
     """The recipe of one results file: its runs by name, each returning rows, and their common settings."""
@@ -347,7 +352,7 @@ def models(work: Path) -> Experiment:
 
 
 def recipes() -> dict[str, Any]:
-    return {name: asdict(options) for name, options in RECIPES.items()} | {
+    return {name: described(options) for name, options in RECIPES.items()} | {
         "max_length": MAX_LENGTH,
         "pooling": "mean",
         "TF-IDF (n-grams, C)": TFIDF_GRID,
@@ -706,7 +711,7 @@ def finetuning(work: Path) -> Experiment:
             f"cloze {seed}": partial(cloze_scores, seed),
         }
     settings = {"reviews": CHOICE_OPTIONS, "film pairs": PAIR_OPTIONS, "cloze": CLOZE_OPTIONS}
-    return Experiment({task: asdict(options) for task, options in settings.items()}, runs)
+    return Experiment({task: described(options) for task, options in settings.items()}, runs)
 
 
 # Running the experiments

@@ -78,15 +78,6 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
         "score": (float,),
         "core_minutes": (float,),
     },
-    "knockout": {
-        "on": (str,),  # the switches that are on, names of `knockout.SWITCHES` with spaces between them
-        "seed": (int,),
-        "step": (int,),
-        "loss": (float,),  # nats, on held-out text with 15 % of the tokens masked
-        "accuracy": (float,),
-        "core_seconds": (float,),  # of the whole run
-        "relative_time": (float,),  # of a step, divided by BERT's, measured in turns
-    },
 }
 PROVENANCE = ("command", "settings", "data", "hardware", "python", "torch", "date")
 
