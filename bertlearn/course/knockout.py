@@ -62,15 +62,19 @@ def recipe(on: Collection[str], vocab_size: int, seed: int = 0, steps: int = STE
         ValueError: an unknown switch, or two that contradict each other.
     """
     _check(on)
-    tiny = BertConfig.preset("tiny")
     dropout = 0.1 if "dropout" in on else 0.0
-    masked = 0.3 if "mask_30" in on else 0.15 if "mask_15" in on else 0.4
-    config = ModernConfig(
+    return Recipe(_config(on, vocab_size, dropout), _options(on, seed, steps, dropout))
+
+
+def _config(on: Collection[str], vocab_size: int, dropout: float) -> ModernConfig:
+    tiny = BertConfig.preset("tiny")
+    inner = tiny.intermediate_size
+    return ModernConfig(
         vocab_size=vocab_size,
         hidden_size=tiny.hidden_size,
         num_hidden_layers=LAYERS,
         num_attention_heads=tiny.num_attention_heads,
-        intermediate_size=gated_size(tiny) if "geglu" in on else tiny.intermediate_size,
+        intermediate_size=ModernConfig.gated_size(inner) if "geglu" in on else inner,
         max_position_embeddings=LENGTH,
         initializer_range=PretrainOptions().initializer_range,
         hidden_dropout_prob=dropout,
@@ -82,6 +86,9 @@ def recipe(on: Collection[str], vocab_size: int, seed: int = 0, steps: int = STE
         rope="rope" in on,
         local_attention=WINDOW if "local" in on else 0,
     )
+
+
+def _options(on: Collection[str], seed: int, steps: int, dropout: float) -> PretrainOptions:
     training = TrainingOptions(
         steps=steps,
         seed=seed,
@@ -92,19 +99,13 @@ def recipe(on: Collection[str], vocab_size: int, seed: int = 0, steps: int = STE
         log_every=steps,
         evaluate_every=max(1, steps // 3),
     )
-    options = PretrainOptions(
+    return PretrainOptions(
         max_length=LENGTH,
         short_share=0.0 if "whole" in on else PretrainOptions().short_share,
-        mask_probability=masked,
+        mask_probability=0.3 if "mask_30" in on else 0.15 if "mask_15" in on else 0.4,
         dropout=dropout,
         training=training,
     )
-    return Recipe(config, options)
-
-
-def gated_size(config: BertConfig) -> int:
-    """Return the features of a gated network with as many weights: three matrices in place of two."""
-    return 2 * config.intermediate_size // 3 // 8 * 8
 
 
 def _check(on: Iterable[str]) -> None:

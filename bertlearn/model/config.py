@@ -185,6 +185,11 @@ class ModernConfig(BertConfig):
         }
         return cls(**{**values, **changes})
 
+    @staticmethod
+    def gated_size(intermediate_size: int) -> int:
+        """Return the features of a gated network with as many weights: three matrices in place of two."""
+        return 2 * intermediate_size // 3 // 8 * 8
+
     def is_local(self, layer: int) -> bool:
         """Tell whether a layer, counted from 0, sees only a window around each token."""
         return self.local_attention > 0 and layer % self.global_attn_every_n_layers != 0

@@ -45,7 +45,7 @@ def _config(options: PretrainOptions, **changes: Any) -> BertConfig:
     )
     if options.architecture == "bert":
         return config
-    gated = 2 * config.intermediate_size // 3 // 8 * 8  # three matrices with as many weights as two had
+    gated = ModernConfig.gated_size(config.intermediate_size)
     values = {**asdict(config), "intermediate_size": gated, "layer_norm_eps": 1e-5, "unpadding": False}
     return ModernConfig.modernbert(**values)
 
