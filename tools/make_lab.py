@@ -1,11 +1,12 @@
-"""Compute the stored runs of the knock-out lab of chapter 8, bertlearn/course/results/knockout.json.
+"""Compute the stored runs of the two labs, bertlearn/course/results/knockout.json and objectives.json.
 
-    python tools/make_lab.py                   all runs (three to four hours on one core)
-    python tools/make_lab.py --part 1/2        half of them; run --part 2/2 in a second terminal
-    python tools/make_lab.py --time            only measure what a step costs, relative to BERT's, in turns
+    python tools/make_lab.py                         the knock-out lab (three to four hours on one core)
+    python tools/make_lab.py objectives              the objectives lab of chapter 7 (about as long)
+    python tools/make_lab.py objectives --part 1/2   half of it; run --part 2/2 in a second terminal
+    python tools/make_lab.py --time                  only measure what a step costs, relative to BERT's
 
-Each finished run is a row in a folder (--work), so that an interrupted series continues where it stopped.
-The results file is replaced once all runs and the times are there.
+Each finished run is a file in a folder (--work, one for each lab), so that an interrupted series continues
+where it stopped. A results file is replaced once all its runs, and the knock-out lab's times, are there.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from bertlearn.course import knockout
+from bertlearn.course import knockout, objectives
 from bertlearn.course.corpus import course_shards
 from bertlearn.course.results import RESULTS, Row
 from bertlearn.files import write_whole
@@ -35,6 +38,20 @@ from bertlearn.training.step import Stepper
 
 SEEDS = (0, 1, 2)
 TIMED, TURNS = 10, 20  # steps in a turn, turns
+TIMES = "times.json"  # in the knock-out lab's folder
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The recipe of one results file: its runs by the name of their file, each returning rows."""
+
+    command: str
+    settings: dict[str, Any]
+    runs: dict[str, Callable[[], list[Row]]]
+    timed: bool  # whether relative times belong to its rows
+
+
+# 1. The knock-out lab
 
 
 def name_of(on: Collection[str]) -> str:
@@ -42,7 +59,7 @@ def name_of(on: Collection[str]) -> str:
     return " ".join(name for name in knockout.SWITCHES if name in on)
 
 
-def compute(on: frozenset[str], seed: int) -> list[Row]:
+def knock_out(on: frozenset[str], seed: int) -> list[Row]:
     """Run one combination with one seed; return a row for each evaluation."""
     started = time.process_time()
     run = knockout.run(on, seed, callback=lambda progress: False)
@@ -61,6 +78,16 @@ def compute(on: frozenset[str], seed: int) -> list[Row]:
         for record in run.history
         if "valid_mlm_loss" in record
     ]
+
+
+def knockout_lab() -> Lab:
+    runs = {
+        f"{name_of(on).replace(' ', '+') or 'bert'}-{seed}": partial(knock_out, on, seed)
+        for seed in SEEDS
+        for on in knockout.knock_outs()
+    }
+    settings = {"steps": knockout.STEPS, "seeds": SEEDS, "timed_steps": TIMED * TURNS}
+    return Lab("python tools/make_lab.py", settings, runs, timed=True)
 
 
 def relative_times() -> dict[str, float]:
@@ -89,44 +116,86 @@ def _stepper(on: frozenset[str]) -> Stepper:
     return Stepper(model, task, made.options.training, Processes(0, 1, torch.device("cpu")))
 
 
+# 2. The objectives lab
+
+
+def objective(name: str, seed: int) -> list[Row]:
+    """Pretrain one variant with one seed, measure it, and return its row."""
+    variant = objectives.VARIANTS[name]
+    started = time.process_time()
+    model = objectives.run(variant, seed, callback=lambda progress: False)
+    seconds = round(time.process_time() - started, 1)
+    scores = objectives.scores(model, seed)
+    return [
+        {
+            "variant": name,
+            "seed": seed,
+            **{column: None if value is None else round(value, 4) for column, value in scores.items()},
+            "parameters": sum(parameter.numel() for parameter in objectives.encoder_of(model).parameters()),
+            "core_seconds": seconds,  # of pretraining
+        }
+    ]
+
+
+def objectives_lab() -> Lab:
+    runs = {
+        f"{name.replace(' ', '+')}-{seed}": partial(objective, name, seed)
+        for seed in SEEDS
+        for name in objectives.VARIANTS
+    }
+    settings = {"steps": knockout.STEPS, "seeds": SEEDS, "variants": list(objectives.VARIANTS)}
+    return Lab("python tools/make_lab.py objectives", settings, runs, timed=False)
+
+
+# 3. Either
+
+
+LABS: dict[str, Callable[[], Lab]] = {"knockout": knockout_lab, "objectives": objectives_lab}
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run what is missing; see the text above."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("lab-work"), help="folder for finished runs")
+    parser.add_argument("lab", nargs="?", default="knockout", choices=LABS, help="which lab")
+    parser.add_argument("--work", type=Path, help="folder for finished runs (default: LAB-work)")
     parser.add_argument("--part", default="1/1", help="which runs to do, such as 1/2")
-    parser.add_argument("--time", action="store_true", help="measure times, and do no runs")
+    parser.add_argument(
+        "--time", action="store_true", help="measure the knock-out lab's times, and do no runs"
+    )
     options = parser.parse_args(arguments)
-    options.work.mkdir(parents=True, exist_ok=True)
+    lab, work = LABS[options.lab](), options.work or Path(f"{options.lab}-work")
+    work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    times = options.work / "times.json"
     if options.time:
-        _write(times, relative_times())
+        _write(work / TIMES, relative_times())
     else:
         part, parts = (int(number) for number in options.part.split("/"))
-        jobs = [(on, seed) for seed in SEEDS for on in knockout.knock_outs()][part - 1 :: parts]
-        for on, seed in tqdm(jobs, unit="run"):
-            path = options.work / f"{name_of(on).replace(' ', '+') or 'bert'}-{seed}.json"
+        for name in tqdm(list(lab.runs)[part - 1 :: parts], unit="run"):
+            path = work / f"{name}.json"
             if not path.exists():
-                _write(path, compute(on, seed))
-    _collect(options.work, times)
+                _write(path, lab.runs[name]())
+    _collect(lab, work, RESULTS / f"{options.lab}.json")
 
 
-def _collect(work: Path, times: Path) -> None:
+def _collect(lab: Lab, work: Path, results: Path) -> None:
     """Write the results file if nothing is missing; otherwise say what is."""
-    rows = [row for path in sorted(work.glob("*-[0-9].json")) for row in json.loads(path.read_text("utf-8"))]
-    done, wanted = {(row["on"], row["seed"]) for row in rows}, len(SEEDS) * len(knockout.knock_outs())
-    if len(done) < wanted or not times.exists():
-        print(f"{len(done)} of {wanted} runs are finished; times {'are' if times.exists() else 'are not'}")
+    done = [work / f"{name}.json" for name in lab.runs if (work / f"{name}.json").exists()]
+    times = work / TIMES
+    if len(done) < len(lab.runs) or (lab.timed and not times.exists()):
+        waiting = "; times are missing" if lab.timed and not times.exists() else ""
+        print(f"{len(done)} of {len(lab.runs)} runs are finished{waiting}")
         return
-    relative = json.loads(times.read_text("utf-8"))
-    rows = [{**row, "relative_time": relative[row["on"]]} for row in rows]
-    _write(RESULTS / "knockout.json", {"provenance": _provenance(), "rows": rows})
+    rows = [row for path in done for row in json.loads(path.read_text("utf-8"))]
+    if lab.timed:
+        relative = json.loads(times.read_text("utf-8"))
+        rows = [{**row, "relative_time": relative[row["on"]]} for row in rows]
+    _write(results, {"provenance": _provenance(lab), "rows": rows})
 
 
-def _provenance() -> dict[str, Any]:
+def _provenance(lab: Lab) -> dict[str, Any]:
     return {
-        "command": "python tools/make_lab.py",
-        "settings": {"steps": knockout.STEPS, "seeds": SEEDS, "timed_steps": TIMED * TURNS},
+        "command": lab.command,
+        "settings": lab.settings,
         "data": Shards.open(course_shards("train")).fingerprint,
         "hardware": f"{platform.machine()}, one thread",
         "python": platform.python_version(),

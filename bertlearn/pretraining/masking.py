@@ -1,11 +1,12 @@
 """Masking for pretraining: which tokens are to be predicted, and what replaces them (chapter 4).
 
-Source: Devlin et al. 2019, §3.1 and appendix A.
+Source: Devlin et al. 2019, §3.1 and appendix A; spans: Joshi et al. 2020 (SpanBERT), §3.1.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import cache
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +15,9 @@ from bertlearn.model.heads import IGNORE
 from bertlearn.pretraining.corpus import Rows
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
+Masking = Literal["tokens", "words", "spans"]
 MASKED_AS_MASK, MASKED_AS_RANDOM = 0.8, 0.1  # shares of the chosen tokens; the rest stays as it is
+SPAN_END, LONGEST_SPAN = 0.2, 10  # the probability that a span ends after a word; the most words in a span
 
 
 class PretrainingBatch(NamedTuple):
@@ -34,7 +37,7 @@ def mask_tokens(
     tokenizer: WordPieceTokenizer,
     generator: torch.Generator,
     probability: float = 0.15,
-    whole_words: bool = False,
+    masking: Masking = "tokens",
 ) -> tuple[Tensor, Tensor]:
     """Choose tokens to predict; 80 % of them become [MASK], 10 % a random token, and 10 % stay unchanged.
 
@@ -44,22 +47,27 @@ def mask_tokens(
         input_ids: int64 (B, S).
         tokenizer: determines which ids are special and which tokens continue a word.
         generator: the source of all randomness; the same state gives the same masks.
-        probability: the probability that a token (or word) is chosen.
-        whole_words: choose words with all their tokens, as the BERT models that were published later do.
+        probability: the probability that a token is chosen.
+        masking: what is chosen together: nothing; all tokens of a word, as in the BERT models that were
+            published later; or whole spans, see `choose_spans`.
 
     Returns:
         The masked ids and the labels, both int64 (B, S). Source: Devlin et al. 2019, §3.1 and appendix A.1.
 
     Raises:
-        ValueError: the probability is not between 0 and 1.
+        ValueError: the probability is not between 0 and 1, or another kind of masking.
     """
     if not 0 < probability < 1:
         raise ValueError(f"probability={probability!r} must lie between 0 and 1, for example 0.15")
-    special = special_ids(tokenizer)
-    chosen = torch.rand(input_ids.shape, generator=generator) < probability
-    if whole_words:
+    if masking not in ("tokens", "words", "spans"):
+        raise ValueError(f"masking={masking!r} is unknown; use tokens, words or spans")
+    if masking == "spans":
+        chosen = choose_spans(input_ids, tokenizer, generator, probability)
+    else:
+        chosen = torch.rand(input_ids.shape, generator=generator) < probability
+    if masking == "words":
         chosen = chosen.gather(1, word_starts(input_ids, tokenizer))
-    chosen &= ~torch.isin(input_ids, special)
+    chosen &= ~torch.isin(input_ids, special_ids(tokenizer))
     labels = torch.where(chosen, input_ids, IGNORE)
     fate = torch.rand(input_ids.shape, generator=generator)
     ordinary = ordinary_ids(tokenizer)
@@ -67,6 +75,55 @@ def mask_tokens(
     masked = torch.where(chosen & (fate < MASKED_AS_MASK), tokenizer.mask_token_id, input_ids)
     replaced = chosen & (fate >= MASKED_AS_MASK) & (fate < MASKED_AS_MASK + MASKED_AS_RANDOM)
     return torch.where(replaced, random_ids, masked), labels
+
+
+def choose_spans(
+    input_ids: Tensor, tokenizer: WordPieceTokenizer, generator: torch.Generator, probability: float
+) -> Tensor:
+    """Choose spans of whole words, whose lengths are geometric (p = 0.2) and at most 10: booleans (B, S).
+
+    Differs from the paper, which draws spans until their tokens are 15 % of the text: here each word begins a
+    span with the same probability, so that every token is chosen with `probability`, and spans may meet. The
+    paper also replaces all tokens of a span in the same way, `mask_tokens` each by itself.
+
+    Args:
+        input_ids, tokenizer, generator: see `mask_tokens`.
+        probability: the probability that a token is chosen.
+
+    Source: Joshi et al. 2020, §3.1.
+    """
+    before = LONGEST_SPAN - 1  # words in front of the text in which a span may begin, too
+    starts = word_starts(input_ids, tokenizer)
+    words = before + (starts == torch.arange(input_ids.shape[1])).cumsum(dim=1) - 1  # number of each word
+    size = (len(input_ids), before + input_ids.shape[1])
+    begins = torch.rand(size, generator=generator) < _span_rate(probability)
+    drawn = torch.multinomial(_span_lengths(), begins.numel(), replacement=True, generator=generator)
+    lengths = 1 + drawn.view(size)
+    covered = torch.zeros(size, dtype=torch.bool)
+    for k in range(LONGEST_SPAN):  # words that follow a span's beginning at distance k
+        covered[:, k:] |= (begins & (lengths > k))[:, : size[1] - k]
+    return covered.gather(1, words)
+
+
+def _span_lengths() -> Tensor:
+    """Return the probability of each length from 1 to 10, floats (10,)."""
+    chances = SPAN_END * (1 - SPAN_END) ** torch.arange(LONGEST_SPAN)
+    return chances / chances.sum()
+
+
+@cache
+def _span_rate(probability: float) -> float:
+    """Return the probability with which a word must begin a span, so that this share of words is covered.
+
+    A word stays free if no span that begins k words before it is longer than k.
+    """
+    longer = _span_lengths().flip(0).cumsum(0).flip(0)  # the probability of more than k words, for each k
+    low, high = 0.0, 1.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        share = 1 - torch.prod(1 - middle * longer).item()
+        low, high = (low, middle) if share > probability else (middle, high)
+    return low
 
 
 def special_ids(tokenizer: WordPieceTokenizer) -> Tensor:
@@ -100,19 +157,19 @@ def masked_batch(
     tokenizer: WordPieceTokenizer,
     generator: torch.Generator,
     probability: float = 0.15,
-    whole_words: bool = False,
+    masking: Masking = "tokens",
 ) -> PretrainingBatch:
     """Convert rows of shards to a masked batch of tensors.
 
     Args:
         rows: from `Examples.rows`.
-        tokenizer, generator, probability, whole_words: see `mask_tokens`.
+        tokenizer, generator, probability, masking: see `mask_tokens`.
 
     Returns:
         The batch; its attention mask is None if no row is padded.
     """
     input_ids, labels = mask_tokens(
-        torch.from_numpy(rows.input_ids), tokenizer, generator, probability, whole_words
+        torch.from_numpy(rows.input_ids), tokenizer, generator, probability, masking
     )
     padded = rows.attention_mask is not None and not rows.attention_mask.all()
     return PretrainingBatch(

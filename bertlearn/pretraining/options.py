@@ -34,8 +34,9 @@ class PretrainOptions:
     Without it, the model predicts only masked tokens, as RoBERTa does."""
     mask_probability: float = 0.4
     """Share of the tokens to predict in training; BERT's value is 0.15. Held-out text always uses 0.15."""
-    whole_words: bool = False
-    """Mask all tokens of a word together."""
+    masking: Literal["tokens", "words", "spans"] = "tokens"
+    """What is masked together: nothing, as in BERT; all tokens of a word; or spans of up to ten words, as in
+    SpanBERT."""
     positions: Literal["random", "sinusoidal"] = "random"
     """Initial values of the position embeddings, which are learned."""
     initializer_range: float = 0.05
@@ -53,6 +54,8 @@ class PretrainOptions:
         check_share("dropout", self.dropout)
         check_positive("initializer_range", self.initializer_range)
         self._check_architecture()
+        if self.masking not in ("tokens", "words", "spans"):
+            raise OptionError(f"masking={self.masking!r} is unknown; use tokens, words or spans")
         if not 0 < self.mask_probability < 1:
             raise OptionError(
                 f"mask_probability={self.mask_probability} must lie between 0 and 1, for example 0.15"

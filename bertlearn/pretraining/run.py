@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bertlearn.arguments import check_device, check_kind, check_path
@@ -164,16 +164,9 @@ def _sha256(model: nn.Module) -> str:
 
 def pretraining_task(shards: Shards, options: PretrainOptions, held_out: Shards | None = None) -> Task:
     """Return the task for `train`: batches of masked sequences, scores and evaluation."""
-    seed, tokenizer = options.training.seed, WordPieceTokenizer.from_pretrained(shards.folder)
-    examples = Examples(shards, options.max_length, options.pairs, seed)
-    short_examples = options.short_steps * options.training.batch_size
-
-    def batch(first: int, count: int) -> PretrainingBatch:
-        generator = torch.Generator().manual_seed(derive_seed(seed, first))
-        rows = examples.rows(first, count)
-        masked = masked_batch(rows, tokenizer, generator, options.mask_probability, options.whole_words)
-        return chunk(masked, options.short_length) if first < short_examples else masked
-
+    tokenizer = WordPieceTokenizer.from_pretrained(shards.folder)
+    examples = Examples(shards, options.max_length, options.pairs, options.training.seed)
+    batch = training_batches(examples, tokenizer, options)
     identity = {
         **{name: value for name, value in vars(options).items() if name != "training"},
         "data": shards.fingerprint,
@@ -183,6 +176,21 @@ def pretraining_task(shards: Shards, options: PretrainOptions, held_out: Shards 
     if options.objective == "electra":
         return Task(batch, electra_targets, electra_scores, evaluation, identity, weights={"rtd": WEIGHT})
     return Task(batch, pretraining_targets, pretraining_scores, evaluation, identity)
+
+
+def training_batches(
+    examples: Examples, tokenizer: WordPieceTokenizer, options: PretrainOptions
+) -> Callable[[int, int], PretrainingBatch]:
+    """Return the `batch` of a `Task`: masked sequences, in the first steps split into chunks."""
+    short_examples = options.short_steps * options.training.batch_size
+
+    def batch(first: int, count: int) -> PretrainingBatch:
+        generator = torch.Generator().manual_seed(derive_seed(options.training.seed, first))
+        rows = examples.rows(first, count)
+        masked = masked_batch(rows, tokenizer, generator, options.mask_probability, options.masking)
+        return chunk(masked, options.short_length) if first < short_examples else masked
+
+    return batch
 
 
 def held_out_batches(
@@ -233,17 +241,32 @@ def pretraining_scores(model: nn.Module, batch: PretrainingBatch) -> dict[str, S
     return scores
 
 
-def electra_targets(batch: PretrainingBatch) -> dict[str, int]:
-    """Return the number of targets: masked tokens ("mlm") and all tokens but padding ("rtd")."""
-    tokens = batch.input_ids.numel() if batch.attention_mask is None else int(batch.attention_mask.sum())
-    return {**pretraining_targets(batch), "rtd": tokens}
+def all_tokens(batch: PretrainingBatch) -> Tensor:
+    """Return which positions of a batch are no padding: booleans (B, S)."""
+    if batch.attention_mask is None:
+        return torch.ones_like(batch.input_ids, dtype=torch.bool)
+    return batch.attention_mask.bool()
 
 
-def electra_scores(model: nn.Module, batch: PretrainingBatch) -> dict[str, Score]:
-    """Return the loss and correct predictions of the generator ("mlm") and of the discriminator ("rtd")."""
+def electra_targets(
+    batch: PretrainingBatch, judged: Callable[[PretrainingBatch], Tensor] = all_tokens
+) -> dict[str, int]:
+    """Return the number of targets: masked tokens ("mlm") and judged ones ("rtd")."""
+    return {**pretraining_targets(batch), "rtd": int(judged(batch).sum())}
+
+
+def electra_scores(
+    model: nn.Module, batch: PretrainingBatch, judged: Callable[[PretrainingBatch], Tensor] = all_tokens
+) -> dict[str, Score]:
+    """Return the loss and correct predictions of the generator ("mlm") and of the discriminator ("rtd").
+
+    Args:
+        model: an `ElectraForPreTraining`.
+        batch: masked sequences.
+        judged: returns the positions that count for the discriminator, booleans (B, S).
+    """
     inputs = {name: value for name, value in batch._asdict().items() if value is not None}
-    output = model(**inputs)
-    keep = torch.ones_like(output.replaced) if batch.attention_mask is None else batch.attention_mask.bool()
+    output, keep = model(**inputs), judged(batch)
     logits, replaced = output.replaced_logits[keep].float(), output.replaced[keep]
     loss = binary_cross_entropy_with_logits(logits, replaced.float(), reduction="sum")
     return {

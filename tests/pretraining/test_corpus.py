@@ -707,6 +707,36 @@ class TestShuffle:
                 assert abs(np.corrcoef(whole, reference)[0, 1]) < 4 / size**0.5
 
 
+class TestSwappedPairs:
+    def test_both_orders_are_of_one_passage(self, numbered: Shards) -> None:
+        """In the numbered documents each token is the next number, so that the order can be read off."""
+        rows = Examples(numbered, 64, pairs=True, seed=3, swapped=True).rows(0, 400)
+        assert rows.attention_mask is not None and rows.next_sentence_label is not None
+        for ids, types, mask, label in zip(*rows[:3], rows.next_sentence_label, strict=True):
+            ordinary = mask.astype(bool) & (ids != CLS) & (ids != SEP)
+            a, b = ids[ordinary & (types == 0)], ids[ordinary & (types == 1)]
+            whole = np.concatenate([b, a] if label else [a, b])
+            assert (np.diff(whole) == 1).all() and len(a) and len(b)
+        assert 0.4 < rows.next_sentence_label.mean() < 0.6
+
+    def test_labels_are_those_of_the_same_rows_with_other_texts(self, numbered: Shards) -> None:
+        swapped, other = (Examples(numbered, 64, True, 3, swapped=x).rows(7, 50) for x in (True, False))
+        assert swapped.next_sentence_label is not None and other.next_sentence_label is not None
+        assert (swapped.next_sentence_label == other.next_sentence_label).all()
+        assert (swapped.input_ids != other.input_ids).any()
+
+    def test_passages_end_with_a_sentence_unless_they_have_only_one(self, numbered: Shards) -> None:
+        rows = Examples(numbered, 64, pairs=True, seed=3, swapped=True).rows(0, 400)
+        starts = {int(shard.tokens[at]) for shard in numbered.shards for at in shard.sentences}
+        ended = []
+        for ids in rows.input_ids:
+            words = np.sort(ids[ids >= FIRST])
+            ended.append(int(words[-1]) + 1 in starts or words[-1] == numbered_last())
+            inside = [word for word in words[1:].tolist() if word in starts]
+            assert ended[-1] or len(inside) < 2
+        assert np.mean(ended) > 0.8
+
+
 @pytest.mark.parametrize("pairs", [True, False])
 class TestAnyExamples:
     def test_a_row_depends_on_seed_and_number_alone(self, numbered: Shards, pairs: bool) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bertlearn.model.heads import IGNORE
-from bertlearn.pretraining.masking import mask_tokens
+from bertlearn.pretraining.masking import Masking, choose_spans, mask_tokens
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
@@ -40,12 +40,12 @@ def check_share(count: int, draws: int, share: float) -> None:
     assert abs(z) < 5, f"{count} of {draws} is {z:.1f} standard deviations from {share}"
 
 
-@pytest.mark.parametrize("whole_words", [False, True])
+@pytest.mark.parametrize("masking", ["tokens", "words", "spans"])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_shares_of_masking(tokenizer: WordPieceTokenizer, seed: int, whole_words: bool) -> None:
+def test_the_shares_of_masking(tokenizer: WordPieceTokenizer, seed: int, masking: Masking) -> None:
     ids = masking_text(tokenizer, 1500, seed)
     generator = torch.Generator().manual_seed(seed)
-    masked, labels = mask_tokens(ids, tokenizer, generator, 0.15, whole_words)
+    masked, labels = mask_tokens(ids, tokenizer, generator, 0.15, masking)
     chosen, special = labels != IGNORE, ids < 5
     ordinary = int((~special).sum())
     assert ordinary > 100_000
@@ -55,7 +55,7 @@ def test_the_shares_of_masking(tokenizer: WordPieceTokenizer, seed: int, whole_w
     became_mask = masked[chosen] == tokenizer.mask_token_id
     kept = masked[chosen] == ids[chosen]
     count = int(chosen.sum())
-    if not whole_words:  # tokens of a word are chosen together, so their count varies more
+    if masking == "tokens":  # what is chosen together makes the count vary more
         check_share(count, ordinary, 0.15)
     check_share(int(became_mask.sum()), count, 0.8)
     check_share(int(kept.sum()), count, 0.1 + 0.1 / 295)  # a random token may be the same
@@ -69,7 +69,7 @@ def test_the_shares_of_masking(tokenizer: WordPieceTokenizer, seed: int, whole_w
 def test_words_are_chosen_with_all_tokens_or_not_at_all(tokenizer: WordPieceTokenizer, seed: int) -> None:
     ids = masking_text(tokenizer, 1500, seed)
     generator = torch.Generator().manual_seed(seed)
-    _, labels = mask_tokens(ids, tokenizer, generator, 0.15, whole_words=True)
+    _, labels = mask_tokens(ids, tokenizer, generator, 0.15, masking="words")
     chosen = labels != IGNORE
     continues = torch.tensor([token.startswith("##") for token in tokenizer.ids_to_tokens])[ids]
     inside = continues[:, 1:] & (ids[:, :-1] >= 5)  # a token after another token of its word
@@ -85,13 +85,37 @@ def test_a_sequence_that_begins_within_a_word(tokenizer: WordPieceTokenizer) -> 
     front, other = tokenizer.vocab["##p0"], tokenizer.vocab["##p3"]
     word, cls = tokenizer.vocab["w1"], tokenizer.cls_token_id
     ids = torch.tensor([[front, other, word, word], [cls, front, other, word]]).repeat(4000, 1)
-    _, labels = mask_tokens(ids, tokenizer, torch.Generator().manual_seed(0), 0.3, whole_words=True)
+    _, labels = mask_tokens(ids, tokenizer, torch.Generator().manual_seed(0), 0.3, masking="words")
     chosen = labels != IGNORE
     assert torch.equal(chosen[0::2, 0], chosen[0::2, 1])
     assert torch.equal(chosen[1::2, 1], chosen[1::2, 2])
     assert not chosen[1::2, 0].any()
     for column in (chosen[0::2, 0], chosen[1::2, 1], chosen[0::2, 2]):
         check_share(int(column.sum()), 4000, 0.3)
+
+
+@pytest.mark.parametrize("probability", [0.15, 0.4])
+def test_spans_cover_their_share_of_all_positions(tokenizer: WordPieceTokenizer, probability: float) -> None:
+    ids = torch.randint(5, tokenizer.vocab_size, (6000, 40), generator=torch.Generator().manual_seed(0))
+    chosen = choose_spans(ids, tokenizer, torch.Generator().manual_seed(1), probability)
+    assert chosen.float().mean() == pytest.approx(probability, rel=0.02)
+    assert chosen[:, 0].float().mean() == pytest.approx(probability, rel=0.08)  # spans begin before the text
+
+
+def test_spans_have_whole_words_and_geometric_lengths(tokenizer: WordPieceTokenizer) -> None:
+    """At a low probability spans hardly ever meet, so that their lengths can be read off."""
+    ids = torch.randint(5, tokenizer.vocab_size, (40000, 40), generator=torch.Generator().manual_seed(0))
+    starts = ids % 3 != tokenizer.vocab["##p0"] % 3  # every third token continues a word
+    starts[:, 0] = True
+    chosen = choose_spans(ids, tokenizer, torch.Generator().manual_seed(1), 0.01)
+    assert torch.equal(chosen[:, 1:][~starts[:, 1:]], chosen[:, :-1][~starts[:, 1:]])
+    lengths = []
+    for row_starts, row in zip(starts, chosen, strict=True):
+        words = "".join("x" if word else " " for word in row[row_starts].tolist())
+        lengths += [len(span) for span in words[1:-1].split() if not words.strip(" ").startswith("x" * 11)]
+    whole = [words for words in lengths if words <= 10]
+    assert len(whole) > 2000 and len(whole) / len(lengths) > 0.97
+    assert sum(words == 1 for words in whole) / len(whole) == pytest.approx(0.2 / (1 - 0.8**10), abs=0.05)
 
 
 def test_the_same_state_gives_the_same_masks(tokenizer: WordPieceTokenizer) -> None:
@@ -110,3 +134,8 @@ def test_an_invalid_probability_is_rejected(tokenizer: WordPieceTokenizer, proba
     ids = masking_text(tokenizer, 1, 0)
     with pytest.raises(ValueError, match=r"must lie between 0 and 1, for example 0\.15"):
         mask_tokens(ids, tokenizer, torch.Generator(), probability)
+
+
+def test_an_unknown_masking_is_named(tokenizer: WordPieceTokenizer) -> None:
+    with pytest.raises(ValueError, match="masking='sentences' is unknown; use tokens, words or spans"):
+        mask_tokens(masking_text(tokenizer, 1, 0), tokenizer, torch.Generator(), 0.15, "sentences")  # type: ignore[arg-type]

@@ -50,15 +50,19 @@ class Examples:
         max_length: S, the number of tokens in a row, special ones included.
         pairs: sentence pairs for next sentence prediction; False for windows.
         seed: random seed, 0 to 2⁶⁴ - 1.
+        swapped: in the pairs with label 1, B stands before A, in place of a B from another document: ALBERT's
+            sentence order prediction. Source: Lan et al. 2020, §3.1.
 
     Raises:
         ValueError: a length or seed is out of range, there is too little text, or pairs are to be drawn from
             a shard with a single document.
     """
 
-    def __init__(self, shards: Shards, max_length: int, pairs: bool, seed: int) -> None:
+    def __init__(
+        self, shards: Shards, max_length: int, pairs: bool, seed: int, swapped: bool = False
+    ) -> None:
         _check_arguments(shards, max_length, pairs, seed)
-        self.max_length, self.pairs, self.seed = max_length, pairs, seed
+        self.max_length, self.pairs, self.seed, self.swapped = max_length, pairs, seed, swapped
         self.room = max_length - (3 if pairs else 2)  # tokens of a row that are not special
         self._cls, self._sep, self._pad = (shards.vocab.index(token) for token in SPECIAL)
         self._continues = [token.startswith("##") for token in shards.vocab]
@@ -136,9 +140,13 @@ class Examples:
         """Return sentence pair number `index` of a shard; `phase` shifts the spans of all rows."""
         document = bisect_right(view.rows, index) - 1
         start, end = self._span(view, document, index - view.rows[document], phase)
+        if self.swapped:
+            end = self._last_sentence_end(view, document, (start, end))
         middle, at_sentence = self._split(view, document, (start, end), draws[0])
         if draws[1] >> 63 == 0:
             return _Row(view, (start, middle), (middle, end), 0)
+        if self.swapped:
+            return _Row(view, (middle, end), (start, middle), 1)
         max_length = self.room - (middle - start)
         for draw in draws[2:]:  # the last B is taken even if it does not match: a few documents have no match
             b, matches = self._random_b(view, document, (middle, end), max_length, at_sentence, draw)
@@ -166,6 +174,18 @@ class Examples:
         if position - start > self.room // 4:  # a very long sentence; else all its rows would start there
             start = position
         return start, start + self.room
+
+    def _last_sentence_end(self, view: _View, document: int, span: Span) -> int:
+        """Return where the last whole sentence of a span ends, or the span's end if it has less than two.
+
+        Otherwise the text that is cut off within a sentence would betray that it is the second.
+        """
+        start, end = span
+        if end == view.tokens_of(document)[1]:
+            return end
+        low, high = view.sentences_of(document)
+        last = bisect_right(view.sentences, end, low, high) - 1  # begins where the whole ones end
+        return view.sentences[last] if last > low and view.sentences[last - 1] > start else end
 
     def _split(self, view: _View, document: int, span: Span, draw: int) -> tuple[int, bool]:
         """Return where B begins, and whether a sentence begins there.
