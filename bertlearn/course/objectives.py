@@ -11,10 +11,11 @@ Shape letters: B batch, S sequence, E embedding size, H hidden, V vocabulary.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -376,3 +377,58 @@ def review_features() -> tuple[Features, Features]:
         for part in (reviews.train, reviews.validation)
     )
     return train_set, validation
+
+
+# 4. What the papers claim
+
+
+class Claim(NamedTuple):
+    """A paper's claim as a comparison of two variants, by a yardstick of which more is better."""
+
+    says: str
+    source: str
+    better: str
+    worse: str
+    column: str = "accuracy"
+
+
+CLAIMS = (
+    Claim("40 % masked beats 15 %", "Wettig et al. 2023", "base", "15 % masked"),
+    Claim("fresh masks beat one fixed mask", "RoBERTa", "small text, 8 masks", "small text, 1 mask"),
+    Claim("larger batches beat more steps", "RoBERTa", "batches of 64", "base"),
+    Claim("without NSP is better", "RoBERTa", "pairs", "pairs, NSP", "review_accuracy"),
+    Claim("SOP is better than NSP", "ALBERT", "pairs, SOP", "pairs, NSP", "review_accuracy"),
+    Claim("whole words beat tokens", "BERT, 2019", "words, 15 %", "15 % masked", "review_accuracy"),
+    Claim("spans beat tokens", "SpanBERT", "spans, 15 %", "15 % masked", "review_accuracy"),
+    Claim("all tokens beat masked ones", "ELECTRA", "ELECTRA", "ELECTRA, masked tokens", "review_accuracy"),
+    Claim("replaced tokens beat masked words", "ELECTRA", "ELECTRA", "15 % masked", "review_accuracy"),
+)
+BEYOND_CHANCE = 3.0  # standard errors; of three runs, the mean gets there by chance once in twenty times
+
+
+def differences(rows: list[dict[str, Any]], claim: Claim) -> list[float]:
+    """Return, for each seed, by how much the variant that should be better is better.
+
+    Args:
+        rows: those of `load_results("objectives")`.
+        claim: such as one of `CLAIMS`.
+    """
+    values = {(row["variant"], row["seed"]): row[claim.column] for row in rows}
+    seeds = sorted(seed for variant, seed in values if variant == claim.better)
+    return [values[claim.better, seed] - values[claim.worse, seed] for seed in seeds]
+
+
+def verdict(gaps: list[float]) -> Literal["reproduced", "not reproduced", "reversed"]:
+    """Judge a claim by its differences: the mean must be three standard errors away from 0.
+
+    Raises:
+        ValueError: fewer than two differences.
+    """
+    if len(gaps) < 2:
+        raise ValueError(
+            f"gaps={gaps} has {len(gaps)} values, but a spread needs two or more; run more seeds"
+        )
+    error = statistics.stdev(gaps) / len(gaps) ** 0.5
+    if abs(statistics.mean(gaps)) <= BEYOND_CHANCE * error:
+        return "not reproduced"
+    return "reproduced" if statistics.mean(gaps) > 0 else "reversed"

@@ -12,16 +12,19 @@ import torch
 from bertlearn.course import knockout, objectives
 from bertlearn.course.corpus import course_shards
 from bertlearn.course.objectives import (
+    CLAIMS,
     EPOCHS,
     SMALL_TEXT,
     VARIANTS,
     ModernElectra,
     ModernForPairs,
     Variant,
+    differences,
     encoder_of,
     new_model,
     recipe,
     task_of,
+    verdict,
 )
 from bertlearn.finetuning.features import text_features
 from bertlearn.model.electra import WEIGHT
@@ -189,3 +192,29 @@ def test_without_pretraining_the_weights_are_the_initial_ones() -> None:
     ours, initial = objectives.run(VARIANTS["not pretrained"]), model("not pretrained")
     for one, two in zip(ours.parameters(), initial.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+def test_claims_compare_variants_by_a_yardstick_that_both_have() -> None:
+    for claim in CLAIMS:
+        assert {claim.better, claim.worse} <= VARIANTS.keys()
+        electra = any(VARIANTS[name].electra for name in (claim.better, claim.worse))
+        assert (
+            claim.column == "review_accuracy" if electra else claim.column in ("accuracy", "review_accuracy")
+        )
+
+
+def test_differences_are_of_the_same_seed() -> None:
+    rows = [
+        {"variant": name, "seed": seed, "accuracy": value}
+        for name, values in (("base", (0.5, 0.7)), ("15 % masked", (0.4, 0.9)))
+        for seed, value in enumerate(values)
+    ]
+    assert differences(rows[::-1], CLAIMS[0]) == pytest.approx([0.1, -0.2])
+
+
+def test_verdicts_need_three_standard_errors() -> None:
+    assert verdict([0.02, 0.021, 0.019]) == "reproduced"
+    assert verdict([-0.02, -0.021, -0.019]) == "reversed"
+    assert verdict([0.02, 0.001, 0.01]) == "not reproduced"  # all positive, but 2.1 standard errors
+    with pytest.raises(ValueError, match="has 1 values, but a spread needs two or more; run more seeds"):
+        verdict([0.02])

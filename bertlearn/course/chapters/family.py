@@ -1,4 +1,4 @@
-"""What chapter 7's cells call: letters for the four masks, sentences whose words have two senses, writing.
+"""What chapter 7's cells call: letters for the four masks, two senses of a word, writing, a new domain.
 
 Leaves out: everything that the chapter teaches, which stays in its cells or is in `bertlearn.analysis`.
 
@@ -7,9 +7,15 @@ Shape letters: B batch, S sequence, V vocabulary.
 
 from __future__ import annotations
 
+import ast
+import math
 import re
+import sysconfig
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +23,7 @@ from torch import Tensor
 
 from bertlearn.course.chapters.pretraining import ready
 from bertlearn.course.corpus import course_documents
+from bertlearn.data import Document
 from bertlearn.model.config import BertConfig
 from bertlearn.model.heads import BertForMaskedLM
 from bertlearn.pretraining.models import sinusoidal_positions
@@ -34,11 +41,15 @@ GAP = 8  # the position of the letter that is to be filled in
 
 def letters_of(split: str) -> Tensor:
     """Return the course's texts of a split as small letters and single spaces, int64 (letters,)."""
-    texts = (re.findall("[a-z]+", document.text.lower()) for document in course_documents(split))
-    joined = " ".join(" ".join(words) for words in texts)
+    joined = " ".join(plain(document.text) for document in course_documents(split))
     table = torch.zeros(128, dtype=torch.int64)
     table[[ord(letter) for letter in ALPHABET]] = torch.arange(len(ALPHABET))
     return table[torch.frombuffer(bytearray(joined.encode("ascii")), dtype=torch.uint8).long()]
+
+
+def plain(text: str) -> str:
+    """Return a text as small letters and single spaces."""
+    return " ".join(re.findall("[a-z]+", text.lower()))
 
 
 def spell(ids: Tensor) -> str:
@@ -160,6 +171,123 @@ def with_gaps(tokenizer: WordPieceTokenizer, start: str, count: int, end: str = 
 def read(tokenizer: WordPieceTokenizer, ids: Tensor) -> str:
     """Return the text of ids (S,), gaps as _, without [CLS] and [SEP]."""
     return tokenizer.decode(ids[1:-1].tolist()).replace("[MASK]", "_")
+
+
+def schedule(count: int, steps: int, shape: Literal["linear", "cosine"] = "linear") -> list[int]:
+    """Return how many of `count` gaps masked diffusion opens at each step; the sum is `count`.
+
+    After a share t of the steps, a share 1 − t of the gaps is still closed ("linear"), or cos(π t / 2)
+    ("cosine": few at first, when little is known, and many at the end).
+
+    Raises:
+        ValueError: no gap, no step, more steps than gaps, or another shape.
+
+    Source: Austin et al. 2021, §3 (absorbing states); the cosine: Chang et al. 2022, §3.3.
+    """
+    if not 1 <= steps <= count:
+        raise ValueError(f"steps={steps} must lie between 1 and count={count}: each step opens a gap or more")
+    if shape not in ("linear", "cosine"):
+        raise ValueError(f"shape={shape!r} is unknown; use linear or cosine")
+    shares = (step / steps for step in range(1, steps + 1))
+    curve = (lambda t: math.cos(math.pi * t / 2)) if shape == "cosine" else (lambda t: 1 - t)
+    left = [count]
+    for step, t in enumerate(shares, 1):
+        closed = round(count * curve(t))
+        left.append(max(steps - step, min(left[-1] - 1, closed)))  # each step opens one, none is left over
+    return [before - after for before, after in pairwise(left)]
+
+
+def unmask_at_random(
+    ids: Tensor, logits: Tensor, mask_id: int, count: int, generator: torch.Generator
+) -> Tensor:
+    """Return ids (S,) in which `count` random gaps have drawn tokens: a step of masked diffusion.
+
+    Args:
+        ids: int64 (S,), `mask_id` where a token is missing.
+        logits: floats (S, V).
+        mask_id: the id of a gap.
+        count: gaps to fill; all of them if there are fewer.
+        generator: chooses the gaps and draws the tokens.
+    """
+    gaps = (ids == mask_id).nonzero().flatten()
+    chosen = gaps[torch.randperm(len(gaps), generator=generator)[:count]]
+    opened = ids.clone()
+    opened[chosen] = torch.multinomial(logits[chosen].softmax(-1), 1, generator=generator).flatten()
+    return opened
+
+
+@torch.no_grad()
+def continue_letters(
+    model: BertForMaskedLM, start: str, count: int, visible: Tensor, generator: torch.Generator
+) -> str:
+    """Let a decoder of letters write: `start` and `count` drawn letters. It sees the last 15 letters.
+
+    Args:
+        model: a model that predicts the next letter, trained with `visible`.
+        start: at least 15 small letters and spaces.
+        count: letters to draw.
+        visible: booleans (LENGTH, LENGTH), a decoder's mask.
+        generator: draws the letters.
+    """
+    text = [ALPHABET.index(letter) for letter in start]
+    for _ in range(count):
+        seen = torch.tensor([[*text[-(LENGTH - 1) :], 0]])  # what stands at the last position is not seen
+        logits = scores(model, seen, visible)[0, -2, 1:MASK]  # of the letters and the space
+        text.append(1 + int(torch.multinomial(logits.softmax(-1), 1, generator=generator)))
+    return "".join(ALPHABET[i] for i in text)
+
+
+class LetterCounts:
+    """An independent judge of text: a letter's probability after the four before it, from counts alone.
+
+    Longer contexts count as far as they were seen: each probability is mixed with that of the next shorter
+    context, which has the weight of `STRENGTH` sightings.
+
+    Args:
+        text: small letters and single spaces, which no judged model was trained on.
+    """
+
+    LONGEST, STRENGTH = 5, 4.0
+
+    def __init__(self, text: str) -> None:
+        ends = range(1, len(text) + 1)
+        self.seen = Counter(text[max(0, end - n) : end] for n in range(1, self.LONGEST + 1) for end in ends)
+        self.contexts: Counter[str] = Counter()
+        for gram, count in self.seen.items():
+            self.contexts[gram[:-1]] += count
+
+    def probability(self, letter: str, before: str) -> float:
+        """Return the probability of a letter after the text `before`."""
+        p = 1 / (MASK - 1)  # the space and 26 letters
+        for n in range(min(self.LONGEST - 1, len(before)) + 1):
+            context = before[len(before) - n :]
+            p = (self.seen[context + letter] + self.STRENGTH * p) / (self.contexts[context] + self.STRENGTH)
+        return p
+
+    def loss(self, text: str, known: int = 0) -> float:
+        """Return the mean loss of a text's letters after the first `known`, in nats per letter."""
+        places = range(known, len(text))
+        return -sum(math.log(self.probability(text[i], text[:i])) for i in places) / len(places)
+
+
+# A domain that no course text has: the documentation of Python itself
+
+
+def python_documents() -> tuple[list[Document], list[Document]]:
+    """Return the descriptions of functions and classes in Python's own modules, to train on and held out.
+
+    A document is all of a module's; every tenth module is held out. Every reader has these texts; other
+    versions of Python have slightly different ones.
+    """
+    found = []
+    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+        tree = ast.parse(path.read_bytes())
+        kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+        texts = [ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, kinds)]
+        lines = [" ".join(text.split()) for text in texts if text]
+        if lines:
+            found.append(Document("python", "\n".join(lines)))
+    return [one for i, one in enumerate(found) if i % 10], found[::10]
 
 
 # One word, two senses

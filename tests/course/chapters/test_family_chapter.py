@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+from itertools import pairwise
 
+import pytest
 import torch
 
 from bertlearn import WordPieceTokenizer, minilm_path
@@ -88,3 +91,72 @@ def test_gaps_are_written_and_read() -> None:
     ids = chapter.with_gaps(tokenizer, "the film", 3)
     assert ids.tolist().count(tokenizer.mask_token_id) == 3 and len(ids) == 8
     assert chapter.read(tokenizer, ids) == "the film _ _ _."
+
+
+@pytest.mark.parametrize("shape", ["linear", "cosine"])
+def test_a_schedule_opens_every_gap_once_and_something_at_each_step(shape: str) -> None:
+    for count in (1, 2, 8, 33):
+        for steps in range(1, count + 1):
+            opened = chapter.schedule(count, steps, shape)
+            assert len(opened) == steps and sum(opened) == count and min(opened) >= 1
+
+
+def test_a_linear_schedule_is_even_and_a_cosine_begins_slowly() -> None:
+    assert chapter.schedule(16, 4) == [4, 4, 4, 4]
+    assert chapter.schedule(8, 8, "cosine") == chapter.schedule(8, 8) == [1] * 8
+    closed = [round(100 * math.cos(math.pi * step / 10)) for step in range(6)]
+    assert chapter.schedule(100, 5, "cosine") == [a - b for a, b in pairwise(closed)]
+
+
+def test_wrong_schedules_are_named() -> None:
+    with pytest.raises(ValueError, match="steps=9 must lie between 1 and count=8: each step opens"):
+        chapter.schedule(8, 9)
+    with pytest.raises(ValueError, match="shape='square' is unknown; use linear or cosine"):
+        chapter.schedule(8, 4, "square")  # type: ignore[arg-type]
+
+
+def test_a_step_of_diffusion_fills_random_gaps_by_probability() -> None:
+    ids, mask_id = torch.tensor([7, 3, 3, 3, 3, 8]), 3
+    logits = torch.full((6, 10), -1e9)
+    logits[:, 5], logits[:, 6] = math.log(0.7), math.log(0.3)
+    generator = torch.Generator().manual_seed(0)
+    runs = [chapter.unmask_at_random(ids, logits, mask_id, 1, generator) for _ in range(2000)]
+    opened = torch.stack(runs)
+    assert ((opened == mask_id).sum(dim=1) == 3).all() and (opened[:, [0, 5]] == ids[[0, 5]]).all()
+    for place in range(1, 5):
+        assert abs((opened[:, place] != mask_id).float().mean() - 0.25) < 0.05
+    assert abs((opened == 5).any(dim=1).float().mean() - 0.7) < 0.05
+    assert not (chapter.unmask_at_random(ids, logits, mask_id, 9, generator) == mask_id).any()
+
+
+def test_the_judge_is_a_probability_and_knows_its_text() -> None:
+    judge = chapter.LetterCounts("the cat sat on the mat and the rat sat on the cat")
+    letters = chapter.ALPHABET[1 : chapter.MASK]
+    for before in ("", "t", "the ", "zzzz", "the cat"):
+        assert sum(judge.probability(letter, before) for letter in letters) == pytest.approx(1)
+    assert judge.loss("the cat sat") < judge.loss("tac eht tas") < judge.loss("qqzqq vjx w")
+    assert judge.probability("e", " th") > 0.5 > judge.probability("x", " th")
+    one, two = -math.log(judge.probability("c", "the ")), -math.log(judge.probability("a", "the c"))
+    assert judge.loss("the ca", known=4) == pytest.approx((one + two) / 2)
+
+
+def test_a_decoder_writes_what_it_finds_probable() -> None:
+    letters = torch.arange(1, 28).repeat(40)  # the alphabet again and again
+
+    def loss_of(
+        model: chapter.BertForMaskedLM, ids: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        logits = chapter.scores(model, ids, prefix_mask(16, 0))
+        return torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+
+    model = chapter.train(loss_of, letters, steps=60).model
+    start, generator = chapter.spell(letters[:15]), torch.Generator().manual_seed(0)
+    written = chapter.continue_letters(model, start, 20, prefix_mask(16, 0), generator)
+    assert written == chapter.spell(letters[:35])
+
+
+def test_pythons_documentation_is_split_by_module() -> None:
+    train, held_out = chapter.python_documents()
+    assert len(train) > 100 and 10 < len(held_out) < 30
+    assert not {document.text for document in train} & {document.text for document in held_out}
+    assert sum(len(document.text) for document in train) > 400_000
