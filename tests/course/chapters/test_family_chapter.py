@@ -149,7 +149,7 @@ def test_a_decoder_writes_what_it_finds_probable() -> None:
         logits = chapter.scores(model, ids, prefix_mask(16, 0))
         return torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
 
-    model = chapter.train(loss_of, letters, steps=60).model
+    model = chapter.train(loss_of, letters, steps=200).model
     start, generator = chapter.spell(letters[:15]), torch.Generator().manual_seed(0)
     written = chapter.continue_letters(model, start, 20, prefix_mask(16, 0), generator)
     assert written == chapter.spell(letters[:35])
