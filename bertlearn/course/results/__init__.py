@@ -78,18 +78,6 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
         "score": (float,),
         "core_minutes": (float,),
     },
-    "objectives": {
-        "variant": (str,),
-        "seed": (int,),
-        "loss": (float, type(None)),  # nats, masked words of held-out text, 15 % of the tokens
-        "accuracy": (float, type(None)),
-        "next_accuracy": (float, type(None)),  # of pairs: does the second text follow?
-        "order_accuracy": (float, type(None)),  # of pairs: are the two in order?
-        "review_loss": (float,),  # nats, validation split, after an epoch of fine-tuning
-        "review_accuracy": (float,),
-        "parameters": (int,),  # of the encoder
-        "core_seconds": (float,),  # of pretraining
-    },
 }
 PROVENANCE = ("command", "settings", "data", "hardware", "python", "torch", "date")
 
