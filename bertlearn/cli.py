@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 Pooling = Literal["cls", "mean"]
-SourceName = Literal["reviews", "wikipedia", "bible", "minilm"]
+SourceName = Literal["reviews", "wikipedia", "bible", "minilm", "glove"]
 
 
 def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool = False) -> int:
@@ -41,7 +41,8 @@ def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool =
     `bertlearn data build --help`.
 
     Args:
-        names: Sources to fetch; all of them, and the shards, if none is named.
+        names: Sources to fetch. If none is named, all but glove (76 MB, for a part of chapter 7), and the
+            shards.
         check: Fetch and build nothing; only report what is cached and intact.
 
     Returns:
@@ -54,7 +55,7 @@ def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool =
         sources.fetch(names or None)
     if not check and not names:
         corpus.build_course_shards()
-    statuses = [status for status in sources.status() if not names or status.name in names]
+    statuses = sources.status(names or None)
     statuses += [] if names else [corpus.shards_status()]
     for status in statuses:
         print(f"{status.name:<10} {status.state:<8} {status.size / 1e6:6.1f} MB  {status.folder}")
