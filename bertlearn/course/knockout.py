@@ -117,7 +117,7 @@ def check_switches(on: Iterable[str]) -> None:
     """
     if unknown := sorted(set(on) - SWITCHES.keys()):
         raise ValueError(f"there is no switch {unknown[0]!r}; there are {', '.join(SWITCHES)}")
-    if EXCLUSIVE <= set(on):
+    if set(on) >= EXCLUSIVE:
         raise ValueError(f"{' and '.join(sorted(EXCLUSIVE))} are both on; choose one of them")
 
 

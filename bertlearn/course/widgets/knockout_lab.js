@@ -17,7 +17,7 @@ const distance = (a, b) => a.filter(name => !b.includes(name)).length + b.filter
 
 /** An estimate as text: its mean and half the width of its interval, if there is one. */
 function estimate([mean, margin], quantity, write = (x, digits) => minus(fixed(x, digits))) {
-  return write(mean, DIGITS[quantity]) + (margin === null ? "" : ` ± ${fixed(margin, DIGITS[quantity])}`);
+  return write(mean, DIGITS[quantity]) + (margin === null ? "" : ` ±\u00a0${fixed(margin, DIGITS[quantity])}`);
 }
 
 /** BERT or ModernBERT, whichever fewer switches lead to. */
@@ -101,7 +101,7 @@ function progressText({ step, until, seconds }) {
 /** What can be said of the chosen combination's runs. */
 function standing(view) {
   const stored = storedRun(view, view.get("on")), live = liveRuns(view, view.get("on"));
-  if (stored) return `This combination is stored: ${stored.values.accuracy.length} seeds.`;
+  if (stored) return `This combination is stored: ${stored.values.accuracy.length} seeds. Flip more switches for one that is not${view.alone ? "" : "; you can run that here"}.`;
   const made = live.filter(run => run !== current(view) && run.curve.length).length;
   return made ? `This combination is not stored; ${made === 1 ? "one seed was" : `${made} seeds were`} run here, just now.` : "This combination is not stored.";
 }

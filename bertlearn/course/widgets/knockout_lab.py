@@ -1,4 +1,4 @@
-"""Knock-out lab: from BERT to ModernBERT by twelve switches, with stored runs and runs of one's own (chapter 8).
+"""Knock-out lab: from BERT to ModernBERT by twelve switches, with stored runs and new ones (chapter 8).
 
 The page has all stored runs, so switching needs no kernel. It asks for a run of its own by setting `running`;
 the run has a process of its own, see `live_run`.
@@ -42,10 +42,10 @@ class KnockoutLab(Widget):
     files = "knockout_lab"
     height = 1180
 
-    switches = traitlets.List().tag(sync=True)  # pairs of name and what it does
+    switches: Any = traitlets.List().tag(sync=True)  # pairs of name and what it does
     exclusive = traitlets.List(traitlets.Unicode()).tag(sync=True)  # at most one of these is on
     ends = traitlets.Dict().tag(sync=True)  # name: switches that are on
-    stored = traitlets.List().tag(sync=True)  # see `_combination`
+    stored: Any = traitlets.List().tag(sync=True)  # see `_combination`
     minutes = traitlets.Float().tag(sync=True)  # of one core, for a stored run
     on = traitlets.List(traitlets.Unicode()).tag(sync=True)
     quantity = traitlets.Enum(list(AXES), "accuracy").tag(sync=True)
@@ -67,21 +67,24 @@ class KnockoutLab(Widget):
             ValueError: an unknown switch, two that contradict each other, or rows without BERT or ModernBERT.
         """
         rows = load_results("knockout").rows if rows is None else rows
-        self.steps, self._run, self._shown = steps, None, False
+        self.steps, self._shown = steps, False
+        self._run: LiveRun | None = None
         last = max((row["step"] for row in rows), default=0)
         super().__init__(
             switches=list(SWITCHES.items()),
             exclusive=sorted(EXCLUSIVE),
             ends={name: _ordered(switches) for name, switches in ENDS.items()},
             stored=_stored(rows),
-            minutes=round(statistics.mean(row["core_seconds"] for row in rows if row["step"] == last) / 60, 1),
+            minutes=round(
+                statistics.mean(row["core_seconds"] for row in rows if row["step"] == last) / 60, 1
+            ),
             on=list(on),
         )
 
     def wait(self) -> None:
         """Wait until the run in progress has ended."""
-        if self._run is not None:
-            self._run.wait()
+        if run := self._run:
+            run.wait()
 
     def close(self) -> None:
         """Stop the run in progress, and close the widget."""
@@ -95,7 +98,9 @@ class KnockoutLab(Widget):
         for place, run in enumerate(self.stored):
             color = PALETTE[0] if run["end"] == "BERT" else PALETTE[2]
             mean, margin = run["estimates"][column]
-            axes.plot(run["values"][column], [place] * len(run["values"][column]), "o", color=color, alpha=0.5)
+            axes.plot(
+                run["values"][column], [place] * len(run["values"][column]), "o", color=color, alpha=0.5
+            )
             axes.errorbar(mean, place, xerr=margin, fmt="|", color=color, capsize=3)
             if run["on"] == self.on:
                 axes.axhspan(place - 0.5, place + 0.5, color=PALETTE[5], alpha=0.35)
@@ -130,8 +135,8 @@ class KnockoutLab(Widget):
     def _start_or_stop(self, change: Any) -> None:
         if self.running:
             self._start()
-        elif self._run is not None:
-            self._run.stop()
+        elif run := self._run:
+            run.stop()
 
     def _start(self) -> None:
         """Start a run of the chosen combination with a seed that it has not had here."""
@@ -240,7 +245,7 @@ def _difference(own: dict[int, float], theirs: dict[int, float]) -> Estimate:
     return _estimate(own[seed] - theirs[seed] for seed in sorted(own.keys() & theirs.keys()))
 
 
-def _curve(rows: Sequence[Row]) -> list[list[float]]:
+def _curve(rows: list[Row]) -> list[list[float]]:
     """Return step, mean loss and mean accuracy of each evaluation."""
     return [
         [step, *(round(summarize(rows, column, "step")[step].mean, 5) for column in ("loss", "accuracy"))]
