@@ -12,6 +12,7 @@ const whole = x => Math.round(x).toLocaleString("en-US");
 const minus = text => text.replace("-", "−");
 const signed = (x, digits) => (x > 0 ? "+" : "") + minus(fixed(x, digits));
 const listed = names => [names.slice(0, -1).join(", "), names.at(-1)].filter(part => part).join(" and ");
+const seeds = n => (n === 1 ? "one seed" : `${n} seeds`);
 /** The number of switches that differ. */
 const distance = (a, b) => a.filter(name => !b.includes(name)).length + b.filter(name => !a.includes(name)).length;
 
@@ -101,9 +102,9 @@ function progressText({ step, until, seconds }) {
 /** What can be said of the chosen combination's runs. */
 function standing(view) {
   const stored = storedRun(view, view.get("on")), live = liveRuns(view, view.get("on"));
-  if (stored) return `This combination is stored: ${stored.values.accuracy.length} seeds. Flip more switches for one that is not${view.alone ? "" : "; you can run that here"}.`;
+  if (stored) return `This combination is stored: ${seeds(stored.values.accuracy.length)}. Flip more switches for one that is not${view.alone ? "" : "; you can run that here"}.`;
   const made = live.filter(run => run !== current(view) && run.curve.length).length;
-  return made ? `This combination is not stored; ${made === 1 ? "one seed was" : `${made} seeds were`} run here, just now.` : "This combination is not stored.";
+  return made ? `This combination is not stored; ${seeds(made)} ${made === 1 ? "was" : "were"} run here, just now.` : "This combination is not stored.";
 }
 
 /** Says whether the chosen combination is stored, and runs it otherwise. `refuge()` takes the focus of a button that goes. */
@@ -150,7 +151,7 @@ function cells(view, on, quantity) {
 /** Where the numbers come from. */
 function origin(view, on) {
   const stored = storedRun(view, on), run = liveRuns(view, on).findLast(each => each.curve.length);
-  if (stored) return `mean of ${stored.values.accuracy.length} seeds`;
+  if (stored) return (stored.values.accuracy.length > 1 ? "mean of " : "") + seeds(stored.values.accuracy.length);
   if (!run) return "no run yet";
   return run.state === "done" ? "one seed, just now" : `one seed, at step ${whole(run.curve.at(-1)[0])}`;
 }

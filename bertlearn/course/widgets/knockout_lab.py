@@ -82,7 +82,7 @@ class KnockoutLab(Widget):
         )
 
     def wait(self) -> None:
-        """Wait until the run in progress has ended."""
+        """Wait until the run in progress, if there is one, has ended and the notebook has its still."""
         if run := self._run:
             run.wait()
 
@@ -135,8 +135,8 @@ class KnockoutLab(Widget):
     def _start_or_stop(self, change: Any) -> None:
         if self.running:
             self._start()
-        elif run := self._run:
-            run.stop()
+        elif self._run and self.live and self.live[-1]["state"] == "running":
+            self._run.stop()
 
     def _start(self) -> None:
         """Start a run of the chosen combination with a seed that it has not had here."""
@@ -153,7 +153,7 @@ class KnockoutLab(Widget):
         with self.hold_sync():
             self.live = done
             if problem is not None:
-                self._run, self.problem, self.running = None, problem, False
+                self.problem, self.running = problem, False
         if problem is not None and self._shown:
             self._publish_still(update=True)  # what the notebook keeps of the run when it is closed
 
