@@ -38,6 +38,7 @@ SWITCHES = {  # name: what it does when it is on
     "mask_15": "mask 15 % of the tokens, as BERT does",
     "dropout": "dropout 0.1, as BERT has",
 }
+EXCLUSIVE = frozenset({"mask_15", "mask_30"})  # at most one of them is on
 BERT: frozenset[str] = frozenset()
 MODERN = frozenset({"pre_norm", "no_bias", "geglu", "rope", "local", "muon", "wsd", "whole", "mask_30"})
 
@@ -61,7 +62,7 @@ def recipe(on: Collection[str], vocab_size: int, seed: int = 0, steps: int = STE
     Raises:
         ValueError: an unknown switch, or two that contradict each other.
     """
-    _check(on)
+    check_switches(on)
     dropout = 0.1 if "dropout" in on else 0.0
     return Recipe(_config(on, vocab_size, dropout), _options(on, seed, steps, dropout))
 
@@ -108,11 +109,16 @@ def _options(on: Collection[str], seed: int, steps: int, dropout: float) -> Pret
     )
 
 
-def _check(on: Iterable[str]) -> None:
+def check_switches(on: Iterable[str]) -> None:
+    """Check that switches exist and can be on together.
+
+    Raises:
+        ValueError: an unknown switch, or two that contradict each other.
+    """
     if unknown := sorted(set(on) - SWITCHES.keys()):
         raise ValueError(f"there is no switch {unknown[0]!r}; there are {', '.join(SWITCHES)}")
-    if {"mask_15", "mask_30"} <= set(on):
-        raise ValueError("mask_15 and mask_30 are both on; choose one of them")
+    if set(on) >= EXCLUSIVE:
+        raise ValueError(f"{' and '.join(sorted(EXCLUSIVE))} are both on; choose one of them")
 
 
 def new_model(config: ModernConfig, seed: int) -> ModernForMaskedLM:
