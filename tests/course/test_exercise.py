@@ -18,6 +18,7 @@ from bertlearn.course.checks import (
     encoder,
     family,
     finetuning,
+    modern,
     pretraining,
     sentiment,
     tokenization,
@@ -37,6 +38,7 @@ CHAPTERS = {
     "05_finetuning": finetuning,
     "06_sentiment": sentiment,
     "07_family": family,
+    "08_modern": modern,
 }
 VARIANTS_AT_LEAST = 868
 
