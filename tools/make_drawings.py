@@ -496,9 +496,9 @@ def rotary_plane() -> Drawing:
     """Chapter 8: two turned vectors, moved on together."""
     d = Drawing(
         "Rotary positions in one plane",
-        "Two planes. On the left a query at position 3 is turned by three steps and a key at position 1 by one "
-        "step. On the right the same query and key are at positions 5 and 3 and turned by two steps more. The "
-        "angle between them, two steps, is the same in both, and so is the score.",
+        "Two planes. On the left a query at position 3 is turned by three steps and a key at position 1 by "
+        "one step. On the right the same query and key are at positions 5 and 3, turned by two steps more. "
+        "The angle between them, two steps, is the same in both, and so is the score.",
         352,
     )
     d.heading("Turned by the position: only the angle between them counts")
@@ -528,9 +528,9 @@ def post_and_pre_norm() -> Drawing:
     """Chapter 8: one layer with each place of the norm."""
     d = Drawing(
         "Post-norm and pre-norm",
-        "One layer drawn twice, from bottom to top. With post-norm the stream passes through a norm after each "
-        "of the two sums. With pre-norm the norms are on the side branches, before attention and before the "
-        "feed-forward network, and the stream itself passes only the two sums.",
+        "One layer drawn twice, from bottom to top. With post-norm the stream passes through a norm after "
+        "each of the two sums. With pre-norm the norms are on the side branches, before attention and before "
+        "the feed-forward network, and the stream itself passes only the two sums.",
         452,
     )
     d.heading("One layer: where does the norm stand?")
@@ -561,8 +561,8 @@ def local_and_global() -> Drawing:
     """Chapter 8: two of three layers see only a window."""
     d = Drawing(
         "Local and global layers",
-        "Six layers from bottom to top, each with a row of tokens. In layers 0 and 3 the middle token sees all "
-        "tokens. In the other layers it sees two neighbors on each side.",
+        "Six layers from bottom to top, each with a row of tokens. In layers 0 and 3 the middle token sees "
+        "all tokens. In the other layers it sees two neighbors on each side.",
         372,
     )
     d.heading("Two of three layers see only a window")

@@ -87,7 +87,6 @@ def gradient_norms(pre_norm: bool, std: float, layers: int = 24, seed: int = 0) 
         layers: L.
         seed: of the weights and of the random words that are masked.
     """
-    torch.manual_seed(seed)
     config = ModernConfig(
         vocab_size=1000,
         hidden_size=128,
@@ -100,10 +99,13 @@ def gradient_norms(pre_norm: bool, std: float, layers: int = 24, seed: int = 0) 
         attention_probs_dropout_prob=0.0,
         pre_norm=pre_norm,
     )
-    model = ModernForMaskedLM(config)
-    ids = torch.randint(5, 1000, (16, 32))
-    model(ids, labels=ids.masked_fill(torch.rand(ids.shape) > 0.15, -100)).loss.backward()
-    return [layer.down.weight.grad.norm().item() for layer in model.model.layers]
+    model, generator = knockout.new_model(config, seed), torch.Generator().manual_seed(seed)
+    ids = torch.randint(5, 1000, (16, 32), generator=generator)
+    asked = torch.rand(ids.shape, generator=generator) < 0.15
+    model(ids, labels=ids.masked_fill(~asked, -100)).loss.backward()
+    weights = dict(model.named_parameters())
+    gradients = (weights[f"model.layers.{number}.down.weight"].grad for number in range(layers))
+    return [gradient.norm().item() for gradient in gradients if gradient is not None]
 
 
 def learn_by_heart(pre_norm: bool, seed: int, layers: int = 8, steps: int = 50) -> list[float]:
@@ -139,8 +141,10 @@ def mean_shares(model: BertModel, input_ids: Tensor, attention_mask: Tensor) -> 
         input_ids: int64 (B, S).
         attention_mask: (B, S), 1 = keep.
     """
-    keep, read = attention_mask.bool(), []
-    norms = [layer.output.LayerNorm for layer in model.encoder.layer]
+    keep, read = attention_mask.bool(), list[Tensor]()
+    norms = [
+        model.get_submodule(f"encoder.layer.{n}.output.LayerNorm") for n in range(len(model.encoder.layer))
+    ]
     hooks = [norm.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0])) for norm in norms]
     with torch.no_grad():
         model(input_ids, attention_mask)
@@ -171,9 +175,7 @@ def matrix_operations(config: ModernConfig, length: int) -> float:
     return 2 * length * weights * config.num_hidden_layers
 
 
-def seconds_in_turns(
-    models: Mapping[str, nn.Module], batch: Batch, rounds: int = 5
-) -> dict[str, float]:
+def seconds_in_turns(models: Mapping[str, nn.Module], batch: Batch, rounds: int = 5) -> dict[str, float]:
     """Return each model's median time for a batch; the models take turns, and the first round is left out."""
     taken: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds + 1):
@@ -230,7 +232,7 @@ def score(rows: Sequence[Row], on: Collection[str]) -> Score:
 
 
 def changed(rows: Sequence[Row], base: frozenset[str]) -> dict[str, Score]:
-    """Return the score of each switch changed from a base, `knockout.BERT` or `knockout.MODERN`, best first."""
+    """Return the score of each switch changed from `knockout.BERT` or `knockout.MODERN`, the best first."""
     start = knockout.knock_outs().index(base) + 1
     combinations = knockout.knock_outs()[start : start + len(knockout.SWITCHES)]
     scores = {name: score(rows, on) for name, on in zip(knockout.SWITCHES, combinations, strict=True)}

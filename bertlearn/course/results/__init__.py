@@ -1,6 +1,6 @@
 """Results of runs that take too long for an evening: many seeds, many sizes (chapters 5, 6 and 8).
 
-`tools/make_results.py` (`make results`) computes them, and `tools/make_lab.py` those of chapter 8; this module
+`tools/make_results.py` (`make results`) computes them, `tools/make_lab.py` those of chapter 8; this module
 reads them. Each file contains the measurements, one row per run (or evaluation), and their provenance: the
 command, its settings, the data and the machine.
 Leaves out: the fine-tuned models themselves, which a chapter trains again in minutes.

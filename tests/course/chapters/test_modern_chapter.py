@@ -93,9 +93,7 @@ def test_operations_are_those_of_the_formulas() -> None:
     assert chapter.attention_operations(config, 512) == (8 * 512 + 14 * 129) * 4 * 512 * 768
     assert chapter.attention_operations(config, 100) == chapter.attention_operations(everywhere, 100)
     weights = sum(
-        p.numel()
-        for name, p in _meta(config).named_parameters()
-        if "layers" in name and p.dim() == 2
+        p.numel() for name, p in _meta(config).named_parameters() if "layers" in name and p.dim() == 2
     )
     assert chapter.matrix_operations(config, 10) == 2 * 10 * weights
     plain = replace(config, gated=False)
