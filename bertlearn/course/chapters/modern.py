@@ -268,8 +268,8 @@ def plot_knockouts(panels: Mapping[str, tuple[Score, Mapping[str, Score]]]) -> P
 def plot_distances(curves: Mapping[str, Tensor]) -> Picture:
     """Draw scores of two equal vectors over their distance in tokens, by which pairs of features count."""
     distances = range(len(next(iter(curves.values()))))
-    alt = "Curves over the distance: the fastest pair swings up and down every six tokens, a slow one falls "
-    alt += "slowly, and the mean of all pairs falls and then stays low."
+    alt = "Curves over the distance: the fastest pair swings up and down every six tokens, slower ones fall "
+    alt += "slowly, and the mean of all pairs falls fast at first."
     title = "A query meets an equal key, some tokens away"
     return plot_curves(distances, curves, title, "distance (tokens)", "score, 1 at distance 0", alt=alt)
 
@@ -279,4 +279,4 @@ def plot_gradients(norms: Mapping[str, Sequence[float]]) -> Picture:
     layers = range(1, 1 + len(next(iter(norms.values()))))
     ends = "; ".join(f"{name} from {own[0]:.2g} to {own[-1]:.2g}" for name, own in norms.items())
     labels = ("Before the first step", "layer", "norm of the gradient")
-    return plot_curves(layers, norms, *labels, log="y", alt=f"Gradient norm by layer: {ends}.")
+    return plot_curves(layers, norms, *labels, alt=f"Gradient norm by layer: {ends}.")
