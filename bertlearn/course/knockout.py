@@ -50,6 +50,13 @@ class Recipe(NamedTuple):
     options: PretrainOptions
 
 
+class Pretrained(NamedTuple):
+    """The result of `pretrain`."""
+
+    model: ModernForMaskedLM  # in evaluation mode
+    run: Run
+
+
 def recipe(on: Collection[str], vocab_size: int, seed: int = 0, steps: int = STEPS) -> Recipe:
     """Return the model and the options of a run.
 
@@ -128,7 +135,9 @@ def new_model(config: ModernConfig, seed: int) -> ModernForMaskedLM:
         return ModernForMaskedLM(config)
 
 
-def run(on: Collection[str], seed: int = 0, steps: int = STEPS, callback: Callback | None = None) -> Run:
+def pretrain(
+    on: Collection[str], seed: int = 0, steps: int = STEPS, callback: Callback | None = None
+) -> Pretrained:
     """Pretrain one model; its history has the held-out text's loss and accuracy at three steps.
 
     Args:
@@ -136,12 +145,20 @@ def run(on: Collection[str], seed: int = 0, steps: int = STEPS, callback: Callba
         seed: of everything random.
         steps: of the run.
         callback: see `train`.
+
+    Raises:
+        ValueError: an unknown switch, or two that contradict each other.
     """
     shards, held_out = Shards.open(course_shards("train")), Shards.open(course_shards("validation"))
     made = recipe(on, len(shards.vocab), seed, steps)
     model = new_model(made.config, seed)
     task = pretraining_task(shards, made.options, held_out)
-    return train(model, task, made.options.training, device="cpu", callback=callback)
+    return Pretrained(model, train(model, task, made.options.training, device="cpu", callback=callback))
+
+
+def run(on: Collection[str], seed: int = 0, steps: int = STEPS, callback: Callback | None = None) -> Run:
+    """Return the run of `pretrain`, without the model."""
+    return pretrain(on, seed, steps, callback).run
 
 
 def knock_outs() -> list[frozenset[str]]:
