@@ -35,6 +35,7 @@ from bertlearn.course.widgets import (
     EncoderWalk,
     HeadSurgery,
     InsideHead,
+    KnockoutLab,
     SoftLookup,
     TimeMachine,
     TokenizerExplorer,
@@ -60,6 +61,11 @@ def press(selector: str) -> tuple[str, Act]:
 def slide(selector: str) -> tuple[str, Act]:
     """React to a slider that is moved with the arrow keys, left and right."""
     return "input", lambda page, n: page.locator(selector).first.press(("ArrowLeft", "ArrowRight")[n % 2])
+
+
+def flip(selector: str) -> tuple[str, Act]:
+    """React to a switch that the space bar turns on and off."""
+    return "input", lambda page, n: page.locator(selector).first.press("Space")
 
 
 def random_maps(layers: int = 12, heads: int = 12, size: int = 64) -> AttentionMaps:
@@ -90,6 +96,7 @@ def widgets() -> dict[str, tuple[Widget, tuple[str, Act]]]:
         (TimeMachine(TEXT + " [MASK]", snapshots=snapshots, history=history()), slide("input[type=range]")),
         (TrainingMonitor.of_history(history(), band("breakthrough")), press("[tabindex='0']")),
         (HeadSurgery(classifier, tokenizer, TEXT), press("[role=gridcell][tabindex='0']")),
+        (KnockoutLab(), flip("[role=switch]")),
     ]
     return {type(widget).__name__: (widget, reaction) for widget, reaction in examples}
 

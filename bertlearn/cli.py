@@ -1,4 +1,8 @@
-"""The command line: `bertlearn doctor`, `lab`, `data`, `pretrain`, `finetune`, `course grade` and more."""
+"""The command line: reads options, runs a command and reports its errors; data, pretrain and finetune.
+
+The commands that need the course are in `bertlearn.course.commands`. A command raises its errors: they are
+printed here, in one place and in one way.
+"""
 
 from __future__ import annotations
 
@@ -22,64 +26,12 @@ from bertlearn.finetuning.options import FinetuneOptions, TableOptions
 from bertlearn.pretraining.options import PretrainOptions, TextOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bertlearn.course.grading import Row
     from bertlearn.data import Document
     from bertlearn.pretraining.corpus import SkippedRows
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 Pooling = Literal["cls", "mean"]
-SourceName = Literal["reviews", "wikipedia", "bible", "minilm"]
-GraderName = Literal["plain", "nbgrader", "otter"]
-Outputs = Literal["keep", "clear"]
-
-
-def doctor(json: bool = False) -> int:
-    """Check this machine: Python, packages, device, memory, disk, data, and the time each chapter takes.
-
-    Args:
-        json: Print the report as JSON, for programs.
-
-    Returns:
-        Exit status: 0 if all is well, 1 if something has to be fixed.
-    """
-    from bertlearn.course.doctor import examine
-
-    report = examine()
-    print(report.to_json() if json else report)
-    return 0 if report.ok else 1
-
-
-def lab(
-    jupyter: tyro.conf.Positional[tuple[str, ...]] = (), folder: Path | None = None, no_open: bool = False
-) -> int:
-    """Open the course in JupyterLab, in a folder of your own.
-
-    The notebooks are copied there at first. Later, those that changed in a newer version are updated. What
-    you changed is always kept: then the new version is put beside it, with your answers where they fit.
-    Texts and weights that are missing are downloaded first. In a clone of the repository, its own notebooks
-    are opened.
-
-    Args:
-        jupyter: Flags for JupyterLab, after two dashes: bertlearn lab -- --port 9000 --no-browser
-        folder: Your folder; by default bertlearn-course in your home folder.
-        no_open: Only copy or update the notebooks and download what is missing; do not start JupyterLab.
-
-    Returns:
-        Exit status: 0 if all went well, 1 if not.
-    """
-    from bertlearn import data as sources
-    from bertlearn.course.lab import open_jupyterlab, prepare
-
-    try:
-        root, page = prepare(folder)
-        sources.fetch()
-    except (sources.DataError, OSError, ValueError) as error:
-        return _fail("lab", error)
-    if not no_open:
-        open_jupyterlab(root, page, jupyter)
-    return 0
+SourceName = Literal["reviews", "wikipedia", "bible", "minilm", "glove"]
 
 
 def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool = False) -> int:
@@ -89,7 +41,8 @@ def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool =
     `bertlearn data build --help`.
 
     Args:
-        names: Sources to fetch; all of them, and the shards, if none is named.
+        names: Sources to fetch. If none is named, all but glove (76 MB, for a part of chapter 7), and the
+            shards.
         check: Fetch and build nothing; only report what is cached and intact.
 
     Returns:
@@ -98,15 +51,12 @@ def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool =
     from bertlearn import data as sources
     from bertlearn.course import corpus
 
-    try:
-        if not check:
-            sources.fetch(names or None)
-        if not check and not names:
-            corpus.build_course_shards()
-        statuses = [status for status in sources.status() if not names or status.name in names]
-        statuses += [] if names else [corpus.shards_status()]
-    except sources.DataError as error:
-        return _fail("data", error)
+    if not check:
+        sources.fetch(names or None)
+    if not check and not names:
+        corpus.build_course_shards()
+    statuses = sources.status(names or None)
+    statuses += [] if names else [corpus.shards_status()]
     for status in statuses:
         print(f"{status.name:<10} {status.state:<8} {status.size / 1e6:6.1f} MB  {status.folder}")
     return 0 if all(status.state == "intact" for status in statuses) else 1
@@ -147,17 +97,14 @@ def pretrain(
     from bertlearn.pretraining.run import pretrain as run_pretraining
     from bertlearn.training.distributed import is_first_process
 
-    try:
-        check_device(device)
-        if is_first_process():
-            check_output(output)  # before the shards, which may take a while
-        if data is None:
-            data, held_out = course_shards("train"), held_out or course_shards("validation")
-        run = run_pretraining(
-            data, pretraining, output, held_out, resume, device, start_from=start_from, verify=verify
-        ).run
-    except (OSError, ValueError, RuntimeError) as error:
-        return _fail("pretrain", error)
+    check_device(device)
+    if is_first_process():
+        check_output(output)  # before the shards, which may take a while
+    if data is None:
+        data, held_out = course_shards("train"), held_out or course_shards("validation")
+    run = run_pretraining(
+        data, pretraining, output, held_out, resume, device, start_from=start_from, verify=verify
+    ).run
     if is_first_process():
         print(run.summary)
     return 0 if run.finished else 3
@@ -197,30 +144,13 @@ def finetune(
     Returns:
         Exit status: 0 if the last step was reached, 3 if the run was stopped before, 1 on an error.
     """
-    try:
-        return _finetune(model, output, table, finetuning, (pooling, dropout, max_length), resume, device)
-    except (OSError, ValueError, RuntimeError) as error:
-        return _fail("finetune", error)
-
-
-def _finetune(
-    model: str,
-    output: Path,
-    table: TableOptions,
-    finetuning: FinetuneOptions,
-    head: tuple[Pooling, float | None, int],
-    resume: bool,
-    device: str | None,
-) -> int:
-    """Train and save the classifier; cheap checks come first, so errors show before any long work."""
     import torch
 
     from bertlearn.course.encoders import load_encoder
     from bertlearn.files import check_output
     from bertlearn.finetuning import classifier
 
-    pooling, dropout, max_length = head
-    check_device(device)
+    check_device(device)  # cheap checks come first, so errors show before any long work
     check_count("max_length", max_length, 2 * len(table.text_column) + 1)  # a token per text, [CLS] and [SEP]
     check_share("dropout", dropout or 0.0)
     output = output.expanduser()
@@ -273,259 +203,21 @@ def build(
     Returns:
         Exit status: 0 if the shards are complete, 1 if not.
     """
-    from bertlearn.data import DataError
     from bertlearn.files import check_output
     from bertlearn.pretraining import corpus
 
     skipped = corpus.SkippedRows()
-    try:
-        check_count("workers", workers, 1)
-        check_output(output)
-        corpus.check_free(output, overwrite)
-        documents = _documents(text, skipped)
-        corpus.check_apart(text.input, output)
-        size = corpus.input_bytes(text.input)
-        check_output(output, 0 if size is None else size // 4)  # 2 bytes per token, of 8 at most
-        tokenizer = _load_tokenizer(vocab) if vocab else _learn_tokenizer(text, vocab_size, limit_alphabet)
-        corpus.build_shards(
-            documents, output, tokenizer, workers, overwrite=overwrite, skipped=skipped, total_bytes=size
-        )
-    except (DataError, OSError, ValueError) as error:
-        return _fail("data build", error)
-    return 0
-
-
-def release(
-    chapters: tuple[int, ...],
-    to: Path,
-    format: GraderName = "plain",
-    outputs: Outputs = "keep",
-    core: bool = False,
-) -> int:
-    """Make the notebooks for a class: student versions, versions with the answers, and release.json.
-
-    The stars of an exercise are its points. A release that is in the folder already is replaced: its
-    student and instructor folders, and nothing else.
-
-    Args:
-        chapters: The chapters to give out, such as 1 3.
-        to: Folder for the release: new, empty, or with an earlier release.
-        format: For which grader: plain (`bertlearn course grade` alone), nbgrader or otter. Whatever you
-            choose, `bertlearn course grade` can grade what comes back.
-        outputs: Whether the notebooks keep the outputs that the course stores.
-        core: Give points only for the exercises of core sections. Those that go deeper stay in the
-            notebooks, without points.
-
-    Returns:
-        Exit status: 0 if the release is written, 1 on an error.
-    """
-    from bertlearn.course.grading.build import STUDENT, build
-
-    to = to.expanduser()
-    try:
-        made = build(chapters, to, format, outputs, core)
-    except (OSError, ValueError) as error:
-        return _fail("course build", error)
-    for number, chapter in made.chapters.items():
-        exercises, points = len(chapter.exercises), sum(chapter.exercises.values())
-        print(f"chapter {number} · {chapter.notebook} · exercises: {exercises} · points: {points}")
-    if format == "nbgrader":
-        print(f"To make the student versions, run in {to}:")
-        print(
-            *(f"  nbgrader generate_assignment {each.notebook}" for each in made.chapters.values()), sep="\n"
-        )
-    else:
-        print(f"For your students: {to / STUDENT}")
-    return 0
-
-
-def grade(
-    folder: tyro.conf.Positional[Path],
-    submitted: tyro.conf.Positional[Path],
-    to: Path,
-    jobs: int = 1,
-    seconds: float = 180.0,
-) -> int:
-    """Grade the notebooks of a class: which exercises are right, attempted, and which known mistake was made.
-
-    Answers are found by the names of the functions, wherever they stand. Each submission runs in a process of
-    its own, with limits on time and memory; nothing else of it is run. That is no protection from an attack:
-    submissions are foreign code, so grade in a container without network, or as a user who owns nothing.
-    Ctrl-C stops; the same command goes on where it stopped, and grades again what was handed in again.
-
-    The exit status is 0 if every notebook was graded, and 1 if one could not be. The table is then complete
-    all the same, and says why that notebook was not graded.
-
-    Args:
-        folder: The release that the class was given, made by `bertlearn course build`. A notebook is graded
-            as the chapter most of whose exercises it has.
-        submitted: Folder with a folder, or a notebook, for each student.
-        to: The table to write, as CSV: a row for each exercise of each student.
-        jobs: How many submissions are graded at the same time; each takes a core and up to 6 GB of memory.
-        seconds: The time that one submission may take.
-
-    Returns:
-        Exit status: 0 if every submission was graded, 1 if one could not be, or on an error.
-    """
-    from tqdm.auto import tqdm
-
-    from bertlearn.course.grading import grade as grade_all
-    from bertlearn.course.grading import read_release, summary
-
-    submitted, to = submitted.expanduser(), to.expanduser()
-    try:
-        check_count("jobs", jobs, 1)
-        release = read_release(folder.expanduser())
-        with tqdm(desc="grading", unit="notebook") as bar:
-
-            def begin(done: int, total: int) -> None:
-                bar.total, bar.initial, bar.n = total, done, done
-                if done:
-                    bar.write(f"{done} of {total} already graded")
-
-            def report(student: str, rows: Sequence[Row]) -> None:
-                bar.write(f"{student:24} {summary(rows)}")
-                bar.update()
-
-            rows = grade_all(release, submitted, to, jobs, seconds, report=report, begin=begin)
-    except (OSError, ValueError) as error:
-        return _fail("course grade", error)
-    except KeyboardInterrupt:
-        print("bertlearn course grade: stopped; the same command goes on where it stopped", file=sys.stderr)
-        return 130
-    print(f"{to}: {len({row.file for row in rows})} notebooks")
-    return 0 if all(row.exercise for row in rows) else 1
-
-
-def feedback(grades: tyro.conf.Positional[Path], to: Path) -> int:
-    """Write a page for each student: what became of each exercise, and the question that leads further.
-
-    The pages are single files without scripts. They name no other student. The table index.csv, beside them,
-    says which page is whose, for a learning platform or a mail merge.
-
-    Args:
-        grades: The table that `bertlearn course grade` wrote.
-        to: The folder to write to: a page for each student, named after them.
-
-    Returns:
-        Exit status: 0 if every page was written, 1 on an error.
-    """
-    from bertlearn.course.grading.feedback import write_feedback
-    from bertlearn.course.grading.grades import read_rows
-
-    try:
-        pages = write_feedback(read_rows(grades.expanduser()), to.expanduser())
-    except (OSError, ValueError) as error:
-        return _fail("course feedback", error)
-    print(f"{to}: {len(pages)} {'page' if len(pages) == 1 else 'pages'}")
-    return 0
-
-
-def report(grades: tyro.conf.Positional[Path], to: Path, guesses: Path | None = None) -> int:
-    """Write a page of what the class did, to show in the next lecture, and one for the teacher alone.
-
-    The page to show has the mistakes with their questions, the scores, and what the class expected; it names
-    no student. The other page, beside it, has the flagged lines and the answers that are alike.
-
-    Args:
-        grades: The table that `bertlearn course grade` wrote.
-        to: The page to write, such as report.html; the teacher's is then report.teacher.html.
-        guesses: A folder with files that students exported with `guess.export`.
-
-    Returns:
-        Exit status: 0 if both pages were written, 1 on an error.
-    """
-    from bertlearn.course.grading.grades import read_rows
-    from bertlearn.course.grading.report import write_report
-
-    try:
-        folder = guesses.expanduser() if guesses else None
-        shown, private = write_report(read_rows(grades.expanduser()), to.expanduser(), folder)
-    except (OSError, ValueError) as error:
-        return _fail("course report", error)
-    print(f"{shown}: to show\n{private}: for the teacher only, names students")
-    return 0
-
-
-def speedrun(recipe: tyro.conf.Positional[Path], seeds: int = 5) -> int:
-    """Race: train with a recipe of your own, and see how long a quarter of the masked words takes.
-
-    A recipe is a Python file with STEPS, a number, and train(shards, seed), which returns a model. It runs
-    with your rights: run only recipes that you have read. For the rules see benchmarks/README.md.
-
-    Args:
-        recipe: The file.
-        seeds: How many times to run it, with the seeds 0, 1, 2, …; a record needs 5.
-
-    Returns:
-        Exit status: 0 if the recipe reached the goal, 3 if it did not, 1 on an error.
-    """
-    from bertlearn.course.speedrun import attempt, is_record, mean_of, read_recipe
-
-    try:
-        check_count("seeds", seeds, 1)
-        print(f"{recipe.name}: {read_recipe(recipe.expanduser()).STEPS:,} steps, {seeds} seeds")
-        done = []
-        for seed in range(seeds):
-            done.append(attempt(recipe.expanduser(), seed))
-            print(f"seed {seed}: {done[-1]}", flush=True)
-    except (OSError, ValueError) as error:
-        return _fail("speedrun", error)
-    print(f"mean: {mean_of(done)}")
-    print(
-        "a record" if is_record(done) else "no record: it takes 5 seeds, .25 on average, and none below .24"
+    check_count("workers", workers, 1)
+    check_output(output)
+    corpus.check_free(output, overwrite)
+    documents = _documents(text, skipped)
+    corpus.check_apart(text.input, output)
+    size = corpus.input_bytes(text.input)
+    check_output(output, 0 if size is None else size // 4)  # 2 bytes per token, of 8 at most
+    tokenizer = _load_tokenizer(vocab) if vocab else _learn_tokenizer(text, vocab_size, limit_alphabet)
+    corpus.build_shards(
+        documents, output, tokenizer, workers, overwrite=overwrite, skipped=skipped, total_bytes=size
     )
-    return 0 if is_record(done) else 3
-
-
-def totals(grades: tyro.conf.Positional[Path], to: Path) -> int:
-    """Write a table with one row for each student: points by chapter, their sum, and what is to be looked at.
-
-    Of several notebooks of a chapter, the best answer to each exercise counts.
-
-    Args:
-        grades: The table that `bertlearn course grade` wrote.
-        to: The table to write, as CSV.
-
-    Returns:
-        Exit status: 0 if the table was written, 1 on an error.
-    """
-    from bertlearn.course.grading.grades import has_ended, read_rows
-    from bertlearn.course.grading.totals import write_totals
-
-    try:
-        rows = read_rows(grades.expanduser())
-        count = write_totals(rows, to.expanduser())
-    except (OSError, ValueError) as error:
-        return _fail("course totals", error)
-    print(f"{to}: {count} {'student' if count == 1 else 'students'}")
-    if not has_ended(rows):
-        print("Grading has not ended, so students may be missing: run bertlearn course grade once more.")
-    return 0
-
-
-def link(hub: str, repository: str, branch: str = "main", chapter: int = 0, folder: str = "notebooks") -> int:
-    """Print a link that brings the course to each student of a JupyterHub, and later its new versions.
-
-    The link copies a repository into the student's own folder and opens a chapter. It needs nbgitpuller in
-    the students' servers. Nothing is sent anywhere.
-
-    Args:
-        hub: The address of the JupyterHub.
-        repository: The address of the repository, which git must be able to clone without a password.
-        branch: Its branch.
-        chapter: The chapter to open.
-        folder: The folder of the repository with the notebooks; a dot if they are at its top.
-
-    Returns:
-        Exit status: 0 if the link was printed, 1 if something in it is wrong.
-    """
-    from bertlearn.course.pull_link import pull_link
-
-    try:
-        print(pull_link(hub, repository, branch, chapter, folder))
-    except (OSError, ValueError) as error:
-        return _fail("course link", error)
     return 0
 
 
@@ -590,31 +282,27 @@ def main() -> None:
     sys.exit(status)
 
 
-COMMANDS: dict[str, Callable[..., int]] = {
-    "doctor": doctor,
-    "lab": lab,
-    "data": data,
-    "data build": build,
-    "pretrain": pretrain,
-    "finetune": finetune,
-    "speedrun": speedrun,
-    "course build": release,
-    "course grade": grade,
-    "course feedback": feedback,
-    "course report": report,
-    "course totals": totals,
-    "course link": link,
-}
+def commands() -> dict[str, Callable[..., int]]:
+    """Return each command's function by its name."""
+    from bertlearn.course.commands import COMMANDS
+
+    return {**COMMANDS, "data": data, "data build": build, "pretrain": pretrain, "finetune": finetune}
 
 
 def _run(arguments: list[str]) -> int:
     """Run the command that the arguments name; one of two words, such as `data build`, is its own command."""
     two_words = " ".join(arguments[:2])
-    name = two_words if two_words in COMMANDS else " ".join(arguments[:1])
-    if name in COMMANDS:
-        return _parse(name, arguments[len(name.split()) :])()
+    name = two_words if two_words in commands() else " ".join(arguments[:1])
+    if name in commands():
+        command = _parse(name, arguments[len(name.split()) :])
+        try:
+            return command()
+        except BrokenPipeError:
+            raise
+        except (OSError, ValueError, RuntimeError) as error:
+            return _fail(name, error)
     return tyro.extras.subcommand_cli_from_dict(
-        {name: command for name, command in COMMANDS.items() if " " not in name},
+        {name: command for name, command in commands().items() if " " not in name},
         prog="bertlearn",
         description="Tools of the bertlearn course. For teachers: bertlearn course build --help, "
         "bertlearn course grade --help.",
@@ -629,7 +317,7 @@ def _parse(name: str, words: list[str]) -> Callable[[], int]:
     Values that our own checks refuse are reported in one line. Everything else is reported by tyro, which
     would frame those as well, under a name of its own.
     """
-    command, errors = COMMANDS[name], io.StringIO()
+    command, errors = commands()[name], io.StringIO()
 
     @functools.wraps(command)
     def with_options(*values: Any, **options: Any) -> Callable[[], int]:
@@ -673,7 +361,7 @@ def _refused_option(error: BaseException | None) -> OptionError | None:
 
 def _fail(name: str, error: object) -> int:
     """Print the error of a command, in which options have the names of the command line; return status 1."""
-    names = (name + (r"\b" if "_" in name else "(?==)") for name in _option_names(COMMANDS[name]))
+    names = (name + (r"\b" if "_" in name else "(?==)") for name in _option_names(commands()[name]))
     own_names = rf"(?<![^\s(])({'|'.join(names)})"
     message = re.sub(own_names, lambda found: "--" + found[0].replace("_", "-"), str(error))
     print(f"bertlearn {name}: {message}", file=sys.stderr)

@@ -13,12 +13,15 @@ from bertlearn import (
     WordPieceTokenizer,
 )
 from bertlearn.course.figures import AttentionMaps
+from bertlearn.course.knockout import SWITCHES, knock_outs
+from bertlearn.course.results import Row
 from bertlearn.course.snapshots import Snapshot
 from bertlearn.course.widgets import (
     AttentionExplorer,
     EncoderWalk,
     HeadSurgery,
     InsideHead,
+    KnockoutLab,
     SoftLookup,
     TimeMachine,
     TokenizerExplorer,
@@ -62,8 +65,29 @@ def every_widget(text: str = HOSTILE) -> dict[str, Widget]:
         TimeMachine(f"{text} [MASK]", snapshots=snapshots),
         TrainingMonitor.of_history(history, title=text),
         HeadSurgery(classifier, tokenizer, text),
+        KnockoutLab(knockout_rows()),
     ]
     return {type(widget).__name__: widget for widget in made}
+
+
+def knockout_rows() -> list[Row]:
+    """Return rows like the stored ones of the knock-out lab: random effects of the switches, three seeds."""
+    random = np.random.default_rng(0)
+    effects = dict(zip(SWITCHES, random.normal(0.01, 0.02, len(SWITCHES)), strict=True))
+    return [
+        {
+            "on": " ".join(name for name in SWITCHES if name in on),
+            "seed": seed,
+            "step": step,
+            "loss": round(6.0 - step / 1000 - 8 * sum(effects[name] for name in on) + 0.03 * seed, 4),
+            "accuracy": round(0.12 + step / 3e4 + sum(effects[name] for name in on) + noise, 4),
+            "core_seconds": 120.0,
+            "relative_time": round(1 + len(on) / 50, 3),
+        }
+        for on in knock_outs()
+        for seed, noise in enumerate(random.normal(0, 0.002, 3))
+        for step in (500, 1000, 1500)
+    ]
 
 
 def _maps(text: str) -> AttentionMaps:

@@ -17,8 +17,8 @@ import torch
 
 from bertlearn import cli, data
 from bertlearn.arguments import check_device
+from bertlearn.course import commands, doctor
 from bertlearn.course import corpus as course_corpus
-from bertlearn.course import doctor
 from bertlearn.pretraining import corpus
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
@@ -80,7 +80,7 @@ def test_data_reports_a_failure_in_one_message(
         raise data.DataError("no network; do this")
 
     monkeypatch.setattr(data, "fetch", fail)
-    assert cli.data() == 1
+    assert cli._run(["data"]) == 1
     assert capsys.readouterr().err == "bertlearn data: no network; do this\n"
 
 
@@ -386,11 +386,11 @@ def test_data_build_refuses_unknown_options(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_healthy_machine(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.doctor() == 0
+    assert commands.doctor() == 0
     out = capsys.readouterr().out
     assert "✗" not in out
     assert out.endswith("All is well.\n")
-    assert cli.doctor(json=True) == 0
+    assert commands.doctor(json=True) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ok"] is True
     topics = [f["topic"] for f in report["findings"]]

@@ -33,8 +33,8 @@ def extent(text: ElementTree.Element) -> tuple[float, float]:
     return x - share * width, x + (1 - share) * width
 
 
-def test_there_are_twelve_and_no_other_file() -> None:
-    assert len(NAMES) == 12
+def test_there_are_fifteen_and_no_other_file() -> None:
+    assert len(NAMES) == 15
     assert sorted(path.stem for path in tool.FOLDER.iterdir()) == sorted(NAMES)
 
 

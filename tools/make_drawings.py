@@ -1,4 +1,4 @@
-"""Draw the course's twelve drawings into notebooks/images/.
+"""Draw the course's fifteen drawings into notebooks/images/.
 
 python tools/make_drawings.py              write every drawing
 python tools/make_drawings.py bio_labels   write one
@@ -6,6 +6,7 @@ python tools/make_drawings.py bio_labels   write one
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -491,6 +492,95 @@ def static_and_contextual() -> Drawing:
     return d
 
 
+def rotary_plane() -> Drawing:
+    """Chapter 8: two turned vectors, moved on together."""
+    d = Drawing(
+        "Rotary positions in one plane",
+        "Two planes. On the left a query at position 3 is turned by three steps and a key at position 1 by "
+        "one step. On the right the same query and key are at positions 5 and 3, turned by two steps more. "
+        "The angle between them, two steps, is the same in both, and so is the score.",
+        352,
+    )
+    d.heading("Turned by the position: only the angle between them counts")
+    for k, (of_query, of_key) in enumerate(((3, 1), (5, 3))):
+        x, y, radius = 200 + k * 360, 196, 104
+        d.circle(x, y, radius, color=LINE)
+        d.line((x - radius - 12, y), (x + radius + 12, y), color=LINE, width=1)
+        d.line((x, y - radius - 12), (x, y + radius + 12), color=LINE, width=1)
+        d.line(*(_on_circle(x, y, 44, of_key + 2 * i / 20) for i in range(21)), color=PINK, width=3)
+        d.text(*_on_circle(x, y + 5, 66, (of_query + of_key) / 2), "2 steps", size=13, color=PINK)
+        for name, place, color in (("query", of_query, ORANGE), ("key", of_key, BLUE)):
+            d.arrow((x, y), _on_circle(x, y, radius, place), color=color, width=2.6)
+            label_x, label_y = _on_circle(x, y + 5, radius + 20, place)
+            side = "start" if label_x > x + 8 else "end" if label_x < x - 8 else "middle"
+            d.text(label_x, label_y, f"{name} at {place}", size=14, color=color, anchor=side, bold=True)
+    d.text(380, 338, "The angle between them is the same, so the score is the same.", size=14)
+    return d
+
+
+def _on_circle(x: float, y: float, radius: float, position: float) -> tuple[float, float]:
+    """Return the point to which a position is turned, 28 degrees a step, counterclockwise from the right."""
+    angle = math.radians(28 * position)
+    return x + radius * math.cos(angle), y - radius * math.sin(angle)
+
+
+def post_and_pre_norm() -> Drawing:
+    """Chapter 8: one layer with each place of the norm."""
+    d = Drawing(
+        "Post-norm and pre-norm",
+        "One layer drawn twice, from bottom to top. With post-norm the stream passes through a norm after "
+        "each of the two sums. With pre-norm the norms are on the side branches, before attention and before "
+        "the feed-forward network, and the stream itself passes only the two sums.",
+        452,
+    )
+    d.heading("One layer: where does the norm stand?")
+    for left, name, pre in ((70, "post-norm (BERT)", False), (430, "pre-norm", True)):
+        d.text(left + 130, 78, name, size=16, bold=True)
+        stream = left + 60
+        d.arrow((stream, 430), (stream, 92), color=INK, width=2.6)
+        for bottom, sublayer in ((400, "attention"), (240, "feed-forward")):
+            plus = bottom - 84
+            d.line((stream, bottom), (left + 200, bottom), color=MUTED)
+            if pre:
+                d.arrow((left + 200, bottom), (left + 200, bottom - 12), color=MUTED)
+                d.box(left + 140, bottom - 36, 120, 24, "norm", color=ORANGE, size=14)
+                d.arrow((left + 200, bottom - 36), (left + 200, bottom - 44), color=MUTED)
+            else:
+                d.arrow((left + 200, bottom), (left + 200, bottom - 44), color=MUTED)
+            d.box(left + 140, bottom - 70, 120, 26, sublayer, color=BLUE, size=14)
+            d.arrow((left + 200, bottom - 70), (left + 200, plus), (stream + 16, plus), color=MUTED)
+            d.circle(stream, plus, 13, "+")
+            if not pre:
+                d.box(stream - 50, plus - 48, 100, 24, "norm", color=ORANGE, size=14)
+        d.text(stream + 14, 428, "vectors", size=13, anchor="start", color=MUTED)
+    d.line((380, 66), (380, 432), color=LINE, width=1)
+    return d
+
+
+def local_and_global() -> Drawing:
+    """Chapter 8: two of three layers see only a window."""
+    d = Drawing(
+        "Local and global layers",
+        "Six layers from bottom to top, each with a row of tokens. In layers 0 and 3 the middle token sees "
+        "all tokens. In the other layers it sees two neighbors on each side.",
+        372,
+    )
+    d.heading("Two of three layers see only a window")
+    columns, middle = 15, 7
+    for layer in range(6):
+        y, whole = 310 - layer * 46, layer % 3 == 0
+        color = ORANGE if whole else BLUE
+        d.text(124, y + 17, f"layer {layer}", size=14, anchor="end", color=MUTED)
+        for column in range(columns):
+            seen = whole or abs(column - middle) <= 2
+            fill = color if column == middle else tint(color, 0.45) if seen else "#ffffff"
+            d.box(140 + column * 30, y, 26, 26, color=color if seen else LINE, fill=fill, radius=4)
+        kind = "global: all" if whole else "local: a window"
+        d.text(604, y + 17, kind, size=14, anchor="start", color=color)
+    d.text(380, 356, "Dark: the token that looks. Tinted: what it sees.", size=14)
+    return d
+
+
 DRAWINGS: tuple[Callable[[], Drawing], ...] = (
     query_key_value,
     heads_as_slices,
@@ -504,6 +594,9 @@ DRAWINGS: tuple[Callable[[], Drawing], ...] = (
     split_by_film,
     four_masks,
     static_and_contextual,
+    rotary_plane,
+    post_and_pre_norm,
+    local_and_global,
 )
 
 

@@ -82,7 +82,7 @@ class Report:
             if finding.problem:
                 lines += [f"    problem: {finding.problem}", f"    remedy:  {finding.remedy}"]
         if self.chapters:
-            lines += ["", "Running a chapter's cells here takes about"]
+            lines += ["", "At this moment's speed, running a chapter's cells takes about"]
             lines += [
                 f"  {c.name:<18} {c.minutes_here:4.1f} min   {c.memory_mb:5d} MB" for c in self.chapters
             ]

@@ -38,6 +38,7 @@ SWITCHES = {  # name: what it does when it is on
     "mask_15": "mask 15 % of the tokens, as BERT does",
     "dropout": "dropout 0.1, as BERT has",
 }
+EXCLUSIVE = frozenset({"mask_15", "mask_30"})  # at most one of them is on
 BERT: frozenset[str] = frozenset()
 MODERN = frozenset({"pre_norm", "no_bias", "geglu", "rope", "local", "muon", "wsd", "whole", "mask_30"})
 
@@ -47,6 +48,13 @@ class Recipe(NamedTuple):
 
     config: ModernConfig
     options: PretrainOptions
+
+
+class Pretrained(NamedTuple):
+    """The result of `pretrain`."""
+
+    model: ModernForMaskedLM  # in evaluation mode
+    run: Run
 
 
 def recipe(on: Collection[str], vocab_size: int, seed: int = 0, steps: int = STEPS) -> Recipe:
@@ -61,7 +69,7 @@ def recipe(on: Collection[str], vocab_size: int, seed: int = 0, steps: int = STE
     Raises:
         ValueError: an unknown switch, or two that contradict each other.
     """
-    _check(on)
+    check_switches(on)
     dropout = 0.1 if "dropout" in on else 0.0
     return Recipe(_config(on, vocab_size, dropout), _options(on, seed, steps, dropout))
 
@@ -108,11 +116,16 @@ def _options(on: Collection[str], seed: int, steps: int, dropout: float) -> Pret
     )
 
 
-def _check(on: Iterable[str]) -> None:
+def check_switches(on: Iterable[str]) -> None:
+    """Check that switches exist and can be on together.
+
+    Raises:
+        ValueError: an unknown switch, or two that contradict each other.
+    """
     if unknown := sorted(set(on) - SWITCHES.keys()):
         raise ValueError(f"there is no switch {unknown[0]!r}; there are {', '.join(SWITCHES)}")
-    if {"mask_15", "mask_30"} <= set(on):
-        raise ValueError("mask_15 and mask_30 are both on; choose one of them")
+    if set(on) >= EXCLUSIVE:
+        raise ValueError(f"{' and '.join(sorted(EXCLUSIVE))} are both on; choose one of them")
 
 
 def new_model(config: ModernConfig, seed: int) -> ModernForMaskedLM:
@@ -122,7 +135,9 @@ def new_model(config: ModernConfig, seed: int) -> ModernForMaskedLM:
         return ModernForMaskedLM(config)
 
 
-def run(on: Collection[str], seed: int = 0, steps: int = STEPS, callback: Callback | None = None) -> Run:
+def pretrain(
+    on: Collection[str], seed: int = 0, steps: int = STEPS, callback: Callback | None = None
+) -> Pretrained:
     """Pretrain one model; its history has the held-out text's loss and accuracy at three steps.
 
     Args:
@@ -130,12 +145,20 @@ def run(on: Collection[str], seed: int = 0, steps: int = STEPS, callback: Callba
         seed: of everything random.
         steps: of the run.
         callback: see `train`.
+
+    Raises:
+        ValueError: an unknown switch, or two that contradict each other.
     """
     shards, held_out = Shards.open(course_shards("train")), Shards.open(course_shards("validation"))
     made = recipe(on, len(shards.vocab), seed, steps)
     model = new_model(made.config, seed)
     task = pretraining_task(shards, made.options, held_out)
-    return train(model, task, made.options.training, device="cpu", callback=callback)
+    return Pretrained(model, train(model, task, made.options.training, device="cpu", callback=callback))
+
+
+def run(on: Collection[str], seed: int = 0, steps: int = STEPS, callback: Callback | None = None) -> Run:
+    """Return the run of `pretrain`, without the model."""
+    return pretrain(on, seed, steps, callback).run
 
 
 def knock_outs() -> list[frozenset[str]]:

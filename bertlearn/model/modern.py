@@ -83,9 +83,8 @@ def local_mask(position_ids: Tensor, window: int, dtype: torch.dtype = torch.flo
     """
     distances = (position_ids[:, None, :, None] - position_ids[:, None, None, :]).abs()
     hidden = distances > window // 2
-    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill(
-        hidden, torch.finfo(dtype).min
-    )
+    seen = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+    return seen.masked_fill(hidden, torch.finfo(dtype).min)
 
 
 # 2. Padding: left out of everything but attention
@@ -224,10 +223,7 @@ class ModernPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, folder_or_name: str | Path) -> Self:
-        """Load a BERT, a ModernBERT, or anything between that `save_pretrained` wrote; evaluation mode.
-
-        Raises what `modern_files.load` raises.
-        """
+        """Load a BERT, a ModernBERT, or anything between; raises what `modern_files.load` raises."""
         from bertlearn.model.modern_files import load
 
         return load(cls, folder_or_name)

@@ -112,7 +112,7 @@ def test_given_scores_and_values(alone: Alone) -> None:
     assert f"The mixed value is {mixed:.3f}." in page.locator(".bl-say").inner_text()
     assert page.get_by_label("Query").count() == page.get_by_label("d", exact=True).count() == 0
     field = page.get_by_label("Temperature T, exactly")
-    for typed, expected in (("0.05", 0.05), ("1000", 64.0), ("-3", 64.0), ("", 64.0)):
+    for typed, expected in (("0.05", 0.05), ("1000", 64.0), ("-3", 64.0), ("", 64.0), ("0", 1 / 64)):
         field.fill(typed)
         field.press("Enter")
         widget.temperature = expected

@@ -18,6 +18,7 @@ from bertlearn.course.checks import (
     encoder,
     family,
     finetuning,
+    modern,
     pretraining,
     sentiment,
     tokenization,
@@ -37,8 +38,9 @@ CHAPTERS = {
     "05_finetuning": finetuning,
     "06_sentiment": sentiment,
     "07_family": family,
+    "08_modern": modern,
 }
-VARIANTS_AT_LEAST = 868
+VARIANTS_AT_LEAST = 970
 
 
 def exercises_of(module: ModuleType) -> dict[str, Exercise]:
@@ -85,6 +87,7 @@ def test_a_right_answer_is_told_why_and_items_have_names(exercise: Exercise) -> 
         "log_softmax",
         "softmin",
         "layer_norm",
+        "rms_norm",
         "gelu",
         "cross_entropy",
         "nll_loss",

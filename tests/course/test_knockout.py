@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from bertlearn.course.knockout import BERT, MODERN, SWITCHES, knock_outs, new_model, recipe, run
+from bertlearn.course.knockout import BERT, MODERN, SWITCHES, knock_outs, new_model, pretrain, recipe, run
 from bertlearn.model.config import BertConfig
 from bertlearn.pretraining.options import PretrainOptions
 from bertlearn.training.options import TrainingOptions
@@ -56,3 +56,11 @@ def test_a_run_is_repeatable_and_evaluated_three_times() -> None:
     losses = [[record.get("valid_mlm_loss") for record in history] for history in histories]
     assert losses[0] == losses[1] != losses[2]
     assert sum(loss is not None for loss in losses[0]) == 3
+
+
+def test_the_model_comes_with_its_run() -> None:
+    trained = pretrain({"rope"}, steps=3, callback=lambda progress: False)
+    assert trained.model.config.rope and not trained.model.training
+    assert trained.run.finished and trained.run.step == 3
+    untouched = new_model(trained.model.config, 0)
+    assert not trained.model.decoder.bias.equal(untouched.decoder.bias)

@@ -37,7 +37,7 @@ def wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def bertlearn_lab(*words: str) -> int:
-    return cli._parse("lab", list(words))()
+    return cli._run(["lab", *words])
 
 
 def test_a_clone_is_opened_as_a_whole(started: list[list[str]], tmp_path: Path) -> None:

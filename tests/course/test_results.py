@@ -9,23 +9,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bertlearn.course import knockout
+from bertlearn.course.corpus import course_shards
 from bertlearn.course.results import COLUMNS, PROVENANCE, RESULTS, check_rows, load_results, summarize
 from bertlearn.course.tasks import Cloze
 from bertlearn.data import load_reviews
 from bertlearn.data.sources import SOURCES
+from bertlearn.pretraining.corpus import Shards
+from bertlearn.training.metrics import Progress
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
+import make_lab as lab  # noqa: E402
 import make_results as tool  # noqa: E402
+
+LAB = "knockout"  # the results that tools/make_lab.py makes
 
 
 def test_all_files_exist_and_are_small() -> None:
     files = sorted(RESULTS.glob("*.json"))
-    assert [file.stem for file in files] == sorted(COLUMNS) == sorted(tool.EXPERIMENTS)
+    assert [file.stem for file in files] == sorted(COLUMNS) == sorted([*tool.EXPERIMENTS, LAB])
     assert sum(file.stat().st_size for file in files) < 1e6
 
 
-@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize("name", tool.EXPERIMENTS)
 def test_rows_and_provenance_match_the_script(name: str, tmp_path: Path) -> None:
     found, experiment = load_results(name), tool.EXPERIMENTS[name](tmp_path)
     assert found.rows
@@ -33,6 +40,24 @@ def test_rows_and_provenance_match_the_script(name: str, tmp_path: Path) -> None
     assert found.provenance["settings"] == json.loads(json.dumps(experiment.settings)), "run make results"
     assert found.provenance["data"] == {source: SOURCES[source].sha256 for source in ("reviews", "minilm")}
     assert found.provenance["command"] == f"python tools/make_results.py {name}"
+
+
+def test_the_lab_has_every_run_and_its_provenance() -> None:
+    found = load_results(LAB)
+    check_rows(LAB, found.rows)
+    names = [lab.name_of(on) for on in knockout.knock_outs()]
+    runs = {(row["on"], row["seed"]) for row in found.rows}
+    assert runs == {(name, seed) for name in names for seed in lab.SEEDS}
+    for name, seed in runs:
+        steps = [row["step"] for row in found.where(on=name, seed=seed)]
+        assert sorted(steps) == [500, 1000, knockout.STEPS], (name, seed)
+    assert {row["relative_time"] for row in found.where(on="")} == {1.0}
+    assert set(found.provenance) == set(PROVENANCE)
+    assert found.provenance["settings"] == {
+        "steps": knockout.STEPS, "seeds": list(lab.SEEDS), "timed_steps": lab.TIMED * lab.TURNS
+    }  # fmt: skip
+    assert found.provenance["data"] == Shards.open(course_shards("train")).fingerprint
+    assert found.provenance["command"] == "python tools/make_lab.py"
 
 
 def test_every_run_of_the_script_is_in_its_file(tmp_path: Path) -> None:
@@ -72,6 +97,29 @@ def test_a_fresh_run_agrees_with_the_stored_ones() -> None:
     assert fresh == pytest.approx(stored[name].mean, abs=max(4 * stored[name].std, 0.03))
     tfidf = load_results("models").where(model="TF-IDF")[0]
     assert tool.tfidf_model()[0]["accuracy"] == pytest.approx(tfidf["accuracy"], abs=0.003)
+
+
+@pytest.mark.slow
+def test_a_fresh_run_of_the_lab_agrees_with_the_stored_ones() -> None:
+    """Rotary positions up to the first evaluation: a stored seed again, and a new seed."""
+    on = frozenset({"rope"})
+    stored = load_results(LAB).where(on="rope", step=500)
+    again, fresh = (_first_evaluation(on, seed) for seed in (0, 7))
+    [same] = [row for row in stored if row["seed"] == 0]
+    assert again["valid_mlm_loss"] == pytest.approx(same["loss"], abs=0.05)
+    assert again["valid_mlm_accuracy"] == pytest.approx(same["accuracy"], abs=0.01)
+    by_seed = summarize(stored, "loss", "on")["rope"]
+    assert fresh["valid_mlm_loss"] == pytest.approx(by_seed.mean, abs=max(6 * by_seed.std, 0.1))
+
+
+def _first_evaluation(on: frozenset[str], seed: int) -> dict[str, float]:
+    """Return the record of a run at the first step at which it is evaluated, and stop there."""
+
+    def evaluated(progress: Progress) -> bool:
+        return any("valid_mlm_loss" in record for record in progress.history)
+
+    history = knockout.run(on, seed, callback=evaluated).history
+    return next(record for record in history if "valid_mlm_loss" in record)
 
 
 def test_wrong_rows_are_refused() -> None:

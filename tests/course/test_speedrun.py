@@ -97,9 +97,9 @@ def test_the_command_prints_each_attempt_and_says_whether_it_is_a_record(
     recipe = written(tmp_path, SMALL.format(hidden=16))
     for accuracy, status, verdict in ((0.26, 0, "a record"), (0.2, 3, "no record: it takes 5 seeds")):
         monkeypatch.setattr(speedrun, "attempt", lambda _, seed, x=accuracy: attempts(*[x] * 6)[seed])
-        assert cli.speedrun(recipe) == status
+        assert cli._run(["speedrun", str(recipe)]) == status
         lines = capsys.readouterr().out.splitlines()
         assert lines[0] == "mine.py: 1 steps, 5 seeds" and len(lines) == 8
         assert lines[5].startswith("seed 4: 54 s") and lines[-1].startswith(verdict)
-    assert cli.speedrun(tmp_path / "none.py") == 1
+    assert cli._run(["speedrun", str(tmp_path / "none.py")]) == 1
     assert "bertlearn speedrun: " in capsys.readouterr().err

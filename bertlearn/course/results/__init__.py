@@ -1,7 +1,8 @@
-"""Results of runs that take too long for an evening: many seeds, many sizes (chapters 5 and 6).
+"""Results of runs that take too long for an evening: many seeds, many sizes (chapters 5, 6 and 8).
 
-`tools/make_results.py` (`make results`) computes them; this module reads them. Each file contains the
-measurements, one row per run, and their provenance: the command, its settings, the data and the machine.
+`tools/make_results.py` (`make results`) computes them, `tools/make_lab.py` those of chapter 8; this module
+reads them. Each file contains the measurements, one row per run (or evaluation), and their provenance: the
+command, its settings, the data and the machine.
 Leaves out: the fine-tuned models themselves, which a chapter trains again in minutes.
 """
 
@@ -77,6 +78,15 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
         "measure": (str,),  # "accuracy" (of reviews: validation), "test_accuracy", "exact_match", "answer_f1"
         "score": (float,),
         "core_minutes": (float,),
+    },
+    "knockout": {
+        "on": (str,),  # names of `knockout.SWITCHES`, with spaces between them; "" is BERT
+        "seed": (int,),
+        "step": (int,),
+        "loss": (float,),  # nats, of masked words of held-out text
+        "accuracy": (float,),
+        "core_seconds": (float,),  # of the whole run
+        "relative_time": (float,),  # of a step, divided by BERT's
     },
 }
 PROVENANCE = ("command", "settings", "data", "hardware", "python", "torch", "date")

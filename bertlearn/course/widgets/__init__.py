@@ -5,6 +5,7 @@ from bertlearn.course.widgets.base import Widget
 from bertlearn.course.widgets.encoder_walk import EncoderWalk
 from bertlearn.course.widgets.head_surgery import HeadSurgery
 from bertlearn.course.widgets.inside_head import InsideHead
+from bertlearn.course.widgets.knockout_lab import KnockoutLab
 from bertlearn.course.widgets.soft_lookup import SoftLookup
 from bertlearn.course.widgets.time_machine import TimeMachine
 from bertlearn.course.widgets.tokenizer_explorer import TokenizerExplorer
@@ -15,6 +16,7 @@ __all__ = [
     "EncoderWalk",
     "HeadSurgery",
     "InsideHead",
+    "KnockoutLab",
     "SoftLookup",
     "TimeMachine",
     "TokenizerExplorer",

@@ -42,6 +42,15 @@ function shown(token) {
   return text === "" ? "∅" : text;
 }
 
+/** Round numbers between two limits, about five of them, each with its number of decimals. */
+function ticks(low, high) {
+  const least = (high - low) / 5, unit = 10 ** Math.floor(Math.log10(least));
+  const step = [1, 2, 5, 10].map(factor => factor * unit).find(width => width >= least);
+  const first = Math.ceil(low / step - 1e-9);
+  const values = range(Math.floor(high / step + 1e-9) - first + 1).map(i => (first + i) * step);
+  return values.map(value => [value, Math.max(0, -Math.floor(Math.log10(step) + 1e-9))]);
+}
+
 /** Read bytes from the kernel as numbers of a type; the copy aligns them. */
 function numbers(view, Type) {
   return new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));

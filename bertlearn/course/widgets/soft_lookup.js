@@ -54,13 +54,13 @@ function readScores(view) {
 
 // ── controls ──
 
-/** A slider over a list of values; with `exact`, also a field to type a value. */
+/** A slider over a list of values; with `exact`, also a field to type a value: 0 is taken for the smallest one. */
 function steps(view, text, trait, values, exact) {
   const nearest = x => values.reduce((best, value, i) => (Math.abs(Math.log(value / x)) < Math.abs(Math.log(values[best] / x)) ? i : best), 0);
   const control = h("input", { type: "range", min: 0, max: values.length - 1, step: 1, input: () => view.set({ [trait]: values[control.value] }) });
   const typed = () => {
     const x = Number(field.value);
-    if (x > 0) view.set({ [trait]: clamp(x, values[0], values.at(-1)) });
+    if (field.value !== "" && x >= 0) view.set({ [trait]: clamp(x, values[0], values.at(-1)) });
     field.value = short(view.get(trait));
   };
   const field = exact ? h("input", { type: "number", class: "sl-field bl-number", step: "any", "aria-label": `${text}, exactly`, title: `from ${short(values[0])} to ${values.at(-1)}`,

@@ -30,15 +30,6 @@ function valuesAt(view, quantity, step) {
   return values.filter(([, value]) => value !== undefined);
 }
 
-/** Round numbers between two limits, about five of them, each with its number of decimals. */
-function ticks(low, high) {
-  const least = (high - low) / 5, unit = 10 ** Math.floor(Math.log10(least));
-  const step = [1, 2, 5, 10].map(factor => factor * unit).find(width => width >= least);
-  const first = Math.ceil(low / step - 1e-9);
-  const values = range(Math.floor(high / step + 1e-9) - first + 1).map(i => (first + i) * step);
-  return values.map(value => [value, Math.max(0, -Math.floor(Math.log10(step) + 1e-9))]);
-}
-
 /** What is drawn now in this width, and the functions that place a step and a value in the plot. */
 function layout(view, W) {
   const quantity = view.get("quantity"), loss = quantity === "loss", { first, until } = view.get("progress");
