@@ -7,6 +7,7 @@
 
 Each finished run is a file in a folder (--work, one for each lab), so that an interrupted series continues
 where it stopped. A results file is replaced once all its runs, and the knock-out lab's times, are there.
+Runs that it has are not repeated, so a further seed costs no more than itself: delete it to start anew.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from bertlearn.pretraining.run import pretraining_task
 from bertlearn.training.distributed import Processes
 from bertlearn.training.step import Stepper
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 TIMED, TURNS = 10, 20  # steps in a turn, turns
 TIMES = "times.json"  # in the knock-out lab's folder
 
@@ -169,12 +170,25 @@ def main(arguments: list[str] | None = None) -> None:
     if options.time:
         _write(work / TIMES, relative_times())
     else:
+        _restore(RESULTS / f"{options.lab}.json", work)
         part, parts = (int(number) for number in options.part.split("/"))
         for name in tqdm(list(lab.runs)[part - 1 :: parts], unit="run"):
             path = work / f"{name}.json"
             if not path.exists():
                 _write(path, lab.runs[name]())
     _collect(lab, work, RESULTS / f"{options.lab}.json")
+
+
+def _restore(results: Path, work: Path) -> None:
+    """Write the file of each run that the results have."""
+    found: dict[str, list[Row]] = {}
+    for row in json.loads(results.read_text("utf-8"))["rows"] if results.exists() else []:
+        subject = row.get("variant", row.get("on")).replace(" ", "+")
+        own = {column: value for column, value in row.items() if column != "relative_time"}
+        found.setdefault(f"{subject or 'bert'}-{row['seed']}.json", []).append(own)
+    for name, rows in found.items():
+        if not (work / name).exists():
+            _write(work / name, rows)
 
 
 def _collect(lab: Lab, work: Path, results: Path) -> None:

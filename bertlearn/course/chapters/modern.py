@@ -196,6 +196,7 @@ class Score(NamedTuple):
     accuracies: list[float]  # by seed, of masked words of held-out text
     loss: float  # mean over the seeds, in nats
     time: float  # of a step, divided by BERT's
+    label: str = "nothing changed"  # or "+ rope", a switch turned on, or "− rope", turned off
 
     @property
     def mean(self) -> float:
@@ -235,7 +236,10 @@ def changed(rows: Sequence[Row], base: frozenset[str]) -> dict[str, Score]:
     """Return the score of each switch changed from `knockout.BERT` or `knockout.MODERN`, the best first."""
     start = knockout.knock_outs().index(base) + 1
     combinations = knockout.knock_outs()[start : start + len(knockout.SWITCHES)]
-    scores = {name: score(rows, on) for name, on in zip(knockout.SWITCHES, combinations, strict=True)}
+    scores = {
+        name: score(rows, on)._replace(label=f"{'−' if name in base else '+'} {name}")
+        for name, on in zip(knockout.SWITCHES, combinations, strict=True)
+    }
     return dict(sorted(scores.items(), key=lambda item: -item[1].mean))
 
 
@@ -253,7 +257,7 @@ def plot_knockouts(panels: Mapping[str, tuple[Score, Mapping[str, Score]]]) -> P
             ends = [one.mean - one.half, one.mean + one.half]
             axes.plot(ends, [row, row], color=PALETTE[5], linewidth=5, solid_capstyle="butt")
             axes.plot(one.accuracies, [row] * len(one.accuracies), "o", color=PALETTE[0], markersize=4)
-        axes.set_yticks(range(len(scores)), list(scores))
+        axes.set_yticks(range(len(scores)), [one.label for one in scores.values()])
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.invert_yaxis()
         axes.set(title=title, xlabel="accuracy of masked words (dashed: nothing changed)")

@@ -84,7 +84,7 @@ rms_norm = Exercise(
         "x / (x.pow(2).mean(dim=-1, keepdim=True) + eps).sqrt(), then the weight.",
     ),
     forbidden=("rms_norm", "layer_norm"),
-    why="Leaving out the mean saves a pass over the features, and costs nothing that anyone could measure.",
+    why="Leaving out the mean saves a pass over the features. What it costs is measured below.",
 )
 
 _GELU = "torch.nn.functional.gelu(x @ up.T) * (x @ gate.T)"
@@ -167,7 +167,7 @@ geglu = Exercise(
         "GELU on the first, a product with the second, feature by feature.",
         "Then back to H features with `down`.",
     ),
-    why="Three matrices need a third fewer features inside for the same number of weights: 8/3 H, not 4 H.",
+    why="A product of two features can say “this, but only if that”; a sum cannot.",
 )
 
 
@@ -265,7 +265,7 @@ rotate = Exercise(
         "A rotation by a: (u, v) → (u cos a − v sin a, v cos a + u sin a).",
     ),
     tolerance=1e-4,
-    why="Now the product of a query and a key depends on how far apart they are, not on where they are.",
+    why="Position 0 turns nothing, and every position keeps the length of a vector: rotations only turn.",
 )
 
 _TURNED = "query, key = rotate(query, position_ids), rotate(key, position_ids)"
@@ -317,12 +317,12 @@ attend_rotary = Exercise(
         ),
     },
     hints=(
-        "Only one line is new, compared with chapter 1.",
+        "Compared with chapter 1, only the rotation before the scores is new.",
         "Which of query, key and value enter the scores?",
         "Rotate queries and keys by the same function; then attend as ever.",
     ),
     tolerance=1e-4,
-    why="The plateau of chapter 4 is so long because heads must find neighbors; here they are told.",
+    why="What a head learns about one distance holds at every position. Values are passed on as they are.",
 )
 
 local_mask = Exercise(
@@ -477,7 +477,7 @@ pre_norm_layer = Exercise(
         "x = x + attention(attention_norm(x)), and the same again.",
     ),
     tolerance=1e-4,
-    why="With x never normalized, the gradient has a way back through all layers: warm-up matters less.",
+    why="Each norm stands on a side branch, so x itself passes from the first layer to the last unchanged by any.",
 )
 
 
