@@ -477,7 +477,7 @@ pre_norm_layer = Exercise(
         "x = x + attention(attention_norm(x)), and the same again.",
     ),
     tolerance=1e-4,
-    why="Each norm stands on a side branch, so x itself passes from the first layer to the last unchanged by any.",
+    why="Each norm stands on a side branch, so x passes from the first layer to the last without one.",
 )
 
 
