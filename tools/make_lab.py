@@ -38,7 +38,7 @@ from bertlearn.training.distributed import Processes
 from bertlearn.training.step import Stepper
 
 SEEDS = (0, 1)
-TIMED, TURNS = 10, 20  # steps in a turn, turns
+TIMED, TURNS = 10, 5  # steps in a turn, turns
 TIMES = "times.json"  # in the knock-out lab's folder
 
 

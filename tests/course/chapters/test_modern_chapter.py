@@ -147,13 +147,15 @@ def test_each_switch_is_found_from_both_ends_best_first(base: frozenset[str]) ->
     assert len(found["rope"].accuracies) == 2
     means = [one.mean for one in found.values()]
     assert means == sorted(means, reverse=True)
+    assert found["rope"].label == ("− rope" if "rope" in base else "+ rope")
 
 
 def test_figures_name_what_they_show() -> None:
     one = chapter.Score([0.1, 0.2], 5.0, 1.0)
-    picture = chapter.plot_knockouts({"here": (one, {"rope": one, "muon": one})})
+    scores = {"rope": one._replace(label="+ rope"), "muon": one._replace(label="− muon")}
+    picture = chapter.plot_knockouts({"here": (one, scores)})
     assert "here: rope on top" in picture.alt
     [axes] = picture.figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["rope", "muon"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["+ rope", "− muon"]
     assert "post-norm from 1 to 2" in chapter.plot_gradients({"post-norm": [1.0, 2.0]}).alt
     assert "over the distance" in chapter.plot_distances({"a": torch.ones(3)}).alt
