@@ -192,7 +192,7 @@ def test_the_data_command_builds_and_reports_the_shards(
 ) -> None:
     intact = data.Status("reviews", "intact", tmp_path, 3_000_000)
     monkeypatch.setattr(data, "fetch", lambda names: None)
-    monkeypatch.setattr(data, "status", lambda: [intact])
+    monkeypatch.setattr(data, "status", lambda names: [intact])
     assert cli.data(check=True) == 1
     assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
         ["reviews", "intact"],

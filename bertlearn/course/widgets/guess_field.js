@@ -207,14 +207,14 @@ function curveEntry(view, named, changed) {
 /** The plotting area for a width, with room for the numbers at the y axis, and the ways from numbers to pixels and back. */
 function boxOf(available, form) {
   const width = clamp(Math.floor(available), 260, 620), height = Math.round(clamp(width / 2, 200, 290));
-  const left = Math.max(50, 20 + 8 * Math.max(...ticks(form.y).map(y => short(y).length))), right = width - 22, top = 28, bottom = height - 42;
+  const left = Math.max(50, 20 + 8 * Math.max(...axisTicks(form.y).map(y => short(y).length))), right = width - 22, top = 28, bottom = height - 42;
   return { width, height, left, right, top, bottom,
     across: (x, [a, b]) => left + (right - left) * (x - a) / (b - a), down: (y, [a, b]) => bottom - (bottom - top) * (y - a) / (b - a),
     back: (px, [a, b]) => a + (b - a) * (px - left) / (right - left), up: (px, [a, b]) => a + (b - a) * (bottom - px) / (bottom - top) };
 }
 
 /** Four to eight round numbers between two ends. */
-function ticks([a, b]) {
+function axisTicks([a, b]) {
   const rough = (b - a) / 5, power = 10 ** Math.floor(Math.log10(rough)), step = [1, 2, 5, 10].map(m => m * power).find(s => s >= rough * 0.99);
   return range(Math.floor(b / step + 1e-9) - Math.ceil(a / step - 1e-9) + 1).map(i => (Math.ceil(a / step - 1e-9) + i) * step);
 }
@@ -223,8 +223,8 @@ function axesOf(box, form) {
   const label = (x, y, anchor, text) => svg("text", { x, y, "text-anchor": anchor, "aria-hidden": "true" }, text);
   return [
     svg("rect", { class: "gf-area", x: box.left, y: box.top, width: box.right - box.left, height: box.bottom - box.top }),
-    ...ticks(form.y).flatMap(y => [svg("path", { class: "gf-grid", d: `M${box.left},${box.down(y, form.y)}H${box.right}` }), label(box.left - 11, box.down(y, form.y) + 4, "end", short(y))]),
-    ...ticks(form.x).flatMap(x => [svg("path", { class: "gf-tick", d: `M${box.across(x, form.x)},${box.bottom}v5` }), label(box.across(x, form.x), box.bottom + 18, "middle", short(x))]),
+    ...axisTicks(form.y).flatMap(y => [svg("path", { class: "gf-grid", d: `M${box.left},${box.down(y, form.y)}H${box.right}` }), label(box.left - 11, box.down(y, form.y) + 4, "end", short(y))]),
+    ...axisTicks(form.x).flatMap(x => [svg("path", { class: "gf-tick", d: `M${box.across(x, form.x)},${box.bottom}v5` }), label(box.across(x, form.x), box.bottom + 18, "middle", short(x))]),
     label(2, 14, "start", form.ylabel), label((box.left + box.right) / 2, box.height - 5, "middle", form.xlabel),
   ];
 }
