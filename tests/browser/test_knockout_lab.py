@@ -250,6 +250,7 @@ def test_a_run_is_followed_and_kept(lab: Lab) -> None:
     expect(still.locator(".bl-say")).to_contain_text(f"accuracy {curve[-1][2]:.3f} (one seed, just now)")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_while_a_cell_is_running_ends_with_the_cell(lab: Lab) -> None:
     notebook = opened(lab, steps=100_000)
     page = notebook.page
