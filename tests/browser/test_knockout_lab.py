@@ -64,9 +64,9 @@ def test_switches_show_stored_combinations(alone: Callable[[str], Page]) -> None
     assert said(page).startswith(told("rope"))
     assert row(page, "BERT with rope").get_attribute("aria-selected") == "true"
     assert page.locator("[aria-selected=true]").count() == 1
-    page.get_by_role("button", name="ModernBERT, 2024").click()
+    page.get_by_role("button", name="Modern, 2024").click()
     assert set(is_on(page)) == MODERN and said(page).startswith(told(*MODERN))
-    assert page.get_by_role("button", name="ModernBERT, 2024").get_attribute("aria-pressed") == "true"
+    assert page.get_by_role("button", name="Modern, 2024").get_attribute("aria-pressed") == "true"
     switch(page, "muon").press("Space")
     assert said(page).startswith(told(*(MODERN - {"muon"})))
     page.get_by_role("button", name="BERT, 2018").click()
@@ -85,14 +85,14 @@ def test_the_two_masking_rates_exclude_each_other(alone: Callable[[str], Page]) 
 
 def test_a_row_is_previewed_and_chosen_by_mouse(alone: Callable[[str], Page]) -> None:
     page = alone(html("rope"))
-    row(page, "ModernBERT without muon").hover()
+    row(page, "Modern without muon").hover()
     assert said(page).startswith(told(*(MODERN - {"muon"})))
     assert is_on(page) == ["rope"]
     differing = page.locator(".kl-differs label").all_text_contents()
     assert set(differing) == (MODERN - {"muon"}) ^ {"rope"}
     page.mouse.move(2, 2)
     assert said(page).startswith(told("rope")) and page.locator(".kl-differs").count() == 0
-    row(page, "ModernBERT without muon").click()
+    row(page, "Modern without muon").click()
     assert set(is_on(page)) == MODERN - {"muon"}
 
 
@@ -109,7 +109,7 @@ def test_a_row_is_previewed_and_chosen_by_keyboard(alone: Callable[[str], Page])
     page.keyboard.press("End")
     assert said(page).startswith(told(*MODERN, "dropout"))
     active = page.get_by_role("listbox").get_attribute("aria-activedescendant")
-    assert page.locator(f"#{active}").get_attribute("title") == "ModernBERT with dropout"
+    assert page.locator(f"#{active}").get_attribute("title") == "Modern with dropout"
     page.keyboard.press("Tab")
     assert said(page).startswith(told("geglu"))
 
@@ -147,7 +147,7 @@ def test_the_table_has_differences_and_times(alone: Callable[[str], Page]) -> No
     run = next(run for run in KnockoutLab(ROWS).stored if run["on"] == ["rope"])
     shown = [text.replace("−", "-") for text in page.locator(".kl-numbers tbody td").all_text_contents()]
     numbers = [[float(part) for part in text.split("±")] for text in shown]
-    bert, modern = (run["off"][end] for end in ("BERT", "ModernBERT"))
+    bert, modern = (run["off"][end] for end in ("BERT", "Modern"))
     expected = [
         part[kind] for kind in ("accuracy", "loss", "time") for part in (run["estimates"], bert, modern)
     ]
@@ -210,7 +210,7 @@ def test_nothing_is_cut_and_all_can_be_read(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     cut = """all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)"""
     assert page.locator(".kl-label, .kl-value, .kl-numbers td, .kl-numbers th").evaluate_all(cut) == []
-    row(page, "ModernBERT without rope").hover()
+    row(page, "Modern without rope").hover()
     axe(page, ".bl")
 
 

@@ -21,7 +21,7 @@ function estimate([mean, margin], quantity, write = (x, digits) => minus(fixed(x
   return write(mean, DIGITS[quantity]) + (margin === null ? "" : ` ±\u00a0${fixed(margin, DIGITS[quantity])}`);
 }
 
-/** BERT or ModernBERT, whichever fewer switches lead to. */
+/** BERT or Modern, whichever fewer switches lead to. */
 function nearestEnd(view, on) {
   const [bert, modern] = Object.entries(view.get("ends"));
   return distance(modern[1], on) < distance(bert[1], on) ? modern : bert;
@@ -74,7 +74,7 @@ function switchList(view, glance) {
     input.checked = view.get("on").includes(name);
     row.classList.toggle("kl-differs", glance.on().includes(name) !== input.checked);
   }));
-  const years = { BERT: "BERT, 2018", ModernBERT: "ModernBERT, 2024" };
+  const years = { BERT: "BERT, 2018", Modern: "Modern, 2024" };
   const presets = Object.entries(view.get("ends")).map(([end, on]) => {
     const press = button(years[end] ?? end, () => view.set({ on }));
     view.watch(["on"], () => press.setAttribute("aria-pressed", same(on, view.get("on"))));
@@ -138,7 +138,7 @@ function runBox(view, refuge) {
 
 // ── the numbers ──
 
-/** The cells of one quantity: its value, and the differences to BERT and to ModernBERT. */
+/** The cells of one quantity: its value, and the differences to BERT and to Modern. */
 function cells(view, on, quantity) {
   const stored = storedRun(view, on), ends = Object.keys(view.get("ends"));
   if (stored) return [estimate(stored.estimates[quantity], quantity), ...ends.map(end => (same(on, view.get("ends")[end]) ? "–" : estimate(stored.off[end][quantity], quantity, signed)))];
@@ -195,12 +195,12 @@ function storedRows(view, end, quantity) {
   });
 }
 
-/** The groups of rows, each with the mean of BERT or of ModernBERT as its line. */
+/** The groups of rows, each with the mean of BERT or of Modern as its line. */
 function groupsOf(view) {
   const quantity = view.get("quantity"), base = end => storedRun(view, view.get("ends")[end]).estimates[quantity][0];
   const groups = [
     { kind: "bert", title: "BERT, and one switch on", rows: storedRows(view, "BERT", quantity), line: base("BERT") },
-    { kind: "modern", title: "ModernBERT, and one switch changed", rows: storedRows(view, "ModernBERT", quantity), line: base("ModernBERT") },
+    { kind: "modern", title: "Modern, and one switch changed", rows: storedRows(view, "Modern", quantity), line: base("Modern") },
     { kind: "own", title: "Run here, one seed each", rows: ownRows(view, quantity), line: null }];
   return groups.filter(({ rows }) => rows.length);
 }
@@ -278,7 +278,7 @@ function plot(view, glance) {
 
 // ── learning curves ──
 
-/** The curves to draw: BERT, ModernBERT, the described combination, and the runs made here. */
+/** The curves to draw: BERT, Modern, the described combination, and the runs made here. */
 function curvesOf(view, on) {
   const ends = Object.entries(view.get("ends")).map(([end, switches]) => ({ kind: end === "BERT" ? "bert" : "modern", name: end, curve: storedRun(view, switches).curve }));
   const stored = storedRun(view, on), isEnd = Object.values(view.get("ends")).some(switches => same(switches, on));
@@ -329,11 +329,11 @@ function tell(view, glance) {
 function draw(view) {
   const glance = preview(view), { list, part } = plot(view, glance), sample = kind => h("span", { class: `kl-key ${kind}`, "aria-hidden": "true" });
   view.root.append(
-    cardHead("Knock-out lab", "From BERT to ModernBERT, one switch at a time: the same small model, text and number of steps. Flip switches, or choose a row."),
+    cardHead("Knock-out lab", "From BERT to a modern recipe, one switch at a time: the same small model, text and number of steps. Flip switches, or choose a row."),
     h("div", { class: "kl-parts" },
       h("section", { class: "kl-left", "aria-label": "switches" }, ...switchList(view, glance), runBox(view, () => list)),
       h("div", { class: "kl-right" }, h("div", { class: "bl-bar" }, choice(view, "Show", "quantity", QUANTITIES)), numbersTable(view, glance),
-        cardLegend([sample("kl-seed"), "one seed"], [sample("kl-interval"), "95 % interval of the mean"], [sample("kl-line"), "BERT or ModernBERT itself"], ["bl-chosen", "as the switches are"]), part),
+        cardLegend([sample("kl-seed"), "one seed"], [sample("kl-interval"), "95 % interval of the mean"], [sample("kl-line"), "BERT or Modern itself"], ["bl-chosen", "as the switches are"]), part),
       curves(view, glance)));
   glance.watch(["on", "stored", "live", "quantity"], () => view.say(tell(view, glance)));
 }

@@ -1,4 +1,4 @@
-"""Knock-out lab: from BERT to ModernBERT by twelve switches, with stored runs and new ones (chapter 8).
+"""Knock-out lab: from BERT to a modern recipe by twelve switches, with stored runs and new ones (chapter 8).
 
 The page has all stored runs, so switching needs no kernel. It asks for a run of its own by setting `running`;
 the run has a process of its own, see `live_run`.
@@ -25,14 +25,14 @@ AXES = {
     "time": "time of a step, BERT = 1",
 }
 COLUMN = {"accuracy": "accuracy", "loss": "loss", "time": "relative_time"}  # of the rows
-ENDS = {"BERT": BERT, "ModernBERT": MODERN}
+ENDS = {"BERT": BERT, "Modern": MODERN}
 CONFIDENCE = 0.95
 
 Estimate = list[float | None]  # mean, and half the width of its interval; None for a single number
 
 
 class KnockoutLab(Widget):
-    """Turn BERT into ModernBERT, one switch at a time, and see what each switch does to a small model.
+    """Turn BERT into a modern recipe, one switch at a time, and see what each switch does to a small model.
 
     `on` is the list of switches that are on, `quantity` what the plot shows ("accuracy", "loss" or "time").
     `running = True` starts a run of the chosen combination, `running = False` stops it; `live` has the runs
@@ -64,7 +64,7 @@ class KnockoutLab(Widget):
             steps: of a run that is made here; fewer are comparable with nothing.
 
         Raises:
-            ValueError: an unknown switch, two that contradict each other, or rows without BERT or ModernBERT.
+            ValueError: an unknown switch, two that contradict each other, or rows without BERT or Modern.
         """
         rows = load_results("knockout").rows if rows is None else rows
         self.steps, self._shown = steps, False
@@ -163,7 +163,7 @@ class KnockoutLab(Widget):
 
 
 def name(on: Collection[str]) -> str:
-    """Return what a combination is called: BERT or ModernBERT, without some switches, with others."""
+    """Return what a combination is called: BERT or Modern, without some switches, with others."""
     end, on = nearest_end(on), frozenset(on)
     changes = {"without": ENDS[end] - on, "with": on - ENDS[end]}
     words = [f"{word} {_listed(_ordered(names))}" for word, names in changes.items() if names]
@@ -203,7 +203,7 @@ def _combination(on: frozenset[str], groups: dict[frozenset[str], list[Row]]) ->
     """Return the numbers of one combination.
 
     `values` has each seed's numbers at the last step by quantity, `estimates` the mean of the seeds with its
-    interval, `off` the same for the differences to BERT and ModernBERT, seed by seed, `curve` the means of
+    interval, `off` the same for the differences to BERT and Modern, seed by seed, `curve` the means of
     the seeds at all steps.
     """
     check_switches(on)

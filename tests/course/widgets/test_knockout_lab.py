@@ -60,7 +60,7 @@ def test_every_stored_combination_has_its_seeds_its_mean_and_its_interval() -> N
 
 def test_differences_are_taken_seed_by_seed() -> None:
     run = next(run for run in KnockoutLab(ROWS).stored if run["on"] == ["rope"])
-    for end, switches in (("BERT", BERT), ("ModernBERT", MODERN)):
+    for end, switches in (("BERT", BERT), ("Modern", MODERN)):
         pairs = zip(finals(frozenset({"rope"}), "loss"), finals(switches, "loss"), strict=True)
         differences = [own - other for own, other in pairs]
         assert run["off"][end]["loss"][0] == pytest.approx(statistics.mean(differences), abs=1e-5)
@@ -81,11 +81,11 @@ def test_the_curve_has_the_means_of_all_steps() -> None:
     ("on", "words"),
     [
         (BERT, "BERT"),
-        (MODERN, "ModernBERT"),
+        (MODERN, "Modern"),
         ({"rope"}, "BERT with rope"),
         ({"muon", "rope", "geglu"}, "BERT with geglu, rope and muon"),
-        (MODERN - {"muon"}, "ModernBERT without muon"),
-        (MODERN ^ {"mask_30", "mask_15"}, "ModernBERT without mask_30, with mask_15"),
+        (MODERN - {"muon"}, "Modern without muon"),
+        (MODERN ^ {"mask_30", "mask_15"}, "Modern without mask_30, with mask_15"),
     ],
 )
 def test_a_combination_is_named_after_the_nearer_end(on: set[str], words: str) -> None:
@@ -113,7 +113,7 @@ def test_switches_are_put_in_order_and_wrong_ones_named() -> None:
 def test_rows_without_an_end_are_refused() -> None:
     with pytest.raises(ValueError, match="rows has no run of BERT, with which the others are compared"):
         KnockoutLab([row for row in ROWS if row["on"]])
-    with pytest.raises(ValueError, match="rows has no run of ModernBERT"):
+    with pytest.raises(ValueError, match="rows has no run of Modern"):
         KnockoutLab([row for row in ROWS if len(row["on"].split()) < 2])
     with pytest.raises(ValueError, match="rows has no run of BERT"):
         KnockoutLab([])
@@ -170,9 +170,7 @@ def test_picture() -> None:
     lab = KnockoutLab(ROWS, on=["rope"])
     alt = lab.picture().alt
     mean = statistics.mean(finals(BERT, "accuracy"))
-    assert (
-        f"accuracy on held-out text: BERT {mean:.3f}, ModernBERT" in alt and "Chosen: BERT with rope." in alt
-    )
+    assert f"accuracy on held-out text: BERT {mean:.3f}, Modern" in alt and "Chosen: BERT with rope." in alt
     lab.quantity = "time"
     assert "time of a step, BERT = 1: BERT 1.000" in lab.picture().alt
     assert len(lab.picture().png()) > 5000
