@@ -37,8 +37,8 @@ from bertlearn.pretraining.run import pretraining_task
 from bertlearn.training.distributed import Processes
 from bertlearn.training.step import Stepper
 
-SEEDS = (0, 1)
-TIMED, TURNS = 10, 5  # steps in a turn, turns
+SEEDS = (0, 1, 2)
+TIMED, TURNS = 10, 20  # steps in a turn, turns
 TIMES = "times.json"  # in the knock-out lab's folder
 
 

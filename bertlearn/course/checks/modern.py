@@ -32,6 +32,7 @@ rms_norm = Exercise(
         "a batch": (_randn(2, 3, 4, seed=2) * 5.0 - 2.0, _randn(4, seed=3)),
         "features near zero": (_randn(1, 2, 4, seed=4) * 1e-3, torch.ones(4)),
         "all zeros": (torch.zeros(1, 1, 4), torch.ones(4)),
+        "another epsilon": (_randn(1, 2, 4, seed=5), torch.ones(4), 0.5),
     },
     wrong={
         "the mean subtracted, as in LayerNorm": Wrong(
@@ -41,6 +42,14 @@ rms_norm = Exercise(
         "the variance in place of the mean square": Wrong(
             "The variance measures the distance from the mean. From which number does the root mean square?",
             ("x.pow(2).mean(dim=-1, keepdim=True)", "x.var(dim=-1, keepdim=True, unbiased=False)"),
+        ),
+        "the standard deviation, with N − 1": Wrong(
+            "The standard deviation measures the distance from the mean. From which number does the root mean "
+            "square? And by how many does a mean divide?",
+            ("x.pow(2).mean(dim=-1, keepdim=True)", "x.var(dim=-1, keepdim=True)"),
+        ),
+        "epsilon fixed": Wrong(
+            "Which argument does your function ignore?", ("mean_square + eps", "mean_square + 1e-5")
         ),
         "the sum of squares, not their mean": Wrong(
             "After the norm, how long is a vector of H features in yours: 1, or √H?",
@@ -545,8 +554,13 @@ with_padding = Exercise(
         "two texts": (_TOKENS[:4], torch.tensor([[1, 1, 1], [1, 0, 0]])),
         "three texts": (_TOKENS[:7], torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]])),
         "padding on the left": (_TOKENS[:5], torch.tensor([[0, 1, 1], [1, 1, 1]])),
+        "half precision": (_TOKENS[:4].half(), torch.tensor([[1, 1, 1], [1, 0, 0]])),
     },
     wrong={
+        "always float32": Wrong(
+            "Which dtype has your result if the tokens are in half precision? new_zeros keeps theirs.",
+            ("tokens.new_zeros(", "torch.zeros("),
+        ),
         "the tokens side by side, padding at the end": Wrong(
             "Where does the second text begin in yours? Each text has a row of its own.",
             (
@@ -624,6 +638,11 @@ learning_rate = Exercise(
             "The stable phase begins after the warm-up. At which step does it end?",
             ("step <= warmup + stable", "step <= stable"),
         ),
+        "stable read as the step at which it ends": Wrong(
+            "`stable` is a number of steps. At which step does that phase end, if the warm-up comes first?",
+            ("step <= warmup + stable", "step <= stable"),
+            ("(steps + 1 - warmup - stable)", "(steps + 1 - max(warmup, stable))"),
+        ),
         "never falling": Wrong(
             "What is the rate of the last step?",
             ("return peak * (steps + 1 - step) / (steps + 1 - warmup - stable)", "return peak"),
@@ -676,6 +695,17 @@ orthogonalize = Exercise(
         ),
         "divided by its square": Wrong(
             "Is the Frobenius norm a sum of squares, or its root?", ("x.norm()", "x.pow(2).sum()")
+        ),
+        "divided by the spectral norm": Wrong(
+            "The largest singular value is the spectral norm. Which norm is the root of the sum of all squares?",
+            ("x.norm()", "torch.linalg.matrix_norm(x, 2)"),
+        ),
+        "the exact answer, by a singular value decomposition": Wrong(
+            "That is what the iteration aims at, and too slow for each step. Write the iteration itself.",
+            (
+                "return x.T if tall else x",
+                "u, _, v = torch.linalg.svd(gradient, full_matrices=False)\n    return u @ v",
+            ),
         ),
         "each row divided by its own norm": Wrong(
             "Orthogonalizing must not treat rows one by one. How many norms does a matrix have here?",
