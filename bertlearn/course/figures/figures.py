@@ -191,6 +191,8 @@ def plot_maps(
 ) -> Picture:
     """Draw square matrices of numbers from 0 to 1 side by side, with the same labels on both axes.
 
+    If all numbers are 0 or 1, two colors explain themselves, and there is no color bar.
+
     Args:
         panels: by title, floats (S, S).
         labels: S labels of the rows, which are those of the columns as well.
@@ -220,7 +222,8 @@ def plot_maps(
         if numbers:
             _write_numbers(axes, values, image)
     every[0].set_ylabel(axis_labels[1])
-    figure.colorbar(image, ax=every, shrink=0.8).outline.set_visible(False)
+    if any(set(np.unique(values)) - {0.0, 1.0} for values in matrices.values()):  # not only no and yes
+        figure.colorbar(image, ax=every, shrink=0.8).outline.set_visible(False)
     return Picture(figure, alt or _maps_alt(matrices, labels))
 
 

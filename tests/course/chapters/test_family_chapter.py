@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
+import nbformat
 import pytest
 import torch
 
@@ -13,6 +17,7 @@ from bertlearn import WordPieceTokenizer, minilm_path
 from bertlearn.course.chapters import family as chapter
 from bertlearn.course.solutions.family import prefix_mask
 
+NOTEBOOK = Path(__file__).parents[3] / "notebooks" / "07_family.ipynb"
 TEXT = torch.arange(1, 17)[None]  # a space and the letters a to o
 
 
@@ -160,3 +165,24 @@ def test_pythons_documentation_is_split_by_module() -> None:
     assert len(train) > 100 and 10 < len(held_out) < 30
     assert not {document.text for document in train} & {document.text for document in held_out}
     assert sum(len(document.text) for document in train) > 400_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_four_masks_differ_in_the_same_way_with_other_seeds(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chapter, "train", partial(chapter.train, seed=seed))
+    found = _section_5()
+    print(f"seed {seed}:", found["found"], found["tried"])  # for the report
+
+
+def _section_5() -> dict[str, Any]:
+    """Run the imports and section 5 of the notebook, asserts included; return its variables."""
+    sources = [cell.source for cell in nbformat.read(NOTEBOOK, 4).cells if cell.cell_type == "code"]
+    first = next(number for number, source in enumerate(sources) if "def prefix_mask" in source)
+    last = next(number for number, source in enumerate(sources) if "assert tried >" in source)
+    variables: dict[str, Any] = {}
+    for source in (sources[0], *sources[first : last + 1]):
+        exec(source, variables)
+    return variables

@@ -233,6 +233,8 @@ def test_panels_share_their_labels_and_name_the_largest_entry() -> None:
     assert "right: diagonal 0.80 on average, largest other entry 0.30, a$ to b." in picture.alt
     assert picture.png().startswith(b"\x89PNG")
     assert [axes.get_title(loc="left") for axes in picture.figure.axes[:2]] == ["left", "right"]
+    assert len(picture.figure.axes) == 3  # with a color bar
+    assert len(v.plot_maps({"no and yes": one.round()}, ["a", "b"]).figure.axes) == 1  # without
     assert v.plot_maps({"one": one}, ["a", "b"], alt="One map.").alt == "One map."
     with pytest.raises(ValueError, match="3 "):
         v.plot_maps({"left": one}, ["a", "b", "c"])
