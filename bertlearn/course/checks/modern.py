@@ -44,8 +44,7 @@ rms_norm = Exercise(
             ("x.pow(2).mean(dim=-1, keepdim=True)", "x.var(dim=-1, keepdim=True, unbiased=False)"),
         ),
         "the standard deviation, with N − 1": Wrong(
-            "The standard deviation measures the distance from the mean. From which number does the root mean "
-            "square? And by how many does a mean divide?",
+            "The deviation measures the distance from the mean. From which number does the root mean square?",
             ("x.pow(2).mean(dim=-1, keepdim=True)", "x.var(dim=-1, keepdim=True)"),
         ),
         "epsilon fixed": Wrong(
@@ -697,7 +696,7 @@ orthogonalize = Exercise(
             "Is the Frobenius norm a sum of squares, or its root?", ("x.norm()", "x.pow(2).sum()")
         ),
         "divided by the spectral norm": Wrong(
-            "The largest singular value is the spectral norm. Which norm is the root of the sum of all squares?",
+            "That is the largest singular value. Which norm is the root of the sum of all squares?",
             ("x.norm()", "torch.linalg.matrix_norm(x, 2)"),
         ),
         "the exact answer, by a singular value decomposition": Wrong(
