@@ -127,6 +127,7 @@ function runBox(view, refuge) {
     press.hidden = idle;
     press.textContent = running ? "■ Stop" : liveRuns(view, view.get("on")).length ? "▶ Run another seed" : "▶ Run it here";
     if (running) hint.textContent = run ? "" : unanswered();
+    else if (run) hint.textContent = "Stopping. A cell that is running has to finish first.";
     else if (stored) hint.textContent = "";
     else hint.textContent = view.alone ? "Running it needs a running notebook." : `about ${Math.max(1, Math.round(view.get("minutes")))} min on one core`;
   };
