@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bertlearn.course import knockout
+from bertlearn.course import knockout, objectives
 from bertlearn.course.corpus import course_shards
 from bertlearn.course.results import COLUMNS, PROVENANCE, RESULTS, check_rows, load_results, summarize
 from bertlearn.course.tasks import Cloze
@@ -23,12 +23,12 @@ sys.path.insert(0, str(ROOT / "tools"))
 import make_lab as lab  # noqa: E402
 import make_results as tool  # noqa: E402
 
-LAB = "knockout"  # the results that tools/make_lab.py makes
+LABS = ("knockout", "objectives")  # the results that tools/make_lab.py makes
 
 
 def test_all_files_exist_and_are_small() -> None:
     files = sorted(RESULTS.glob("*.json"))
-    assert [file.stem for file in files] == sorted(COLUMNS) == sorted([*tool.EXPERIMENTS, LAB])
+    assert [file.stem for file in files] == sorted(COLUMNS) == sorted([*tool.EXPERIMENTS, *LABS])
     assert sum(file.stat().st_size for file in files) < 1e6
 
 
@@ -42,9 +42,9 @@ def test_rows_and_provenance_match_the_script(name: str, tmp_path: Path) -> None
     assert found.provenance["command"] == f"python tools/make_results.py {name}"
 
 
-def test_the_lab_has_every_run_and_its_provenance() -> None:
-    found = load_results(LAB)
-    check_rows(LAB, found.rows)
+def test_the_knock_out_lab_has_every_run_and_its_times() -> None:
+    found = load_results("knockout")
+    check_rows("knockout", found.rows)
     names = [lab.name_of(on) for on in knockout.knock_outs()]
     runs = {(row["on"], row["seed"]) for row in found.rows}
     assert runs == {(name, seed) for name in names for seed in lab.SEEDS}
@@ -52,12 +52,22 @@ def test_the_lab_has_every_run_and_its_provenance() -> None:
         steps = [row["step"] for row in found.where(on=name, seed=seed)]
         assert sorted(steps) == [500, 1000, knockout.STEPS], (name, seed)
     assert {row["relative_time"] for row in found.where(on="")} == {1.0}
-    assert set(found.provenance) == set(PROVENANCE)
-    assert found.provenance["settings"] == {
-        "steps": knockout.STEPS, "seeds": list(lab.SEEDS), "timed_steps": lab.TIMED * lab.TURNS
-    }  # fmt: skip
-    assert found.provenance["data"] == Shards.open(course_shards("train")).fingerprint
-    assert found.provenance["command"] == "python tools/make_lab.py"
+
+
+def test_the_objectives_lab_has_every_run() -> None:
+    found = load_results("objectives")
+    check_rows("objectives", found.rows)
+    runs = [(row["variant"], row["seed"]) for row in found.rows]
+    assert sorted(runs) == sorted((name, seed) for name in objectives.VARIANTS for seed in lab.SEEDS)
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_a_labs_provenance_is_that_of_its_script(name: str) -> None:
+    provenance, made = load_results(name).provenance, lab.LABS[name]()
+    assert set(provenance) == set(PROVENANCE)
+    assert provenance["settings"] == json.loads(json.dumps(made.settings)), "run tools/make_lab.py"
+    assert provenance["data"] == Shards.open(course_shards("train")).fingerprint
+    assert provenance["command"] == made.command
 
 
 def test_every_run_of_the_script_is_in_its_file(tmp_path: Path) -> None:
@@ -103,7 +113,7 @@ def test_a_fresh_run_agrees_with_the_stored_ones() -> None:
 def test_a_fresh_run_of_the_lab_agrees_with_the_stored_ones() -> None:
     """Rotary positions up to the first evaluation: a stored seed again, and a new seed."""
     on = frozenset({"rope"})
-    stored = load_results(LAB).where(on="rope", step=500)
+    stored = load_results("knockout").where(on="rope", step=500)
     again, fresh = (_first_evaluation(on, seed) for seed in (0, 7))
     [same] = [row for row in stored if row["seed"] == 0]
     assert again["valid_mlm_loss"] == pytest.approx(same["loss"], abs=0.05)

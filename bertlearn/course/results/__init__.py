@@ -1,7 +1,7 @@
-"""Results of runs that take too long for an evening: many seeds, many sizes (chapters 5, 6 and 8).
+"""Results of runs that take too long for an evening: many seeds, many sizes (chapters 5 to 8).
 
-`tools/make_results.py` (`make results`) computes them, `tools/make_lab.py` those of chapter 8; this module
-reads them. Each file contains the measurements, one row per run (or evaluation), and their provenance: the
+`tools/make_results.py` (`make results`) computes them, `tools/make_lab.py` those of chapters 7 and 8; this
+module reads them. Each file contains the measurements, one row per run (or evaluation), and their provenance: the
 command, its settings, the data and the machine.
 Leaves out: the fine-tuned models themselves, which a chapter trains again in minutes.
 """
@@ -87,6 +87,18 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
         "accuracy": (float,),
         "core_seconds": (float,),  # of the whole run
         "relative_time": (float,),  # of a step, divided by BERT's
+    },
+    "objectives": {
+        "variant": (str,),  # of `objectives.VARIANTS`
+        "seed": (int,),
+        "loss": (float, type(None)),  # nats, of masked words of held-out text; None for ELECTRA
+        "accuracy": (float, type(None)),
+        "next_accuracy": (float, type(None)),  # does B follow? None without the head for pairs
+        "order_accuracy": (float, type(None)),  # are A and B in order?
+        "review_loss": (float,),  # after one epoch of fine-tuning
+        "review_accuracy": (float,),
+        "parameters": (int,),  # of the encoder
+        "core_seconds": (float,),  # of pretraining
     },
 }
 PROVENANCE = ("command", "settings", "data", "hardware", "python", "torch", "date")
