@@ -98,7 +98,7 @@ def mean_of(attempts: list[Attempt]) -> Attempt:
     return Attempt(-1, *(mean(column) for column in columns[1:]))
 
 
-def is_record(attempts: list[Attempt]) -> bool:
+def counts(attempts: list[Attempt]) -> bool:
     """Tell whether five seeds or more reach the goal on average, and none falls far below it."""
     accuracies = [one.accuracy for one in attempts]
     return len(attempts) >= 5 and mean(accuracies) >= GOAL and min(accuracies) >= LOWEST

@@ -1,8 +1,8 @@
 """Results of runs that take too long for an evening: many seeds, many sizes (chapters 5 to 8).
 
 `tools/make_results.py` (`make results`) computes them, `tools/make_lab.py` those of chapters 7 and 8; this
-module reads them. Each file contains the measurements, one row per run (or evaluation), and their provenance: the
-command, its settings, the data and the machine.
+module reads them. Each file contains the measurements, one row per run (or evaluation), and their
+provenance: the command, its settings, the data and the machine.
 Leaves out: the fine-tuned models themselves, which a chapter trains again in minutes.
 """
 
