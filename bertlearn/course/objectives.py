@@ -76,11 +76,9 @@ class Variant:
 VARIANTS = {
     "base": Variant(),
     "15 % masked": Variant(mask_probability=0.15),
-    "60 % masked": Variant(mask_probability=0.6),
     "whole words": Variant(masking="words"),
     "spans": Variant(masking="spans"),
     "small text, 1 mask": Variant(masks=1),
-    "small text, 2 masks": Variant(masks=2),
     "small text, 8 masks": Variant(masks=EPOCHS),
     "batches of 64": Variant(batch_size=64, learning_rate=4e-3),
     "pairs": Variant(pairs="no task"),

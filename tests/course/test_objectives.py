@@ -83,7 +83,7 @@ def test_variants_differ_in_what_their_names_say() -> None:
     assert all(len(fields) == 1 for fields in changed.values())
 
 
-@pytest.mark.parametrize(("name", "share"), [("15 % masked", 0.15), ("base", 0.4), ("60 % masked", 0.6)])
+@pytest.mark.parametrize(("name", "share"), [("15 % masked", 0.15), ("base", 0.4)])
 def test_shares_of_masks(name: str, share: float) -> None:
     labels = task(name).batch(LATE, 64).labels
     assert (labels != IGNORE).float().mean() == pytest.approx(share, abs=0.03)
@@ -162,7 +162,7 @@ def test_electra_judges_all_tokens_or_the_masked_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["base", "pairs, SOP", "small text, 2 masks", "narrow embeddings", "ELECTRA"]
+    "name", ["base", "pairs, SOP", "small text, 1 mask", "narrow embeddings", "ELECTRA"]
 )
 def test_runs_are_repeatable_and_measured_by_what_makes_sense(
     name: str, monkeypatch: pytest.MonkeyPatch
