@@ -161,9 +161,7 @@ def test_electra_judges_all_tokens_or_the_masked_ones() -> None:
     assert narrow["rtd"][1] <= hidden and narrow["rtd"][0] < wide["rtd"][0]
 
 
-@pytest.mark.parametrize(
-    "name", ["base", "pairs, SOP", "small text, 1 mask", "narrow embeddings", "ELECTRA"]
-)
+@pytest.mark.parametrize("name", ["base", "pairs, SOP", "small text, 1 mask", "narrow embeddings", "ELECTRA"])
 def test_runs_are_repeatable_and_measured_by_what_makes_sense(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
