@@ -191,7 +191,7 @@ def plot_maps(
 ) -> Picture:
     """Draw square matrices of numbers from 0 to 1 side by side, with the same labels on both axes.
 
-    If all numbers are 0 or 1, two colors explain themselves, and there is no color bar.
+    If all numbers are 0 or 1, white lines part the cells, and there is no color bar.
 
     Args:
         panels: by title, floats (S, S).
@@ -210,6 +210,7 @@ def plot_maps(
     edge = min(edge, (_PAGE - 1.9) / len(panels) - 0.35)  # wider, and the page would shrink the labels
     figure, grid = new_figure(len(panels) * (edge + 0.35) + 1.9, edge + 1.5, columns=len(panels))
     every = [grid] if len(panels) == 1 else list(grid)
+    yes_or_no = all(set(np.unique(values)) <= {0.0, 1.0} for values in matrices.values())
     for axes, (name, values) in zip(every, matrices.items(), strict=True):
         image = _draw_matrix(axes, values, (0.0, 1.0), 1.0 if numbers else ATTENTION_GAMMA)
         axes.grid(visible=False)
@@ -221,10 +222,19 @@ def plot_maps(
         axes.set(title=name, xlabel=axis_labels[0])
         if numbers:
             _write_numbers(axes, values, image)
+        if yes_or_no:
+            _part_cells(axes, len(labels))
     every[0].set_ylabel(axis_labels[1])
-    if any(set(np.unique(values)) - {0.0, 1.0} for values in matrices.values()):  # not only no and yes
+    if not yes_or_no:
         figure.colorbar(image, ax=every, shrink=0.8).outline.set_visible(False)
     return Picture(figure, alt or _maps_alt(matrices, labels))
+
+
+def _part_cells(axes: Axes, count: int) -> None:
+    """Draw white lines between the cells of a square matrix."""
+    edges = np.arange(1, count) - 0.5
+    axes.vlines(edges, -0.5, count - 0.5, color="white", linewidth=1)
+    axes.hlines(edges, -0.5, count - 0.5, color="white", linewidth=1)
 
 
 def _maps_alt(panels: Mapping[str, np.ndarray], labels: Sequence[str]) -> str:

@@ -93,8 +93,8 @@ def with_padding(tokens, attention_mask):
 def learning_rate(step, steps, warmup, stable, peak):
     """Return the learning rate of a step, counted from 1: warm-up, stable, decay.
 
-    warmup and stable are numbers of steps. The rate rises linearly to the peak at the last step of the
-    warm-up, stays there, and falls linearly so that it would be 0 one step after the last.
+    warmup and stable are numbers of steps. The rate rises linearly from 0 at step 0 to the peak at the
+    last step of the warm-up, stays there, and falls linearly so that it would be 0 one step after the last.
     """
     if step <= warmup:
         return peak * step / warmup
@@ -107,7 +107,7 @@ def orthogonalize(gradient, iterations=5):
     """Return nearly the orthogonal matrix closest to a gradient, floats (rows, columns), as Muon does.
 
     The iteration X ← a X + (b X Xᵀ + c (X Xᵀ)²) X with a = 3.4445, b = −4.7750, c = 2.0315 brings every
-    singular value to about 1. It starts at the gradient divided by its Frobenius norm. For a matrix with more
+    singular value to about 1. It starts at gradient / (Frobenius norm + 1e-7). For a matrix with more
     rows than columns, work on its transpose, so that X Xᵀ is small.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
