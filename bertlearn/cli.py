@@ -1,4 +1,4 @@
-"""The command line: reads options, runs a command and reports its errors; data, pretrain and finetune.
+"""The command line: reads options, runs a command, reports its errors; data, pretrain, finetune, search.
 
 The commands that need the course are in `bertlearn.course.commands`. A command raises its errors: they are
 printed here, in one place and in one way.
@@ -12,8 +12,9 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import is_dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 Pooling = Literal["cls", "mean"]
-SourceName = Literal["reviews", "wikipedia", "bible", "minilm", "glove"]
+SourceName = Literal["reviews", "wikipedia", "bible", "minilm", "tasks", "splade", "dialogues", "glove"]
 
 
 def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool = False) -> int:
@@ -221,6 +222,80 @@ def build(
     return 0
 
 
+def search(
+    index: Path,
+    query: tuple[str, ...] = (),
+    input: tuple[str, ...] = (),
+    field: str = "text",
+    split: str = "train",
+    model: str = "minilm",
+    max_length: int | None = None,
+    k: int = 5,
+    device: str | None = None,
+) -> int:
+    """Search your own texts by meaning: make an index of them, and ask it.
+
+    An index is made once and kept. If making it is interrupted, the same command continues. Memory does not
+    grow with the number of texts.
+
+    Args:
+        index: Folder of the index; a new or empty one to make it.
+        query: What to look for, one or more in quotes. If none is given, queries are read line by line from
+            the terminal, until an empty one.
+        input: Texts to put into the index: quoted patterns such as "notes/**/*.txt", with a text on each
+            line; .jsonl files with a text on each line in --field; both may be compressed. Texts that the
+            index has already come first, then new ones.
+        field: Field of a .jsonl line, or of a row of a data set, that contains the text.
+        split: Split of a hub data set to read.
+        model: What makes the vectors: minilm, or the folder or hub name of a BERT that was trained to give
+            similar vectors to similar texts.
+        max_length: Tokens of a text that are read; by default as many as the model can.
+        k: How many texts to show for each query.
+        device: A device such as cpu or cuda:0; by default the GPU, if there is one.
+
+    Returns:
+        Exit status: 0, or 1 on an error.
+    """
+    import torch
+
+    from bertlearn.course.encoders import load_encoder
+    from bertlearn.pretraining import corpus
+    from bertlearn.search import SearchIndex
+
+    check_device(device)
+    check_count("k", k)
+    skipped = corpus.SkippedRows()
+    if input:
+        corpus.check_apart(input, index)
+        documents = corpus.read_documents(input, skipped, True, field, split)
+    encoder, tokenizer = load_encoder(model)
+    encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    opened = SearchIndex(index, encoder, tokenizer, max_length)
+    if input:
+        opened.build(document.text for document in documents)
+        print(f"{index}: {len(opened):,} texts; skipped: {skipped}")
+    if not (query or input or len(opened)):
+        raise ValueError(f"{index} has no texts yet; name some with --input")
+    for wanted in query or (() if input else _typed_queries()):
+        print(f"\n{_printable(wanted)}")
+        for hit in opened.search(wanted, k):
+            print(f"{hit.score:6.3f}  {hit.row + 1:>7,}  {_printable(hit.text)}")
+    return 0
+
+
+def _typed_queries() -> Iterator[str]:
+    """Yield lines from the terminal until an empty one, or the end of the input."""
+    with suppress(EOFError):
+        while line := input("\nsearch for: " if sys.stdin.isatty() else "").strip():
+            yield line
+
+
+def _printable(text: str, width: int = 200) -> str:
+    """Return a text in one line, cut, and without characters that could command a terminal."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    return textwrap.shorten(line, width, placeholder=" …")
+
+
 def _documents(text: TextOptions, skipped: SkippedRows) -> Iterable[Document]:
     from bertlearn.course.corpus import course_documents
     from bertlearn.pretraining.corpus import read_documents
@@ -286,7 +361,8 @@ def commands() -> dict[str, Callable[..., int]]:
     """Return each command's function by its name."""
     from bertlearn.course.commands import COMMANDS
 
-    return {**COMMANDS, "data": data, "data build": build, "pretrain": pretrain, "finetune": finetune}
+    own = {"data": data, "data build": build, "pretrain": pretrain, "finetune": finetune, "search": search}
+    return {**COMMANDS, **own}
 
 
 def _run(arguments: list[str]) -> int:

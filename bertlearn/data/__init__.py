@@ -21,6 +21,17 @@ from bertlearn.data.corpora import (
     status,
 )
 from bertlearn.data.hub import HubTexts, load_hub
+from bertlearn.data.small_tasks import (
+    Exchange,
+    Message,
+    Question,
+    Rated,
+    load_exchanges,
+    load_messages,
+    load_questions,
+    load_rated,
+    splade_path,
+)
 from bertlearn.data.sources import SOURCES, Member, Source
 from bertlearn.data.wikipedia import Article, load_articles
 from bertlearn.data.word_tests import load_analogies, load_glove, load_word_pairs
@@ -30,9 +41,13 @@ __all__ = [
     "Article",
     "DataError",
     "Document",
+    "Exchange",
     "HubTexts",
     "Member",
+    "Message",
     "Plot",
+    "Question",
+    "Rated",
     "ReviewSet",
     "Reviews",
     "Source",
@@ -43,13 +58,18 @@ __all__ = [
     "load_analogies",
     "load_articles",
     "load_bible",
+    "load_exchanges",
     "load_glove",
     "load_hub",
+    "load_messages",
     "load_plots",
+    "load_questions",
+    "load_rated",
     "load_reviews",
     "load_word_pairs",
     "minilm_path",
     "own_cache_folder",
+    "splade_path",
     "split_of",
     "status",
 ]

