@@ -361,8 +361,8 @@ def commands() -> dict[str, Callable[..., int]]:
     """Return each command's function by its name."""
     from bertlearn.course.commands import COMMANDS
 
-    own = {"data": data, "data build": build, "pretrain": pretrain, "finetune": finetune, "search": search}
-    return {**COMMANDS, **own}
+    own: dict[str, Callable[..., int]] = {"data": data, "data build": build, "pretrain": pretrain}
+    return {**COMMANDS, **own, "finetune": finetune, "search": search}
 
 
 def _run(arguments: list[str]) -> int:

