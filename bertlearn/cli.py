@@ -274,7 +274,7 @@ def search(
     if input:
         opened.build(document.text for document in documents)
         print(f"{index}: {len(opened):,} texts; skipped: {skipped}")
-    if not (query or input or len(opened)):
+    if not len(opened):
         raise ValueError(f"{index} has no texts yet; name some with --input")
     for wanted in query or (() if input else _typed_queries()):
         print(f"\n{_printable(wanted)}")
