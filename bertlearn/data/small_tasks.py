@@ -90,7 +90,8 @@ def load_rated(field: Field) -> list[Rated]:
         fields = ", ".join(get_args(Field))
         raise ValueError(f"field={field!r} has no rated sentences; choose one of {fields}")
     rows = (line.split("\t") for line in _text("tasks", f"{field}.tsv").splitlines()[1:])
-    found = {html.unescape(text).strip(): float(rating) for _, rating, text in rows}
+    plain = ((html.unescape(html.unescape(text)).strip(), float(rating)) for _, rating, text in rows)
+    found = dict(plain)  # editorials have &amp;amp;
     return [Rated(text, rating) for text, rating in found.items() if text]
 
 
