@@ -29,7 +29,7 @@ def test_about_one_message_in_eight_is_spam() -> None:
 
 @pytest.mark.parametrize(
     ("field", "count", "positive"),
-    [("tweets", 4200, 2897), ("products", 3697, 2120), ("editorials", 5118, 2181)],
+    [("tweets", 4200, 2897), ("products", 3697, 2120), ("editorials", 5118, 2180)],
 )
 def test_rated_sentences_have_ratings_from_minus_4_to_4(field: str, count: int, positive: int) -> None:
     rated = load_rated(field)
