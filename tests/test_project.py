@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import sync_env  # noqa: E402
 
 BASE = {"arguments", "files"}
-LIBRARY = BASE | {"tokenizer", "model", "training", "data", "pretraining", "finetuning", "analysis"}
+LIBRARY = BASE | {"tokenizer", "model", "training", "data", "pretraining", "finetuning", "search", "analysis"}
 ALLOWED = {  # file or folder: what else of the package it may import; imports point one way
     "arguments": set(),
     "files": set(),
@@ -30,6 +30,7 @@ ALLOWED = {  # file or folder: what else of the package it may import; imports p
     "data": {"files"},
     "pretraining": BASE | {"tokenizer", "model", "training", "data"},
     "finetuning": BASE | {"tokenizer", "model", "training", "data", "pretraining"},
+    "search": BASE | {"tokenizer", "model"},
     "analysis": BASE | {"tokenizer", "model", "training", "data", "pretraining", "finetuning"},
     "course": LIBRARY,
     "cli": LIBRARY | {"course"},

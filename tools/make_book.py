@@ -42,6 +42,7 @@ PARTS = {  # of the package, in the order in which to read them
     "training": "the training loop",
     "pretraining": "masks, runs and corpora",
     "finetuning": "models for tasks",
+    "search": "texts on disk, found by meaning",
     "analysis": "what a model does, and why",
     "data": "texts and weights",
     "files": "files and folders",

@@ -30,7 +30,7 @@ SHA256 = {
     "roles.txt": "effa05311a34d33c93be13c6e4b17a00458de9f063a18a3f983d40d4235cb573",
     "roles_second.txt": "effa05311a34d33c93be13c6e4b17a00458de9f063a18a3f983d40d4235cb573",
     "roles_third.txt": "f5c6e2efd547a67a100c103725d29baa81a2e3dfd9ded1e1acd5f4f72b0ddd7b",
-    "searches.jsonl": "89e757c99cdc79800df822de2f245e441bc0b274f96fbd5853e482f791d951b2",
+    "searches.jsonl": "6e189185316abe76ed383a8d6c9afa60ddd22cc2bfd8917bee2fd50888a214a5",
     "templates.txt": "79e57aac5f5a0a6ab0eb641519e15aec607100402c428d292d8ba9fd33fae5b4",
     "values.txt": "045b29dae264d474363a40be0675c773b3298131cf992b4f4658968736f55bbf",
 }
