@@ -4,24 +4,19 @@
     python tools/make_results.py split models      only these files
     python tools/make_results.py --part 1/2        half of the runs; run --part 2/2 in a second terminal
 
-The rows of each finished run are kept in a folder (--work), so that an interrupted series continues where it
-stopped. A results file is replaced once all of its runs are finished.
+Interrupted runs continue, see tools/stored_runs.py.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
 import random
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
 from functools import cache, partial
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -33,19 +28,17 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from sklearn.pipeline import Pipeline, make_pipeline
+from stored_runs import Experiment, Tool, read_run
 from textblob import TextBlob
-from tqdm import tqdm
 
 from bertlearn import load_reviews
 from bertlearn.analysis.ablation import head_importance, without_heads
 from bertlearn.analysis.attribution import attention_scores, deletion, integrated_gradients
 from bertlearn.analysis.behavior import behavior_tests, run_tests
 from bertlearn.course.encoders import load_encoder
-from bertlearn.course.results import RESULTS, Row, check_rows
+from bertlearn.course.results import RESULTS, Row
 from bertlearn.course.tasks import Cloze, load_cloze, load_film_pairs
 from bertlearn.data.corpora import Reviews, ReviewSet
-from bertlearn.data.sources import SOURCES
-from bertlearn.files import write_whole
 from bertlearn.finetuning.features import Features, answer_features, text_features
 from bertlearn.finetuning.options import FinetuneOptions
 from bertlearn.finetuning.run import Finetuned, finetune, predict_logits
@@ -127,14 +120,6 @@ TASK_SEEDS = 1
 def described(options: FinetuneOptions) -> dict[str, Any]:
     """Return the options that can change a result; where the history is written does not."""
     return {name: value for name, value in asdict(options).items() if name != "log_to"}
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """The recipe of one results file: its runs by name, each returning rows, and their common settings."""
-
-    settings: dict[str, Any]
-    runs: dict[str, Callable[[], list[Row]]]
 
 
 # 1. Models without a transformer
@@ -725,72 +710,8 @@ EXPERIMENTS: dict[str, Callable[[Path], Experiment]] = {
     "behavior": behavior,
     "finetuning": finetuning,
 }
-
-
-def run_file(work: Path, name: str, run: str) -> Path:
-    return work / name / f"{run}.json"
-
-
-def read_run(work: Path, name: str, run: str) -> list[Row]:
-    return json.loads(run_file(work, name, run).read_text(encoding="utf-8"))
-
-
-def compute(work: Path, name: str, part: tuple[int, int]) -> None:
-    """Do the missing runs of one experiment that belong to part (i, n), every n-th from the i-th.
-
-    Write the results file if all runs are finished afterwards.
-    """
-    experiment = EXPERIMENTS[name](work)
-    mine = list(experiment.runs)[part[0] - 1 :: part[1]]
-    (work / name).mkdir(parents=True, exist_ok=True)
-    for run in tqdm([run for run in mine if not run_file(work, name, run).exists()], desc=name):
-        rows = experiment.runs[run]()
-        check_rows(name, rows)
-        text = json.dumps(rows)
-        write_whole(
-            run_file(work, name, run), lambda path, text=text: path.write_text(text, encoding="utf-8")
-        )
-    if all(run_file(work, name, run).exists() for run in experiment.runs):
-        write_results(name, experiment, [row for run in experiment.runs for row in read_run(work, name, run)])
-
-
-def write_results(name: str, experiment: Experiment, rows: list[Row]) -> None:
-    """Write bertlearn/course/results/NAME.json, one row per line."""
-    head = json.dumps(provenance(name, experiment), indent=1)
-    body = ",\n".join(json.dumps(row) for row in rows)
-    text = f'{{"provenance": {head},\n"rows": [\n{body}\n]}}\n'
-    write_whole(RESULTS / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def provenance(name: str, experiment: Experiment) -> dict[str, Any]:
-    return {
-        "command": f"python tools/make_results.py {name}",
-        "settings": json.loads(json.dumps(experiment.settings)),
-        "data": {source: SOURCES[source].sha256 for source in ("reviews", "minilm")},
-        "hardware": f"{torch.get_num_threads()} threads, {platform.machine()}",
-        "python": platform.python_version(),
-        "torch": version("torch"),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="FILE", help=f"{', '.join(EXPERIMENTS)}; default: all")
-    parser.add_argument("--part", default="1/1", metavar="I/N", help="do every N-th run, from the I-th")
-    parser.add_argument(
-        "--work", type=Path, default=Path("results-run"), help="folder that keeps finished runs"
-    )
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
-    unknown = set(options.names) - EXPERIMENTS.keys()
-    if unknown:
-        parser.error(f"{', '.join(unknown)}: no such results file; choose from {', '.join(EXPERIMENTS)}")
-    torch.set_num_threads(options.threads)
-    first, count = (int(number) for number in options.part.split("/"))
-    for name in options.names or EXPERIMENTS:
-        compute(options.work, name, (first, count))
+TOOL = Tool("python tools/make_results.py", EXPERIMENTS, ("reviews", "minilm"))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(TOOL.main(__doc__))

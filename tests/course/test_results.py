@@ -22,24 +22,29 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 import make_lab as lab  # noqa: E402
 import make_results as tool  # noqa: E402
+import make_search  # noqa: E402
+import make_work  # noqa: E402
+import stored_runs  # noqa: E402
 
 LABS = ("knockout", "objectives")  # the results that tools/make_lab.py makes
+TOOLS = {name: made for made in (tool.TOOL, make_search.TOOL, make_work.TOOL) for name in made.experiments}
 
 
 def test_all_files_exist_and_are_small() -> None:
     files = sorted(RESULTS.glob("*.json"))
-    assert [file.stem for file in files] == sorted(COLUMNS) == sorted([*tool.EXPERIMENTS, *LABS])
+    assert [file.stem for file in files] == sorted(COLUMNS) == sorted([*TOOLS, *LABS])
     assert sum(file.stat().st_size for file in files) < 1e6
 
 
-@pytest.mark.parametrize("name", tool.EXPERIMENTS)
+@pytest.mark.parametrize("name", TOOLS)
 def test_rows_and_provenance_match_the_script(name: str, tmp_path: Path) -> None:
-    found, experiment = load_results(name), tool.EXPERIMENTS[name](tmp_path)
+    made = TOOLS[name]
+    found, experiment = load_results(name), made.experiments[name](tmp_path)
     assert found.rows
     assert set(found.provenance) == set(PROVENANCE)
     assert found.provenance["settings"] == json.loads(json.dumps(experiment.settings)), "run make results"
-    assert found.provenance["data"] == {source: SOURCES[source].sha256 for source in ("reviews", "minilm")}
-    assert found.provenance["command"] == f"python tools/make_results.py {name}"
+    assert found.provenance["data"] == {source: SOURCES[source].sha256 for source in made.sources}
+    assert found.provenance["command"] == f"{made.command} {name}"
 
 
 def test_the_knock_out_lab_has_every_run_and_its_times() -> None:
@@ -152,12 +157,12 @@ def test_an_interrupted_series_continues(tmp_path: Path, monkeypatch: pytest.Mon
         return [{"model": "m", "split": "film", "seed": seed, "accuracy": 0.5}]
 
     runs = {str(seed): (lambda seed=seed: run(seed)) for seed in range(3)}
-    monkeypatch.setitem(tool.EXPERIMENTS, "split", lambda work: tool.Experiment({}, runs))
-    monkeypatch.setattr(tool, "RESULTS", tmp_path)
+    monkeypatch.setitem(tool.EXPERIMENTS, "split", lambda work: stored_runs.Experiment({}, runs))
+    monkeypatch.setattr(stored_runs, "RESULTS", tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        tool.compute(tmp_path / "work", "split", (1, 1))
+        tool.TOOL.compute(tmp_path / "work", "split", (1, 1))
     assert not (tmp_path / "split.json").exists()
-    tool.compute(tmp_path / "work", "split", (1, 1))
+    tool.TOOL.compute(tmp_path / "work", "split", (1, 1))
     assert calls == [0, 1, 1, 2]
     assert [row["seed"] for row in json.loads((tmp_path / "split.json").read_text())["rows"]] == [0, 1, 2]
 

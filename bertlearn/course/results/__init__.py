@@ -1,8 +1,9 @@
-"""Results of runs that take too long for an evening: many seeds, many sizes (chapters 5 to 8).
+"""Results of runs that take too long for an evening: many seeds, many sizes (chapters 5 to 9).
 
-`tools/make_results.py` (`make results`) computes them, `tools/make_lab.py` those of chapters 7 and 8; this
-module reads them. Each file contains the measurements, one row per run (or evaluation), and their
-provenance: the command, its settings, the data and the machine.
+`tools/make_results.py` (`make results`) computes them, `tools/make_lab.py` those of chapters 7 and 8,
+`tools/make_search.py` and `make_work.py` those of chapter 9; this module reads them. Each file contains the
+measurements, one row per run (or evaluation), and their provenance: the command, its settings, the data and
+the machine.
 Leaves out: the fine-tuned models themselves, which a chapter trains again in minutes.
 """
 
@@ -99,6 +100,24 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
         "review_accuracy": (float,),
         "parameters": (int,),  # of the encoder
         "core_seconds": (float,),  # of pretraining
+    },
+    "search": {
+        "queries": (str,),  # "searches", or "last sentences" of plots
+        "system": (str,),
+        "seed": (int, type(None)),
+        "ndcg": (list,),  # nDCG@10 of each query
+        "reciprocal_rank": (list,),  # of the first document of the highest grade
+        "megabytes": (float,),  # of the index
+        "milliseconds": (float,),  # a query, in a batch of all
+    },
+    "work": {
+        "task": (str,),  # "questions", "spam", "unknown questions", "commands", "replies", "fields"
+        "method": (str,),
+        "setting": (str,),  # what is varied: labels, examples, the test set
+        "seed": (int,),
+        "measure": (str,),  # "accuracy", "f1", "whole", "recall", "balanced_accuracy"
+        "score": (float,),
+        "cases": (int,),  # that the score is the mean of
     },
 }
 PROVENANCE = ("command", "settings", "data", "hardware", "python", "torch", "date")

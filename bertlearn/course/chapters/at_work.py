@@ -1,0 +1,174 @@
+"""What chapter 9's cells call: commands made from templates, misheard words, the joint model's training."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bertlearn.course import labeled
+from bertlearn.course.encoders import load_encoder
+from bertlearn.course.labeled import Command
+from bertlearn.finetuning.spans import Span, bio_labels, decode_bio, token_labels
+from bertlearn.model.joint import BertForIntentAndSlots
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+
+# 1. Commands
+
+TEMPLATES, VALUES = 0.7, 0.67  # the shares of each intent's templates and of each slot's values for training
+RECIPE = {"commands": 1800, "epochs": 3, "batch_size": 16, "learning_rate": 1e-4, "warmup_steps": 20}
+MISHEARD = 0.5  # the chance that a phrase is misheard, if it is one that can be
+
+
+class Understanding(NamedTuple):
+    """A trained joint model and what it needs."""
+
+    model: BertForIntentAndSlots
+    tokenizer: WordPieceTokenizer
+    slot2id: dict[str, int]
+
+
+def command_sets(seed: int, count: int = 300) -> dict[str, list[Command]]:
+    """Return commands to train on and to test on; the last two sets are people's words, not templates."""
+    draw = random.Random(seed)
+    old, new = _split(labeled.load_templates(), TEMPLATES, draw)
+    known, unknown = _split(labeled.load_values(), VALUES, draw)
+    people = [command for command in labeled.load_commands() if command.intent != "other"]
+    return {
+        "train": _filled(old, known, int(RECIPE["commands"]), draw),
+        "the same templates": _filled(old, known, count, draw),
+        "new values": _filled(old, unknown, count, draw),
+        "new templates": _filled(new, known, count, draw),
+        "people's words": people,
+        "people's words, misheard": [mishear(command, draw) for command in people],
+    }
+
+
+def _split(
+    lists: Mapping[str, Sequence[str]], share: float, draw: random.Random
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Shuffle each list and split it into its first part, this share of it, and the rest."""
+    first, rest = {}, {}
+    for name, items in lists.items():
+        mixed, cut = draw.sample(items, len(items)), round(share * len(items))
+        first[name], rest[name] = mixed[:cut], mixed[cut:]
+    return first, rest
+
+
+def _filled(
+    templates: Mapping[str, list[str]], values: dict[str, list[str]], count: int, draw: random.Random
+) -> list[Command]:
+    """Return commands of all intents in turn, from random templates and values."""
+    intents = list(templates)
+    chosen = [intents[number % len(intents)] for number in range(count)]
+    return [Command(intent, *labeled.fill(draw.choice(templates[intent]), values, draw)) for intent in chosen]
+
+
+def mishear(command: Command, draw: random.Random, chance: float = MISHEARD) -> Command:
+    """Return the command as speech recognition may write it; a slot keeps what became of its words."""
+    parts = _parts(command)
+    heard = [(_misheard(words.split(), draw, chance), label) for words, label in parts]
+    line = " ".join(f"[{label} {words}]" if label else words for words, label in heard)
+    return Command(command.intent, *labeled.marked(line))
+
+
+def _parts(command: Command) -> list[tuple[str, str]]:
+    """Return the slots and the words between them in order, each with its label; "" between slots."""
+    parts, done = [], 0
+    for start, end, label in sorted(command.slots):
+        parts += [(command.text[done:start], ""), (command.text[start:end], label)]
+        done = end
+    return [(words.strip(), label) for words, label in [*parts, (command.text[done:], "")] if words.strip()]
+
+
+def _misheard(words: list[str], draw: random.Random, chance: float) -> str:
+    phrases, heard, at = labeled.load_misheard(), [], 0
+    while at < len(words):
+        for right, wrong in phrases.items():
+            length = len(right.split())
+            if words[at : at + length] == right.split() and draw.random() < chance:
+                heard.append(wrong)
+                at += length
+                break
+        else:
+            heard.append(words[at])
+            at += 1
+    return " ".join(heard)
+
+
+def train_commands(commands: Sequence[Command], seed: int) -> Understanding:
+    """Fine-tune MiniLM with both heads, as `RECIPE` says."""
+    encoder, tokenizer = load_encoder("minilm")
+    slots = bio_labels(sorted(labeled.load_values()))
+    intents = sorted(labeled.load_templates())
+    model = BertForIntentAndSlots.from_encoder(
+        encoder, intents, slots, torch.Generator().manual_seed(seed)
+    ).train()
+    made = Understanding(model, tokenizer, {name: number for number, name in enumerate(slots)})
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RECIPE["learning_rate"])
+    size = int(RECIPE["batch_size"])
+    steps = int(RECIPE["epochs"]) * len(commands) // size
+    warmup = RECIPE["warmup_steps"]
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warmup, (steps - step) / steps)
+    )
+    torch.manual_seed(seed)
+    draw = random.Random(seed)
+    order: list[int] = []
+    for _ in range(steps):
+        if len(order) < size:
+            order = draw.sample(range(len(commands)), len(commands))
+        loss = command_loss(made, [commands[order.pop()] for _ in range(size)])
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    model.eval()
+    return made
+
+
+def command_loss(made: Understanding, commands: Sequence[Command]) -> Tensor:
+    """Return the loss of both heads for a batch, in nats."""
+    encodings = [made.tokenizer.encode(command.text) for command in commands]
+    batch = made.tokenizer.pad(encodings)
+    slots = torch.full_like(batch.input_ids, -100)
+    for row, (encoding, command) in enumerate(zip(encodings, commands, strict=True)):
+        labels = token_labels(encoding, command.slots, made.slot2id)
+        slots[row, : len(labels)] = torch.tensor(labels)
+    number = {name: number for number, name in made.model.id2intent.items()}
+    intents = torch.tensor([number[command.intent] for command in commands])
+    return made.model(**batch._asdict(), intent_labels=intents, slot_labels=slots).loss
+
+
+@torch.no_grad()
+def understand(made: Understanding, commands: Sequence[Command]) -> list[Command]:
+    """Return what the model makes of the texts of commands."""
+    encodings = [made.tokenizer.encode(command.text) for command in commands]
+    found = made.model(**made.tokenizer.pad(encodings)._asdict())
+    answers = []
+    for row, (encoding, command) in enumerate(zip(encodings, commands, strict=True)):
+        intent = made.model.id2intent[int(found.intent_logits[row].argmax())]
+        labels = found.slot_logits[row, : len(encoding.input_ids)].argmax(-1)
+        answers.append(Command(intent, command.text, decode_bio(encoding, labels, made.model.id2slot)))
+    return answers
+
+
+def known_values(commands: Sequence[Command]) -> dict[str, str]:
+    """Return the slot of each value in commands, the longest value first."""
+    pairs = {command.text[start:end]: label for command in commands for start, end, label in command.slots}
+    return dict(sorted(pairs.items(), key=lambda pair: -len(pair[0])))
+
+
+def listed_values(text: str, known: Mapping[str, str]) -> list[Span]:
+    """Return the known values that a text has, longer ones first: slots without a model."""
+    found: list[Span] = []
+    for value, label in known.items():
+        start = f" {text} ".find(f" {value} ")
+        end = start + len(value)
+        if start >= 0 and all(end <= span.start or span.end <= start for span in found):
+            found.append(Span(start, end, label))
+    return sorted(found)

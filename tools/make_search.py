@@ -1,0 +1,265 @@
+"""Compute the stored rankings that chapter 9 compares, bertlearn/course/results/search.json.
+
+    python tools/make_search.py            about half an hour on two cores
+
+Interrupted runs continue, see tools/stored_runs.py.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import bm25s
+import numpy as np
+import torch
+from make_results import described
+from stored_runs import Experiment, Tool
+
+from bertlearn.course import labeled
+from bertlearn.course.encoders import load_encoder
+from bertlearn.course.results import Row
+from bertlearn.course.tasks import split_sentences
+from bertlearn.data.corpora import load_plots, split_of
+from bertlearn.data.small_tasks import splade_path
+from bertlearn.data.wikipedia import load_articles
+from bertlearn.finetuning.features import text_features
+from bertlearn.finetuning.options import FinetuneOptions
+from bertlearn.finetuning.run import finetune
+from bertlearn.model.heads import BertForMaskedLM, BertForSequenceClassification
+from bertlearn.model.inference import predict, sentence_vectors
+from bertlearn.search.ranking import fuse
+from bertlearn.search.sparse import sparse_vectors
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+
+DEPTH = 100  # documents that a ranking has
+LENGTH = 256  # tokens of a document that MiniLM reads; the sparse model reads half, it is slow
+RERANKED = 20
+PAIR_LENGTH = 192
+PAIR_OPTIONS = FinetuneOptions(epochs=1, learning_rate=5e-5, batch_size=16)
+PAIR_SENTENCES, NEGATIVES = 2, 3  # of a plot, of a sentence
+SEEDS = (0, 1, 2)
+
+
+Place = tuple[Any, ...]
+Rankings = list[list[int]]
+
+
+class Collection(NamedTuple):
+    """Documents, queries and, for each query, the grades of documents by their number."""
+
+    documents: list[str]
+    queries: list[str]
+    grades: list[dict[int, int]]
+
+
+@cache
+def searches() -> Collection:
+    """Return the sixty labeled queries on plots and paragraphs."""
+    texts: dict[Place, str] = {("plot", number): plot.text for number, plot in enumerate(load_plots())}
+    for article in load_articles():
+        for number, paragraph in enumerate(article.paragraphs):
+            texts["article", article.title, number] = f"{article.title}. {paragraph}"
+    row = {place: number for number, place in enumerate(texts)}
+    found = labeled.load_searches()
+    grades = [{row[place]: grade for place, grade in search.grades.items()} for search in found]
+    return Collection(list(texts.values()), [search.query for search in found], grades)
+
+
+@cache
+def last_sentences() -> Collection:
+    """Return plots without their last sentence; the queries are the last sentences of held-out films."""
+    plots = [(plot.film, split_sentences(plot.text)) for plot in load_plots()]
+    plots = [(film, sentences) for film, sentences in plots if len(sentences) >= 3]
+    documents = [" ".join(sentences[:-1]) for _, sentences in plots]
+    asked = [row for row, (film, _) in enumerate(plots) if split_of(film) != "train"]
+    return Collection(documents, [plots[row][1][-1] for row in asked], [{row: 1} for row in asked])
+
+
+COLLECTIONS = {"searches": searches, "last sentences": last_sentences}
+
+
+def words_index(documents: list[str]) -> bm25s.BM25:
+    index = bm25s.BM25()
+    index.index(tokens(documents), show_progress=False)
+    return index
+
+
+def tokens(texts: list[str]) -> Any:
+    return bm25s.tokenize(texts, stopwords="en", show_progress=False)
+
+
+def by_words(index: bm25s.BM25, queries: list[str]) -> Rankings:
+    rows, scores = index.retrieve(tokens(queries), k=DEPTH, show_progress=False)
+    return [
+        [int(row) for row, score in zip(*found, strict=True) if score > 0]
+        for found in zip(rows, scores, strict=True)
+    ]
+
+
+def best(scores: np.ndarray) -> Rankings:
+    """Return the best documents of each query from scores (Q, N); a score of 0 finds nothing."""
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
+    return [[int(row) for row in rows if own[row] != 0] for rows, own in zip(order, scores, strict=True)]
+
+
+@cache
+def minilm_vectors(name: str) -> torch.Tensor:
+    return unit(COLLECTIONS[name]().documents)
+
+
+def unit(texts: Sequence[str]) -> torch.Tensor:
+    encoder, tokenizer = load_encoder("minilm")
+    return torch.nn.functional.normalize(
+        sentence_vectors(encoder, tokenizer, texts, max_length=LENGTH), dim=1
+    )
+
+
+@cache
+def splade() -> tuple[BertForMaskedLM, WordPieceTokenizer]:
+    folder = splade_path()
+    return BertForMaskedLM.from_pretrained(folder), WordPieceTokenizer.from_pretrained(folder)
+
+
+@cache
+def rankings(name: str) -> tuple[dict[str, Rankings], dict[str, tuple[float, float]]]:
+    """Return the rankings of each system, and of each the megabytes of its index and milliseconds a query."""
+    made, found, costs = COLLECTIONS[name](), {}, {}
+
+    def measure(system: str, megabytes: float, ask: Callable[[], Rankings]) -> None:
+        started = time.perf_counter()
+        found[system] = ask()
+        costs[system] = megabytes, 1000 * (time.perf_counter() - started) / len(made.queries)
+
+    index, vectors = words_index(made.documents), minilm_vectors(name)
+    weights = sparse_vectors(*splade(), made.documents, max_length=LENGTH // 2)
+    postings = sum(index.scores[part].nbytes for part in ("data", "indices", "indptr")) / 1e6
+    stored = (weights.data.nbytes + weights.indices.nbytes + weights.indptr.nbytes) / 1e6
+    measure("words", postings, lambda: by_words(index, made.queries))
+    measure("vectors", vectors.numel() * 2 / 1e6, lambda: best((unit(made.queries) @ vectors.T).numpy()))
+    measure("weights", stored, lambda: best((sparse_vectors(*splade(), made.queries) @ weights.T).toarray()))
+    for system, parts in {"words + vectors": 2, "all three": 3}.items():
+        several = list(found.values())[:parts]
+        found[system] = [fuse(ranked) for ranked in zip(*several, strict=True)]
+        costs[system] = tuple(np.sum(list(costs.values())[:parts], axis=0).tolist())
+    return found, costs
+
+
+def ndcg(ranking: list[int], grades: dict[int, int], k: int = 10) -> float:
+    """Return nDCG@k with the grade as gain."""
+    gains = [grades.get(row, 0) for row in ranking[:k]]
+    ideal = sorted(grades.values(), reverse=True)[:k]
+    dcg, most = (sum(g / math.log2(r + 2) for r, g in enumerate(part)) for part in (gains, ideal))
+    return dcg / most
+
+
+def reciprocal_rank(ranking: list[int], grades: dict[int, int]) -> float:
+    """Return 1 / rank of the first document of the highest grade."""
+    wanted = {row for row, grade in grades.items() if grade == max(grades.values())}
+    return next((1 / rank for rank, row in enumerate(ranking, 1) if row in wanted), 0.0)
+
+
+def search_row(name: str, system: str, seed: int | None, ranked: Rankings, cost: tuple[float, float]) -> Row:
+    pairs = list(zip(ranked, COLLECTIONS[name]().grades, strict=True))
+    return {
+        "queries": name,
+        "system": system,
+        "seed": seed,
+        "ndcg": [round(ndcg(*pair), 4) for pair in pairs],
+        "reciprocal_rank": [round(reciprocal_rank(*pair), 4) for pair in pairs],
+        "megabytes": round(cost[0], 2),
+        "milliseconds": round(cost[1], 2),
+    }
+
+
+def first_stage(name: str) -> list[Row]:
+    found, costs = rankings(name)
+    return [search_row(name, system, None, found[system], costs[system]) for system in found]
+
+
+def training_pairs(seed: int) -> tuple[list[tuple[str, str]], list[int]]:
+    """Return pairs of a sentence and a plot: its own without the sentence, or one that search took for it."""
+    draw = random.Random(seed)
+    plots = [split_sentences(plot.text) for plot in load_plots() if split_of(plot.film) == "train"]
+    plots = [sentences for sentences in plots if len(sentences) >= 3]
+    whole = [" ".join(sentences) for sentences in plots]
+    asked = [
+        (row, at)
+        for row, sentences in enumerate(plots)
+        for at in draw.sample(range(len(sentences)), PAIR_SENTENCES)
+    ]
+    queries = [plots[row][at] for row, at in asked]
+    near = [
+        fuse(ranked)
+        for ranked in zip(
+            by_words(words_index(whole), queries), best((unit(queries) @ unit(whole).T).numpy()), strict=True
+        )
+    ]
+    pairs, labels = [], []
+    for (row, at), query, ranked in zip(asked, queries, near, strict=True):
+        others = [other for other in ranked[:RERANKED] if other != row]
+        rest = " ".join(sentence for place, sentence in enumerate(plots[row]) if place != at)
+        pairs += [(query, rest), *((query, whole[other]) for other in draw.sample(others, NEGATIVES))]
+        labels += [1, *[0] * NEGATIVES]
+    return pairs, labels
+
+
+def cross_encoder(seed: int) -> list[Row]:
+    """Train a cross-encoder on the plots of training films, and let it rank what search found anew."""
+    encoder, tokenizer = load_encoder("minilm")
+    generator = torch.Generator().manual_seed(seed)
+    model = BertForSequenceClassification.from_encoder(encoder, ["no", "yes"], generator, pooling="mean")
+    pairs, labels = training_pairs(seed)
+    cut = len(pairs) // (10 * (NEGATIVES + 1)) * (NEGATIVES + 1)  # a tenth, no query on both sides
+    train, held_out = (
+        text_features(tokenizer, pairs[part], labels[part], PAIR_LENGTH)
+        for part in (slice(cut, None), slice(cut))
+    )
+    finetune(model, train, held_out, FinetuneOptions(**{**vars(PAIR_OPTIONS), "seed": seed}))
+    rows = []
+    for name, made in COLLECTIONS.items():
+        found, costs = rankings(name)
+        started = time.perf_counter()
+        ranked = [
+            rerank(model, tokenizer, query, made().documents, old)
+            for query, old in zip(made().queries, found["words + vectors"], strict=True)
+        ]
+        seconds = (time.perf_counter() - started) / len(ranked)
+        megabytes, milliseconds = costs["words + vectors"]
+        rows.append(
+            search_row(name, "cross-encoder", seed, ranked, (megabytes, milliseconds + 1000 * seconds))
+        )
+    return rows
+
+
+def rerank(
+    model: BertForSequenceClassification,
+    tokenizer: WordPieceTokenizer,
+    query: str,
+    documents: list[str],
+    ranking: list[int],
+) -> list[int]:
+    """Return the ranking with its first documents in the order of the cross-encoder."""
+    first = ranking[:RERANKED]
+    scores = predict(model, tokenizer, [(query, documents[row]) for row in first], max_length=PAIR_LENGTH)
+    return [first[at] for at in scores[:, 1].argsort(descending=True)] + ranking[RERANKED:]
+
+
+def search(work: Path) -> Experiment:
+    runs: dict[str, Callable[[], list[Row]]] = {name: partial(first_stage, name) for name in COLLECTIONS}
+    runs |= {f"cross-encoder {seed}": partial(cross_encoder, seed) for seed in SEEDS}
+    settings = {"length": LENGTH, "reranked": RERANKED, "pair_length": PAIR_LENGTH}
+    return Experiment(settings | {"cross-encoder": described(PAIR_OPTIONS)}, runs)
+
+
+EXPERIMENTS = {"search": search}
+TOOL = Tool("python tools/make_search.py", EXPERIMENTS, ("reviews", "wikipedia", "minilm", "splade"))
+
+if __name__ == "__main__":
+    sys.exit(TOOL.main(__doc__))
