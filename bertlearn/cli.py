@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stderr, suppress
 from dataclasses import is_dataclass, replace
@@ -240,8 +239,8 @@ def search(
 
     Args:
         index: Folder of the index; a new or empty one to make it.
-        query: What to look for, one or more in quotes. If none is given, queries are read line by line from
-            the terminal, until an empty one.
+        query: What to look for, one or more in quotes. With neither this nor --input, queries are read line
+            by line from the terminal, until an empty one.
         input: Texts to put into the index: quoted patterns such as "notes/**/*.txt", with a text on each
             line; .jsonl files with a text on each line in --field; both may be compressed. Texts that the
             index has already come first, then new ones.
@@ -274,6 +273,8 @@ def search(
     if input:
         opened.build(document.text for document in documents)
         print(f"{index}: {len(opened):,} texts; skipped: {skipped}")
+    if input and not len(opened):
+        raise ValueError(f"--input has no text to index; skipped: {skipped.with_places()}")
     if not len(opened):
         raise ValueError(f"{index} has no texts yet; name some with --input")
     for wanted in query or (() if input else _typed_queries()):
@@ -292,8 +293,8 @@ def _typed_queries() -> Iterator[str]:
 
 def _printable(text: str, width: int = 200) -> str:
     """Return a text in one line, cut, and without characters that could command a terminal."""
-    line = "".join(letter if letter.isprintable() else " " for letter in text)
-    return textwrap.shorten(line, width, placeholder=" …")
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return line if len(line) <= width else f"{line[: width - 2]} …"
 
 
 def _documents(text: TextOptions, skipped: SkippedRows) -> Iterable[Document]:

@@ -1,17 +1,19 @@
 """Compute the stored rankings that chapter 9 compares, bertlearn/course/results/search.json.
 
-    python tools/make_search.py            about half an hour on two cores
+    python tools/make_search.py            about half an hour on two cores, with nothing else running
+
+The file is not stored yet: the chapter's text that reads it is still to be written.
 
 Interrupted runs continue, see tools/stored_runs.py.
 """
 
 from __future__ import annotations
 
-import math
 import random
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +27,7 @@ from stored_runs import Experiment, Tool
 from bertlearn.course import labeled
 from bertlearn.course.encoders import load_encoder
 from bertlearn.course.results import Row
+from bertlearn.course.solutions.at_work import ndcg, reciprocal_rank
 from bertlearn.course.tasks import split_sentences
 from bertlearn.data.corpora import load_plots, split_of
 from bertlearn.data.small_tasks import splade_path
@@ -32,6 +35,7 @@ from bertlearn.data.wikipedia import load_articles
 from bertlearn.finetuning.features import text_features
 from bertlearn.finetuning.options import FinetuneOptions
 from bertlearn.finetuning.run import finetune
+from bertlearn.model.bert import BertModel
 from bertlearn.model.heads import BertForMaskedLM, BertForSequenceClassification
 from bertlearn.model.inference import predict, sentence_vectors
 from bertlearn.search.ranking import fuse
@@ -114,11 +118,13 @@ def minilm_vectors(name: str) -> torch.Tensor:
     return unit(COLLECTIONS[name]().documents)
 
 
+@cache
+def minilm() -> tuple[BertModel, WordPieceTokenizer]:
+    return load_encoder("minilm")
+
+
 def unit(texts: Sequence[str]) -> torch.Tensor:
-    encoder, tokenizer = load_encoder("minilm")
-    return torch.nn.functional.normalize(
-        sentence_vectors(encoder, tokenizer, texts, max_length=LENGTH), dim=1
-    )
+    return torch.nn.functional.normalize(sentence_vectors(*minilm(), texts, max_length=LENGTH), dim=1)
 
 
 @cache
@@ -132,18 +138,18 @@ def rankings(name: str) -> tuple[dict[str, Rankings], dict[str, tuple[float, flo
     """Return the rankings of each system, and of each the megabytes of its index and milliseconds a query."""
     made, found, costs = COLLECTIONS[name](), {}, {}
 
-    def measure(system: str, megabytes: float, ask: Callable[[], Rankings]) -> None:
+    def measure(system: str, megabytes: float, ask: Callable[[str], Rankings]) -> None:
         started = time.perf_counter()
-        found[system] = ask()
+        found[system] = [ranked for query in made.queries for ranked in ask(query)]
         costs[system] = megabytes, 1000 * (time.perf_counter() - started) / len(made.queries)
 
     index, vectors = words_index(made.documents), minilm_vectors(name)
     weights = sparse_vectors(*splade(), made.documents, max_length=LENGTH // 2)
     postings = sum(index.scores[part].nbytes for part in ("data", "indices", "indptr")) / 1e6
     stored = (weights.data.nbytes + weights.indices.nbytes + weights.indptr.nbytes) / 1e6
-    measure("words", postings, lambda: by_words(index, made.queries))
-    measure("vectors", vectors.numel() * 2 / 1e6, lambda: best((unit(made.queries) @ vectors.T).numpy()))
-    measure("weights", stored, lambda: best((sparse_vectors(*splade(), made.queries) @ weights.T).toarray()))
+    measure("words", postings, lambda query: by_words(index, [query]))
+    measure("vectors", vectors.numel() * 2 / 1e6, lambda query: best((unit([query]) @ vectors.T).numpy()))
+    measure("weights", stored, lambda query: best((sparse_vectors(*splade(), [query]) @ weights.T).toarray()))
     for system, parts in {"words + vectors": 2, "all three": 3}.items():
         several = list(found.values())[:parts]
         found[system] = [fuse(ranked) for ranked in zip(*several, strict=True)]
@@ -151,28 +157,20 @@ def rankings(name: str) -> tuple[dict[str, Rankings], dict[str, tuple[float, flo
     return found, costs
 
 
-def ndcg(ranking: list[int], grades: dict[int, int], k: int = 10) -> float:
-    """Return nDCG@k with the grade as gain."""
-    gains = [grades.get(row, 0) for row in ranking[:k]]
-    ideal = sorted(grades.values(), reverse=True)[:k]
-    dcg, most = (sum(g / math.log2(r + 2) for r, g in enumerate(part)) for part in (gains, ideal))
-    return dcg / most
-
-
-def reciprocal_rank(ranking: list[int], grades: dict[int, int]) -> float:
-    """Return 1 / rank of the first document of the highest grade."""
+def rated(ranking: list[int], grades: dict[int, int]) -> tuple[float, float]:
+    """Return nDCG@10, and 1 / rank of the first document of the highest grade."""
     wanted = {row for row, grade in grades.items() if grade == max(grades.values())}
-    return next((1 / rank for rank, row in enumerate(ranking, 1) if row in wanted), 0.0)
+    return round(ndcg(grades, ranking, 10), 4), round(reciprocal_rank(wanted, ranking), 4)
 
 
 def search_row(name: str, system: str, seed: int | None, ranked: Rankings, cost: tuple[float, float]) -> Row:
-    pairs = list(zip(ranked, COLLECTIONS[name]().grades, strict=True))
+    scores = [rated(*pair) for pair in zip(ranked, COLLECTIONS[name]().grades, strict=True)]
     return {
         "queries": name,
         "system": system,
         "seed": seed,
-        "ndcg": [round(ndcg(*pair), 4) for pair in pairs],
-        "reciprocal_rank": [round(reciprocal_rank(*pair), 4) for pair in pairs],
+        "ndcg": [gain for gain, _ in scores],
+        "reciprocal_rank": [rank for _, rank in scores],
         "megabytes": round(cost[0], 2),
         "milliseconds": round(cost[1], 2),
     }
@@ -212,7 +210,7 @@ def training_pairs(seed: int) -> tuple[list[tuple[str, str]], list[int]]:
 
 def cross_encoder(seed: int) -> list[Row]:
     """Train a cross-encoder on the plots of training films, and let it rank what search found anew."""
-    encoder, tokenizer = load_encoder("minilm")
+    encoder, tokenizer = minilm()
     generator = torch.Generator().manual_seed(seed)
     model = BertForSequenceClassification.from_encoder(encoder, ["no", "yes"], generator, pooling="mean")
     pairs, labels = training_pairs(seed)
@@ -221,7 +219,7 @@ def cross_encoder(seed: int) -> list[Row]:
         text_features(tokenizer, pairs[part], labels[part], PAIR_LENGTH)
         for part in (slice(cut, None), slice(cut))
     )
-    finetune(model, train, held_out, FinetuneOptions(**{**vars(PAIR_OPTIONS), "seed": seed}))
+    finetune(model, train, held_out, replace(PAIR_OPTIONS, seed=seed))
     rows = []
     for name, made in COLLECTIONS.items():
         found, costs = rankings(name)
@@ -254,8 +252,16 @@ def rerank(
 def search(work: Path) -> Experiment:
     runs: dict[str, Callable[[], list[Row]]] = {name: partial(first_stage, name) for name in COLLECTIONS}
     runs |= {f"cross-encoder {seed}": partial(cross_encoder, seed) for seed in SEEDS}
-    settings = {"length": LENGTH, "reranked": RERANKED, "pair_length": PAIR_LENGTH}
-    return Experiment(settings | {"cross-encoder": described(PAIR_OPTIONS)}, runs)
+    settings = {
+        "depth": DEPTH,
+        "length": LENGTH,
+        "reranked": RERANKED,
+        "pair_length": PAIR_LENGTH,
+        "pairs": [PAIR_SENTENCES, NEGATIVES],
+        "cross-encoder": described(PAIR_OPTIONS),
+        "searches.jsonl": labeled.SHA256["searches.jsonl"],
+    }
+    return Experiment(settings, runs)
 
 
 EXPERIMENTS = {"search": search}

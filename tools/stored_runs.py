@@ -1,7 +1,8 @@
 """Series of runs whose rows become a results file: resumable, in parts, with provenance.
 
 The rows of each finished run are kept in a folder (--work), so that an interrupted series continues where it
-stopped. A results file is replaced once all of its runs are finished.
+stopped. A run that was made with other settings is made again. A results file is replaced once all of its
+runs are finished.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,13 +48,14 @@ class Tool:
         Write the results file if all runs are finished afterwards.
         """
         experiment = self.experiments[name](work)
+        settings = plain(experiment.settings)
         mine = list(experiment.runs)[part[0] - 1 :: part[1]]
         (work / name).mkdir(parents=True, exist_ok=True)
-        for run in tqdm([run for run in mine if not run_file(work, name, run).exists()], desc=name):
+        for run in tqdm([run for run in mine if not is_done(work, name, run, settings)], desc=name):
             rows = experiment.runs[run]()
             check_rows(name, rows)
-            write_text(run_file(work, name, run), json.dumps(rows))
-        if all(run_file(work, name, run).exists() for run in experiment.runs):
+            write_text(run_file(work, name, run), json.dumps({"settings": settings, "rows": rows}))
+        if all(is_done(work, name, run, settings) for run in experiment.runs):
             rows = [row for run in experiment.runs for row in read_run(work, name, run)]
             write_text(RESULTS / f"{name}.json", results_text(self.provenance(name, experiment), rows))
 
@@ -60,7 +63,7 @@ class Tool:
         """Return where the rows come from."""
         return {
             "command": f"{self.command} {name}",
-            "settings": json.loads(json.dumps(experiment.settings)),
+            "settings": plain(experiment.settings),
             "data": {source: SOURCES[source].sha256 for source in self.sources},
             "hardware": f"{torch.get_num_threads()} threads, {platform.machine()}",
             "python": platform.python_version(),
@@ -84,7 +87,10 @@ class Tool:
         if unknown := set(options.names) - set(self.experiments):
             parser.error(f"{', '.join(unknown)}: no such results file; choose from {names}")
         torch.set_num_threads(options.threads)
-        first, count = (int(number) for number in options.part.split("/"))
+        match = re.fullmatch(r"(\d+)/(\d+)", options.part)
+        first, count = map(int, match.groups()) if match else (0, 0)
+        if not 1 <= first <= count:
+            parser.error(f"--part {options.part}: expected I/N with I from 1 to N, such as 1/2")
         for name in options.names or self.experiments:
             self.compute(options.work, name, (first, count))
 
@@ -96,7 +102,18 @@ def run_file(work: Path, name: str, run: str) -> Path:
 
 def read_run(work: Path, name: str, run: str) -> list[Row]:
     """Return the rows of a finished run."""
-    return json.loads(run_file(work, name, run).read_text(encoding="utf-8"))
+    return json.loads(run_file(work, name, run).read_text(encoding="utf-8"))["rows"]
+
+
+def is_done(work: Path, name: str, run: str, settings: dict[str, Any]) -> bool:
+    """Return whether a run is finished, with these settings."""
+    path = run_file(work, name, run)
+    return path.exists() and json.loads(path.read_text(encoding="utf-8"))["settings"] == settings
+
+
+def plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as they are read from a file: tuples as lists."""
+    return json.loads(json.dumps(settings))
 
 
 def results_text(provenance: dict[str, Any], rows: list[Row]) -> str:

@@ -13,6 +13,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -196,8 +197,9 @@ def fill(template: str, values: dict[str, list[str]], draw: random.Random) -> tu
 
 def agreement(one: Sequence[Iterable[Span]], other: Sequence[Iterable[Span]]) -> float:
     """Return the F1 of the spans of one pass, judged by those of another: borders and label must be equal."""
-    both = sum(len(set(a) & set(b)) for a, b in zip(one, other, strict=True))
-    return 2 * both / sum(len(set(a)) + len(set(b)) for a, b in zip(one, other, strict=True))
+    pairs = [(set(a), set(b)) for a, b in zip(one, other, strict=True)]
+    count = sum(len(a) + len(b) for a, b in pairs)
+    return 2 * sum(len(a & b) for a, b in pairs) / count if count else 1.0
 
 
 def _columns(name: str) -> list[tuple[str, str]]:
@@ -209,6 +211,7 @@ def _json_lines(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in _read(name).splitlines()]
 
 
+@cache
 def _read(name: str) -> str:
     """Return the content of a file, in the version that the checksum names."""
     content = (FOLDER / name).read_bytes().replace(b"\r\n", b"\n")  # as some systems check files out

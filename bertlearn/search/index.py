@@ -11,13 +11,11 @@ Leaves out: deleting a text, and approximate neighbors. A scan of all vectors is
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
-from hashlib import sha256
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -29,21 +27,28 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from bertlearn.arguments import check_count
-from bertlearn.files import check_output, file_lock, read_json, untied_state, write_whole
+from bertlearn.files import check_output, file_lock
 from bertlearn.model.bert import BertModel
 from bertlearn.model.inference import check_fit, check_model, sentence_vectors
+from bertlearn.search.record import (
+    ENDS,
+    FILES,
+    LOCK,
+    TEXTS,
+    VECTORS,
+    IndexFolderError,
+    Record,
+    fingerprint,
+    read_record,
+    remove_unfinished,
+    write_record,
+)
 from bertlearn.tokenizer.inputs import check_filled
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
-RECORD, LOCK = "index.json", ".lock"
-VECTORS, TEXTS, ENDS = "vectors.f16", "texts.utf8", "ends.i64"
-FORMAT = 1
 BLOCK = 4096  # texts between two records
 SCANNED = 65_536  # vectors in memory at a time during a search
-
-
-class IndexFolderError(ValueError):
-    """A folder is not an index, is damaged, or belongs to another model or other texts."""
+SHORTEST = 3  # tokens: [CLS], one of the text, [SEP]
 
 
 class Hit(NamedTuple):
@@ -52,19 +57,6 @@ class Hit(NamedTuple):
     row: int  # its position among the texts of the index, from 0
     score: float  # the cosine to the query, −1 to 1
     text: str
-
-
-@dataclass(frozen=True)
-class Record:
-    """What is complete: the number of texts, the size of each file in bytes and its CRC-32."""
-
-    model: str  # sha256 of weights and vocabulary
-    hidden_size: int
-    max_length: int
-    texts: int = 0
-    sizes: dict[str, int] = field(default_factory=lambda: dict.fromkeys((VECTORS, TEXTS, ENDS), 0))
-    checksums: dict[str, int] = field(default_factory=lambda: dict.fromkeys((VECTORS, TEXTS, ENDS), 0))
-    format: int = FORMAT
 
 
 class SearchIndex:
@@ -95,11 +87,13 @@ class SearchIndex:
     ) -> None:
         check_model(encoder, BertModel)
         check_fit(encoder.config, tokenizer)
-        self.folder, self.encoder, self.tokenizer = Path(folder), encoder, tokenizer
+        self.folder = Path(folder).expanduser()
+        self.encoder, self.tokenizer = encoder, tokenizer
         most = encoder.config.max_position_embeddings
-        length = check_count("max_length", max_length, most=most) if max_length is not None else most
-        new = Record(_fingerprint(encoder, tokenizer), encoder.config.hidden_size, length)
-        self.record = self._read(new, max_length)
+        length = most if max_length is None else check_count("max_length", max_length, SHORTEST, most)
+        self._new = Record(fingerprint(encoder, tokenizer), encoder.config.hidden_size, length)
+        self._max_length = max_length
+        self.record = read_record(self.folder, self._new, max_length)
 
     def __len__(self) -> int:
         """Return the number of texts."""
@@ -121,19 +115,20 @@ class SearchIndex:
             ValueError: an empty text, or one that is not valid Unicode; all texts of earlier blocks are kept.
             OSError: the disk is full or not writable; what the record counts is intact.
         """
+        if isinstance(texts, str | bytes):
+            raise ValueError(
+                f"texts is {type(texts).__name__}, expected several; put a single text into a list"
+            )
         check_output(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         with file_lock(self.folder / LOCK, wait=False) as held:
             if not held:
                 raise IndexFolderError(f"another process is building the index in {self.folder}; let it end")
+            remove_unfinished(self.folder)
+            self.record = read_record(self.folder, self._new, self._max_length)  # others may have built
             numbered = enumerate(texts)
             self._skip_known(numbered)
-            with ExitStack() as stack:
-                files = {name: stack.enter_context(self._open(name)) for name in self.record.sizes}
-                bar = stack.enter_context(tqdm(desc="index", unit=" texts", initial=len(self), delay=2))
-                while block := [_checked(text, row) for row, text in islice(numbered, BLOCK)]:
-                    self._append(files, block, batch_size)
-                    bar.update(len(block))
+            self._append_all(numbered, batch_size)
 
     def search(self, query: str, k: int = 10) -> list[Hit]:
         """Return the k texts whose vectors are most similar to the query's, the most similar first.
@@ -141,7 +136,7 @@ class SearchIndex:
         Raises:
             ValueError: an empty query, an index without texts, or k below 1.
         """
-        check_filled(query.strip(), "query")
+        _check_readable(query, "query")
         scores, rows = self.nearest(self.vectors([query]), k)
         found = zip(rows[0].tolist(), scores[0].tolist(), strict=True)
         return [Hit(row, score, self.text(row)) for row, score in found]
@@ -181,46 +176,26 @@ class SearchIndex:
             file.seek(start)
             return file.read(int(ends[row]) - start).decode()
 
-    def _read(self, new: Record, max_length: int | None) -> Record:
-        """Read and check the record; without one, return the new record."""
-        path = self.folder / RECORD
-        if not path.exists():
-            _check_free(self.folder)
-            return new
-        record = _parse(path)
-        if record.model != new.model:
-            raise IndexFolderError(
-                f"{self.folder} was made with another model or vocabulary; open it with that model, or build "
-                "a new index in another folder"
-            )
-        if max_length not in (None, record.max_length):
-            raise IndexFolderError(
-                f"{self.folder} was made with max_length={record.max_length}, not {max_length}; leave it "
-                "out, or build a new index in another folder"
-            )
-        for name in record.sizes:
-            self._verify(record, name)
-        return record
-
-    def _verify(self, record: Record, name: str) -> None:
-        path, size = self.folder / name, record.sizes[name]
-        found = path.stat().st_size if path.exists() else 0
-        if found < size or _crc(path, size) != record.checksums[name]:
-            what = f"has {found:,} bytes, at least {size:,} expected" if found < size else "has changed"
-            raise IndexFolderError(
-                f"{path} {what}: the index is damaged; delete {self.folder} and build it again"
-            )
-
     def _skip_known(self, numbered: Iterator[tuple[int, str]]) -> None:
         """Advance over the texts that the index holds, and check that they are the same."""
-        checksum, count = 0, 0
+        texts, ends, length = 0, 0, 0  # two checksums, and the bytes so far
         for row, text in islice(numbered, len(self)):
-            checksum, count = zlib.crc32(_checked(text, row).encode(), checksum), count + 1
-        if count < len(self) or checksum != self.record.checksums[TEXTS]:
+            content = _checked(text, row).encode()
+            length += len(content)
+            texts, ends = zlib.crc32(content, texts), zlib.crc32(length.to_bytes(8, "little"), ends)
+        if {TEXTS: texts, ENDS: ends} != {name: self.record.checksums[name] for name in (TEXTS, ENDS)}:
             raise IndexFolderError(
                 f"{self.folder} holds {len(self):,} texts, which are not the first of those given; give the "
                 "same texts in the same order, new ones at the end, or choose another folder"
             )
+
+    def _append_all(self, numbered: Iterator[tuple[int, str]], batch_size: int) -> None:
+        with ExitStack() as stack:
+            files = {name: stack.enter_context(self._open(name)) for name in FILES}
+            bar = stack.enter_context(tqdm(desc="index", unit=" texts", initial=len(self), delay=2))
+            while block := [_checked(text, row) for row, text in islice(numbered, BLOCK)]:
+                self._append(files, block, batch_size)
+                bar.update(len(block))
 
     def _open(self, name: str) -> IO[bytes]:
         """Open a file for appending, without what an interrupted build left beyond the record."""
@@ -234,19 +209,18 @@ class SearchIndex:
         ends = self.record.sizes[TEXTS] + np.cumsum([len(text) for text in texts])
         vectors = self.vectors(block, batch_size).numpy().astype("<f2")
         parts = {VECTORS: vectors.tobytes(), TEXTS: b"".join(texts), ENDS: ends.astype("<i8").tobytes()}
-        old = self.record
         for name, content in parts.items():
             files[name].write(content)
             files[name].flush()
             os.fsync(files[name].fileno())
+        old = self.record
         record = replace(
             old,
             texts=old.texts + len(block),
             sizes={name: size + len(parts[name]) for name, size in old.sizes.items()},
             checksums={name: zlib.crc32(parts[name], crc) for name, crc in old.checksums.items()},
         )
-        written = json.dumps(asdict(record), indent=1) + "\n"
-        write_whole(self.folder / RECORD, lambda path: path.write_text(written, encoding="utf-8"))
+        write_record(self.folder, record)
         self.record = record
 
     def _map(self, name: str, kind: type[np.generic]) -> np.ndarray:
@@ -262,49 +236,9 @@ def _best(scores: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _checked(text: str, row: int) -> str:
     """Return a text that has something to read."""
-    check_filled(text.strip() if isinstance(text, str) else text, f"text {row}")
+    _check_readable(text, f"text {row}")
     return text
 
 
-def _fingerprint(encoder: BertModel, tokenizer: WordPieceTokenizer) -> str:
-    """Return the sha256 of all weights and of the vocabulary, on whatever device and in whatever order."""
-    digest = sha256("\n".join(tokenizer.vocab).encode())
-    for name, tensor in sorted(untied_state(encoder).items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _check_free(folder: Path) -> None:
-    """Refuse a folder with files of something else."""
-    own = {LOCK, VECTORS, TEXTS, ENDS}  # of a build that ended before its first block
-    others = folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - own)
-    if others:
-        raise IndexFolderError(f"{folder} is not an index and not an empty folder; choose another one")
-
-
-def _parse(path: Path) -> Record:
-    """Return the record of an index."""
-    content = read_json(path)
-    if content.get("format") != FORMAT:
-        raise IndexFolderError(f"{path} has format {content.get('format')!r}, expected {FORMAT}")
-    try:
-        record = Record(**content)
-        sound = record.sizes[ENDS] == 8 * record.texts
-        sound &= record.sizes[VECTORS] == 2 * record.texts * record.hidden_size
-        sound &= set(record.sizes) == set(record.checksums) == {VECTORS, TEXTS, ENDS}
-    except (TypeError, KeyError):
-        sound = False
-    if not sound:
-        raise IndexFolderError(f"{path} is damaged; delete {path.parent} and build the index again")
-    return record
-
-
-def _crc(path: Path, size: int) -> int:
-    """Return the CRC-32 of the first `size` bytes of a file."""
-    checksum = 0
-    with path.open("rb") if size else open(os.devnull, "rb") as file:
-        while size:
-            part = file.read(min(size, 1 << 22))
-            checksum, size = zlib.crc32(part, checksum), size - len(part)
-    return checksum
+def _check_readable(text: str, name: str) -> None:
+    check_filled(text.strip() if isinstance(text, str) else text, name)

@@ -19,7 +19,7 @@ def sparse_vectors(
     model: BertForMaskedLM,
     tokenizer: WordPieceTokenizer,
     texts: Sequence[str],
-    batch_size: int = 32,
+    batch_size: int = 8,
     max_length: int | None = None,
 ) -> csr_matrix:
     """Return the weight of each vocabulary token for each text (SPLADE-max, Formal et al. 2021, eq. 4).
@@ -30,8 +30,9 @@ def sparse_vectors(
 
     Args:
         model: trained for search; the head of a BERT that only fills masks gives nearly every word a weight.
-        tokenizer, batch_size, max_length: see `predict`.
+        tokenizer, max_length: see `predict`.
         texts: N texts.
+        batch_size: texts per batch; of 512 tokens each, eight take half a gigabyte.
 
     Returns:
         float32 (N, V), sparse.
@@ -56,5 +57,6 @@ def sparse_vectors(
 
 def token_weights(logits: Tensor, lengths: Tensor) -> Tensor:
     """Return the weights of the vocabulary: floats (B, S, V) and the tokens of each text (B,) → (B, V)."""
-    keep = torch.arange(logits.shape[1]) < lengths[:, None]  # (B, S)
-    return (torch.log1p(logits.relu()) * keep[..., None]).amax(dim=1)
+    padding = torch.arange(logits.shape[1]) >= lengths[:, None]  # (B, S)
+    largest = logits.masked_fill(padding[..., None], -torch.inf).amax(dim=1)  # the logarithm changes no order
+    return torch.log1p(largest.relu())

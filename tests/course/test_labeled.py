@@ -73,7 +73,7 @@ def test_templates_are_filled_with_values_of_their_slots() -> None:
     assert labeled.fill("at {time}", {"time": ["noon"]}, draw) == ("at noon", [Span(3, 7, "time")])
 
 
-def test_misheard_phrases_are_in_the_commands_and_longest_first() -> None:
+def test_misheard_phrases_are_sorted_the_longest_first() -> None:
     misheard = labeled.load_misheard()
     assert len(misheard) == 60 and all(right != wrong for right, wrong in misheard.items())
     lengths = [len(right.split()) for right in misheard]
@@ -97,6 +97,7 @@ def test_agreement_counts_spans_with_equal_borders_and_label() -> None:
     a, b, c = Span(0, 3, "agent"), Span(4, 9, "theme"), Span(4, 8, "theme")
     assert labeled.agreement([[a, b]], [[a, b]]) == 1
     assert labeled.agreement([[a, b], []], [[a, c], [b]]) == pytest.approx(2 * 1 / 5)
+    assert labeled.agreement([[]], [[]]) == 1
 
 
 def test_marked_spans_are_read_and_wrong_brackets_refused() -> None:
@@ -109,6 +110,7 @@ def test_marked_spans_are_read_and_wrong_brackets_refused() -> None:
 
 def test_a_file_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(labeled.SHA256, "roles.txt", "0" * 64)
+    labeled._read.cache_clear()
     with pytest.raises(ValueError, match=r"roles\.txt is not the file"):
         labeled.load_roles()
 

@@ -88,6 +88,18 @@ def test_nothing_in_a_text_reaches_the_terminal_as_a_command(command: Command, t
     assert not set("\x1b\x07\u202e") & set(out + err)
 
 
+def test_a_long_text_without_spaces_is_cut_and_shown(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("电" * 300 + "\n", encoding="utf-8")
+    _, out, _ = command("--input", tmp_path / "notes.txt", "--query", "电")
+    assert "电" * 198 + " …" in out and "电" * 199 not in out
+
+
+def test_input_without_a_text_is_refused_with_the_reason(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "notes.jsonl").write_text('{"body": "ba be"}\n', encoding="utf-8")
+    status, _, err = command("--input", tmp_path / "notes.jsonl")
+    assert status == 1 and "no text to index; skipped: 1 ×" in err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -12,6 +12,7 @@ import textwrap
 import time
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from task_models import WORDS
 from bertlearn.files import file_lock
 from bertlearn.model.bert import BertModel
 from bertlearn.model.inference import sentence_vectors
-from bertlearn.search import IndexFolderError, SearchIndex
+from bertlearn.search import IndexFolderError, SearchIndex, record
 from bertlearn.search import index as module
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
@@ -171,10 +172,13 @@ def test_other_texts_are_refused(tmp_path: Path, encoder: BertModel, texts: list
 def test_another_model_is_refused(tmp_path: Path, encoder: BertModel) -> None:
     built(tmp_path, encoder, some_texts(3))
     other = BertModel(CONFIG)
-    with pytest.raises(IndexFolderError, match="made with another model or vocabulary"):
-        SearchIndex(tmp_path, other, TOKENIZER)
-    with pytest.raises(IndexFolderError, match="made with another model or vocabulary"):
-        SearchIndex(tmp_path, encoder, WordPieceTokenizer([*SPECIAL_TOKENS, *WORDS[:-1]]))
+    cased = WordPieceTokenizer([*SPECIAL_TOKENS, *WORDS], do_lower_case=False)
+    fewer = WordPieceTokenizer([*SPECIAL_TOKENS, *WORDS[:-1]])
+    exact = BertModel(replace(CONFIG, layer_norm_eps=1e-3)).eval()
+    exact.load_state_dict(encoder.state_dict())
+    for model, tokenizer in ((other, TOKENIZER), (encoder, fewer), (encoder, cased), (exact, TOKENIZER)):
+        with pytest.raises(IndexFolderError, match="made with another model or tokenizer"):
+            SearchIndex(tmp_path, model, tokenizer)
     with pytest.raises(IndexFolderError, match="max_length=32, not 16"):
         SearchIndex(tmp_path, encoder, TOKENIZER, max_length=16)
 
@@ -198,8 +202,57 @@ def test_damaged_files_are_found(tmp_path: Path, encoder: BertModel, name: str, 
 def test_a_damaged_record_is_found(tmp_path: Path, encoder: BertModel, content: str) -> None:
     built(tmp_path, encoder, some_texts(9))
     (tmp_path / "index.json").write_text(content)
-    with pytest.raises(ValueError, match=r"index\.json"):
+    with pytest.raises(IndexFolderError, match=r"index\.json .*delete .* and build the index again"):
         SearchIndex(tmp_path, encoder, TOKENIZER)
+
+
+def test_an_older_object_does_not_overwrite_what_another_built(tmp_path: Path, encoder: BertModel) -> None:
+    older = SearchIndex(tmp_path, encoder, TOKENIZER)
+    built(tmp_path, encoder, some_texts(9))
+    with pytest.raises(IndexFolderError, match="holds 9 texts"):
+        older.build(some_texts(9, seed=3))
+    older.build(some_texts(12))
+    assert len(SearchIndex(tmp_path, encoder, TOKENIZER)) == 12
+
+
+def test_a_process_killed_while_it_wrote_the_first_record_leaves_a_usable_folder(
+    tmp_path: Path, encoder: BertModel
+) -> None:
+    (tmp_path / ".index.json.0a1b").write_text("{")
+    (tmp_path / "vectors.f16").write_bytes(b"half")
+    index = built(tmp_path, encoder, some_texts(3))
+    assert len(index) == 3 and not (tmp_path / ".index.json.0a1b").exists()
+
+
+def test_a_full_disk_leaves_the_last_record(
+    tmp_path: Path, encoder: BertModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = built(tmp_path, encoder, some_texts(8))
+
+    def fail(*arguments: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+        patch.setattr(record, "write_whole", fail)
+        index.build(some_texts(20))
+    assert len(index) == len(SearchIndex(tmp_path, encoder, TOKENIZER)) == 8
+    index.build(some_texts(20))
+    assert index.text(19) == some_texts(20)[19]
+
+
+def test_the_borders_of_texts_are_compared(tmp_path: Path, encoder: BertModel) -> None:
+    index = built(tmp_path, encoder, ["ba be", "bi"])
+    with pytest.raises(IndexFolderError, match="not the first of those given"):
+        index.build(["ba", " bebi"])
+    with pytest.raises(IndexFolderError, match="not the first of those given"):
+        index.build(["ba b", "ebi"])
+
+
+def test_home_is_found(tmp_path: Path, encoder: BertModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    built(Path("~/index"), encoder, some_texts(2))
+    assert (tmp_path / "index" / "index.json").exists()
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path, encoder: BertModel) -> None:
@@ -218,8 +271,13 @@ def test_wrong_texts_and_queries_are_refused(tmp_path: Path, encoder: BertModel)
     with pytest.raises(ValueError, match="text 9"):
         index.build([*some_texts(9), "", "the film"])
     assert len(SearchIndex(tmp_path, encoder, TOKENIZER)) == 8
-    with pytest.raises(ValueError, match="query"):
-        index.search("  ")
+    for query in ("  ", None, 3):
+        with pytest.raises(ValueError, match="query"):
+            index.search(query)
+    with pytest.raises(ValueError, match="put a single text into a list"):
+        index.build("the film")
+    with pytest.raises(ValueError, match="max_length=2"):
+        SearchIndex(tmp_path / "new", encoder, TOKENIZER, max_length=2)
     with pytest.raises(ValueError, match="k=0"):
         index.search("the film", k=0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 TEMPLATES, VALUES = 0.7, 0.67  # the shares of each intent's templates and of each slot's values for training
 RECIPE = {"commands": 1800, "epochs": 3, "batch_size": 16, "learning_rate": 1e-4, "warmup_steps": 20}
-MISHEARD = 0.5  # the chance that a phrase is misheard, if it is one that can be
+MISHEARD = 0.5  # the chance that a phrase is misheard, if it is one that can be; half of them in training
 
 
 class Understanding(NamedTuple):
@@ -32,18 +33,27 @@ class Understanding(NamedTuple):
 
 
 def command_sets(seed: int, count: int = 300) -> dict[str, list[Command]]:
-    """Return commands to train on and to test on; the last two sets are people's words, not templates."""
+    """Return commands to train on and to test on; the last two sets are people's words, not templates.
+
+    No test set has a command of the training set; the two training sets differ in misheard words, and the
+    phrases misheard there are not those of the tests.
+    """
     draw = random.Random(seed)
     old, new = _split(labeled.load_templates(), TEMPLATES, draw)
     known, unknown = _split(labeled.load_values(), VALUES, draw)
+    phrases, others = _split({"": list(labeled.load_misheard())}, 0.5, draw)
     people = [command for command in labeled.load_commands() if command.intent != "other"]
+    train = _filled(old, known, int(RECIPE["commands"]), draw)
+    seen = {command.text for command in train}
+    again = [command for command in _filled(old, known, 9 * count, draw) if command.text not in seen]
     return {
-        "train": _filled(old, known, int(RECIPE["commands"]), draw),
-        "the same templates": _filled(old, known, count, draw),
+        "train": train,
+        "train, misheard": [mishear(command, draw, phrases[""]) for command in train],
+        "the same templates": again[:count],
         "new values": _filled(old, unknown, count, draw),
         "new templates": _filled(new, known, count, draw),
         "people's words": people,
-        "people's words, misheard": [mishear(command, draw) for command in people],
+        "people's words, misheard": [mishear(command, draw, others[""]) for command in people],
     }
 
 
@@ -67,10 +77,19 @@ def _filled(
     return [Command(intent, *labeled.fill(draw.choice(templates[intent]), values, draw)) for intent in chosen]
 
 
-def mishear(command: Command, draw: random.Random, chance: float = MISHEARD) -> Command:
-    """Return the command as speech recognition may write it; a slot keeps what became of its words."""
-    parts = _parts(command)
-    heard = [(_misheard(words.split(), draw, chance), label) for words, label in parts]
+def mishear(
+    command: Command, draw: random.Random, phrases: Sequence[str], chance: float = MISHEARD
+) -> Command:
+    """Return the command as speech recognition may write it; a slot keeps what became of its words.
+
+    Args:
+        command: what was said.
+        draw: decides what is misheard.
+        phrases: those of `labeled.load_misheard` that can be.
+        chance: for each of them.
+    """
+    wrong = {right: heard for right, heard in labeled.load_misheard().items() if right in phrases}
+    heard = [(_misheard(words.split(), draw, chance, wrong), label) for words, label in _parts(command)]
     line = " ".join(f"[{label} {words}]" if label else words for words, label in heard)
     return Command(command.intent, *labeled.marked(line))
 
@@ -84,8 +103,8 @@ def _parts(command: Command) -> list[tuple[str, str]]:
     return [(words.strip(), label) for words, label in [*parts, (command.text[done:], "")] if words.strip()]
 
 
-def _misheard(words: list[str], draw: random.Random, chance: float) -> str:
-    phrases, heard, at = labeled.load_misheard(), [], 0
+def _misheard(words: list[str], draw: random.Random, chance: float, phrases: Mapping[str, str]) -> str:
+    heard, at = [], 0
     while at < len(words):
         for right, wrong in phrases.items():
             length = len(right.split())
@@ -167,8 +186,8 @@ def listed_values(text: str, known: Mapping[str, str]) -> list[Span]:
     """Return the known values that a text has, longer ones first: slots without a model."""
     found: list[Span] = []
     for value, label in known.items():
-        start = f" {text} ".find(f" {value} ")
-        end = start + len(value)
-        if start >= 0 and all(end <= span.start or span.end <= start for span in found):
-            found.append(Span(start, end, label))
+        for match in re.finditer(rf"\b{re.escape(value)}\b", text):
+            start, end = match.span()
+            if all(end <= span.start or span.end <= start for span in found):
+                found.append(Span(start, end, label))
     return sorted(found)

@@ -108,7 +108,7 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
         "ndcg": (list,),  # nDCG@10 of each query
         "reciprocal_rank": (list,),  # of the first document of the highest grade
         "megabytes": (float,),  # of the index
-        "milliseconds": (float,),  # a query, in a batch of all
+        "milliseconds": (float,),  # a query, one by one
     },
     "work": {
         "task": (str,),  # "questions", "spam", "unknown questions", "commands", "replies", "fields"

@@ -29,6 +29,7 @@ def test_the_sets_share_templates_and_values_as_their_names_say() -> None:
     train, same, new_values, new_templates = (
         sets[name] for name in ("train", "the same templates", "new values", "new templates")
     )
+    assert len(same) == 200 and not {c.text for c in same} & {c.text for c in train}
     seen = {words_between(command) for command in train}
     assert {words_between(command) for command in same + new_values} <= seen
     assert not {words_between(command) for command in new_templates} & seen
@@ -48,18 +49,20 @@ def test_people_have_no_out_of_scope_commands_and_are_misheard() -> None:
     people, misheard = sets["people's words"], sets["people's words, misheard"]
     assert len(people) == len(misheard) == 100
     changed = sum(a.text != b.text for a, b in zip(people, misheard, strict=True))
-    assert 30 < changed < 100
+    assert 20 < changed < 100
     for a, b in zip(people, misheard, strict=True):
         assert a.intent == b.intent and [s.label for s in a.slots] == [s.label for s in b.slots]
 
 
 def test_slots_keep_what_became_of_their_words() -> None:
     command = Command("set_alarm", *labeled.marked("wake me at [time half past four] for work"))
-    heard = at_work.mishear(command, random.Random(0), chance=1.0)
+    phrases = list(labeled.load_misheard())
+    heard = at_work.mishear(command, random.Random(0), phrases, chance=1.0)
     ((start, end, label),) = heard.slots
     assert label == "time" and heard.text != command.text
     assert heard.text[start:end].startswith("have past")
-    assert at_work.mishear(command, random.Random(0), chance=0.0) == command
+    assert at_work.mishear(command, random.Random(0), phrases, chance=0.0) == command
+    assert at_work.mishear(command, random.Random(0), [], chance=1.0) == command
 
 
 def test_listed_values_prefer_the_longer_one_and_do_not_overlap() -> None:
@@ -72,6 +75,7 @@ def test_listed_values_prefer_the_longer_one_and_do_not_overlap() -> None:
         Span(29, 33, "time"),
     ]
     assert at_work.listed_values("afternoon", known) == []
+    assert len(at_work.listed_values("living room and the room", known)) == 2
 
 
 @pytest.mark.slow
