@@ -28,6 +28,7 @@ from bertlearn.pretraining.options import PretrainOptions, TextOptions
 if TYPE_CHECKING:
     from bertlearn.data import Document
     from bertlearn.pretraining.corpus import SkippedRows
+    from bertlearn.search import Hit
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 Pooling = Literal["cls", "mean"]
@@ -263,7 +264,7 @@ def search(
 
     check_device(device)
     check_count("k", k)
-    skipped = corpus.SkippedRows()
+    skipped = corpus.SkippedRows(shown=0)  # blank lines are no news; the summary counts them
     if input:
         corpus.check_apart(input, index)
         documents = corpus.read_documents(input, skipped, True, field, split)
@@ -272,16 +273,21 @@ def search(
     opened = SearchIndex(index, encoder, tokenizer, max_length)
     if input:
         opened.build(document.text for document in documents)
-        print(f"{index}: {len(opened):,} texts; skipped: {skipped}")
+        print(f"{index}: {len(opened):,} texts; skipped: {skipped.with_places()}")
     if input and not len(opened):
         raise ValueError(f"--input has no text to index; skipped: {skipped.with_places()}")
     if not len(opened):
         raise ValueError(f"{index} has no texts yet; name some with --input")
     for wanted in query or (() if input else _typed_queries()):
-        print(f"\n{_printable(wanted)}")
-        for hit in opened.search(wanted, k):
-            print(f"{hit.score:6.3f}  {hit.row + 1:>7,}  {_printable(hit.text)}")
+        _show(wanted, opened.search(wanted, k))
     return 0
+
+
+def _show(query: str, hits: Iterable[Hit]) -> None:
+    """Print a query and what was found: the cosine, the number of the text from 1, the text."""
+    print(f"\n{_printable(query)}")
+    for hit in hits:
+        print(f"{hit.score:6.3f}  {hit.row + 1:>7,}  {_printable(hit.text)}")
 
 
 def _typed_queries() -> Iterator[str]:

@@ -29,8 +29,7 @@ SHA256 = {
     "misheard.txt": "597730988bc8c12cf075974420993f06ed310ba9c50d983b4b43b3c23c2288ae",
     "relations.csv": "dc871a90f1eda1494bb58d73767d3c5b2c9f632d8520049aa08ddb0b7a74a610",
     "roles.txt": "effa05311a34d33c93be13c6e4b17a00458de9f063a18a3f983d40d4235cb573",
-    "roles_second.txt": "effa05311a34d33c93be13c6e4b17a00458de9f063a18a3f983d40d4235cb573",
-    "roles_third.txt": "f5c6e2efd547a67a100c103725d29baa81a2e3dfd9ded1e1acd5f4f72b0ddd7b",
+    "roles_second.txt": "f5c6e2efd547a67a100c103725d29baa81a2e3dfd9ded1e1acd5f4f72b0ddd7b",
     "searches.jsonl": "6e189185316abe76ed383a8d6c9afa60ddd22cc2bfd8917bee2fd50888a214a5",
     "templates.txt": "79e57aac5f5a0a6ab0eb641519e15aec607100402c428d292d8ba9fd33fae5b4",
     "values.txt": "045b29dae264d474363a40be0675c773b3298131cf992b4f4658968736f55bbf",
@@ -156,12 +155,11 @@ def load_misheard() -> dict[str, str]:
     return dict(pairs)
 
 
-def load_roles(part: Literal["first", "second", "third"] = "first") -> list[Roles]:
+def load_roles(part: Literal["first", "second"] = "first") -> list[Roles]:
     """Return 200 sentences with the roles around a marked verb.
 
     Args:
-        part: the pass: the first one by the full guideline, the second as well but without a look at the
-            first, the third by the table of roles alone.
+        part: the pass: the first by the full guideline, the second by its table of roles alone.
     """
     name = "roles.txt" if part == "first" else f"roles_{part}.txt"
     found = []

@@ -80,17 +80,16 @@ def test_misheard_phrases_are_sorted_the_longest_first() -> None:
     assert lengths == sorted(lengths, reverse=True)
 
 
-def test_the_three_passes_label_the_same_sentences() -> None:
-    first, second, third = (labeled.load_roles(part) for part in ("first", "second", "third"))
+def test_both_passes_label_the_same_sentences() -> None:
+    first, second = (labeled.load_roles(part) for part in ("first", "second"))
     assert len(first) == 200
-    for one, two, three in zip(first, second, third, strict=True):
-        assert one[:2] == two[:2] == three[:2]
+    for one, two in zip(first, second, strict=True):
+        assert one[:2] == two[:2]
         assert " " not in one.text[one.predicate.start : one.predicate.end]
     labels = Counter(role.label for one in first for role in one.roles)
     assert set(labels) == {"agent", "theme", "beneficiary", "place", "time"} and min(labels.values()) > 40
-    passes = [[sentence.roles for sentence in part] for part in (first, second, third)]
-    assert labeled.agreement(passes[0], passes[1]) == 1
-    assert 0.96 < labeled.agreement(passes[0], passes[2]) < 0.98
+    passes = [[sentence.roles for sentence in part] for part in (first, second)]
+    assert 0.96 < labeled.agreement(*passes) < 0.98
 
 
 def test_agreement_counts_spans_with_equal_borders_and_label() -> None:

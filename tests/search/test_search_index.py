@@ -97,8 +97,10 @@ def test_building_again_computes_nothing(
 ) -> None:
     texts = some_texts(11)
     built(tmp_path, encoder, texts)
-    monkeypatch.setattr(SearchIndex, "vectors", None)
-    built(tmp_path, encoder, texts)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(SearchIndex, "vectors", None)  # a call of it would fail
+    assert len(built(tmp_path, encoder, texts)) == 11
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_build_that_failed_continues(tmp_path: Path, encoder: BertModel) -> None:
