@@ -20,6 +20,11 @@ def test_fused_ranks_are_sums_of_reciprocals() -> None:
     assert fuse([["a", "b", "c"], ["b", "d", "a"]], constant=1) == ["b", "a", "d", "c"]
 
 
+def test_ranks_count_from_one() -> None:
+    # x has 1/2, y 1/3 + 1/4; with ranks from 0 it would be 1 against 1/2 + 1/3.
+    assert fuse([["x", "y"], ["z", "w", "y"]], constant=1)[0] == "y"
+
+
 def test_two_good_ranks_beat_one_first_rank() -> None:
     assert fuse([["x", "y"], ["z", "y"]])[0] == "y"
 
