@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from bertlearn.course import labeled
 from bertlearn.course.encoders import load_encoder
 from bertlearn.course.labeled import Command
+from bertlearn.course.solutions.at_work import contrastive_loss
 from bertlearn.finetuning.spans import Span, bio_labels, decode_bio, token_labels
+from bertlearn.model.bert import BertModel, mean_pooling
 from bertlearn.model.joint import BertForIntentAndSlots
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
@@ -123,31 +127,50 @@ def train_commands(commands: Sequence[Command], seed: int) -> Understanding:
     encoder, tokenizer = load_encoder("minilm")
     slots = bio_labels(sorted(labeled.load_values()))
     intents = sorted(labeled.load_templates())
-    model = BertForIntentAndSlots.from_encoder(
-        encoder, intents, slots, torch.Generator().manual_seed(seed)
-    ).train()
+    model = BertForIntentAndSlots.from_encoder(encoder, intents, slots, torch.Generator().manual_seed(seed))
     made = Understanding(model, tokenizer, {name: number for number, name in enumerate(slots)})
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RECIPE["learning_rate"])
-    size = int(RECIPE["batch_size"])
-    steps = int(RECIPE["epochs"]) * len(commands) // size
-    warmup = RECIPE["warmup_steps"]
+    learn(
+        model, lambda rows: command_loss(made, [commands[row] for row in rows]), len(commands), RECIPE, seed
+    )
+    return made
+
+
+def learn(
+    model: nn.Module,
+    loss_of: Callable[[list[int]], Tensor],
+    count: int,
+    recipe: Mapping[str, float],
+    seed: int,
+) -> None:
+    """Train a model in place with AdamW: a short warm-up, then a straight fall of the rate.
+
+    Args:
+        model: returned in evaluation mode.
+        loss_of: returns the loss of the examples with these numbers.
+        count: of examples.
+        recipe: "epochs", "batch_size", "learning_rate" and "warmup_steps".
+        seed: of the order and of dropout.
+    """
+    size = min(int(recipe["batch_size"]), count)
+    steps = int(recipe["epochs"] * count) // size
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe["learning_rate"])
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warmup, (steps - step) / steps)
+        optimizer, lambda step: min((step + 1) / recipe["warmup_steps"], (steps - step) / steps)
     )
     torch.manual_seed(seed)
     draw = random.Random(seed)
     order: list[int] = []
+    model.train()
     for _ in range(steps):
         if len(order) < size:
-            order = draw.sample(range(len(commands)), len(commands))
-        loss = command_loss(made, [commands[order.pop()] for _ in range(size)])
+            order = draw.sample(range(count), count)
+        loss = loss_of([order.pop() for _ in range(size)])
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
     model.eval()
-    return made
 
 
 def command_loss(made: Understanding, commands: Sequence[Command]) -> Tensor:
@@ -191,3 +214,37 @@ def listed_values(text: str, known: Mapping[str, str]) -> list[Span]:
             if all(end <= span.start or span.end <= start for span in found):
                 found.append(Span(start, end, label))
     return sorted(found)
+
+
+# 2. Two texts that belong together
+
+PAIRS = {"epochs": 1, "batch_size": 32, "learning_rate": 3e-5, "warmup_steps": 5}
+PAIR_LENGTH = 128  # tokens of a text
+
+
+def train_pairs(
+    encoder: BertModel, tokenizer: WordPieceTokenizer, pairs: Sequence[tuple[str, str]], seed: int
+) -> BertModel:
+    """Return a copy of an encoder that learned to find each pair's second text with its first (`PAIRS`).
+
+    The wrong answers to a first text are the other second texts of its batch. Equal ones are none.
+    """
+    trained = copy.deepcopy(encoder)
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(second for _, second in pairs))}
+
+    def loss_of(rows: list[int]) -> Tensor:
+        firsts, seconds = zip(*(pairs[row] for row in rows), strict=True)
+        names = torch.tensor([numbers[text] for text in seconds])
+        queries, documents = (_unit(trained, tokenizer, texts) for texts in (firsts, seconds))
+        return contrastive_loss(queries, documents, names)
+
+    learn(trained, loss_of, len(pairs), PAIRS, seed)
+    return trained
+
+
+def _unit(encoder: BertModel, tokenizer: WordPieceTokenizer, texts: Sequence[str]) -> Tensor:
+    """Return the mean vectors of texts, of length 1, through which gradients flow."""
+    encodings = [tokenizer.encode(text, max_length=PAIR_LENGTH) for text in texts]
+    batch = tokenizer.pad(encodings)
+    hidden = encoder(**batch._asdict()).last_hidden_state
+    return normalize(mean_pooling(hidden, batch.attention_mask), dim=1)
