@@ -8,13 +8,21 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 import drawing  # noqa: E402
+import drawings_at_work as at_work  # noqa: E402
 import make_drawings as tool  # noqa: E402
 
-from bertlearn import WordPieceTokenizer, minilm_path  # noqa: E402
+from bertlearn import BertForMaskedLM, WordPieceTokenizer, minilm_path  # noqa: E402
+from bertlearn.course import labeled  # noqa: E402
+from bertlearn.course.encoders import load_encoder  # noqa: E402
+from bertlearn.data import load_plots, splade_path  # noqa: E402
+from bertlearn.data.wikipedia import load_articles  # noqa: E402
+from bertlearn.model.inference import sentence_vectors  # noqa: E402
+from bertlearn.search.sparse import sparse_vectors  # noqa: E402
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = [draw.__name__ for draw in tool.DRAWINGS]
@@ -33,8 +41,8 @@ def extent(text: ElementTree.Element) -> tuple[float, float]:
     return x - share * width, x + (1 - share) * width
 
 
-def test_there_are_fifteen_and_no_other_file() -> None:
-    assert len(NAMES) == 15
+def test_there_are_twenty_one_and_no_other_file() -> None:
+    assert len(NAMES) == 21
     assert sorted(path.stem for path in tool.FOLDER.iterdir()) == sorted(NAMES)
 
 
@@ -88,6 +96,51 @@ def test_the_wordpieces_in_the_drawings_are_the_tokenizer_s() -> None:
     assert set(tokenizer.tokenize("Julie Taymor films Hayek")) <= drawn
     drawn = {text.text for text in root_of(tool.four_heads_one_encoder().svg()).iter(f"{SVG}text")}
     assert set(tokenizer.tokenize("Julie Hayek sings")) <= drawn
+
+
+def test_the_numbers_of_the_three_indexes_are_real() -> None:
+    plots = [set(re.findall(r"\w+", plot.text.lower())) for plot in load_plots()]
+    for word, drawn in (*at_work.POSTINGS, ("heist", at_work.HEIST)):
+        first = [number for number, words in enumerate(plots) if word in words][:3]
+        assert drawn == ", ".join(map(str, first)) + " …"
+    vector = torch.nn.functional.normalize(sentence_vectors(*load_encoder("minilm"), [at_work.PLOT]), dim=1)[
+        0
+    ]
+    drawn = ", ".join(f"{number:.2f}".replace("-", "−") for number in vector[:3].tolist()) + " …"
+    assert drawn == at_work.FIRST_NUMBERS and len(vector) == 384
+
+
+def test_the_weights_of_the_three_indexes_are_those_of_the_sparse_model() -> None:
+    folder = splade_path()
+    model, tokenizer = BertForMaskedLM.from_pretrained(folder), WordPieceTokenizer.from_pretrained(folder)
+    texts = [at_work.PLOT, at_work.SEARCH]
+    plot, query = sparse_vectors(model, tokenizer, texts).toarray()
+    for word, weight in (*at_work.WEIGHTS, *at_work.ADDED):
+        assert round(float(plot[tokenizer.vocab[word]]), 1) == weight
+    of_plot, of_query = (set(tokenizer.tokenize(text)) for text in texts)
+    added = {word for word, _ in at_work.ADDED}
+    assert {word for word, number in tokenizer.vocab.items() if plot[number] * query[number] > 0} == added
+    assert not of_plot & of_query and not added & of_plot and added & of_query == {"who"}
+
+
+def test_the_examples_of_chapter_9_are_those_of_the_data() -> None:
+    tokenizer = WordPieceTokenizer.from_pretrained(minilm_path())
+    assert tokenizer.tokenize("wake me at seven tomorrow") == list(at_work.COMMAND)
+    assert tokenizer.tokenize("Ann sold the car that Bob repaired.") == list(at_work.SENTENCE)
+    films = {plot.film for plot in load_plots()}
+    assert {"signs", "insomnia", "solaris", "abandon", "minority_report", "pianist_the", "chicago"} <= films
+    asked = {asked.question: asked.answers for asked in labeled.load_asked()}
+    assert asked[at_work.ASKED][0] == "T. S. Eliot" and asked["How tall is Andre Agassi?"] == []
+
+
+def test_the_paragraph_that_is_read_is_one_of_the_articles() -> None:
+    (place,) = [asked.places[0] for asked in labeled.load_asked() if asked.question == at_work.ASKED]
+    articles = {article.title: article.paragraphs for article in load_articles()}
+    assert sum(map(len, articles.values())) == 4406
+    paragraph = articles[place[0]][place[1]]
+    tokenizer = WordPieceTokenizer.from_pretrained(minilm_path())
+    assert " ".join(at_work.PIECES) in " ".join(tokenizer.tokenize(paragraph))
+    assert "André Deutsch" in paragraph
 
 
 def test_the_chosen_tokens_are_counted_right() -> None:

@@ -1,4 +1,4 @@
-"""Draw the course's fifteen drawings into notebooks/images/.
+"""Draw the course's twenty-one drawings into notebooks/images/.
 
 python tools/make_drawings.py              write every drawing
 python tools/make_drawings.py bio_labels   write one
@@ -12,6 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from drawing import BLUE, GREEN, INK, LINE, MUTED, ORANGE, PINK, Drawing, tint
+from drawings_at_work import (
+    intent_and_slots,
+    marked_predicate,
+    masked_items,
+    retrieve_read_abstain,
+    three_indexes,
+    two_encoders,
+)
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks" / "images"
 
@@ -597,6 +605,12 @@ DRAWINGS: tuple[Callable[[], Drawing], ...] = (
     rotary_plane,
     post_and_pre_norm,
     local_and_global,
+    three_indexes,
+    two_encoders,
+    retrieve_read_abstain,
+    intent_and_slots,
+    marked_predicate,
+    masked_items,
 )
 
 
