@@ -1,6 +1,6 @@
 """Compute the stored rankings that chapter 9 compares, bertlearn/course/results/search.json.
 
-    python tools/make_search.py            three quarters of an hour on two cores
+    python tools/make_search.py            an hour and a half on one core
 
 Interrupted runs continue, see tools/stored_runs.py.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -132,28 +131,38 @@ def splade() -> tuple[BertForMaskedLM, WordPieceTokenizer]:
     return BertForMaskedLM.from_pretrained(folder), WordPieceTokenizer.from_pretrained(folder)
 
 
+class Ranked(NamedTuple):
+    """What a system found for each query, and the size of its index in megabytes."""
+
+    rankings: Rankings
+    megabytes: float
+
+
 @cache
-def rankings(name: str) -> tuple[dict[str, Rankings], dict[str, tuple[float, float]]]:
-    """Return the rankings of each system, and of each the megabytes of its index and milliseconds a query."""
-    made, found, costs = COLLECTIONS[name](), {}, {}
+def first_two(name: str) -> dict[str, Ranked]:
+    """Return what words and vectors find, and both fused."""
+    documents, queries, _ = COLLECTIONS[name]()
+    index, vectors = words_index(documents), minilm_vectors(name)
+    size = sum(index.scores[part].nbytes for part in ("data", "indices", "indptr")) / 1e6
+    found = {
+        "words": Ranked(by_words(index, queries), size),
+        "vectors": Ranked(best((unit(queries) @ vectors.T).numpy()), vectors.numel() * 2 / 1e6),
+    }
+    return found | {"words + vectors": fused(list(found.values()))}
 
-    def measure(system: str, megabytes: float, ask: Callable[[str], Rankings]) -> None:
-        started = time.perf_counter()
-        found[system] = [ranked for query in made.queries for ranked in ask(query)]
-        costs[system] = megabytes, 1000 * (time.perf_counter() - started) / len(made.queries)
 
-    index, vectors = words_index(made.documents), minilm_vectors(name)
-    weights = sparse_vectors(*splade(), made.documents, max_length=LENGTH // 2)
-    postings = sum(index.scores[part].nbytes for part in ("data", "indices", "indptr")) / 1e6
-    stored = (weights.data.nbytes + weights.indices.nbytes + weights.indptr.nbytes) / 1e6
-    measure("words", postings, lambda query: by_words(index, [query]))
-    measure("vectors", vectors.numel() * 2 / 1e6, lambda query: best((unit([query]) @ vectors.T).numpy()))
-    measure("weights", stored, lambda query: best((sparse_vectors(*splade(), [query]) @ weights.T).toarray()))
-    for system, parts in {"words + vectors": 2, "all three": 3}.items():
-        several = list(found.values())[:parts]
-        found[system] = [fuse(ranked) for ranked in zip(*several, strict=True)]
-        costs[system] = tuple(np.sum(list(costs.values())[:parts], axis=0).tolist())
-    return found, costs
+def fused(parts: Sequence[Ranked]) -> Ranked:
+    """Return what several systems found, fused by ranks."""
+    rankings = [fuse(ranked) for ranked in zip(*(part.rankings for part in parts), strict=True)]
+    return Ranked(rankings, sum(part.megabytes for part in parts))
+
+
+def by_weights(name: str) -> Ranked:
+    """Return what learned weights find."""
+    documents, queries, _ = COLLECTIONS[name]()
+    weights = sparse_vectors(*splade(), documents, max_length=LENGTH // 2)
+    size = (weights.data.nbytes + weights.indices.nbytes + weights.indptr.nbytes) / 1e6
+    return Ranked(best((sparse_vectors(*splade(), queries) @ weights.T).toarray()), size)
 
 
 def rated(ranking: list[int], grades: dict[int, int]) -> tuple[float, float]:
@@ -162,22 +171,23 @@ def rated(ranking: list[int], grades: dict[int, int]) -> tuple[float, float]:
     return round(ndcg(grades, ranking, 10), 4), round(reciprocal_rank(wanted, ranking), 4)
 
 
-def search_row(name: str, system: str, seed: int | None, ranked: Rankings, cost: tuple[float, float]) -> Row:
-    scores = [rated(*pair) for pair in zip(ranked, COLLECTIONS[name]().grades, strict=True)]
+def search_row(name: str, system: str, seed: int | None, found: Ranked) -> Row:
+    scores = [rated(*pair) for pair in zip(found.rankings, COLLECTIONS[name]().grades, strict=True)]
     return {
         "queries": name,
         "system": system,
         "seed": seed,
         "ndcg": [gain for gain, _ in scores],
         "reciprocal_rank": [rank for _, rank in scores],
-        "megabytes": round(cost[0], 2),
-        "milliseconds": round(cost[1], 2),
+        "megabytes": round(found.megabytes, 2),
     }
 
 
 def first_stage(name: str) -> list[Row]:
-    found, costs = rankings(name)
-    return [search_row(name, system, None, found[system], costs[system]) for system in found]
+    found = dict(first_two(name))
+    found["weights"] = by_weights(name)
+    found["all three"] = fused([found[system] for system in ("words", "vectors", "weights")])
+    return [search_row(name, system, None, ranked) for system, ranked in found.items()]
 
 
 def fine_tuned(seed: int) -> list[Row]:
@@ -198,11 +208,10 @@ def fine_tuned(seed: int) -> list[Row]:
             )
             for texts in (make().queries, make().documents)
         )
-        found, costs = rankings(name)
-        ranked = best((queries @ documents.T).numpy())
-        rows.append(search_row(name, "vectors, fine-tuned", seed, ranked, costs["vectors"]))
-        both = [fuse(pair) for pair in zip(found["words"], ranked, strict=True)]
-        rows.append(search_row(name, "words + vectors, fine-tuned", seed, both, costs["words + vectors"]))
+        words, vectors, _ = first_two(name).values()
+        tuned = Ranked(best((queries @ documents.T).numpy()), vectors.megabytes)
+        rows.append(search_row(name, "vectors, fine-tuned", seed, tuned))
+        rows.append(search_row(name, "words + vectors, fine-tuned", seed, fused([words, tuned])))
     return rows
 
 
@@ -247,17 +256,12 @@ def cross_encoder(seed: int) -> list[Row]:
     finetune(model, train, held_out, replace(PAIR_OPTIONS, seed=seed))
     rows = []
     for name, made in COLLECTIONS.items():
-        found, costs = rankings(name)
-        started = time.perf_counter()
+        first = first_two(name)["words + vectors"]
         ranked = [
             rerank(model, tokenizer, query, made().documents, old)
-            for query, old in zip(made().queries, found["words + vectors"], strict=True)
+            for query, old in zip(made().queries, first.rankings, strict=True)
         ]
-        seconds = (time.perf_counter() - started) / len(ranked)
-        megabytes, milliseconds = costs["words + vectors"]
-        rows.append(
-            search_row(name, "cross-encoder", seed, ranked, (megabytes, milliseconds + 1000 * seconds))
-        )
+        rows.append(search_row(name, "cross-encoder", seed, Ranked(ranked, first.megabytes)))
     return rows
 
 

@@ -108,7 +108,16 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
         "ndcg": (list,),  # nDCG@10 of each query
         "reciprocal_rank": (list,),  # of the first document of the highest grade
         "megabytes": (float,),  # of the index
-        "milliseconds": (float,),  # a query, one by one
+    },
+    "answers": {
+        "question": (int,),  # its number in `labeled.load_asked`
+        "method": (str,),
+        "seed": (int, type(None)),
+        "paragraphs": (str,),  # that were read: "the right one", or "3 found"
+        "said": (str,),
+        "margin": (float,),  # how sure the method is
+        "exact": (bool,),
+        "f1": (float,),  # of words
     },
     "work": {
         "task": (str,),  # "questions", "spam", "unknown questions", "commands", "replies", "fields"
@@ -120,6 +129,7 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
         "cases": (int,),  # that the score is the mean of
     },
 }
+COLUMNS["tuned"] = COLUMNS["work"]  # the same measures, after fine-tuning
 PROVENANCE = ("command", "settings", "data", "hardware", "python", "torch", "date")
 
 

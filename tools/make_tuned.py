@@ -1,0 +1,366 @@
+"""Compute what fine-tuning adds to chapter 9's tasks, bertlearn/course/results/tuned.json and answers.json.
+
+    python tools/make_tuned.py            about an hour and a half on one core
+
+Interrupted runs continue, see tools/stored_runs.py.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from make_results import described
+from make_work import CANDIDATES, CLEAR, LABELS, TEST, label_of, minilm, row, shuffled, vectors
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score
+from stored_runs import Experiment, Tool
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from bertlearn import load_reviews
+from bertlearn.course import answers, labeled, roles, snapshots
+from bertlearn.course.chapters import at_work
+from bertlearn.course.results import Row
+from bertlearn.course.tasks import load_cloze, split_sentences
+from bertlearn.data.small_tasks import Exchange, load_exchanges, load_questions, load_rated
+from bertlearn.finetuning.features import text_features
+from bertlearn.finetuning.options import FinetuneOptions
+from bertlearn.finetuning.run import finetune
+from bertlearn.model.heads import BertForMaskedLM, BertForQuestionAnswering, BertForSequenceClassification
+from bertlearn.model.inference import predict, sentence_vectors
+from bertlearn.pretraining.masking import mask_tokens
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+
+SEEDS = (0, 1, 2)
+SIZES = (20, 40, 80, 120)  # sentences with roles to train on
+SHOTS = (4, 16, 64)
+FEW_STEPS = 100
+ALL_QUESTIONS = {"epochs": 3, "batch_size": 32, "learning_rate": 1e-4, "warmup_steps": 10}
+REPLY_TEST = 300  # exchanges
+CROSS_ENCODER = {"epochs": 2, "batch_size": 32, "learning_rate": 5e-5, "warmup_steps": 10}
+NEGATIVES = 3
+FILMS = FinetuneOptions(epochs=3, learning_rate=4e-4)
+FIELD_RECIPE = {"epochs": 10, "batch_size": 32, "learning_rate": 4e-4, "warmup_steps": 50}
+CLOZE = FinetuneOptions(epochs=3, batch_size=16, learning_rate=1e-4)
+FOUND = 3  # paragraphs that are read
+
+
+# 1. Roles
+
+
+def role_scores(method: str, size: int, fold: int, found: Sequence[Any], truth: Sequence[Any]) -> list[Row]:
+    setting, wanted = f"{size} sentences", [one.roles for one in truth]
+    kinds = roles.mistakes(found, wanted)
+    share = {kind: count / max(1, kinds.total()) for kind, count in kinds.items()}
+    score = labeled.agreement(found, wanted)
+    rows = [row("roles", method, setting, fold, "f1", score, len(truth))]
+    return rows + [
+        row("roles", method, setting, fold, kind, share.get(kind, 0.0), kinds.total()) for kind in roles.KINDS
+    ]
+
+
+def roles_of(fold: int) -> list[Row]:
+    """Compare three ways to find roles on one fold; a learning curve of the first."""
+    train, test = roles.fold(labeled.load_roles(), fold)
+    rows = role_scores("word order", 0, fold, [roles.by_word_order(one) for one in test], test)
+    for size in SIZES:
+        tagger = roles.train_tagger(*minilm(), train[:size], fold)
+        rows += role_scores("marked", size, fold, roles.tag(tagger, test), test)
+    size = SIZES[-1]
+    tagger = roles.train_tagger(*minilm(), train[:size], fold, marked=False)
+    rows += role_scores("not marked", size, fold, roles.tag(tagger, test), test)
+    reader = roles.train_reader(*minilm(), train[:size], fold)
+    return rows + role_scores("questions", size, fold, roles.ask(reader, minilm()[1], test), test)
+
+
+# 2. Kinds of question
+
+
+def tuned_questions(seed: int) -> list[Row]:
+    """Fine-tune on six and on fifty labels, with all questions and with a few; the test is `make_work`'s."""
+    asked = shuffled(load_questions(), seed)
+    test, train = asked[:TEST], asked[TEST:]
+    kinds = sorted({question.kind for question in train})
+    rows = []
+    for fine, name in ((False, "6 kinds"), (True, "50 kinds")):
+        score = tuned_accuracy(train, test, fine, ALL_QUESTIONS, seed)
+        rows.append(row("questions", "fine-tuned", name, seed, "accuracy", score, TEST))
+    for shots in SHOTS:
+        few = [one for kind in kinds for one in [one for one in train if one.kind == kind][:shots]]
+        epochs = max(3, FEW_STEPS * 32 // len(few))
+        score = tuned_accuracy(few, test, False, ALL_QUESTIONS | {"epochs": epochs}, seed)
+        rows.append(row("questions", "fine-tuned", f"{shots} examples a kind", seed, "accuracy", score, TEST))
+    return rows
+
+
+def tuned_accuracy(
+    train: Sequence[Any], test: Sequence[Any], fine: bool, recipe: dict[str, float], seed: int
+) -> float:
+    """Return the accuracy after the last step; the test set chooses nothing."""
+    encoder, tokenizer = minilm()
+    names = sorted({label_of(one, fine) for one in [*train, *test]})
+    model = BertForSequenceClassification.from_encoder(
+        encoder, names, torch.Generator().manual_seed(seed), pooling="mean"
+    )
+    texts, labels = ([f(one) for one in train] for f in (lambda q: q.text, lambda q: label_of(q, fine)))
+    features = text_features(tokenizer, texts, [names.index(label) for label in labels], 64)
+    at_work.learn(model, lambda rows: roles.batch_loss(model, features, rows), len(features), recipe, seed)
+    found = predict(model, tokenizer, [one.text for one in test], max_length=64).argmax(dim=1)
+    return accuracy_score([label_of(one, fine) for one in test], [names[at] for at in found])
+
+
+# 3. Replies
+
+
+def replies(seed: int) -> list[Row]:
+    """Compare a bi-encoder, frozen and fine-tuned, with a cross-encoder, on exchanges held out."""
+    mixed = shuffled(load_exchanges(), seed)
+    test, train = mixed[:REPLY_TEST], mixed[REPLY_TEST:]
+    asked = {one.says for one in test}
+    train = [one for one in train if one.says not in asked]
+    encoder, tokenizer = minilm()
+    pairs = [(one.says, one.reply) for one in train]
+    tuned = at_work.train_pairs(encoder, tokenizer, pairs, seed)
+    says, answers_ = [one.says for one in test], [one.reply for one in test]
+    scorers: dict[str, Callable[[int, list[int]], np.ndarray]] = {}
+    for name, model in {"vectors": encoder, "vectors, fine-tuned": tuned}.items():
+        one, other = (
+            normalize(sentence_vectors(model, tokenizer, texts, max_length=128), dim=1).numpy()
+            for texts in (says, answers_)
+        )
+        scores = one @ other.T
+        scorers[name] = lambda number, among, scores=scores: scores[number, among]
+    cross = cross_encoder(pairs, seed)
+
+    def by_pair(number: int, among: list[int]) -> np.ndarray:
+        found = predict(cross, tokenizer, [(says[number], answers_[at]) for at in among], max_length=128)
+        return found[:, 1].numpy()
+
+    scorers["cross-encoder"] = by_pair
+    return [
+        row(
+            "replies held out",
+            name,
+            f"of {count}",
+            seed,
+            "recall",
+            recall(test, score, count, seed),
+            len(test),
+        )
+        for name, score in scorers.items()
+        for count in CANDIDATES
+    ]
+
+
+def recall(
+    test: Sequence[Exchange], score: Callable[[int, list[int]], np.ndarray], count: int, seed: int
+) -> float:
+    """Return how often the own reply has the highest score among `count`."""
+    draw, hits = random.Random(seed), []
+    own = {one.says: {other.reply for other in test if other.says == one.says} for one in test}
+    for number, one in enumerate(test):
+        wrong = [at for at, other in enumerate(test) if other.reply not in own[one.says]]
+        found = score(number, [number, *draw.sample(wrong, count - 1)])
+        best = found == found.max()
+        hits.append(best[0] / best.sum())
+    return float(np.mean(hits))
+
+
+def cross_encoder(pairs: Sequence[tuple[str, str]], seed: int) -> BertForSequenceClassification:
+    """Train on each pair and on others' replies."""
+    draw = random.Random(seed)
+    texts, labels = [], []
+    for say, reply in pairs:
+        others = [other for _, other in draw.sample(pairs, NEGATIVES + 1) if other != reply][:NEGATIVES]
+        texts += [(say, reply), *((say, other) for other in others)]
+        labels += [1, *[0] * len(others)]
+    encoder, tokenizer = minilm()
+    model = BertForSequenceClassification.from_encoder(
+        encoder, ["no", "yes"], torch.Generator().manual_seed(seed), pooling="mean"
+    )
+    features = text_features(tokenizer, texts, labels, 128)
+    at_work.learn(
+        model, lambda rows: roles.batch_loss(model, features, rows), len(features), CROSS_ENCODER, seed
+    )
+    return model
+
+
+# 4. Another field: our own small BERT, pretrained further on the field's texts
+
+
+def further(field: str, seed: int) -> list[Row]:
+    """Fine-tune chapter 4's BERT on films, with and without further pretraining on the field's texts."""
+    last = snapshots.load_snapshot(snapshots.STEPS[-1])
+    rated = shuffled([one for one in load_rated(field) if abs(one.rating) >= CLEAR], seed)[LABELS:]
+    texts, labels = [one.text for one in rated], np.array([int(one.rating > 0) for one in rated])
+    unlabeled = [one.text for one in load_rated(field)]
+    adapted = pretrain_further(last.model, last.tokenizer, unlabeled, seed)
+    rows = []
+    for name, model in {"own BERT": last.model, "own BERT, pretrained further": adapted}.items():
+        odds = film_odds(model, last.tokenizer, texts, seed)
+        score = accuracy_score(labels, odds > 0)
+        rows.append(row("fields", name, field, seed, "accuracy", score, len(labels)))
+    return rows
+
+
+def pretrain_further(
+    model: BertForMaskedLM, tokenizer: WordPieceTokenizer, texts: Sequence[str], seed: int
+) -> BertForMaskedLM:
+    """Return a copy that filled masks in these texts; their labels are not used."""
+    adapted = copy.deepcopy(model)
+    limit = model.config.max_position_embeddings
+    encodings = [tokenizer.encode(text, max_length=limit) for text in texts]
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss_of(rows: list[int]) -> Tensor:
+        batch = tokenizer.pad([encodings[at] for at in rows])
+        input_ids, labels = mask_tokens(batch.input_ids, tokenizer, generator, 0.3)
+        loss = adapted(input_ids, batch.attention_mask, batch.token_type_ids, labels=labels).loss
+        assert loss is not None
+        return loss
+
+    at_work.learn(adapted, loss_of, len(encodings), FIELD_RECIPE, seed)
+    return adapted
+
+
+def film_odds(
+    model: BertForMaskedLM, tokenizer: WordPieceTokenizer, texts: Sequence[str], seed: int
+) -> np.ndarray:
+    """Return the log-odds of positive after fine-tuning on films."""
+    films, limit = load_reviews(), model.config.max_position_embeddings
+    classifier = BertForSequenceClassification.from_encoder(
+        model.bert, ["rotten", "fresh"], torch.Generator().manual_seed(seed)
+    )
+    train, held_out = (
+        text_features(tokenizer, part.sentences, part.labels, limit)
+        for part in (films.train, films.validation)
+    )
+    finetune(classifier, train, held_out, replace(FILMS, seed=seed))
+    found = predict(classifier, tokenizer, texts, max_length=limit).double()
+    return (found[:, 1].log() - found[:, 0].log()).numpy()
+
+
+def tuned(work: Path) -> Experiment:
+    runs: dict[str, Callable[[], list[Row]]] = {}
+    runs |= {f"roles {fold}": partial(roles_of, fold) for fold in range(roles.FOLDS)}
+    runs |= {f"questions {seed}": partial(tuned_questions, seed) for seed in SEEDS}
+    runs |= {f"replies {seed}": partial(replies, seed) for seed in SEEDS}
+    for field in ("tweets", "products", "editorials"):
+        runs |= {f"{field} {seed}": partial(further, field, seed) for seed in SEEDS}
+    settings = {
+        "roles": roles.RECIPE,
+        "questions": ALL_QUESTIONS,
+        "few steps": FEW_STEPS,
+        "pairs": at_work.PAIRS,
+        "cross-encoder": CROSS_ENCODER,
+        "films": described(FILMS),
+        "further pretraining": FIELD_RECIPE,
+        "files": {name: labeled.SHA256[name] for name in ("roles.txt",)},
+    }
+    return Experiment(settings, runs)
+
+
+# 5. Answers over a collection
+
+
+@cache
+def paragraph_vectors() -> Tensor:
+    texts = [f"{one.title}. {one.text}" for one in answers.load_paragraphs()]
+    return normalize(sentence_vectors(*minilm(), texts, max_length=128), dim=1)
+
+
+@cache
+def found_paragraphs() -> list[list[int]]:
+    """Return for each question the numbers of all paragraphs, the nearest first."""
+    asked = [one.question for one in labeled.load_asked()]
+    found = normalize(sentence_vectors(*minilm(), asked), dim=1)
+    return (found @ paragraph_vectors().T).argsort(dim=1, descending=True).tolist()
+
+
+def answer_row(number: int, method: str, seed: int | None, reading: answers.Reading, given: bool) -> Row:
+    question = labeled.load_asked()[number]
+    return {
+        "question": number,
+        "method": method,
+        "seed": seed,
+        "paragraphs": "the right one" if given else f"{FOUND} found",
+        "said": reading.text,
+        "margin": round(reading.margin, 4),
+        "exact": answers.is_exact(reading.text, question.answers),
+        "f1": round(answers.overlap(reading.text, question.answers), 4),
+    }
+
+
+def answered(method: str, seed: int | None, say: Callable[[str, list[str]], answers.Reading]) -> list[Row]:
+    """Ask all questions of the paragraphs found, and the answerable ones of the right paragraph as well."""
+    everything, rows = answers.load_paragraphs(), []
+    texts = {one.place: one.text for one in everything}
+    for number, one in enumerate(labeled.load_asked()):
+        found = [everything[at].text for at in found_paragraphs()[number][:FOUND]]
+        rows.append(answer_row(number, method, seed, say(one.question, found), given=False))
+        if one.places:
+            right = say(one.question, [texts[one.places[0]]])
+            rows.append(answer_row(number, method, seed, right, given=True))
+    return rows
+
+
+def by_phrases() -> list[Row]:
+    """Answer with a phrase of the right kind from the nearest sentence; the margin is its cosine."""
+    asked = load_questions()
+    kinds = LogisticRegression(C=10, max_iter=1000).fit(
+        vectors([one.text for one in asked]), [one.kind for one in asked]
+    )
+
+    def say(question: str, texts: list[str]) -> answers.Reading:
+        sentences = [sentence for text in texts for sentence in split_sentences(text)]
+        cosines = vectors(sentences) @ vectors([question])[0]
+        nearest = [sentences[at] for at in cosines.argsort()[::-1]]
+        phrase = answers.phrase_of_kind(question, nearest, kinds.predict(vectors([question]))[0])
+        return answers.Reading(phrase, float(cosines.max()))
+
+    return answered("phrase of the right kind", None, say)
+
+
+def by_reader(seed: int, as_questions: bool) -> list[Row]:
+    """Train MiniLM to read cloze questions, as they are or turned into questions, and ask it."""
+    encoder, tokenizer = minilm()
+    cloze = load_cloze()
+    train, held_out = (
+        answers.reader_features(tokenizer, answers.training_examples(part, as_questions))
+        for part in (cloze.train, cloze.validation)
+    )
+    model = BertForQuestionAnswering.from_encoder(encoder, torch.Generator().manual_seed(seed))
+    finetune(model, train, held_out, replace(CLOZE, seed=seed))
+    name = "reader of questions" if as_questions else "reader of gaps"
+    return answered(name, seed, partial(answers.read, model, tokenizer))
+
+
+def answering(work: Path) -> Experiment:
+    runs: dict[str, Callable[[], list[Row]]] = {"phrases": by_phrases}
+    runs |= {f"questions {seed}": partial(by_reader, seed, True) for seed in SEEDS}
+    runs["gaps 0"] = partial(by_reader, 0, False)
+    settings = {
+        "found": FOUND,
+        "cloze": described(CLOZE),
+        "tokens": answers.TOKENS,
+        "window": answers.WINDOW,
+        "answers.jsonl": labeled.SHA256["answers.jsonl"],
+    }
+    return Experiment(settings, runs)
+
+
+EXPERIMENTS = {"tuned": tuned, "answers": answering}
+SOURCES = ("reviews", "wikipedia", "minilm", "tasks", "dialogues")
+TOOL = Tool("python tools/make_tuned.py", EXPERIMENTS, SOURCES)
+
+if __name__ == "__main__":
+    sys.exit(TOOL.main(__doc__))
