@@ -21,8 +21,7 @@ import torch
 from make_results import described
 from stored_runs import Experiment, Tool
 
-from bertlearn.course import labeled
-from bertlearn.course.chapters import at_work
+from bertlearn.course import labeled, small_training
 from bertlearn.course.encoders import load_encoder
 from bertlearn.course.results import Row
 from bertlearn.course.solutions.at_work import ndcg, reciprocal_rank
@@ -199,7 +198,7 @@ def fine_tuned(seed: int) -> list[Row]:
             for at in draw.sample(range(len(sentences)), PAIR_SENTENCES):
                 pairs.append((sentences[at], " ".join(sentences[:at] + sentences[at + 1 :])))
     encoder, tokenizer = minilm()
-    trained = at_work.train_pairs(encoder, tokenizer, pairs, seed)
+    trained = small_training.train_pairs(encoder, tokenizer, pairs, seed)
     rows = []
     for name, make in COLLECTIONS.items():
         queries, documents = (
@@ -289,7 +288,7 @@ def search(work: Path) -> Experiment:
         "pair_length": PAIR_LENGTH,
         "pairs": [PAIR_SENTENCES, NEGATIVES],
         "cross-encoder": described(PAIR_OPTIONS),
-        "vectors, fine-tuned": at_work.PAIRS,
+        "vectors, fine-tuned": small_training.PAIRS,
         "searches.jsonl": labeled.SHA256["searches.jsonl"],
     }
     return Experiment(settings, runs)

@@ -30,8 +30,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from bertlearn import load_reviews
-from bertlearn.course import answers, labeled, roles, snapshots
-from bertlearn.course.chapters import at_work
+from bertlearn.course import answers, labeled, roles, small_training, snapshots
 from bertlearn.course.results import Row
 from bertlearn.course.tasks import load_cloze, split_sentences
 from bertlearn.data.small_tasks import Exchange, load_exchanges, load_questions, load_rated
@@ -121,7 +120,7 @@ def tuned_accuracy(
     )
     texts, labels = ([f(one) for one in train] for f in (lambda q: q.text, lambda q: label_of(q, fine)))
     features = text_features(tokenizer, texts, [names.index(label) for label in labels], 64)
-    at_work.learn(model, lambda rows: roles.batch_loss(model, features, rows), len(features), recipe, seed)
+    small_training.learn_features(model, features, recipe, seed)
     found = predict(model, tokenizer, [one.text for one in test], max_length=64).argmax(dim=1)
     return accuracy_score([label_of(one, fine) for one in test], [names[at] for at in found])
 
@@ -137,7 +136,7 @@ def replies(seed: int) -> list[Row]:
     train = [one for one in train if one.says not in asked]
     encoder, tokenizer = minilm()
     pairs = [(one.says, one.reply) for one in train]
-    tuned = at_work.train_pairs(encoder, tokenizer, pairs, seed)
+    tuned = small_training.train_pairs(encoder, tokenizer, pairs, seed)
     says, answers_ = [one.says for one in test], [one.reply for one in test]
     scorers: dict[str, Callable[[int, list[int]], np.ndarray]] = {}
     for name, model in {"vectors": encoder, "vectors, fine-tuned": tuned}.items():
@@ -196,8 +195,12 @@ def cross_encoder(pairs: Sequence[tuple[str, str]], seed: int) -> BertForSequenc
         encoder, ["no", "yes"], torch.Generator().manual_seed(seed), pooling="mean"
     )
     features = text_features(tokenizer, texts, labels, 128)
-    at_work.learn(
-        model, lambda rows: roles.batch_loss(model, features, rows), len(features), CROSS_ENCODER, seed
+    small_training.learn(
+        model,
+        lambda rows: small_training.batch_loss(model, features, rows),
+        len(features),
+        CROSS_ENCODER,
+        seed,
     )
     return model
 
@@ -236,7 +239,7 @@ def pretrain_further(
         assert loss is not None
         return loss
 
-    at_work.learn(adapted, loss_of, len(encodings), FIELD_RECIPE, seed)
+    small_training.learn(adapted, loss_of, len(encodings), FIELD_RECIPE, seed)
     return adapted
 
 
@@ -313,7 +316,7 @@ def tuned(work: Path) -> Experiment:
         "questions": ALL_QUESTIONS,
         "few steps": FEW_STEPS,
         "replies": REPLY_TEST,
-        "pairs": at_work.PAIRS,
+        "pairs": small_training.PAIRS,
         "cross-encoder": CROSS_ENCODER,
         "films": described(FILMS),
         "further pretraining": FIELD_RECIPE,

@@ -22,8 +22,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from stored_runs import Experiment, Tool
 
 from bertlearn import load_reviews
-from bertlearn.course import labeled
-from bertlearn.course.chapters import at_work
+from bertlearn.course import labeled, voice
 from bertlearn.course.encoders import load_encoder
 from bertlearn.course.results import Row
 from bertlearn.course.solutions.at_work import out_of_scope
@@ -199,20 +198,20 @@ def unknown_questions(seed: int) -> list[Row]:
 
 def commands(seed: int) -> list[Row]:
     """Train the joint model on filled templates; test on new fillings, new templates and people's words."""
-    sets = at_work.command_sets(seed)
+    sets = voice.command_sets(seed)
     train, misheard = sets.pop("train"), sets.pop("train, misheard")
     trained = {
-        "joint": at_work.train_commands(train, seed),
-        "joint, misheard": at_work.train_commands(misheard, seed),
+        "joint": voice.train_commands(train, seed),
+        "joint, misheard": voice.train_commands(misheard, seed),
     }
     by_words = ByWords().fit([c.text for c in train], [c.intent for c in train])
-    known = at_work.known_values(train)
+    known = voice.known_values(train)
     rows = []
     for setting, test in sets.items():
-        found = {name: at_work.understand(model, test) for name, model in trained.items()}
+        found = {name: voice.understand(model, test) for name, model in trained.items()}
         intents = by_words.predict([command.text for command in test])
         found["words and a list"] = [
-            labeled.Command(intent, command.text, at_work.listed_values(command.text, known))
+            labeled.Command(intent, command.text, voice.listed_values(command.text, known))
             for intent, command in zip(intents, test, strict=True)
         ]
         rows += [
@@ -316,7 +315,7 @@ def work(folder: Path) -> Experiment:
         "unknown": UNKNOWN,
         "candidates": CANDIDATES,
         "labels": LABELS,
-        "commands": at_work.RECIPE,
+        "commands": voice.RECIPE,
         "files": {name: labeled.SHA256[name] for name in FILES},
     }
     return Experiment(settings, runs)

@@ -16,10 +16,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from bertlearn.course.chapters.at_work import learn
 from bertlearn.course.labeled import Roles
+from bertlearn.course.small_training import learn_features
 from bertlearn.finetuning.features import Features, answer_features, token_features
 from bertlearn.finetuning.run import predict_logits
 from bertlearn.finetuning.spans import (
@@ -97,15 +97,8 @@ def train_tagger(
     model = BertForTokenClassification.from_encoder(encoder, bio_labels(NAMES), generator)
     model.bert.embeddings.requires_grad_(False)
     features = role_features(tokenizer, sentences, marked)
-    learn(model, lambda rows: batch_loss(model, features, rows), len(features), _recipe(len(features)), seed)
+    learn_features(model, features, _recipe(len(features)), seed)
     return Tagger(model, tokenizer, marked)
-
-
-def batch_loss(model: nn.Module, features: Features, rows: Sequence[int]) -> Tensor:
-    """Return a model's loss on some of the labeled texts."""
-    batch = features.batch(rows)._asdict()
-    loss: Tensor = model(**{name: value for name, value in batch.items() if value is not None}).loss
-    return loss
 
 
 def tag(tagger: Tagger, sentences: Sequence[Roles]) -> list[list[Span]]:
@@ -151,13 +144,7 @@ def train_reader(
     model.bert.embeddings.requires_grad_(False)
     features = _question_features(tokenizer, sentences)
     recipe = _recipe(len(features))
-    learn(
-        model,
-        lambda rows: batch_loss(model, features, rows),
-        len(features),
-        recipe | {"epochs": 2 * recipe["epochs"]},
-        seed,
-    )
+    learn_features(model, features, recipe | {"epochs": 2 * recipe["epochs"]}, seed)
     return model
 
 
