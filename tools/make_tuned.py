@@ -195,13 +195,7 @@ def cross_encoder(pairs: Sequence[tuple[str, str]], seed: int) -> BertForSequenc
         encoder, ["no", "yes"], torch.Generator().manual_seed(seed), pooling="mean"
     )
     features = text_features(tokenizer, texts, labels, 128)
-    small_training.learn(
-        model,
-        lambda rows: small_training.batch_loss(model, features, rows),
-        len(features),
-        CROSS_ENCODER,
-        seed,
-    )
+    small_training.learn_features(model, features, CROSS_ENCODER, seed)
     return model
 
 

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import statistics
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from scipy.stats import bootstrap
+from sklearn.cluster import KMeans
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.metrics import normalized_mutual_info_score
+from torch import Tensor
+from torch.nn.functional import normalize
 
-from bertlearn.course import labeled
+from bertlearn.course import answers, labeled, roles
 from bertlearn.course.chapters.pretraining import ready
 from bertlearn.course.figures import Picture, plot_curves, plot_matrix
 from bertlearn.course.results import Results, Row, Summary, summarize
+from bertlearn.course.solutions import at_work as solution
+from bertlearn.data.corpora import Plot
+from bertlearn.finetuning.spans import Span
+from bertlearn.model.bert import BertModel
+from bertlearn.model.heads import BertForSequenceClassification
+from bertlearn.search.index import SearchIndex
 
 __all__ = ["ready"]  # also for this chapter
 
@@ -136,3 +150,237 @@ def plot_shots(rows: Sequence[Row], shots: Sequence[int]) -> Picture:
             curves[method] = np.array(points).T.tolist()
     labels = ("Six kinds of question, 1,000 to test on", "examples of each kind", "accuracy (band: all runs)")
     return plot_curves(shots, curves, *labels, log="x")
+
+
+def print_scores(title: str, scores: Mapping[str, SearchScore], systems: Sequence[str]) -> None:
+    """Print the scores of some systems on a set of queries."""
+    width = max(map(len, systems))
+    print(f"{title:{width + 2}}  nDCG@10   more than words, 95 %      MRR    index, MB")
+    for system in systems:
+        one = scores[system]
+        gain = "" if system == "words" else f"{one.gain:+.3f} ({one.low:+.3f} to {one.high:+.3f})"
+        rank, size = f"{one.reciprocal_rank:.3f}", f"{one.megabytes:9.1f}"
+        print(f"  {system:{width}}    {one.ndcg:.3f}   {gain:24}  {rank}  {size}")
+    print()
+
+
+def plot_roles(rows: Sequence[Row]) -> Picture:
+    """Draw what becomes of the spans that each method finds, and how many it misses."""
+    largest = {row["method"]: row["setting"] for row in rows}  # the last one of each
+    methods = list(largest)
+    values = [
+        [mean_of(rows, method=name, setting=largest[name], measure=kind) for kind in roles.KINDS]
+        for name in methods
+    ]
+    title = "Spans found or missed, shares (at the largest training set)"
+    return plot_matrix(
+        values, methods, list(roles.KINDS), title, ylabel="method", numbers=True, limits=(0, 1)
+    )
+
+
+# 2. Searches
+
+
+def title_of(place: tuple[Any, ...], plots: Sequence[Plot]) -> str:
+    """Return the name of a graded document."""
+    return plots[place[1]].film if place[0] == "plot" else f"{place[1]}, paragraph {place[2]}"
+
+
+def best_place(search: labeled.Search) -> tuple[Any, ...]:
+    """Return the first document with the highest grade."""
+    return max(search.grades, key=lambda place: search.grades[place])
+
+
+def worst(results: Results, system: str, kinds: Collection[str]) -> list[int]:
+    """Return the numbers of the searches of some kinds, those with the lowest nDCG@10 first."""
+    (row,) = [row for row in results.where(queries="searches", system=system)]
+    searches = labeled.load_searches()
+    return sorted(
+        (at for at, one in enumerate(searches) if one.kind in kinds), key=lambda at: row["ndcg"][at]
+    )
+
+
+def pair_model(encoder: BertModel) -> BertForSequenceClassification:
+    """Return a cross-encoder with a new head, which takes as long as a trained one."""
+    generator = torch.Generator().manual_seed(0)
+    return BertForSequenceClassification.from_encoder(encoder, ["no", "yes"], generator, pooling="mean")
+
+
+def print_times(ways: Mapping[str, Callable[[], Any]], rounds: int = 5) -> None:
+    """Print the median time of each way in milliseconds; all take turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, run in ways.items():
+            started = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - started)
+    for name, found in seconds.items():
+        print(f"{name:24} {1000 * statistics.median(found):7.0f} ms")
+
+
+# 3. Answers
+
+
+def print_answers(results: Results) -> None:
+    """Print exact match and F1 of each method on the answerable questions."""
+    asked = labeled.load_asked()
+    print(f"{'':28} {'the right paragraph':>22} {'three found':>22}")
+    print(f"{'':28} {'exact':>14} {'F1':>7} {'exact':>14} {'F1':>7}")
+    for method in dict.fromkeys(row["method"] for row in results.rows):
+        cells = []
+        for paragraphs in ("the right one", "3 found"):
+            rows = [
+                row
+                for row in results.where(method=method, paragraphs=paragraphs)
+                if asked[row["question"]].places
+            ]
+            exact, overlap = (float(np.mean([row[name] for row in rows])) for name in ("exact", "f1"))
+            cells.append(f"{exact:14.2f} {overlap:7.2f}")
+        print(f"{method:28} {' '.join(cells)}")
+
+
+def show_readings(results: Results, method: str, numbers: Sequence[int]) -> None:
+    """Print what a method said to some questions, and what was wanted."""
+    asked = labeled.load_asked()
+    for number in numbers:
+        row = results.where(method=method, question=number, paragraphs="3 found")[0]
+        wanted = asked[number].answers[0] if asked[number].answers else "nothing"
+        print(f"{asked[number].question}\n   said: {row['said']!r}   wanted: {wanted}")
+
+
+def abstaining(results: Results, cosines: Tensor) -> dict[str, tuple[float, float]]:
+    """Return, for each signal of doubt, the shares of answerable questions kept and of others rejected.
+
+    Each threshold is chosen on every second question and used for the others.
+
+    Args:
+        results: the file "answers".
+        cosines: of each question and its nearest paragraph, floats (60,).
+    """
+    known = torch.tensor([bool(one.places) for one in labeled.load_asked()])
+    signals = {"cosine of the nearest paragraph": cosines}
+    for method in dict.fromkeys(row["method"] for row in results.rows if row["method"].startswith("reader")):
+        rows = results.where(method=method, paragraphs="3 found", seed=0)
+        signals[f"margin, {method}"] = torch.tensor([row["margin"] for row in rows])
+    found = {}
+    for name, scores in signals.items():
+        rejected = torch.zeros(len(known), dtype=torch.bool)
+        for half in (0, 1):
+            own, other = slice(half, None, 2), slice(1 - half, None, 2)
+            rejected[own] = solution.out_of_scope(scores[other], known[other], scores[own])
+        found[name] = (
+            float((~rejected[known]).float().mean()),
+            float(rejected[~known].float().mean()),
+        )
+    return found
+
+
+class FactScores(NamedTuple):
+    """Shares of the test questions to a table of facts, 0 to 1."""
+
+    linked: float  # to the right name
+    misspelled: float  # to the right name, when a letter is missing in it
+    related: float  # to the right relation
+    answered: float
+
+
+def ask_facts(index: SearchIndex, known: int = 10) -> tuple[FactScores, list[str]]:
+    """Ask the table of facts in ways that no relation's mean was made from; return some failures as well.
+
+    Args:
+        index: its model makes the vectors.
+        known: ways to ask for each relation that its mean is made from.
+    """
+    facts, ways = labeled.load_facts(), labeled.load_relations()
+    names = sorted({fact["subject"] for fact in facts})
+    of_names, relations = index.vectors(names), sorted(ways)
+    means = torch.stack(
+        [
+            index.vectors([way.format(subject="it") for way in ways[name][:known]]).mean(dim=0)
+            for name in relations
+        ]
+    )
+    asked = [
+        (fact, way.format(subject=fact["subject"]))
+        for fact in facts
+        for way in ways[fact["relation"]][known:]
+    ]
+    vectors = index.vectors([question for _, question in asked])
+    misspelled = index.vectors([_without_a_letter(question, fact["subject"]) for fact, question in asked])
+    others = (misspelled @ of_names.T).argmax(dim=1)
+    links = (vectors @ of_names.T).argmax(dim=1)
+    kinds = (vectors @ normalize(means, dim=1).T).argmax(dim=1)
+    right, failures = [], []
+    for (fact, question), link, other, kind in zip(asked, links, others, kinds, strict=True):
+        subject, relation = names[link], relations[kind]
+        said = answers.look_up(facts, subject, relation)
+        linked = (subject == fact["subject"], names[other] == fact["subject"])
+        right.append((*linked, relation == fact["relation"], said == fact["object"]))
+        if said != fact["object"]:
+            failures.append(f"{question}  → {subject}, {relation}: {said}")
+    return FactScores(*np.mean(right, axis=0).tolist()), failures
+
+
+def _without_a_letter(question: str, subject: str) -> str:
+    """Return the question with a name that lacks the letter in its middle."""
+    middle = len(subject) // 2
+    return question.replace(subject, subject[:middle] + subject[middle + 1 :])
+
+
+# 4. Spans
+
+
+def bracketed(text: str, spans: Sequence[Span]) -> str:
+    """Return a text with its spans in brackets, as the labeled files have them."""
+    for start, end, label in sorted(spans, reverse=True):
+        text = f"{text[:start]}[{label} {text[start:end]}]{text[end:]}"
+    return text
+
+
+def show_mistakes(said: Sequence[labeled.Command], truth: Sequence[labeled.Command], count: int) -> None:
+    """Print the first commands that were misunderstood."""
+    wrong = [
+        (one, other)
+        for one, other in zip(said, truth, strict=True)
+        if one.intent != other.intent or set(one.slots) != set(other.slots)
+    ]
+    print(f"{len(wrong)} of {len(truth)} misunderstood in part")
+    for one, other in wrong[:count]:
+        print(f"wanted {other.intent}: {bracketed(other.text, other.slots)}")
+        print(f"  said {one.intent}: {bracketed(one.text, one.slots)}")
+
+
+# 5. Topics
+
+
+class Topic(NamedTuple):
+    """Texts whose vectors are near to each other."""
+
+    rows: list[int]  # numbers of the texts
+    words: list[str]  # frequent here and rare in the other topics
+
+
+def find_topics(vectors: np.ndarray, texts: Sequence[str], count: int, words: int = 6) -> list[Topic]:
+    """Cluster vectors of length 1 and name each cluster by its words (class-based TF-IDF, Grootendorst 2022).
+
+    Returns:
+        The topics, the largest first.
+    """
+    clusters = KMeans(count, n_init=5, random_state=0).fit_predict(vectors)
+    counter = CountVectorizer(stop_words="english", token_pattern=r"(?u)\b[a-z]{3,}\b", min_df=8)
+    by_text = counter.fit_transform(texts)
+    counts = np.stack([by_text[clusters == at].sum(axis=0).A1 for at in range(count)])  # (topics, words)
+    frequency = counts / counts.sum(axis=1, keepdims=True)
+    weights = frequency * np.log(1 + counts.sum() / count / counts.sum(axis=0))
+    names = counter.get_feature_names_out()
+    topics = [
+        Topic(np.flatnonzero(clusters == at).tolist(), names[weights[at].argsort()[::-1][:words]].tolist())
+        for at in range(count)
+    ]
+    return sorted(topics, key=lambda topic: -len(topic.rows))
+
+
+def cluster_score(vectors: np.ndarray, labels: Sequence[str]) -> float:
+    """Return the normalized mutual information of labels and as many clusters, 0 to 1."""
+    clusters = KMeans(len(set(labels)), n_init=3, random_state=0).fit_predict(vectors)
+    return float(normalized_mutual_info_score(labels, clusters))
