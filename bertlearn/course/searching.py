@@ -148,8 +148,8 @@ class VectorSearch:
         max_length: tokens of a document that the vectors stand for; None for the model's maximum.
 
     Raises:
-        ValueError: another kind of model, a tokenizer that does not fit it; no texts, or an empty one; vectors
-            of another shape or length.
+        ValueError: another kind of model, a tokenizer that does not fit it; no texts, or an empty one;
+            vectors of another shape or length.
     """
 
     def __init__(
@@ -248,8 +248,8 @@ class WeightSearch:
         max_length: tokens of a document that the weights stand for; None for the model's maximum.
 
     Raises:
-        ValueError: another kind of model, a tokenizer that does not fit it; no texts, or an empty one; weights
-            of another shape.
+        ValueError: another kind of model, a tokenizer that does not fit it; no texts, or an empty one;
+            weights of another shape.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ def level(share: float, largest: float) -> int:
 
 
 def _windows(text: str, placed: Sequence[Part]) -> list[tuple[int, int]]:
-    """Return the start and end of each stretch to show: around the strongest part, then the next one outside."""
+    """Return each stretch to show: around the strongest part, then around the next one outside of it."""
     windows: list[tuple[int, int]] = []
     for part in placed:
         start, end = _span(part)

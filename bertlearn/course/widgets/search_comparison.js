@@ -91,9 +91,8 @@ function scTellDocument({ columns }, row) {
   const places = columns.map(({ system, found }) => {
     const rank = found.findIndex(each => each.row === row), name = shown(system);
     if (rank < 0) return `${name}: not among its first ${found.length}`;
-    const { excerpt, added } = found[rank];
-    const words = [...excerpt.filter(([, level]) => level).map(([text, , share]) => [text, share]), ...added].sort((a, b) => b[1] - a[1]).slice(0, 3);
-    return `${name}: rank ${rank + 1}${words.length ? ` (${words.map(([text, share]) => `${shown(text)} ${scPercent(share)}`).join(", ")})` : ""}`;
+    const { matched } = found[rank];
+    return `${name}: rank ${rank + 1}${matched.length ? ` (${matched.map(([text, share]) => `${shown(text)} ${scPercent(share)}`).join(", ")})` : ""}`;
   });
   const { title } = columns.flatMap(each => each.found).find(each => each.row === row);
   return `${shown(title)}. ${places.join("; ")}.`;

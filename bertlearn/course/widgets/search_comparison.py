@@ -6,7 +6,9 @@ are sent at the beginning, so a page without a kernel can switch between them.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import traitlets
@@ -28,6 +30,7 @@ QUERIES = (
 )
 LIMIT = 300  # characters of a query
 TITLE = 80  # characters
+MATCHED = 3  # words that are named in a sentence
 _FIGURE_TITLE = 24  # characters; a column of the figure has no room for more
 
 
@@ -81,7 +84,7 @@ class SearchComparison(AskedWidget):
         super().__init__(queries=list(queries), examples=examples, **self._read(queries[0]))
 
     def picture(self) -> Picture:
-        """Return a figure of the rankings; a line joins the places of a document that several searches found."""
+        """Return a figure of the rankings; a line joins a document's places in neighboring columns."""
         columns = self.answer["columns"]
         lines = max(1, *(len(column["found"]) for column in columns))
         figure, axes = new_figure(3.1 * len(columns), 0.7 + 0.34 * lines)
@@ -132,6 +135,7 @@ class SearchComparison(AskedWidget):
             "title": shorten(self.titles[match.row], TITLE),
             "score": round(match.score, 4),
             "excerpt": [list(segment) for segment in excerpt(self.texts[match.row], match.parts)],
+            "matched": _matched(match),
             "added": [[shorten(part.text), round(part.share, 4)] for part in added],
         }
 
@@ -152,6 +156,15 @@ class SearchComparison(AskedWidget):
             self._clear_problem("query")
 
 
+def _matched(match: Match) -> list[list[Any]]:
+    """Return the words that matched most, whatever their case, each with the share of all its places."""
+    shares: dict[str, float] = defaultdict(float)
+    for part in match.parts:
+        shares[shorten(part.text.lower())] += max(0.0, part.share)
+    strongest = sorted(shares.items(), key=lambda item: -item[1])[:MATCHED]
+    return [[word, round(share, 4)] for word, share in strongest if share > 0]
+
+
 def _check_query(query: str) -> str:
     check_query(query)
     if len(query) > LIMIT:
@@ -167,7 +180,7 @@ def _write(axes: Axes, column: float, line: float, text: str, **style: Any) -> N
 
 def _join(axes: Axes, columns: list[dict[str, Any]]) -> None:
     """Draw a line from each document to its place in the next column, below the texts."""
-    for at, (left, right) in enumerate(zip(columns, columns[1:], strict=False)):
+    for at, (left, right) in enumerate(pairwise(columns)):
         ranks = {found["row"]: rank for rank, found in enumerate(right["found"])}
         for rank, found in enumerate(left["found"]):
             if found["row"] in ranks:
