@@ -14,7 +14,15 @@ from scipy.sparse import csr_matrix
 from task_models import WORDS
 from torch.nn.functional import normalize
 
-from bertlearn.course.searching import PARTS, Match, VectorSearch, WeightSearch, WordSearch, word_places
+from bertlearn.course.searching import (
+    PARTS,
+    Match,
+    VectorSearch,
+    WeightSearch,
+    WordSearch,
+    token_words,
+    word_places,
+)
 from bertlearn.model.bert import BertModel
 from bertlearn.model.heads import BertForMaskedLM
 from bertlearn.model.inference import sentence_vectors
@@ -164,6 +172,19 @@ def test_wordpieces_of_a_word_are_one_part(encoder: BertModel, vectors: torch.Te
     assert {(part.text, part.start): part.share for part in match.parts} == pytest.approx(expected, abs=1e-4)
 
 
+def test_words_are_found_with_their_accents(encoder: BertModel, model: BertForMaskedLM) -> None:
+    text = "bo\u0301 gábe\u0301"
+    encoding = TOKENIZER.encode(text)  # [CLS] bo ga ##be [SEP]
+    assert token_words(encoding) == [[1], [2, 3]]
+    words = {(0, 3), (4, 9)}
+    unit = normalize(sentence_vectors(encoder, TOKENIZER, [text]), dim=1)
+    (found,) = VectorSearch([text], encoder, TOKENIZER, unit).search(text)
+    assert {(part.start, part.end) for part in found.parts} == words
+    weights = csr_matrix((np.ones(1), ([0], [TOKENIZER.vocab["##be"]])), shape=(1, CONFIG.vocab_size))
+    (found,) = WeightSearch([text], model, TOKENIZER, weights).search("ji")
+    assert placed(found) == [("be\u0301", 6, 9)]
+
+
 def test_half_precision_and_numpy_are_read(encoder: BertModel, vectors: torch.Tensor) -> None:
     whole = VectorSearch(TEXTS, encoder, TOKENIZER, vectors).search("ca ce")
     for stored in (vectors.half(), vectors.numpy(), vectors.numpy().astype(np.float16)):
@@ -209,23 +230,24 @@ def test_shares_of_weights_are_products_of_weights(model: BertForMaskedLM) -> No
 
 
 def test_words_that_the_model_added_have_no_place(model: BertForMaskedLM) -> None:
-    ids = {word: TOKENIZER.vocab[word] for word in ("[CLS]", "bo", "##be", "ca")}
-    asked = sparse_vectors(model, TOKENIZER, ["bo"]).toarray()[0]
-    known = [word for word in ids if asked[ids[word]] > 0]
-    dense = np.zeros((4, CONFIG.vocab_size), dtype=np.float32)
-    dense[1, list(ids.values())] = 1
-    found = WeightSearch(TEXTS, model, TOKENIZER, csr_matrix(dense)).search("bo")
-    assert [match.row for match in found] == [1], "a document without a weight is not found"
-    places = {"[CLS]": (None, None), "bo": (0, 2), "##be": (5, 7), "ca": (None, None)}
-    spelled = {"[CLS]": "[CLS]", "bo": "bo", "##be": "be", "ca": "ca"}
-    assert sorted(placed(found[0]), key=str) == sorted(
-        ((spelled[word], *places[word]) for word in known), key=str
-    )
-    assert len(known) >= 2
-    total = sum(asked[ids[word]] for word in known)
-    assert {part.text: part.share for part in found[0].parts} == pytest.approx(
-        {spelled[word]: asked[ids[word]] / total for word in known}
-    )
+    expected = {
+        "[CLS]": (None, None),
+        "bo": (0, 2),
+        "##be": (5, 7),
+        "da": (None, None),
+    }  # in "bo gabe bo ba."
+    ids = [TOKENIZER.vocab[word] for word in expected]
+    asked = sparse_vectors(model, TOKENIZER, ["ji"]).toarray()[0, ids]
+    assert (asked > 0).all()
+    weights = csr_matrix((np.arange(1, 5, dtype=np.float32), ([1] * 4, ids)), shape=(4, CONFIG.vocab_size))
+    (found,) = WeightSearch(TEXTS, model, TOKENIZER, weights).search("ji")
+    assert found.row == 1, "a document without a weight is not found"
+    products = asked * [1, 2, 3, 4]
+    parts = {part.text: (part.start, part.end, part.share) for part in found.parts}
+    assert parts == {
+        word.removeprefix("##"): (*place, pytest.approx(product / products.sum()))
+        for (word, place), product in zip(expected.items(), products, strict=True)
+    }
 
 
 def test_ids_beyond_the_vocabulary_have_a_name(model: BertForMaskedLM) -> None:
