@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import traitlets
-from matplotlib.axes import Axes
 
 from bertlearn.arguments import check_count
-from bertlearn.course.figures import INK, PALETTE, QUIET, Picture, new_figure
+from bertlearn.course.figures import Picture
 from bertlearn.course.searching import Match, Searcher, check_query
 from bertlearn.course.widgets.base import AskedWidget
 from bertlearn.course.widgets.excerpt import excerpt
+from bertlearn.course.widgets.search_picture import draw_rankings
 from bertlearn.course.widgets.tokenizer_picture import shorten
 from bertlearn.tokenizer.inputs import check_texts
 
@@ -31,7 +30,6 @@ QUERIES = (
 LIMIT = 300  # characters of a query
 TITLE = 80  # characters
 MATCHED = 3  # words that are named in a sentence
-_FIGURE_TITLE = 24  # characters; a column of the figure has no room for more
 
 
 class SearchComparison(AskedWidget):
@@ -85,21 +83,7 @@ class SearchComparison(AskedWidget):
 
     def picture(self) -> Picture:
         """Return a figure of the rankings; a line joins a document's places in neighboring columns."""
-        columns = self.answer["columns"]
-        lines = max(1, *(len(column["found"]) for column in columns))
-        figure, axes = new_figure(3.1 * len(columns), 0.7 + 0.34 * lines)
-        for at, column in enumerate(columns):
-            _write(axes, at, -0.9, shorten(column["system"], _FIGURE_TITLE), weight="bold")
-            for rank, found in enumerate(column["found"]):
-                title = shorten(found["title"], _FIGURE_TITLE)
-                _write(axes, at, rank, f"{rank + 1}  {title}  {found['score']:.2f}")
-            if not column["found"]:
-                _write(axes, at, 0, "nothing found", color=QUIET)
-        _join(axes, columns)
-        axes.set(xlim=(-0.03, len(columns)), ylim=(lines - 0.4, -1.5))
-        axes.axis("off")
-        axes.set_title(f"“{shorten(self.query, 30 * len(columns))}”".replace("$", r"\$"))
-        return Picture(figure, self._alt())
+        return draw_rankings(self.query, self.answer["columns"], self._alt())
 
     def _alt(self) -> str:
         lists = (
@@ -172,17 +156,3 @@ def _check_query(query: str) -> str:
             f"query has {len(query):,} characters; at most {LIMIT} are searched for, so shorten it"
         )
     return query
-
-
-def _write(axes: Axes, column: float, line: float, text: str, **style: Any) -> None:
-    axes.text(column, line, text, **{"va": "center", "color": INK, "parse_math": False, **style})
-
-
-def _join(axes: Axes, columns: list[dict[str, Any]]) -> None:
-    """Draw a line from each document to its place in the next column, below the texts."""
-    for at, (left, right) in enumerate(pairwise(columns)):
-        ranks = {found["row"]: rank for rank, found in enumerate(right["found"])}
-        for rank, found in enumerate(left["found"]):
-            if found["row"] in ranks:
-                ends = [rank, ranks[found["row"]]]
-                axes.plot([at + 0.8, at + 0.98], ends, "o-", color=PALETTE[0], markersize=3, linewidth=1.5)
