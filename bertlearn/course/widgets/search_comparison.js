@@ -38,7 +38,7 @@ function scQuery(view) {
 
 /** The excerpt of a document; what matched is marked by strength. */
 const scExcerpt = ({ excerpt }) => h("p", { class: "sc-excerpt", dir: "auto" }, excerpt.map(([text, level, share]) =>
-  (level ? h("mark", { class: `sc-mark sc-${level}`, title: `${scPercent(share)} of the score` }, shown(text)) : text)));
+  (level ? h("mark", { class: `sc-mark sc-${level}`, title: `${scPercent(share)} of the score` }, shown(text)) : shown(text))));
 
 /** The words that are only in the index. */
 const scAdded = ({ added }) => added.length === 0 ? null : h("p", { class: "sc-added" }, h("span", { "aria-hidden": "true" }, "+ "),
@@ -90,7 +90,7 @@ function scColumns(answer, point) {
 function scTellDocument({ columns }, row) {
   const places = columns.map(({ system, found }) => {
     const rank = found.findIndex(each => each.row === row), name = shown(system);
-    if (rank < 0) return `${name}: not among its first ${found.length}`;
+    if (rank < 0) return `${name}: not ${found.length ? `among its first ${found.length}` : "found"}`;
     const { matched } = found[rank];
     return `${name}: rank ${rank + 1}${matched.length ? ` (${matched.map(([text, share]) => `${shown(text)} ${scPercent(share)}`).join(", ")})` : ""}`;
   });

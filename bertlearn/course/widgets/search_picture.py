@@ -14,7 +14,7 @@ from matplotlib.textpath import TextToPath
 from bertlearn.course.figures import INK, PALETTE, QUIET, Picture, new_figure
 from bertlearn.course.widgets.tokenizer_picture import shorten
 
-_COLUMN, _LINE = 3.1, 0.34  # inches
+_COLUMN, _LINE, _TOP = 3.1, 0.34, 0.4  # inches
 _SCORE, _JOINED = 0.78, (0.81, 0.97)  # parts of a column: where scores end, where lines begin and end
 _FONT, _TITLE = 9.0, 12.0  # points
 
@@ -28,7 +28,10 @@ def draw_rankings(query: str, columns: Sequence[dict[str, Any]], alt: str) -> Pi
         alt: the alt text.
     """
     lines = max(1, *(len(column["found"]) for column in columns))
-    figure, axes = new_figure(_COLUMN * len(columns), 0.7 + _LINE * lines)
+    width, height = _COLUMN * len(columns), _LINE * (lines + 1)
+    figure, axes = new_figure(width, height + _TOP)
+    figure.set_layout_engine("none")  # a layout made from the texts would change the columns' width
+    axes.set_position((0, 0, 1, height / (height + _TOP)))
     for at, column in enumerate(columns):
         _write(axes, at, -0.9, _fitted(column["system"], 0.95, weight="bold"), weight="bold")
         for rank, found in enumerate(column["found"]):
@@ -36,7 +39,7 @@ def draw_rankings(query: str, columns: Sequence[dict[str, Any]], alt: str) -> Pi
         if not column["found"]:
             _write(axes, at, 0, "nothing found", color=QUIET)
     _join(axes, columns)
-    axes.set(xlim=(-0.03, len(columns)), ylim=(lines - 0.4, -1.5))
+    axes.set(xlim=(0, len(columns)), ylim=(lines - 0.5, -1.5))
     axes.axis("off")
     title = _fitted(f"“{query}”", 0.97 * len(columns), weight="bold", size=_TITLE)
     axes.set_title(title.replace("$", r"\$"))
@@ -46,7 +49,7 @@ def draw_rankings(query: str, columns: Sequence[dict[str, Any]], alt: str) -> Pi
 def _draw_found(axes: Axes, at: int, rank: int, found: dict[str, Any]) -> None:
     score = f"{found['score']:.2f}"
     _write(axes, at, rank, str(rank + 1), color=QUIET)
-    _write(axes, at + 0.06, rank, _fitted(found["title"], _SCORE - 0.08 - _width(score) / (72 * _COLUMN)))
+    _write(axes, at + 0.06, rank, _fitted(found["title"], _SCORE - 0.1 - _width(score) / (72 * _COLUMN)))
     _write(axes, at + _SCORE, rank, score, color=QUIET, ha="right")
 
 
