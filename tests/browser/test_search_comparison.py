@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ def titles(found: Locator) -> list[str]:
 
 def pointed(page: Page) -> list[str]:
     selected = page.locator(".sc-pointed[aria-selected=true] .sc-title").all_inner_texts()
-    assert page.locator("[aria-selected=true]").count() == len(selected)
+    assert page.locator(".sc-document[aria-selected=true]").count() == len(selected)
     return selected
 
 
@@ -151,7 +152,7 @@ def test_hostile_texts_are_only_text(alone: Alone) -> None:
     assert page.locator(".sc-title").first.inner_text().startswith("<img src=x onerror=alert(1)> </script>")
     assert "\u202e" not in page.locator("#widget").inner_text()
     assert page.locator("mark").first.inner_text() == "שלום"
-    page.get_by_role("button", name="alert").click()
+    page.get_by_role("button", name="alert", exact=True).click()
     for width in (1000, 400):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate(
@@ -164,9 +165,9 @@ def test_columns_are_stacked_in_a_narrow_window(alone: Alone) -> None:
     page = alone(comparison().to_html())
     for width, lines in ((1000, 1), (400, 3)):
         page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_function(
-            f"document.querySelector('.bl').classList.contains('bl-narrow') === {str(width < 680).lower()}"
-        )
+        narrow = re.compile(r"\bbl-narrow\b")
+        card = expect(page.locator(".bl"))
+        card.to_have_class(narrow) if width < 680 else card.not_to_have_class(narrow)
         tops = page.locator(".sc-column").evaluate_all("all => all.map(e => e.getBoundingClientRect().top)")
         assert len(set(tops)) == lines
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
