@@ -26,7 +26,7 @@ from bertlearn.search.sparse import sparse_vectors
 from bertlearn.tokenizer.inputs import check_filled, check_texts
 from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
 
-PARTS = 8  # of a match; the others are left out
+PARTS = 8  # of a match; the others are left out, but a word of the query has all of its places
 WORD = r"(?u)\b\w\w+\b"  # what bm25s takes for a word
 UNIT = 0.01  # how far a vector's length may be from 1
 
@@ -47,7 +47,7 @@ class Match(NamedTuple):
 
     row: int  # its position among the documents, from 0
     score: float
-    parts: list[Part]  # at most `PARTS`, the largest share first
+    parts: list[Part]  # the strongest ones, the largest share first
 
 
 class Searcher(Protocol):
@@ -99,20 +99,19 @@ class WordSearch:
         added = columns * np.array(list(counts.values()), dtype=np.float32)
         scores = added.sum(axis=1)
         rows = [row for row in _best(scores, k) if scores[row] > 0]
+        shares = [dict(zip(counts, added[row] / scores[row], strict=True)) for row in rows]
         return [
-            _match(
-                row, scores[row], self._parts(row, dict(zip(counts, added[row] / scores[row], strict=True)))
-            )
-            for row in rows
+            _match(row, scores[row], self._parts(row, own), most=None)
+            for row, own in zip(rows, shares, strict=True)
         ]
 
     def _parts(self, row: int, shares: dict[str, float]) -> Iterator[Part]:
-        """Yield a part for each place of each word that has a share."""
+        """Yield a part for each place of the words with the largest shares."""
         text = self.texts[row]
         places = defaultdict(list)
         for word, start, end in word_places(text):
             places[word].append((start, end))
-        for word, share in shares.items():
+        for word, share in sorted(shares.items(), key=lambda item: -item[1])[:PARTS]:
             for start, end in places[word]:
                 yield Part(text[start:end], float(share) / len(places[word]), start, end)
 
@@ -331,6 +330,6 @@ def _best(scores: Floats, k: int) -> list[int]:
     return np.argsort(-scores, kind="stable")[:k].tolist()
 
 
-def _match(row: int, score: float, parts: Iterable[Part]) -> Match:
-    strongest = sorted(parts, key=lambda part: -part.share)[:PARTS]
+def _match(row: int, score: float, parts: Iterable[Part], most: int | None = PARTS) -> Match:
+    strongest = sorted(parts, key=lambda part: -part.share)[:most]
     return Match(row, float(score), strongest)

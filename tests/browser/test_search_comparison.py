@@ -104,7 +104,7 @@ def test_a_document_is_marked_in_every_ranking(alone: Alone) -> None:
     column(page, "weights").nth(1).hover()
     assert pointed(page) == ["Aankhen", "Aankhen"]
     assert said.inner_text() == (
-        "Aankhen. words: rank 1 (blind 63 %, bank 37 %); "
+        "“Aankhen”. words: rank 1 (blind 63 %, bank 37 %); "
         "weights: rank 2 (robbery 60 %, bank 30 %, thief 6 %); none: not found."
     )
     page.mouse.move(0, 0)
@@ -153,6 +153,8 @@ def test_hostile_texts_are_only_text(alone: Alone) -> None:
     assert "\u202e" not in page.locator("#widget").inner_text()
     assert page.locator("mark").first.inner_text() == "שלום"
     page.get_by_role("button", name="alert", exact=True).click()
+    page.locator(".sc-document").first.hover()
+    assert "(<img> 50 %, \u2068שלום\u2069 30 %, " in page.locator(".bl-say").inner_text()
     for width in (1000, 400):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate(

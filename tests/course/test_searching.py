@@ -102,10 +102,15 @@ def test_documents_without_words_are_never_found() -> None:
     assert [match.row for match in WordSearch(["🎬", "film"]).search("film")] == [1]
 
 
-def test_only_the_strongest_parts_are_kept() -> None:
-    (found, _) = WordSearch(["film " * 12 + "heist", "film film", "x y"]).search("film heist")
-    assert len(found.parts) == PARTS and found.parts[0].text == "heist"
-    assert [part.start for part in found.parts[1:]] == [5 * at for at in range(PARTS - 1)]
+def test_the_strongest_words_are_kept_with_all_their_places() -> None:
+    rare = " ".join(f"rare{number}" for number in range(PARTS - 1))
+    texts = [f"{rare} {'film ' * 12}weak", "film film", "x y", "weak", "weak z"]
+    found = WordSearch(texts).search(f"weak film {rare}")[0]
+    assert len(found.parts) == PARTS - 1 + 12 and "weak" not in {part.text for part in found.parts}
+    places = [part.start for part in found.parts if part.text == "film"]
+    assert places == [len(rare) + 1 + 5 * at for at in range(12)]
+    kept, whole = sum(part.share for part in found.parts), WordSearch(texts).search(f"film {rare}")[0]
+    assert kept == pytest.approx(whole.score / found.score) and kept < 1
 
 
 # 2. Vectors

@@ -4,6 +4,8 @@
 const SC_LONG = 80; // characters of a query that are shown in a sentence
 
 const scBrief = text => shown([...text].length > SC_LONG ? `${[...text].slice(0, SC_LONG - 1).join("")}…` : text);
+/** Text for a sentence; the numbers around letters that are written from right to left stay where they are. */
+const scInline = text => (/[\u0590-\u08ff\ufb1d-\ufefc]/.test(text) ? `\u2068${scBrief(text)}\u2069` : scBrief(text));
 const scPercent = share => (share < 0.005 ? "under 1 %" : `${Math.round(100 * share)} %`);
 
 /** The answer to the query: one of the examples' or the kernel's last one; null while it is on its way. */
@@ -89,23 +91,23 @@ function scColumns(answer, point) {
 /** Where a document is in each ranking, and what matched most there. */
 function scTellDocument({ columns }, row) {
   const places = columns.map(({ system, found }) => {
-    const rank = found.findIndex(each => each.row === row), name = shown(system);
+    const rank = found.findIndex(each => each.row === row), name = scInline(system);
     if (rank < 0) return `${name}: not ${found.length ? `among its first ${found.length}` : "found"}`;
     const { matched } = found[rank];
-    return `${name}: rank ${rank + 1}${matched.length ? ` (${matched.map(([text, share]) => `${shown(text)} ${scPercent(share)}`).join(", ")})` : ""}`;
+    return `${name}: rank ${rank + 1}${matched.length ? ` (${matched.map(([text, share]) => `${scInline(text)} ${scPercent(share)}`).join(", ")})` : ""}`;
   });
   const { title } = columns.flatMap(each => each.found).find(each => each.row === row);
-  return `${shown(title)}. ${places.join("; ")}.`;
+  return `“${scInline(title)}”. ${places.join("; ")}.`;
 }
 
 /** How much the rankings agree. */
 function scTellAll({ query, columns }) {
   const rows = columns.map(({ found }) => found.map(each => each.row)), all = new Set(rows.flat());
   const shared = [...all].filter(row => rows.every(own => own.includes(row))).length;
-  const empty = columns.filter(({ found }) => !found.length).map(({ system }) => shown(system));
+  const empty = columns.filter(({ found }) => !found.length).map(({ system }) => scInline(system));
   const nothing = empty.length ? ` Nothing was found by ${empty.join(" and ")}.` : "";
-  const agree = columns.length > 1 && all.size ? ` ${all.size} documents are shown, ${shared || "none"} of them found by all ${columns.length} searches.` : "";
-  return `“${scBrief(query)}”:${agree}${nothing} Point at a document, or use the arrow keys, to see what matched most.`;
+  const agree = columns.length > 1 && all.size ? ` ${all.size === 1 ? "1 document is" : `${all.size} documents are`} shown, ${shared || "none"} of them found by all ${columns.length} searches.` : "";
+  return `“${scInline(query)}”:${agree}${nothing} Point at a document, or use the arrow keys, to see what matched most.`;
 }
 
 function draw(view) {

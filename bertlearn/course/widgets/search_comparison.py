@@ -105,7 +105,7 @@ class SearchComparison(AskedWidget):
     def _ask(self, query: str) -> dict[str, Any]:
         """Return what the page shows for a query: for each search its name and what it found."""
         columns = [
-            {"system": name, "found": [self._found(match) for match in system.search(query, self.k)]}
+            {"system": shorten(name), "found": [self._found(match) for match in system.search(query, self.k)]}
             for name, system in self.systems.items()
         ]
         return {"query": query, "columns": columns}
