@@ -38,7 +38,7 @@ def match(row: int, score: float, **shares: float) -> Match:
 
 
 def comparison(**changes: Any) -> SearchComparison:
-    weights = Fixed(match(0, 7.12345, robbery=0.6, bank=0.3, thief=0.1), match(1, 2.0, heist=1.0))
+    weights = Fixed(match(0, 7.12345, robbery=0.6, bank=0.3, thief=0.1, jail=-0.1), match(1, 2.0, heist=1.0))
     arguments = {
         "systems": {"words": WordSearch(TEXTS), "weights": weights},
         "texts": TEXTS,
@@ -180,6 +180,12 @@ def test_neighbors_share_a_stretch() -> None:
     assert sum("…" in segment.text for segment in segments) == 2, "what meets is one stretch"
 
 
+def test_stretches_that_overlap_are_joined() -> None:
+    parts = [part(LONG, f"word{number}", share) for number, share in ((50, 0.5), (57, 0.3))]
+    text = shown(LONG, *parts)
+    assert text.removeprefix("…\u00a0").removesuffix("\u00a0…") in LONG and "word57" in text
+
+
 def test_without_a_match_in_the_text_its_beginning_is_shown() -> None:
     text = shown(
         LONG, Part("added", 1.0, None, None), Part("word9", -0.1, LONG.find("word9"), LONG.find("word9") + 5)
@@ -212,6 +218,11 @@ def test_the_picture_joins_what_several_searches_found() -> None:
     score = f"{comparison().answer['columns'][0]['found'][0]['score']:.2f}"
     assert [text.get_text() for text in axes.texts][:5] == ["words", "1", "Aankhen", score, "2"]
     assert [line.get_ydata().tolist() for line in axes.lines] == [[0, 0]], "Aankhen is first in both"
+    other = comparison(
+        systems={"a": Fixed(match(0, 1.0), match(3, 0.5)), "b": WordSearch(TEXTS)}, queries=["music"]
+    )
+    (line,) = other.picture().figure.axes[0].lines
+    assert line.get_ydata().tolist() == [1, 0], "Song"
     assert picture.png().startswith(b"\x89PNG")
     assert "Found by words: Aankhen, Bank; by weights: Aankhen, Heist." in picture.alt
 
@@ -232,6 +243,7 @@ def test_texts_of_the_picture_fit_their_columns() -> None:
     scores = [text for text in axes.texts if text.get_ha() == "right"]
     for title, score in zip(titles, scores, strict=True):
         assert title.get_window_extent().x1 < score.get_window_extent().x0
+    assert axes.get_title(loc="left").startswith(r"“\$www\$ WW"), "no formula"
     assert axes.title.get_window_extent().x1 <= picture.figure.bbox.width
 
 
