@@ -38,7 +38,7 @@ class Part(NamedTuple):
 
     text: str
     share: float  # of the score; below 0 if it made the document match less
-    start: int | None  # characters of the document; None if the word is not in it
+    start: int | None  # characters of the document; None if the word was not read there
     end: int | None
 
 
@@ -144,7 +144,8 @@ class VectorSearch:
         encoder: made the vectors, by `sentence_vectors`.
         tokenizer: the encoder's own.
         vectors: floats (N, H), of length 1, in half or single precision.
-        max_length: tokens of a document that the vectors stand for; None for the model's maximum.
+        max_length: tokens that are read of a document, as for its vector, and of a query; None for the
+            model's maximum.
 
     Raises:
         ValueError: another kind of model, a tokenizer that does not fit it; no texts, or an empty one;
@@ -244,7 +245,8 @@ class WeightSearch:
         model: made the weights, by `sparse_vectors`.
         tokenizer: the model's own.
         weights: floats (N, V), sparse.
-        max_length: tokens of a document that the weights stand for; None for the model's maximum.
+        max_length: tokens that are read of a document, as for its weights, and of a query; None for the
+            model's maximum.
 
     Raises:
         ValueError: another kind of model, a tokenizer that does not fit it; no texts, or an empty one;
@@ -275,7 +277,8 @@ class WeightSearch:
         """Return the k documents with the highest scores, each with the shares of the vocabulary's words.
 
         The score is a sum of products, one for each wordpiece that has a weight in both. A wordpiece of the
-        document has its first place there; one that the model added has no place.
+        document has its first place there; one that the model added has no place. Nor has one that is only in
+        the part of a long document that the model does not read.
 
         Raises:
             ValueError: an empty query, or k below 1.

@@ -45,7 +45,7 @@ const scExcerpt = ({ excerpt }) => h("p", { class: "sc-excerpt", dir: "auto" }, 
 /** The words that are only in the index. */
 const scAdded = ({ added }) => added.length === 0 ? null : h("p", { class: "sc-added" }, h("span", { "aria-hidden": "true" }, "+ "),
   h("span", { class: "sc-unseen" }, "added: "), added.flatMap(([word, share], i) => [i ? ", " : null,
-    h("bdi", { class: "sc-word", title: `${scPercent(share)} of the score; not in the text` }, shown(word))]));
+    h("bdi", { class: "sc-word", title: `${scPercent(share)} of the score; not in the text that the model read` }, shown(word))]));
 
 /** The other rankings that have a document, with its rank there. */
 function scOthers({ columns }, column, row) {
@@ -114,7 +114,7 @@ function draw(view) {
   const { parts, waits, problem } = scQuery(view), columns = h("div", { class: "sc-columns" });
   const sample = level => h("span", { class: `sc-mark sc-${level}` }, "word");
   view.root.append(cardHead("Search comparison", "Type a query and press Enter, or try an example: what does each search find, and which words made a document match?"), parts[0], parts[1], parts[2],
-    cardLegend([h("span", { class: "sc-samples" }, [1, 2, 3].map(sample)), "matched: a small to a large share of the score"], [h("span", { class: "sc-added" }, "+ word"), "the model added it; the text does not have it"],
+    cardLegend([h("span", { class: "sc-samples" }, [1, 2, 3].map(sample)), "matched: a small to a large share of the score"], [h("span", { class: "sc-added" }, "+ word"), "added by the model, not in the text that it read"],
       ["sc-here", "the document you point at, in every ranking"]), columns);
   let answer = null, items = [];
   const tell = row => view.say(problem() ? `Cannot search for this: ${problem()}.` : waits() ? "Searching …" : row === null ? scTellAll(answer) : scTellDocument(answer, row));
