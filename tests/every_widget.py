@@ -15,6 +15,7 @@ from bertlearn import (
 from bertlearn.course.figures import AttentionMaps
 from bertlearn.course.knockout import SWITCHES, knock_outs
 from bertlearn.course.results import Row
+from bertlearn.course.searching import VectorSearch, WeightSearch, WordSearch
 from bertlearn.course.snapshots import Snapshot
 from bertlearn.course.widgets import (
     AttentionExplorer,
@@ -22,12 +23,15 @@ from bertlearn.course.widgets import (
     HeadSurgery,
     InsideHead,
     KnockoutLab,
+    SearchComparison,
     SoftLookup,
     TimeMachine,
     TokenizerExplorer,
     TrainingMonitor,
     Widget,
 )
+from bertlearn.model.inference import sentence_vectors
+from bertlearn.search import sparse_vectors
 
 HOSTILE = "<img src=x onerror=alert(1)> </script><script>alert(2)</script> שלום 🎬 a\nb"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -66,6 +70,7 @@ def every_widget(text: str = HOSTILE) -> dict[str, Widget]:
         TrainingMonitor.of_history(history, title=text),
         HeadSurgery(classifier, tokenizer, text),
         KnockoutLab(knockout_rows()),
+        _comparison(text, model, BertForMaskedLM(config).eval(), tokenizer),
     ]
     return {type(widget).__name__: widget for widget in made}
 
@@ -88,6 +93,20 @@ def knockout_rows() -> list[Row]:
         for seed, noise in enumerate(random.normal(0, 0.002, 3))
         for step in (500, 1000, 1500)
     ]
+
+
+def _comparison(
+    text: str, encoder: BertModel, model: BertForMaskedLM, tokenizer: WordPieceTokenizer
+) -> SearchComparison:
+    texts = [text, "one two", f"two {text} {text}"]
+    vectors = torch.nn.functional.normalize(sentence_vectors(encoder, tokenizer, texts, max_length=64), dim=1)
+    weights = sparse_vectors(model, tokenizer, texts, max_length=64)
+    systems = {
+        text: WordSearch(texts),
+        "vectors": VectorSearch(texts, encoder, tokenizer, vectors, max_length=64),
+        "weights": WeightSearch(texts, model, tokenizer, weights, max_length=64),
+    }
+    return SearchComparison(systems, texts, titles=[text, "second", text], queries=[text, "one"], k=2)
 
 
 def _maps(text: str) -> AttentionMaps:

@@ -6,6 +6,7 @@ from bertlearn.course.widgets.encoder_walk import EncoderWalk
 from bertlearn.course.widgets.head_surgery import HeadSurgery
 from bertlearn.course.widgets.inside_head import InsideHead
 from bertlearn.course.widgets.knockout_lab import KnockoutLab
+from bertlearn.course.widgets.search_comparison import SearchComparison
 from bertlearn.course.widgets.soft_lookup import SoftLookup
 from bertlearn.course.widgets.time_machine import TimeMachine
 from bertlearn.course.widgets.tokenizer_explorer import TokenizerExplorer
@@ -17,6 +18,7 @@ __all__ = [
     "HeadSurgery",
     "InsideHead",
     "KnockoutLab",
+    "SearchComparison",
     "SoftLookup",
     "TimeMachine",
     "TokenizerExplorer",
