@@ -31,6 +31,7 @@ from torch.nn.functional import normalize
 
 from bertlearn import load_reviews
 from bertlearn.course import answers, labeled, roles, small_training, snapshots
+from bertlearn.course.chapters.at_work import interval
 from bertlearn.course.results import Row
 from bertlearn.course.tasks import load_cloze, split_sentences
 from bertlearn.data.small_tasks import Exchange, load_exchanges, load_questions, load_rated
@@ -282,11 +283,17 @@ def summaries() -> list[Row]:
             repeated = (likeness.sum() - len(rows)) / (len(rows) * (len(rows) - 1))
             shared = content_f1(" ".join(sentences[at] for at in rows), article.paragraphs[0])
             chosen.setdefault(name, []).append((shared, float(repeated)))
-    return [
-        row("summaries", name, "three sentences", 0, measure, float(np.mean(values)), len(found))
-        for name, found in chosen.items()
-        for measure, values in zip(("f1", "likeness"), zip(*found, strict=True), strict=True)
-    ]
+    lead = np.array([shared for shared, _ in chosen["the first three"]])
+    rows = []
+    for name, found in chosen.items():
+        shared, repeated = (np.array(values) for values in zip(*found, strict=True))
+        low, high = interval(shared - lead)
+        measures = {"f1": shared.mean(), "gain low": low, "gain high": high, "likeness": repeated.mean()}
+        rows += [
+            row("summaries", name, "three sentences", 0, measure, value, len(found))
+            for measure, value in measures.items()
+        ]
+    return rows
 
 
 def content_f1(text: str, reference: str) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from bertlearn.course.chapters.pretraining import ready
 from bertlearn.course.figures import Picture, plot_curves, plot_matrix
 from bertlearn.course.results import Results, Row, Summary, summarize
 from bertlearn.course.solutions import at_work as solution
-from bertlearn.data.corpora import Plot
+from bertlearn.data.small_tasks import Question
 from bertlearn.finetuning.spans import Span
 from bertlearn.model.bert import BertModel
 from bertlearn.model.heads import BertForSequenceClassification
@@ -61,10 +62,9 @@ def search_scores(
     scores = {}
     for system, runs in systems.items():
         ndcg, rank = (_by_query(runs, measure, chosen) for measure in ("ndcg", "reciprocal_rank"))
-        interval = _interval(ndcg - words)
         gain = float((ndcg - words).mean())
         scores[system] = SearchScore(
-            float(ndcg.mean()), float(rank.mean()), gain, *interval, runs[0]["megabytes"]
+            float(ndcg.mean()), float(rank.mean()), gain, *interval(ndcg - words), runs[0]["megabytes"]
         )
     return scores
 
@@ -75,8 +75,8 @@ def _by_query(runs: Sequence[Row], measure: str, chosen: Sequence[int] | None) -
     return scores if chosen is None else scores[list(chosen)]
 
 
-def _interval(gains: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % interval of the mean gain if other queries were drawn (paired bootstrap)."""
+def interval(gains: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of a mean of paired differences if other cases were drawn (bootstrap)."""
     if len(gains) < 2 or np.ptp(gains) == 0:
         return float(gains.mean()), float(gains.mean())
     found = bootstrap((gains,), np.mean, n_resamples=5000, method="percentile", rng=0).confidence_interval
@@ -181,23 +181,9 @@ def plot_roles(rows: Sequence[Row]) -> Picture:
 # 2. Searches
 
 
-def title_of(place: tuple[Any, ...], plots: Sequence[Plot]) -> str:
-    """Return the name of a graded document."""
-    return plots[place[1]].film if place[0] == "plot" else f"{place[1]}, paragraph {place[2]}"
-
-
 def best_place(search: labeled.Search) -> tuple[Any, ...]:
     """Return the first document with the highest grade."""
     return max(search.grades, key=lambda place: search.grades[place])
-
-
-def worst(results: Results, system: str, kinds: Collection[str]) -> list[int]:
-    """Return the numbers of the searches of some kinds, those with the lowest nDCG@10 first."""
-    (row,) = [row for row in results.where(queries="searches", system=system)]
-    searches = labeled.load_searches()
-    return sorted(
-        (at for at, one in enumerate(searches) if one.kind in kinds), key=lambda at: row["ndcg"][at]
-    )
 
 
 def pair_model(encoder: BertModel) -> BertForSequenceClassification:
@@ -380,7 +366,13 @@ def find_topics(vectors: np.ndarray, texts: Sequence[str], count: int, words: in
     return sorted(topics, key=lambda topic: -len(topic.rows))
 
 
-def cluster_score(vectors: np.ndarray, labels: Sequence[str]) -> float:
+def frequent(questions: Sequence[Question], least: int = 2) -> list[Question]:
+    """Return the questions whose detail occurs at least so often."""
+    counts = Counter((one.kind, one.detail) for one in questions)
+    return [one for one in questions if counts[one.kind, one.detail] >= least]
+
+
+def cluster_score(vectors: np.ndarray, labels: Sequence[Any]) -> float:
     """Return the normalized mutual information of labels and as many clusters, 0 to 1."""
     clusters = KMeans(len(set(labels)), n_init=3, random_state=0).fit_predict(vectors)
     return float(normalized_mutual_info_score(labels, clusters))
