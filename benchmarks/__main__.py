@@ -1,6 +1,6 @@
 """Run the benchmarks and update the tables in benchmarks/README.md.
 
-    python -m benchmarks                    run all of them: two to three hours on two cores
+    python -m benchmarks                    run all of them: about three hours on two cores
     python -m benchmarks inference course   run only these
     python -m benchmarks --tables           run nothing, only update the tables from benchmarks/results/
 
@@ -31,6 +31,7 @@ NAMES = (
     "scaling",
     "pretraining_cost",
     "widgets",
+    "search",
     "course",
 )
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as every
-from benchmarks import common, course, pretraining_step, scaling, tokenizer
+from benchmarks import common, course, pretraining_step, scaling, search, tokenizer
 from benchmarks.common import Setting, Table, check_same, in_turns, memory_of, peak, spread
 from benchmarks.loops import Loop
 
@@ -241,10 +241,43 @@ def test_torchs_layer_has_our_weights() -> None:
         check_same(name, variants["ours, fused"](x), layer(x), 1e-5)
 
 
+def test_recall_counts_the_expected_rows_in_any_order() -> None:
+    expected = torch.tensor([[3, 1, 2, 0], [7, 6, 5, 4]])
+    found = torch.tensor([[0, 1, 2, 3], [7, -1, 9, 6]])  # faiss fills up with -1
+    assert search.recall(found, expected) == 0.75
+
+
+def test_an_index_is_extrapolated_by_a_line_that_does_not_fall() -> None:
+    small = {"texts": 50_000, "seconds": 99.0, "bytes": {}, "open": 0.2, "query": 0.9}
+    large = {"texts": 200_000, "seconds": 36.0, "bytes": {"a": 3, "b": 4}, "open": 0.5, "query": 0.6}
+    guess = search.extrapolate([small, large])
+    assert guess == pytest.approx({"seconds": 180.0, "bytes": 35, "open": 2.1, "query": 0.6})
+
+
+def test_an_index_that_differs_ends_the_benchmark(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        for name in (*search.FILES, search.RECORD):
+            (tmp_path / folder / name).write_bytes(b"same")
+    search.check_identical(tmp_path / "one", tmp_path / "other")
+    (tmp_path / "other" / search.ENDS).write_bytes(b"diff")
+    with pytest.raises(SystemExit, match=r"ends\.i64 differs"):
+        search.check_identical(tmp_path / "one", tmp_path / "other")
+
+
+def test_the_texts_of_an_index_are_distinct_and_read_back_as_they_were(tmp_path: Path) -> None:
+    queries = search.write_texts(tmp_path / "texts.txt", 500)
+    case = search.Case(tmp_path, tmp_path / "texts.txt", 400, 64)
+    texts = list(search.lines(case))
+    assert len(set(texts)) == 400 and len(set(queries)) == search.QUERIES
+    assert {len(text.split()) for text in texts} == {search.WORDS}
+    assert not set(texts) & set(queries)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", every.NAMES)
 def test_a_benchmark_runs(name: str, tmp_path: Path) -> None:
-    for package in ("accelerate", "sentence_transformers", "onnxruntime", "onnxscript"):
+    for package in ("accelerate", "sentence_transformers", "onnxruntime", "onnxscript", "faiss"):
         pytest.importorskip(package, reason="pip install -e '.[bench]'")
     if name == "pretraining_step" and not any(map(shutil.which, ("g++", "clang++", "cl"))):
         pytest.skip("torch.compile needs a C++ compiler")
