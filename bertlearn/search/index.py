@@ -47,7 +47,7 @@ from bertlearn.tokenizer.inputs import check_filled
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 BLOCK = 4096  # texts between two records
-SCANNED = 65_536  # vectors in memory at a time during a search
+SCANNED = 4096  # vectors at a time during a search: they fit into a processor's cache
 SHORTEST = 3  # tokens: [CLS], one of the text, [SEP]
 
 
@@ -156,8 +156,10 @@ class SearchIndex:
         k = min(check_count("k", k), len(self))
         best, rows = torch.empty(len(vectors), 0), torch.empty(len(vectors), 0, dtype=torch.long)
         stored = self._map(VECTORS, np.float16).reshape(len(self), -1)
+        buffer = torch.empty(min(SCANNED, len(self)), self.record.hidden_size)  # new memory costs more
         for start in range(0, len(self), SCANNED):
-            part = torch.from_numpy(stored[start : start + SCANNED].astype(np.float32))
+            block = torch.from_numpy(stored[start : start + SCANNED])
+            part = buffer[: len(block)].copy_(block)
             scores = vectors.float() @ part.T  # (Q, SCANNED)
             numbers = torch.arange(start, start + len(part)).expand(len(vectors), -1)
             best, rows = _best(torch.cat([best, scores], 1), torch.cat([rows, numbers], 1), k)
@@ -224,8 +226,9 @@ class SearchIndex:
         self.record = record
 
     def _map(self, name: str, kind: type[np.generic]) -> np.ndarray:
+        """Map a file into memory; what is written there does not reach the file, and nothing is."""
         count = self.record.sizes[name] // np.dtype(kind).itemsize
-        return np.memmap(self.folder / name, np.dtype(kind).newbyteorder("<"), "r", shape=(count,))
+        return np.memmap(self.folder / name, np.dtype(kind).newbyteorder("<"), "c", shape=(count,))
 
 
 def _best(scores: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
