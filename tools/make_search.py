@@ -35,7 +35,9 @@ from bertlearn.finetuning.run import finetune
 from bertlearn.model.bert import BertModel
 from bertlearn.model.heads import BertForMaskedLM, BertForSequenceClassification
 from bertlearn.model.inference import predict, sentence_vectors
+from bertlearn.search.index import SearchIndex
 from bertlearn.search.ranking import fuse
+from bertlearn.search.record import VECTORS
 from bertlearn.search.sparse import sparse_vectors
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
@@ -43,10 +45,10 @@ DEPTH = 100  # documents that a ranking has
 LENGTH = 256  # tokens of a document that MiniLM reads; the sparse model reads half, it is slow
 RERANKED = 20
 PAIR_LENGTH = 128
-PAIR_OPTIONS = FinetuneOptions(epochs=1, learning_rate=5e-5, batch_size=16)
+PAIR_OPTIONS = FinetuneOptions(epochs=1, learning_rate=2e-4, batch_size=16)
 PAIR_SENTENCES, NEGATIVES = 2, 1  # of a plot, of a sentence
 SEEDS = (0, 1, 2)
-
+SETTINGS = {"depth": DEPTH, "length": LENGTH, "searches.jsonl": labeled.SHA256["searches.jsonl"]}
 
 Place = tuple[Any, ...]
 Rankings = list[list[int]]
@@ -111,11 +113,6 @@ def best(scores: np.ndarray) -> Rankings:
 
 
 @cache
-def minilm_vectors(name: str) -> torch.Tensor:
-    return unit(COLLECTIONS[name]().documents)
-
-
-@cache
 def minilm() -> tuple[BertModel, WordPieceTokenizer]:
     return load_encoder("minilm")
 
@@ -138,14 +135,16 @@ class Ranked(NamedTuple):
 
 
 @cache
-def first_two(name: str) -> dict[str, Ranked]:
-    """Return what words and vectors find, and both fused."""
+def first_two(name: str, work: Path) -> dict[str, Ranked]:
+    """Return what words and vectors find, and both fused; the vectors stay in the folder for later runs."""
     documents, queries, _ = COLLECTIONS[name]()
-    index, vectors = words_index(documents), minilm_vectors(name)
-    size = sum(index.scores[part].nbytes for part in ("data", "indices", "indptr")) / 1e6
+    by_word, by_vector = words_index(documents), SearchIndex(work / "index" / name, *minilm(), LENGTH)
+    by_vector.build(documents)
+    nearest = by_vector.nearest(unit(queries), DEPTH)[1].tolist()
+    size = sum(by_word.scores[part].nbytes for part in ("data", "indices", "indptr")) / 1e6
     found = {
-        "words": Ranked(by_words(index, queries), size),
-        "vectors": Ranked(best((unit(queries) @ vectors.T).numpy()), vectors.numel() * 2 / 1e6),
+        "words": Ranked(by_words(by_word, queries), size),
+        "vectors": Ranked(nearest, by_vector.record.sizes[VECTORS] / 1e6),
     }
     return found | {"words + vectors": fused(list(found.values()))}
 
@@ -182,14 +181,14 @@ def search_row(name: str, system: str, seed: int | None, found: Ranked) -> Row:
     }
 
 
-def first_stage(name: str) -> list[Row]:
-    found = dict(first_two(name))
+def first_stage(name: str, work: Path) -> list[Row]:
+    found = dict(first_two(name, work))
     found["weights"] = by_weights(name)
     found["all three"] = fused([found[system] for system in ("words", "vectors", "weights")])
     return [search_row(name, system, None, ranked) for system, ranked in found.items()]
 
 
-def fine_tuned(seed: int) -> list[Row]:
+def fine_tuned(seed: int, work: Path) -> list[Row]:
     """Train the vectors on sentences and the plots of training films that they are taken from."""
     draw, pairs = random.Random(seed), []
     for plot in load_plots():
@@ -207,7 +206,7 @@ def fine_tuned(seed: int) -> list[Row]:
             )
             for texts in (make().queries, make().documents)
         )
-        words, vectors, _ = first_two(name).values()
+        words, vectors, _ = first_two(name, work).values()
         tuned = Ranked(best((queries @ documents.T).numpy()), vectors.megabytes)
         rows.append(search_row(name, "vectors, fine-tuned", seed, tuned))
         rows.append(search_row(name, "words + vectors, fine-tuned", seed, fused([words, tuned])))
@@ -241,7 +240,7 @@ def training_pairs(seed: int) -> tuple[list[tuple[str, str]], list[int]]:
     return pairs, labels
 
 
-def cross_encoder(seed: int) -> list[Row]:
+def cross_encoder(seed: int, work: Path) -> list[Row]:
     """Train a cross-encoder on the plots of training films, and let it rank what search found anew."""
     encoder, tokenizer = minilm()
     generator = torch.Generator().manual_seed(seed)
@@ -255,7 +254,7 @@ def cross_encoder(seed: int) -> list[Row]:
     finetune(model, train, held_out, replace(PAIR_OPTIONS, seed=seed))
     rows = []
     for name, made in COLLECTIONS.items():
-        first = first_two(name)["words + vectors"]
+        first = first_two(name, work)["words + vectors"]
         ranked = [
             rerank(model, tokenizer, query, made().documents, old)
             for query, old in zip(made().queries, first.rankings, strict=True)
@@ -278,23 +277,25 @@ def rerank(
 
 
 def search(work: Path) -> Experiment:
-    runs: dict[str, Callable[[], list[Row]]] = {name: partial(first_stage, name) for name in COLLECTIONS}
-    runs |= {f"fine-tuned {seed}": partial(fine_tuned, seed) for seed in SEEDS}
-    runs |= {f"cross-encoder {seed}": partial(cross_encoder, seed) for seed in SEEDS}
+    runs: dict[str, Callable[[], list[Row]]] = {
+        name: partial(first_stage, name, work) for name in COLLECTIONS
+    }
+    runs |= {f"fine-tuned {seed}": partial(fine_tuned, seed, work) for seed in SEEDS}
+    return Experiment(SETTINGS | {"vectors, fine-tuned": small_training.PAIRS}, runs)
+
+
+def reranked(work: Path) -> Experiment:
+    runs = {f"cross-encoder {seed}": partial(cross_encoder, seed, work) for seed in SEEDS}
     settings = {
-        "depth": DEPTH,
-        "length": LENGTH,
         "reranked": RERANKED,
         "pair_length": PAIR_LENGTH,
         "pairs": [PAIR_SENTENCES, NEGATIVES],
         "cross-encoder": described(PAIR_OPTIONS),
-        "vectors, fine-tuned": small_training.PAIRS,
-        "searches.jsonl": labeled.SHA256["searches.jsonl"],
     }
-    return Experiment(settings, runs)
+    return Experiment(SETTINGS | settings, runs)
 
 
-EXPERIMENTS = {"search": search}
+EXPERIMENTS = {"search": search, "reranked": reranked}
 TOOL = Tool("python tools/make_search.py", EXPERIMENTS, ("reviews", "wikipedia", "minilm", "splade"))
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Compute what fine-tuning adds to chapter 9's tasks, bertlearn/course/results/tuned.json and answers.json.
+"""Compute further results of chapter 9: roles, summaries, what fine-tuning adds, answers over a collection.
 
-    python tools/make_tuned.py            about an hour and a half on one core
+    python tools/make_tuned.py                  all files in bertlearn/course/results: two hours on one core
+    python tools/make_tuned.py roles --threads 1     only this one
 
 Interrupted runs continue, see tools/stored_runs.py.
 """
@@ -317,16 +318,24 @@ def content_f1(text: str, reference: str) -> float:
     return 2 * (one & other).total() / max(1, one.total() + other.total())
 
 
+def who_did_what(work: Path) -> Experiment:
+    runs: dict[str, Callable[[], list[Row]]] = {f"roles {fold}": partial(roles_of, fold) for fold in FOLDS}
+    runs |= {f"longer {fold}": partial(roles_longer, fold) for fold in FOLDS}
+    settings = {"recipe": roles.RECIPE, "sizes": SIZES, "roles.txt": labeled.SHA256["roles.txt"]}
+    return Experiment(settings, runs)
+
+
+def shorter(work: Path) -> Experiment:
+    return Experiment({"sentences": SENTENCES, "marginal": MARGINAL}, {"summaries": summaries})
+
+
 def tuned(work: Path) -> Experiment:
-    runs: dict[str, Callable[[], list[Row]]] = {"summaries": summaries}
-    runs |= {f"roles {fold}": partial(roles_of, fold) for fold in FOLDS}
-    runs |= {f"roles longer {fold}": partial(roles_longer, fold) for fold in FOLDS}
+    runs: dict[str, Callable[[], list[Row]]] = {}
     runs |= {f"questions {seed}": partial(tuned_questions, seed) for seed in SEEDS}
     runs |= {f"replies {seed}": partial(replies, seed) for seed in SEEDS}
     for field in ("tweets", "products", "editorials"):
         runs |= {f"{field} {seed}": partial(further, field, seed) for seed in SEEDS}
     settings = {
-        "roles": roles.RECIPE,
         "questions": ALL_QUESTIONS,
         "few steps": FEW_STEPS,
         "replies": REPLY_TEST,
@@ -334,7 +343,6 @@ def tuned(work: Path) -> Experiment:
         "cross-encoder": CROSS_ENCODER,
         "films": described(FILMS),
         "further pretraining": FIELD_RECIPE,
-        "files": {name: labeled.SHA256[name] for name in ("roles.txt",)},
     }
     return Experiment(settings, runs)
 
@@ -428,7 +436,7 @@ def answering(work: Path) -> Experiment:
     return Experiment(settings, runs)
 
 
-EXPERIMENTS = {"tuned": tuned, "answers": answering}
+EXPERIMENTS = {"roles": who_did_what, "summaries": shorter, "tuned": tuned, "answers": answering}
 SOURCES = ("reviews", "wikipedia", "minilm", "tasks", "dialogues")
 TOOL = Tool("python tools/make_tuned.py", EXPERIMENTS, SOURCES)
 

@@ -22,6 +22,7 @@ from bertlearn.course.chapters.pretraining import ready
 from bertlearn.course.figures import Picture, plot_curves, plot_matrix
 from bertlearn.course.results import Results, Row, Summary, summarize
 from bertlearn.course.solutions import at_work as solution
+from bertlearn.course.tasks import split_sentences
 from bertlearn.data.small_tasks import Question
 from bertlearn.finetuning.spans import Span
 from bertlearn.model.bert import BertModel
@@ -207,58 +208,55 @@ def print_times(ways: Mapping[str, Callable[[], Any]], rounds: int = 5) -> None:
 # 3. Answers
 
 
-def print_answers(results: Results) -> None:
-    """Print exact match and F1 of each method on the answerable questions."""
-    asked = labeled.load_asked()
-    print(f"{'':28} {'the right paragraph':>22} {'three found':>22}")
-    print(f"{'':28} {'exact':>14} {'F1':>7} {'exact':>14} {'F1':>7}")
-    for method in dict.fromkeys(row["method"] for row in results.rows):
-        cells = []
-        for paragraphs in ("the right one", "3 found"):
-            rows = [
-                row
-                for row in results.where(method=method, paragraphs=paragraphs)
-                if asked[row["question"]].places
-            ]
-            exact, overlap = (float(np.mean([row[name] for row in rows])) for name in ("exact", "f1"))
-            cells.append(f"{exact:14.2f} {overlap:7.2f}")
-        print(f"{method:28} {' '.join(cells)}")
-
-
-def show_readings(results: Results, method: str, numbers: Sequence[int]) -> None:
-    """Print what a method said to some questions, and what was wanted."""
-    asked = labeled.load_asked()
-    for number in numbers:
-        row = results.where(method=method, question=number, paragraphs="3 found")[0]
-        wanted = asked[number].answers[0] if asked[number].answers else "nothing"
-        print(f"{asked[number].question}\n   said: {row['said']!r}   wanted: {wanted}")
-
-
-def abstaining(results: Results, cosines: Tensor) -> dict[str, tuple[float, float]]:
-    """Return, for each signal of doubt, the shares of answerable questions kept and of others rejected.
-
-    Each threshold is chosen on every second question and used for the others.
+def answer_by_kind(
+    index: SearchIndex,
+    known: Tensor,
+    kinds: Sequence[str],
+    asked: Sequence[labeled.Asked],
+    texts: Sequence[Sequence[str]],
+) -> list[str]:
+    """Answer with a phrase of the kind that a question asks for, from its nearest sentence that has one.
 
     Args:
-        results: the file "answers".
-        cosines: of each question and its nearest paragraph, floats (60,).
+        index: its model makes the vectors.
+        known: vectors of questions, floats (N, H), whose `kinds` are known; the nearest class mean decides.
+        kinds: of `small_tasks.Question`.
+        asked: the questions.
+        texts: for each of them the texts to read; without texts there is no answer.
     """
-    known = torch.tensor([bool(one.places) for one in labeled.load_asked()])
-    signals = {"cosine of the nearest paragraph": cosines}
-    for method in dict.fromkeys(row["method"] for row in results.rows if row["method"].startswith("reader")):
-        rows = results.where(method=method, paragraphs="3 found", seed=0)
-        signals[f"margin, {method}"] = torch.tensor([row["margin"] for row in rows])
-    found = {}
-    for name, scores in signals.items():
-        rejected = torch.zeros(len(known), dtype=torch.bool)
-        for half in (0, 1):
-            own, other = slice(half, None, 2), slice(1 - half, None, 2)
-            rejected[own] = solution.out_of_scope(scores[other], known[other], scores[own])
-        found[name] = (
-            float((~rejected[known]).float().mean()),
-            float(rejected[~known].float().mean()),
-        )
-    return found
+    names = sorted(set(kinds))
+    members = torch.tensor([[kind == name for kind in kinds] for name in names]).float()  # (C, N)
+    means = normalize(members @ known, dim=1)
+    said = []
+    for vector, one, sources in zip(index.vectors([a.question for a in asked]), asked, texts, strict=True):
+        sentences = [sentence for text in sources for sentence in split_sentences(text)]
+        cosines = index.vectors(sentences) @ vector if sentences else torch.empty(0)
+        nearest = [sentences[at] for at in cosines.argsort(descending=True)]
+        said.append(answers.phrase_of_kind(one.question, nearest, names[int((means @ vector).argmax())]))
+    return said
+
+
+def answer_scores(said: Sequence[str], asked: Sequence[labeled.Asked]) -> tuple[float, float]:
+    """Return exact match and the F1 of words, the means over the answerable questions."""
+    pairs = [(text, one.answers) for text, one in zip(said, asked, strict=True) if one.places]
+    exact = float(np.mean([answers.is_exact(*pair) for pair in pairs]))
+    return exact, float(np.mean([answers.overlap(*pair) for pair in pairs]))
+
+
+def abstaining(scores: Tensor, known: Tensor) -> tuple[float, float]:
+    """Return the shares of answerable questions that are kept, and of others that are rejected.
+
+    The threshold is chosen on every second question and used for the others, then the other way round.
+
+    Args:
+        scores: the higher, the surer, floats (N,).
+        known: whether there is an answer, booleans (N,).
+    """
+    rejected = torch.zeros(len(known), dtype=torch.bool)
+    for half in (0, 1):
+        own, other = slice(half, None, 2), slice(1 - half, None, 2)
+        rejected[own] = solution.out_of_scope(scores[other], known[other], scores[own])
+    return float((~rejected[known]).float().mean()), float(rejected[~known].float().mean())
 
 
 class FactScores(NamedTuple):

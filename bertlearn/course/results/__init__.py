@@ -129,7 +129,8 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
         "cases": (int,),  # that the score is the mean of
     },
 }
-COLUMNS["tuned"] = COLUMNS["work"]  # the same measures, after fine-tuning
+COLUMNS["reranked"] = COLUMNS["search"]
+COLUMNS |= {name: COLUMNS["work"] for name in ("roles", "summaries", "tuned")}
 PROVENANCE = ("command", "settings", "data", "hardware", "python", "torch", "date")
 
 
