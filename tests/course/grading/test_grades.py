@@ -417,7 +417,7 @@ def test_bad_input_is_named(tmp_path: Path, call: Callable[[Path], object], mess
 
 def test_every_exercise_of_the_notebooks_has_a_check() -> None:
     notebooks = Path(__file__).parents[3] / "notebooks"
-    for chapter in range(1, 9):
+    for chapter in range(1, 10):
         [path] = notebooks.glob(f"0{chapter}_*.ipynb")
         cells = nbformat.read(path, as_version=4).cells
         asked = [cell.source for cell in cells if "exercise" in cell.metadata.get("tags", [])]
