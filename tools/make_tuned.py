@@ -90,6 +90,13 @@ def roles_of(fold: int) -> list[Row]:
     return rows + role_scores("questions", size, fold, roles.ask(reader, minilm()[1], test), test)
 
 
+def roles_longer(fold: int) -> list[Row]:
+    """Train the first way as long as the questions are trained."""
+    train, test = roles.fold(labeled.load_roles(), fold)
+    tagger = roles.train_tagger(*minilm(), train[: SIZES[-1]], fold, longer=2)
+    return role_scores("marked, twice the steps", SIZES[-1], fold, roles.tag(tagger, test), test)
+
+
 # 2. Kinds of question
 
 
@@ -308,6 +315,7 @@ def content_f1(text: str, reference: str) -> float:
 def tuned(work: Path) -> Experiment:
     runs: dict[str, Callable[[], list[Row]]] = {"summaries": summaries}
     runs |= {f"roles {fold}": partial(roles_of, fold) for fold in FOLDS}
+    runs |= {f"roles longer {fold}": partial(roles_longer, fold) for fold in FOLDS}
     runs |= {f"questions {seed}": partial(tuned_questions, seed) for seed in SEEDS}
     runs |= {f"replies {seed}": partial(replies, seed) for seed in SEEDS}
     for field in ("tweets", "products", "editorials"):

@@ -91,13 +91,14 @@ def train_tagger(
     sentences: Sequence[Roles],
     seed: int,
     marked: bool = True,
+    longer: int = 1,
 ) -> Tagger:
-    """Fine-tune a copy of an encoder to label the tokens, as `RECIPE` says."""
+    """Fine-tune a copy of an encoder to label the tokens, as `RECIPE` says, with `longer` times the steps."""
     generator = torch.Generator().manual_seed(seed)
     model = BertForTokenClassification.from_encoder(encoder, bio_labels(NAMES), generator)
     model.bert.embeddings.requires_grad_(False)
     features = role_features(tokenizer, sentences, marked)
-    learn_features(model, features, _recipe(len(features)), seed)
+    learn_features(model, features, _recipe(len(features), longer), seed)
     return Tagger(model, tokenizer, marked)
 
 
@@ -113,10 +114,10 @@ def tag(tagger: Tagger, sentences: Sequence[Roles]) -> list[list[Span]]:
     ]
 
 
-def _recipe(count: int) -> dict[str, float]:
-    """Return the recipe with as many epochs as give the same number of steps."""
+def _recipe(count: int, longer: int) -> dict[str, float]:
+    """Return the recipe with the same number of steps for any number of examples."""
     size = min(int(RECIPE["batch_size"]), count)
-    return RECIPE | {"epochs": RECIPE["steps"] * size / count}
+    return RECIPE | {"epochs": longer * RECIPE["steps"] * size / count}
 
 
 # 2. A question for each role
@@ -137,14 +138,16 @@ def questions(sentence: Roles) -> list[str]:
 
 
 def train_reader(
-    encoder: BertModel, tokenizer: WordPieceTokenizer, sentences: Sequence[Roles], seed: int
+    encoder: BertModel, tokenizer: WordPieceTokenizer, sentences: Sequence[Roles], seed: int, longer: int = 2
 ) -> BertForQuestionAnswering:
-    """Fine-tune a copy of an encoder to answer the questions; a role that occurs twice has its first span."""
+    """Fine-tune a copy of an encoder to answer the questions, with `longer` times the steps of `RECIPE`.
+
+    A role that occurs twice has its first span.
+    """
     model = BertForQuestionAnswering.from_encoder(encoder, torch.Generator().manual_seed(seed))
     model.bert.embeddings.requires_grad_(False)
     features = _question_features(tokenizer, sentences)
-    recipe = _recipe(len(features))
-    learn_features(model, features, recipe | {"epochs": 2 * recipe["epochs"]}, seed)
+    learn_features(model, features, _recipe(len(features), longer), seed)
     return model
 
 
