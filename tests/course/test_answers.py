@@ -57,7 +57,7 @@ def test_without_answers_it_is_right_to_say_nothing() -> None:
 def test_overlap_is_the_f1_of_the_words_of_the_nearest_answer() -> None:
     assert answers.overlap("the old bridge", ["bridge", "no"]) == pytest.approx(2 / 3)
     assert answers.overlap("old bridge", ["a b c", "the old stone bridge"]) == pytest.approx(4 / 5)
-    assert answers.overlap("b b b", ["b"]) == pytest.approx(1 / 2)  # a word counts as often as both have it
+    assert answers.overlap("b b b", ["b b"]) == pytest.approx(4 / 5)  # a word counts as often as both have it
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,7 @@ def test_windows_are_whole_sentences_of_up_to_80_words() -> None:
     assert answers.windows(f"{sentence(40)} {sentence(40)}") == [f"{sentence(40)} {sentence(40)}"]
     long = f"{sentence(2)} {sentence(90)} {sentence(3)}"
     assert answers.windows(long) == [sentence(2), sentence(90), sentence(3)]
+    assert answers.windows(f"{sentence(90)} {sentence(3)}") == [sentence(90), sentence(3)]
 
 
 def best_by_loops(reader: BertForQuestionAnswering, question: str, context: str) -> tuple[float, str]:
