@@ -109,6 +109,19 @@ def test_only_a_marked_tagger_can_tell_two_verbs_apart(monkeypatch: pytest.Monke
     assert right == {True: True, False: False}
 
 
+def test_a_training_shows_the_verb_or_not_and_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(roles, "learn_features", lambda model, *given: seen.append(given))
+    for options in ({}, {"marked": False}, {"longer": 3}):
+        roles.train_tagger(small_encoder(), TOKENIZER, TRAIN, seed=4, **options)
+    roles.train_reader(small_encoder(), TOKENIZER, TRAIN, seed=4)
+    marks = [{kind for one in features.encodings for kind in one.token_type_ids} for features, *_ in seen]
+    assert marks[:3] == [{0, 1}, {0}, {0, 1}]
+    epochs = [recipe["epochs"] for _, recipe, _ in seen]
+    assert epochs[0] == epochs[1] == epochs[2] / 3 and {seed for *_, seed in seen} == {4}
+    assert epochs[3] == 2 * roles.RECIPE["steps"] * 16 / (len(TRAIN) * len(roles.NAMES))
+
+
 @pytest.mark.parametrize("count", [3, 16, 40, 160])
 def test_a_training_has_the_same_number_of_steps_for_any_number_of_examples(count: int) -> None:
     recipe = roles._recipe(count, longer=2)
@@ -148,6 +161,10 @@ def test_a_reader_learns_to_answer_and_to_say_nothing(monkeypatch: pytest.Monkey
         (
             "She smiled, and the children [predicate sang] in the garden until noon, but left.",
             ["agent: the children", "place: in the garden", "time: until noon"],
+        ),
+        (
+            "Tom [predicate baked] for her yesterday.",
+            ["agent: Tom", "beneficiary: for her", "time: yesterday"],
         ),
         ("They have not [predicate seen] the letter.", ["agent: They", "theme: the letter"]),
         ("Tom [predicate cut] the bread with a knife.", ["agent: Tom", "theme: the bread"]),

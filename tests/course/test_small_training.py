@@ -20,7 +20,7 @@ TOKENIZER = WordPieceTokenizer.from_pretrained(minilm_path())
 RECIPE = {"epochs": 3, "batch_size": 4, "learning_rate": 0.1, "warmup_steps": 2}
 
 
-def small_encoder() -> BertModel:
+def small_encoder(dropout: float = 0.1) -> BertModel:
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(TOKENIZER.vocab),
@@ -29,6 +29,8 @@ def small_encoder() -> BertModel:
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=small_training.PAIR_LENGTH,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
     )
     model = BertModel(config).eval()
     perturb(model, scale=0.2)
@@ -49,7 +51,7 @@ class Line(nn.Module):
 
 def drawn(count: int, recipe: dict[str, float], seed: int = 0) -> list[list[int]]:
     """Return the rows of each step."""
-    model, seen = Line(), []
+    model, seen = Line().eval(), []
 
     def loss_of(rows: list[int]) -> Tensor:
         assert model.training
@@ -109,6 +111,13 @@ def test_the_rate_rises_then_falls_and_gradients_are_clipped(monkeypatch: pytest
     assert max(sizes) <= 1.001
 
 
+def test_a_step_has_the_gradient_of_its_own_batch_alone() -> None:
+    model, gradients = Line(), []
+    model.height.register_post_accumulate_grad_hook(lambda weight: gradients.append(weight.grad.tolist()))
+    learn(model, lambda rows: model.height.sum() / 2, 12, RECIPE, 0)
+    assert gradients == [[0.5, 0.5]] * 9
+
+
 def test_labeled_texts_are_learned() -> None:
     texts = ["good film", "bad film", "good song", "bad song"] * 4
     features = text_features(TOKENIZER, texts, [1, 0, 1, 0] * 4, 16)
@@ -154,15 +163,19 @@ def test_pairs_find_each_other_afterward(monkeypatch: pytest.MonkeyPatch) -> Non
         assert found(trained) > found(encoder) + 0.1
 
 
-def test_equal_second_texts_are_no_negatives(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+def test_first_texts_ask_and_equal_second_texts_are_no_negatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, seen = small_encoder(dropout=0.0), []
 
     def loss(queries: Tensor, documents: Tensor, names: Tensor) -> Tensor:
-        torch.testing.assert_close(queries.norm(dim=1), torch.ones(len(names)))
-        asked.append(names.tolist())
+        seen.append((queries.detach().clone(), documents.detach().clone(), names.tolist()))
         return (queries * documents).sum()
 
     monkeypatch.setattr(small_training, "contrastive_loss", loss)
-    pairs = [("a", "same"), ("b", "same"), ("c", "other")]
-    train_pairs(small_encoder(), TOKENIZER, pairs, seed=0)
-    assert [sorted(names) for names in asked] == [[0, 0, 1]]
+    train_pairs(encoder, TOKENIZER, [("a", "same"), ("b", "same"), ("c", "other")], seed=0)
+    [(queries, documents, names)] = seen
+    assert sorted(names) == [0, 0, 1]
+    with torch.no_grad():
+        wanted = small_training._unit(encoder, TOKENIZER, ["c", "other"])
+    at = names.index(1)
+    torch.testing.assert_close(torch.stack([queries[at], documents[at]]), wanted)
+    torch.testing.assert_close(wanted.norm(dim=1), torch.ones(2))
