@@ -142,15 +142,15 @@ def test_shots_are_drawn_for_methods_that_have_all_of_them() -> None:
 
 def test_spans_are_drawn_at_each_methods_largest_training_set() -> None:
     rows = [
-        score_row(method, setting, 0.25 if setting == "160" else 0.5, kind)
+        score_row(method, setting, at / 10 if setting == "160" else 0.5, kind)
         for method, settings in {"rules": ["none"], "tagger": ["40", "160"]}.items()
         for setting in settings
-        for kind in roles.KINDS
+        for at, kind in enumerate(roles.KINDS)
     ]
     picture = chapter.plot_roles(rows)
     (axes, *_) = picture.figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["rules", "tagger"]
-    assert [text.get_text() for text in axes.texts] == ["0.50"] * 6 + ["0.25"] * 6
+    assert [text.get_text() for text in axes.texts] == ["0.50"] * 6 + [f"0.{at}0" for at in range(6)]
     assert "Spans found or missed" in picture.alt
 
 
@@ -242,18 +242,20 @@ class Words:
 
 def test_facts_are_asked_in_ways_that_made_no_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = [
-        {"subject": "Zzz Zuzz", "relation": "born_in", "object": "Ulm"},
-        {"subject": "Qqq Quxq", "relation": "wrote", "object": "Emma"},
+        {"subject": "Zzz", "relation": "born_in", "object": "Ulm"},
+        {"subject": "Qqq", "relation": "wrote", "object": "Emma"},
+        {"subject": "Zaz", "relation": "plays", "object": "chess"},
     ]
-    ways = {
-        "born_in": ["{subject} bbbbb", "bbbb {subject}", "{subject}: bbbbbb", "wwwwww {subject} wwww"],
-        "wrote": ["{subject} wwwww", "wwww {subject}", "{subject}: wwwwww"],
+    ways = {  # two to make means from, one to ask; two of the latter sound like the other relation
+        "born_in": ["{subject} " + "b" * 30, "b" * 30 + " {subject}", "www {subject}"],
+        "wrote": ["{subject} " + "w" * 30, "w" * 30 + " {subject}", "bbb {subject}"],
+        "plays": ["{subject} " + "c" * 30, "{subject} " + "d" * 30, "{subject} " + 6 * "cccccdddddbbbbbb"],
     }
     monkeypatch.setattr(labeled, "load_facts", lambda: facts)
     monkeypatch.setattr(labeled, "load_relations", lambda: ways)
-    scores, failures = chapter.ask_facts(Words(), known=2)  # three questions, one of them in misleading words
-    assert scores == pytest.approx((1.0, 1.0, 2 / 3, 2 / 3))
-    assert failures == ["wwwwww Zzz Zuzz wwww  → Zzz Zuzz, wrote: None"]
+    scores, failures = chapter.ask_facts(Words(), known=2)
+    assert scores == pytest.approx((1.0, 2 / 3, 1 / 3, 1 / 3))  # "Zz" is taken for Zzz
+    assert failures == ["www Zzz  → Zzz, wrote: None", "bbb Qqq  → Qqq, born_in: None"]
     assert chapter._without_a_letter("where is Ada Lee?", "Ada Lee") == "where is AdaLee?"
 
 
@@ -263,7 +265,8 @@ def test_facts_are_asked_in_ways_that_made_no_mean(monkeypatch: pytest.MonkeyPat
 def test_brackets_are_those_of_the_labeled_files() -> None:
     line = "[time at noon] wake [person Ada] up"
     text, spans = labeled.marked(line)
-    assert chapter.bracketed(text, spans[::-1]) == line and chapter.bracketed(text, []) == text
+    assert chapter.bracketed(text, spans) == chapter.bracketed(text, spans[::-1]) == line
+    assert chapter.bracketed(text, []) == text
 
 
 def test_misunderstood_commands_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
