@@ -44,7 +44,7 @@ LENGTH = 256  # tokens of a document that MiniLM reads; the sparse model reads h
 RERANKED = 20
 PAIR_LENGTH = 128
 PAIR_OPTIONS = FinetuneOptions(epochs=1, learning_rate=5e-5, batch_size=16)
-PAIR_SENTENCES, NEGATIVES = 2, 3  # of a plot, of a sentence
+PAIR_SENTENCES, NEGATIVES = 2, 1  # of a plot, of a sentence
 SEEDS = (0, 1, 2)
 
 
