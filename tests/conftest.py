@@ -26,9 +26,15 @@ atexit.register(shutil.rmtree, os.environ["BERTLEARN_PROGRESS"], ignore_errors=T
 torch.set_num_threads(1)  # pytest-xdist runs a process a core
 
 
-# The first three train as chapters 4 and 5 do, and their exercises are tested in tests/test_notebooks.py; the
+# The first four train as chapters 4 and 5 do, and their exercises are tested in tests/test_notebooks.py; the
 # last has no exercises.
-SLOW_NOTEBOOKS = {"06_sentiment.ipynb", "07_family.ipynb", "08_modern.ipynb", "90_making_it_fast.ipynb"}
+SLOW_NOTEBOOKS = {
+    "06_sentiment.ipynb",
+    "07_family.ipynb",
+    "08_modern.ipynb",
+    "09_at_work.ipynb",
+    "90_making_it_fast.ipynb",
+}
 
 CONFIG = BertConfig(
     vocab_size=101,

@@ -28,7 +28,7 @@ def stem(path: Path) -> str:
 
 def test_all_chapters_exist() -> None:
     stems = ["00_welcome", "01_attention", "02_tokenization", "03_encoder", "04_pretraining"]
-    stems += ["05_finetuning", "06_sentiment", "07_family", "08_modern"]
+    stems += ["05_finetuning", "06_sentiment", "07_family", "08_modern", "09_at_work"]
     assert [path.stem for path in NOTEBOOKS] == [
         *stems,
         "90_making_it_fast",

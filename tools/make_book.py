@@ -33,7 +33,13 @@ from bertlearn.course.links import relink, targets
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = ROOT / "docs" / "book"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-PAGES = ["docs/glossary.md", "docs/pretraining.md", "docs/relatives.md", "benchmarks/README.md"]
+PAGES = [
+    "docs/glossary.md",
+    "docs/pretraining.md",
+    "docs/relatives.md",
+    "docs/labeled_sets.md",
+    "benchmarks/README.md",
+]
 GLOSSARY = ROOT / "docs" / "glossary.md"
 ROW = re.compile(r"^\| (.+?) \| .+\|\n", re.MULTILINE)  # of a table; the group is its first cell
 PARTS = {  # of the package, in the order in which to read them

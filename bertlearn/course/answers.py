@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-import torch
-
 from bertlearn.course.tasks import GAP, Cloze, find_phrases, split_sentences
 from bertlearn.data.wikipedia import load_articles
 from bertlearn.finetuning.features import Features, answer_features
@@ -155,11 +153,10 @@ def read(
     for context, encoding, row in zip(
         contexts, features.encodings, predict_logits(reader, features), strict=True
     ):
-        logits = row[: len(encoding.input_ids)]
-        start, end = logits.unbind(-1)
+        start, end = row.unbind(-1)
         scores = span_scores(encoding, start, end, LONGEST)
         best = best_answers(encoding, context, scores, n_best=1)[0]
-        found.append(Reading(best.text, best.score - float(logits[0].sum())))
+        found.append(Reading(best.text, best.score - float(row[0].sum())))
     return max(found, key=lambda reading: reading.margin)
 
 
@@ -185,11 +182,6 @@ def phrase_of_kind(question: str, sentences: Sequence[str], kind: str) -> str:
 
 
 # 4. A table of facts
-
-
-def link(mention_scores: torch.Tensor, names: Sequence[str]) -> str:
-    """Return the name with the highest score: floats (N,)."""
-    return names[int(mention_scores.argmax())]
 
 
 def look_up(facts: Sequence[Mapping[str, str]], subject: str, relation: str) -> str | None:

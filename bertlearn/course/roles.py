@@ -109,7 +109,7 @@ def tag(tagger: Tagger, sentences: Sequence[Roles]) -> list[list[Span]]:
     )
     id2label = tagger.model.config.id2label
     return [
-        decode_bio(encoding, row[: len(encoding.input_ids)].argmax(-1), id2label)
+        decode_bio(encoding, row.argmax(-1), id2label)
         for encoding, row in zip(plain.encodings, predict_logits(tagger.model, features), strict=True)
     ]
 
@@ -176,7 +176,7 @@ def ask(
 
 
 def _answer(encoding: Encoding, logits: Tensor, text: str) -> Answer:
-    start, end = logits[: len(encoding.input_ids)].unbind(-1)
+    start, end = logits.unbind(-1)
     scores = span_scores(encoding, start, end, null_threshold=0.0)
     return best_answers(encoding, text, scores, n_best=1)[0]
 

@@ -11,7 +11,7 @@ from bertlearn.course import sources
 
 def test_a_checkout_has_every_chapter() -> None:
     files = sources.chapter_files()
-    assert list(files) == [*range(9), 90] and files[1].name == "01_attention.ipynb"
+    assert list(files) == [*range(10), 90] and files[1].name == "01_attention.ipynb"
 
 
 def test_the_wheels_notebooks_come_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

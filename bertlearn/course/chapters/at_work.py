@@ -98,16 +98,12 @@ def print_table(
     found = summarize(list(rows), "score", down, across)
     lines = list(dict.fromkeys(row[down] for row in rows))
     columns = list(names) or list(dict.fromkeys(row[across] for row in rows))
-    width = max(len(line) for line in lines)
-    widths = [max(len(column), 11) for column in columns]
-    print(" " * width, *(f"  {column:>{wide}}" for column, wide in zip(columns, widths, strict=True)), sep="")
-    for line in lines:
-        cells = (_cell(found.get((line, column))) for column in columns)
-        print(
-            f"{line:{width}}",
-            *(f"  {cell:>{wide}}" for cell, wide in zip(cells, widths, strict=True)),
-            sep="",
-        )
+    table = [["", *columns]]
+    table += [[line, *(_cell(found.get((line, column))) for column in columns)] for line in lines]
+    first, *widths = (max(map(len, cells)) for cells in zip(*table, strict=True))
+    for line, *cells in table:
+        right = (f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        print(f"{line:{first}}{''.join(right)}")
 
 
 def _cell(summary: Summary | None) -> str:

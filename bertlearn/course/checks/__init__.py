@@ -24,4 +24,5 @@ CHAPTERS = {
     6: "sentiment",
     7: "family",
     8: "modern",
+    9: "at_work",
 }
