@@ -323,3 +323,18 @@ def test_only_what_the_checks_need_is_kept() -> None:
     kept = [cell.source for cell in tool.only_checks(notebook).cells]
     assert kept == [notebook.cells[index].source for index in (2, 3, 4, 6, 7, 8)]
     assert len(notebook.cells) == 10
+
+
+def test_a_call_of_the_package_changes_none_of_its_modules() -> None:
+    sources = {
+        "from bertlearn.course import chapter": "",
+        "chapter.show(1)": "",
+        "x = 1": "",
+        "def double(n):\n    raise NotImplementedError": "exercise",
+        "chapter.use(double, x)": "",
+    }
+    cells = [nbformat.v4.new_code_cell(text) for text in sources]
+    for cell, tag in zip(cells, sources.values(), strict=True):
+        cell.metadata["tags"] = [tag] if tag else []
+    kept = tool.only_checks(nbformat.v4.new_notebook(cells=cells))
+    assert [cell.source for cell in kept.cells] == [text for text in sources if text != "chapter.show(1)"]

@@ -165,15 +165,26 @@ def only_checks(notebook: NotebookNode) -> NotebookNode:
     """
     copy = nbformat.from_dict(notebook)
     exercises = {name for cell in filter(is_exercise, copy.cells) for name in functions(cell)}
+    own = {name for cell in code_cells(copy) for name in _own_modules(ast.parse(cell.source))}
     kept, needed = [], set[str]()
     for cell in reversed(code_cells(copy)):
         tree = ast.parse(cell.source)
         binds, changes, reads = bound(tree), _changed(tree), names_read(tree)
-        if is_exercise(cell) or reads & exercises or (binds | changes) & needed:
+        if is_exercise(cell) or reads & exercises or (binds | (changes - own)) & needed:
             kept.append(cell)
             needed = (needed - binds) | (reads - exercises)
     copy.cells = kept[::-1]
     return copy
+
+
+def _own_modules(tree: ast.Module) -> set[str]:
+    """Return the names imported from the package: a call of its functions changes no module."""
+    return {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bertlearn")
+        for alias in node.names
+    }
 
 
 def _changed(tree: ast.Module) -> set[str]:

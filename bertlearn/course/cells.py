@@ -92,9 +92,20 @@ def names_read(tree: ast.Module) -> set[str]:
     """Return the names that a cell reads before it binds them itself."""
     names, known = set[str](), set[str]()
     for statement in tree.body:
-        names |= _globals(symtable.symtable(ast.unparse(statement), "cell", "exec")) - known
+        names |= _read(statement) - _loop_names(statement) - known
         known |= bound(statement)
     return names
+
+
+def _loop_names(statement: ast.stmt) -> set[str]:
+    """Return the names that the statement's loops bind, without what the first one runs over."""
+    loops = [node for node in ast.walk(statement) if isinstance(node, ast.For)]
+    targets = {node.id for loop in loops for node in ast.walk(loop.target) if isinstance(node, ast.Name)}
+    return targets.difference(*(_read(loop.iter) for loop in loops[:1]))
+
+
+def _read(tree: ast.AST) -> set[str]:
+    return _globals(symtable.symtable(ast.unparse(tree), "cell", "exec"))
 
 
 def _globals(table: symtable.SymbolTable) -> set[str]:
