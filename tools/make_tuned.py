@@ -149,8 +149,8 @@ def replies(seed: int) -> list[Row]:
     asked = {one.says for one in test}
     train = [one for one in train if one.says not in asked]
     encoder, tokenizer = minilm()
-    pairs = [(one.says, one.reply) for one in train]
-    tuned = small_training.train_pairs(encoder, tokenizer, pairs, seed)
+    learned = [(one.says, one.reply) for one in train]
+    tuned = small_training.train_pairs(encoder, tokenizer, learned, seed)
     says, answers_ = [one.says for one in test], [one.reply for one in test]
     scorers: dict[str, Callable[[int, list[int]], np.ndarray]] = {}
     for name, model in {"vectors": encoder, "vectors, fine-tuned": tuned}.items():
@@ -160,7 +160,7 @@ def replies(seed: int) -> list[Row]:
         )
         scores = one @ other.T
         scorers[name] = lambda number, among, scores=scores: scores[number, among]
-    cross = cross_encoder(pairs, seed)
+    cross = cross_encoder(learned, seed)
 
     def by_pair(number: int, among: list[int]) -> np.ndarray:
         found = predict(cross, tokenizer, [(says[number], answers_[at]) for at in among], max_length=128)
@@ -196,12 +196,12 @@ def recall(
     return float(np.mean(hits))
 
 
-def cross_encoder(pairs: Sequence[tuple[str, str]], seed: int) -> BertForSequenceClassification:
+def cross_encoder(exchanges: Sequence[tuple[str, str]], seed: int) -> BertForSequenceClassification:
     """Train on each pair and on others' replies."""
     draw = random.Random(seed)
     texts, labels = [], []
-    for say, reply in pairs:
-        others = [other for _, other in draw.sample(pairs, NEGATIVES + 1) if other != reply][:NEGATIVES]
+    for say, reply in exchanges:
+        others = [other for _, other in draw.sample(exchanges, NEGATIVES + 1) if other != reply][:NEGATIVES]
         texts += [(say, reply), *((say, other) for other in others)]
         labels += [1, *[0] * len(others)]
     encoder, tokenizer = minilm()
@@ -222,9 +222,9 @@ def further(field: str, seed: int) -> list[Row]:
     rated = shuffled([one for one in load_rated(field) if abs(one.rating) >= CLEAR], seed)[LABELS:]
     texts, labels = [one.text for one in rated], np.array([int(one.rating > 0) for one in rated])
     unlabeled = [one.text for one in load_rated(field)]
-    adapted = pretrain_further(last.model, last.tokenizer, unlabeled, seed)
+    on_field = pretrain_further(last.model, last.tokenizer, unlabeled, seed)
     rows = []
-    for name, model in {"own BERT": last.model, "own BERT, pretrained further": adapted}.items():
+    for name, model in {"own BERT": last.model, "own BERT, pretrained further": on_field}.items():
         odds = film_odds(model, last.tokenizer, texts, seed)
         score = accuracy_score(labels, odds > 0)
         rows.append(row("fields", name, field, seed, "accuracy", score, len(labels)))
@@ -235,7 +235,7 @@ def pretrain_further(
     model: BertForMaskedLM, tokenizer: WordPieceTokenizer, texts: Sequence[str], seed: int
 ) -> BertForMaskedLM:
     """Return a copy that filled masks in these texts; their labels are not used."""
-    adapted = copy.deepcopy(model)
+    trained = copy.deepcopy(model)
     limit = model.config.max_position_embeddings
     encodings = [tokenizer.encode(text, max_length=limit) for text in texts]
     generator = torch.Generator().manual_seed(seed)
@@ -243,12 +243,12 @@ def pretrain_further(
     def loss_of(rows: list[int]) -> Tensor:
         batch = tokenizer.pad([encodings[at] for at in rows])
         input_ids, labels = mask_tokens(batch.input_ids, tokenizer, generator, 0.3)
-        loss = adapted(input_ids, batch.attention_mask, batch.token_type_ids, labels=labels).loss
+        loss = trained(input_ids, batch.attention_mask, batch.token_type_ids, labels=labels).loss
         assert loss is not None
         return loss
 
-    small_training.learn(adapted, loss_of, len(encodings), FIELD_RECIPE, seed)
-    return adapted
+    small_training.learn(trained, loss_of, len(encodings), FIELD_RECIPE, seed)
+    return trained
 
 
 def film_odds(
@@ -329,22 +329,21 @@ def shorter(work: Path) -> Experiment:
     return Experiment({"sentences": SENTENCES, "marginal": MARGINAL}, {"summaries": summaries})
 
 
-def tuned(work: Path) -> Experiment:
-    runs: dict[str, Callable[[], list[Row]]] = {}
-    runs |= {f"questions {seed}": partial(tuned_questions, seed) for seed in SEEDS}
-    runs |= {f"replies {seed}": partial(replies, seed) for seed in SEEDS}
-    for field in ("tweets", "products", "editorials"):
-        runs |= {f"{field} {seed}": partial(further, field, seed) for seed in SEEDS}
-    settings = {
-        "questions": ALL_QUESTIONS,
-        "few steps": FEW_STEPS,
-        "replies": REPLY_TEST,
-        "pairs": small_training.PAIRS,
-        "cross-encoder": CROSS_ENCODER,
-        "films": described(FILMS),
-        "further pretraining": FIELD_RECIPE,
-    }
+def kinds(work: Path) -> Experiment:
+    runs = {f"questions {seed}": partial(tuned_questions, seed) for seed in SEEDS}
+    return Experiment({"recipe": ALL_QUESTIONS, "few steps": FEW_STEPS}, runs)
+
+
+def pairs(work: Path) -> Experiment:
+    runs = {f"replies {seed}": partial(replies, seed) for seed in SEEDS}
+    settings = {"test": REPLY_TEST, "pairs": small_training.PAIRS, "cross-encoder": CROSS_ENCODER}
     return Experiment(settings, runs)
+
+
+def adapted(work: Path) -> Experiment:
+    fields = ("tweets", "products", "editorials")
+    runs = {f"{field} {seed}": partial(further, field, seed) for field in fields for seed in SEEDS}
+    return Experiment({"films": described(FILMS), "further pretraining": FIELD_RECIPE}, runs)
 
 
 # 6. Answers over a collection
@@ -425,7 +424,6 @@ def by_reader(seed: int, as_questions: bool) -> list[Row]:
 def answering(work: Path) -> Experiment:
     runs: dict[str, Callable[[], list[Row]]] = {"phrases": by_phrases}
     runs |= {f"questions {seed}": partial(by_reader, seed, True) for seed in READERS}
-    runs["gaps 0"] = partial(by_reader, 0, False)
     settings = {
         "found": FOUND,
         "cloze": described(CLOZE),
@@ -436,7 +434,14 @@ def answering(work: Path) -> Experiment:
     return Experiment(settings, runs)
 
 
-EXPERIMENTS = {"roles": who_did_what, "summaries": shorter, "tuned": tuned, "answers": answering}
+EXPERIMENTS = {
+    "roles": who_did_what,
+    "summaries": shorter,
+    "questions": kinds,
+    "replies": pairs,
+    "fields": adapted,
+    "answers": answering,
+}
 SOURCES = ("reviews", "wikipedia", "minilm", "tasks", "dialogues")
 TOOL = Tool("python tools/make_tuned.py", EXPERIMENTS, SOURCES)
 

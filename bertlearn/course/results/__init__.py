@@ -130,7 +130,7 @@ COLUMNS: dict[str, dict[str, tuple[type, ...]]] = {
     },
 }
 COLUMNS["reranked"] = COLUMNS["search"]
-COLUMNS |= {name: COLUMNS["work"] for name in ("roles", "summaries", "tuned")}
+COLUMNS |= {name: COLUMNS["work"] for name in ("roles", "summaries", "questions", "replies", "fields")}
 PROVENANCE = ("command", "settings", "data", "hardware", "python", "torch", "date")
 
 
