@@ -91,13 +91,13 @@ def roles_of(fold: int) -> list[Row]:
     tagger = roles.train_tagger(*minilm(), train[:size], fold, marked=False)
     rows += role_scores("not marked", size, fold, roles.tag(tagger, test), test)
     reader = roles.train_reader(*minilm(), train[:size], fold)
-    return rows + role_scores("questions", size, fold, roles.ask(reader, minilm()[1], test), test)
+    return rows + role_scores("questions, longer", size, fold, roles.ask(reader, minilm()[1], test), test)
 
 
 def roles_longer(fold: int) -> list[Row]:
     """Train the first way as long as the questions are trained, with the verb marked and without."""
     (train, test), rows = roles.fold(labeled.load_roles(), fold), []
-    for marked, name in ((True, "marked, twice the steps"), (False, "not marked, twice the steps")):
+    for marked, name in ((True, "marked, longer"), (False, "not marked, longer")):
         tagger = roles.train_tagger(*minilm(), train[: SIZES[-1]], fold, marked, longer=2)
         rows += role_scores(name, SIZES[-1], fold, roles.tag(tagger, test), test)
     return rows

@@ -182,7 +182,7 @@ def test_word_order_gives_roles(line: str, found: list[str]) -> None:
         ([Span(0, 5, "agent")], {"right": 1, "missing": 1}),
         ([Span(0, 4, "agent")], {"wrong borders": 1, "missing": 1}),
         ([Span(0, 5, "theme")], {"wrong role": 1, "missing": 1}),
-        ([Span(0, 4, "theme")], {"wrong role and borders": 1, "missing": 1}),
+        ([Span(0, 4, "theme")], {"wrong in both": 1, "missing": 1}),
         ([Span(5, 9, "agent")], {"too many": 1, "missing": 2}),  # between the two, touching both
         ([Span(3, 12, "time")], {"wrong borders": 1}),  # shares with both, so none is missing
         ([], {"missing": 2}),
@@ -198,4 +198,4 @@ def test_each_kind_of_mistake_is_counted(found: list[Span], kinds: dict[str, int
 def test_mistakes_are_those_of_each_sentence() -> None:
     one, other = [Span(0, 5, "agent")], [Span(0, 4, "theme")]
     assert +roles.mistakes([one, other], [one, other]) == Counter(right=2)
-    assert +roles.mistakes([one, other], [other, one]) == Counter({"wrong role and borders": 2})
+    assert +roles.mistakes([one, other], [other, one]) == Counter({"wrong in both": 2})

@@ -13,7 +13,7 @@ import torch
 from scipy.stats import bootstrap
 from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.metrics import normalized_mutual_info_score
+from sklearn.metrics import adjusted_mutual_info_score
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -35,18 +35,18 @@ __all__ = ["ready"]  # also for this chapter
 
 
 class SearchScore(NamedTuple):
-    """How well a system does on all queries, and how much better than words."""
+    """How well a system does on all queries, and how much better than another."""
 
     ndcg: float  # nDCG@10, the mean over queries and seeds
     reciprocal_rank: float  # MRR
-    gain: float  # nDCG@10 minus that of words
+    gain: float  # nDCG@10 minus that of the reference
     low: float  # the gain's 95 % interval with other queries
     high: float
     megabytes: float  # of the index
 
 
 def search_scores(
-    rows: Sequence[Row], queries: str, chosen: Sequence[int] | None = None
+    rows: Sequence[Row], queries: str, chosen: Sequence[int] | None = None, reference: str = "words"
 ) -> dict[str, SearchScore]:
     """Return the score of each system, from the rows of the results file "search".
 
@@ -54,18 +54,19 @@ def search_scores(
         rows: of the file.
         queries: "searches" or "last sentences".
         chosen: numbers of the queries that count; None for all.
+        reference: the system that the others are compared with.
     """
     systems: dict[str, list[Row]] = {}
     for row in rows:
         if row["queries"] == queries:
             systems.setdefault(row["system"], []).append(row)
-    words = _by_query(systems["words"], "ndcg", chosen)
+    base = _by_query(systems[reference], "ndcg", chosen)
     scores = {}
     for system, runs in systems.items():
         ndcg, rank = (_by_query(runs, measure, chosen) for measure in ("ndcg", "reciprocal_rank"))
-        gain = float((ndcg - words).mean())
+        gain = float((ndcg - base).mean())
         scores[system] = SearchScore(
-            float(ndcg.mean()), float(rank.mean()), gain, *interval(ndcg - words), runs[0]["megabytes"]
+            float(ndcg.mean()), float(rank.mean()), gain, *interval(ndcg - base), runs[0]["megabytes"]
         )
     return scores
 
@@ -149,13 +150,15 @@ def plot_shots(rows: Sequence[Row], shots: Sequence[int]) -> Picture:
     return plot_curves(shots, curves, *labels, log="x")
 
 
-def print_scores(title: str, scores: Mapping[str, SearchScore], systems: Sequence[str]) -> None:
-    """Print the scores of some systems on a set of queries."""
+def print_scores(
+    title: str, scores: Mapping[str, SearchScore], systems: Sequence[str], reference: str = "words"
+) -> None:
+    """Print the scores of some systems on a set of queries; `reference` as for `search_scores`."""
     width = max(map(len, systems))
-    print(f"{title:{width + 2}}  nDCG@10   more than words, 95 %      MRR    index, MB")
+    print(f"{title:{width + 2}}  nDCG@10   {f'more than {reference}':24}   MRR    index, MB")
     for system in systems:
         one = scores[system]
-        gain = "" if system == "words" else f"{one.gain:+.3f} ({one.low:+.3f} to {one.high:+.3f})"
+        gain = "" if system == reference else f"{one.gain:+.3f} ({one.low:+.3f} to {one.high:+.3f})"
         rank, size = f"{one.reciprocal_rank:.3f}", f"{one.megabytes:9.1f}"
         print(f"  {system:{width}}    {one.ndcg:.3f}   {gain:24}  {rank}  {size}")
     print()
@@ -367,6 +370,6 @@ def frequent(questions: Sequence[Question], least: int = 2) -> list[Question]:
 
 
 def cluster_score(vectors: np.ndarray, labels: Sequence[Any]) -> float:
-    """Return the normalized mutual information of labels and as many clusters, 0 to 1."""
+    """Return the adjusted mutual information of labels and as many clusters: 1 if equal, 0 by chance."""
     clusters = KMeans(len(set(labels)), n_init=3, random_state=0).fit_predict(vectors)
-    return float(normalized_mutual_info_score(labels, clusters))
+    return float(adjusted_mutual_info_score(labels, clusters))

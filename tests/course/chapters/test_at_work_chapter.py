@@ -48,24 +48,6 @@ SCORED = [
 ]
 
 
-def said(question: int, method: str, text: str, margin: float, **changes: Any) -> Row:
-    row = {"question": question, "method": method, "seed": 0, "paragraphs": "3 found", "said": text}
-    return {**row, "margin": margin, "exact": text == "Ulm", "f1": 0.5, **changes}
-
-
-ASKED = [
-    Asked(f"Question {n}?", "x", [("A", 0)] if n < 4 else [], ["Ulm"] if n < 4 else []) for n in range(8)
-]
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
-    """Let four questions be answerable, numbers 0, 1, 4 and 5, and four not."""
-    questions = [ASKED[n] for n in (0, 1, 4, 5, 2, 3, 6, 7)]
-    monkeypatch.setattr(labeled, "load_asked", lambda: questions)
-    return questions
-
-
 # 1. Stored results
 
 
@@ -195,39 +177,28 @@ def test_ways_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 # 3. Answers
 
 
-def test_answers_are_scored_on_answerable_questions_alone(
-    asked: list[Asked], capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = [said(0, "reader", "Ulm", 1.0), said(1, "reader", "Bern", 1.0), said(2, "reader", "Ulm", 1.0)]
-    rows += [said(0, "reader", "Ulm", 1.0, paragraphs="the right one", f1=0.75)]
-    chapter.print_answers(Results("answers", {}, rows))
-    *_, line = capsys.readouterr().out.splitlines()
-    assert line.split() == ["reader", "1.00", "0.75", "0.50", "0.50"]
+def test_answers_are_scored_on_answerable_questions_alone() -> None:
+    asked = [Asked("", "", [("a", 0)], ["Ulm"]), Asked("", "", [("a", 1)], ["the Rome of old"])]
+    asked += [Asked("", "", [], [])]
+    exact, shared = chapter.answer_scores(["ulm", "Rome", "nothing that counts"], asked)
+    assert (exact, shared) == pytest.approx((0.5, (1 + 0.5) / 2))
 
 
-def test_readings_are_shown_with_what_was_wanted(
-    asked: list[Asked], capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = [said(0, "other", "x", 0.0), said(0, "reader", "Bern", 1.0), said(2, "reader", "Rome", 1.0)]
-    chapter.show_readings(Results("answers", {}, rows), "reader", [0, 2])
-    out = capsys.readouterr().out
-    assert "Question 0?\n   said: 'Bern'   wanted: Ulm\n" in out
-    assert "Question 4?\n   said: 'Rome'   wanted: nothing\n" in out
+def test_an_answer_is_of_the_kind_that_the_question_asks_for() -> None:
+    known = normalize(Words().vectors(["who is it", "when was it", "who says it", "when is it"]), dim=1)
+    kinds = ["HUM", "NUM", "HUM", "NUM"]
+    texts = ["In 1809 Ada Lee was born here.", "The weather was fine in 1912."]
+    asked = [Asked(q, "", [("a", 0)], ["x"]) for q in ("who", "when", "who")]
+    said = chapter.answer_by_kind(Words(), known, kinds, asked, [texts, texts, []])
+    assert said == ["Ada Lee", "1809", ""]
 
 
-def test_doubts_are_tested_on_the_half_that_did_not_set_the_threshold(asked: list[Asked]) -> None:
+def test_doubts_are_tested_on_the_half_that_did_not_set_the_threshold() -> None:
     # In the first half (even numbers) 8 or more is best, in the other one 3 or more.
-    margins = [10.0, 3.0, 1.0, 0.0, 8.0, 9.0, 2.0, -1.0]
-    rows = [said(n, "reader, tuned", "x", margin) for n, margin in enumerate(margins)]
-    rows += [said(n, "reader, tuned", "x", 5.0, seed=1) for n in range(8)]
-    rows += [said(n, "reader, tuned", "x", 5.0, paragraphs="the right one") for n in range(8)]
-    rows += [said(n, "phrase of the right kind", "x", 5.0) for n in range(8)]
-    cosines = torch.tensor([0.9, 0.9, 0.1, 0.2, 0.9, 0.9, 0.3, 0.1])
-    found = chapter.abstaining(Results("answers", {}, rows), cosines)
-    assert found == {
-        "cosine of the nearest paragraph": (1.0, 1.0),
-        "margin, reader, tuned": (0.75, 1.0),  # 3 is below 8
-    }
+    scores = torch.tensor([10.0, 3.0, 1.0, 0.0, 8.0, 9.0, 2.0, -1.0])
+    known = torch.tensor([True, True, False, False, True, True, False, False])
+    assert chapter.abstaining(scores, known) == (0.75, 1.0)  # 3 is below 8
+    assert chapter.abstaining(torch.where(known, 0.9, 0.1), known) == (1.0, 1.0)
 
 
 class Words:
@@ -308,4 +279,4 @@ def test_frequent_questions_share_kind_and_detail() -> None:
 def test_clusters_are_judged_by_labels() -> None:
     vectors = np.eye(2)[[0, 0, 0, 0, 1, 1, 1, 1]]
     assert chapter.cluster_score(vectors, list("aaaabbbb")) == pytest.approx(1.0)
-    assert chapter.cluster_score(vectors, list("aabbaabb")) == pytest.approx(0.0)
+    assert chapter.cluster_score(vectors, list("aabbaabb")) < 0.05
