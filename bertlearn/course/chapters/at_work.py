@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 
 from bertlearn.course import answers, labeled, roles
 from bertlearn.course.chapters.pretraining import ready
-from bertlearn.course.figures import Picture, plot_curves, plot_matrix
+from bertlearn.course.figures import INK, Picture, plot_curves, plot_matrix
 from bertlearn.course.results import Results, Row, Summary, summarize
 from bertlearn.course.solutions import at_work as solution
 from bertlearn.course.tasks import split_sentences
@@ -133,21 +133,35 @@ def plot_kinds(results: Results, systems: Sequence[str]) -> Picture:
 
 
 def plot_shots(rows: Sequence[Row], shots: Sequence[int]) -> Picture:
-    """Draw accuracy over the number of examples of each kind of question, by method."""
-    curves: dict[str, list[list[float]]] = {}
-    for method in dict.fromkeys(row["method"] for row in rows):
-        points = [
-            [
-                row["score"]
-                for row in rows
-                if row["method"] == method and row["setting"] == f"{n} examples a kind"
-            ]
-            for n in shots
-        ]
-        if all(points):
-            curves[method] = np.array(points).T.tolist()
+    """Draw accuracy over the number of examples of each kind of question, by method.
+
+    A method that was not run with every number is drawn as points with a dotted line.
+    """
+    scores = {method: _by_shots(rows, method) for method in dict.fromkeys(row["method"] for row in rows)}
+    full = {
+        method: np.array([found[n] for n in shots]).T.tolist()
+        for method, found in scores.items()
+        if set(shots) <= found.keys()
+    }
     labels = ("Six kinds of question, 1,000 to test on", "examples of each kind", "accuracy (band: all runs)")
-    return plot_curves(shots, curves, *labels, log="x")
+    picture = plot_curves(shots, full, *labels, log="x")
+    axes, alt = picture.figure.axes[0], picture.alt
+    for method, found in scores.items():
+        if method not in full:
+            means = {n: float(np.mean(found[n])) for n in shots if n in found}
+            axes.plot(list(means), list(means.values()), "s:", color=INK, label=method)
+            alt += " Points. " + ", ".join(f"{method} {mean:.3g} at {n}" for n, mean in means.items()) + "."
+    axes.legend(frameon=False)
+    return Picture(picture.figure, alt)
+
+
+def _by_shots(rows: Sequence[Row], method: str) -> dict[int, list[float]]:
+    """Return the scores of all runs by the number of examples of each kind."""
+    found: dict[int, list[float]] = {}
+    for row in rows:
+        if row["method"] == method and row["setting"].endswith(" examples a kind"):
+            found.setdefault(int(row["setting"].split()[0]), []).append(row["score"])
+    return found
 
 
 def print_scores(
