@@ -7,7 +7,9 @@ import itertools
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -55,6 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+Model = TypeVar("Model", bound=torch.nn.Module)
 _numbers = itertools.count()
 
 
@@ -72,6 +75,16 @@ def perturb(model: torch.nn.Module, seed: int = 0, scale: float = 0.05) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
+
+
+def random_model(
+    kind: Callable[[BertConfig], Model], config: BertConfig = CONFIG, seed: int = 0, scale: float = 0.3
+) -> Model:
+    """Return a small model in evaluation mode whose outputs differ clearly from token to token."""
+    torch.manual_seed(seed)
+    model = kind(config).eval()
+    perturb(model, seed, scale)
+    return model
 
 
 def twins(config: BertConfig, seed: int = 0, attention: str = "eager") -> tuple[BertModel, torch.nn.Module]:

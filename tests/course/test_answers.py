@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
-import torch
-from conftest import perturb
+from conftest import CONFIG, random_model
 
-from bertlearn import BertConfig, WordPieceTokenizer, minilm_path
+from bertlearn import WordPieceTokenizer, minilm_path
 from bertlearn.course import answers
 from bertlearn.course.answers import Example
 from bertlearn.course.tasks import GAP, Cloze
@@ -20,19 +20,8 @@ TOKENIZER = WordPieceTokenizer.from_pretrained(minilm_path())
 
 
 def small_reader(seed: int = 0) -> BertForQuestionAnswering:
-    """Return a reader with random weights whose scores differ from token to token."""
-    torch.manual_seed(seed)
-    config = BertConfig(
-        vocab_size=len(TOKENIZER.vocab),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=answers.TOKENS,
-    )
-    model = BertForQuestionAnswering(config).eval()
-    perturb(model, seed, scale=0.3)
-    return model
+    config = replace(CONFIG, vocab_size=len(TOKENIZER.vocab), max_position_embeddings=answers.TOKENS)
+    return random_model(BertForQuestionAnswering, config, seed)
 
 
 def cloze(article: str, answer: str, context: str, question: str = f"It was {GAP} that they saw.") -> Cloze:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
-from conftest import perturb
+from conftest import CONFIG, random_model
 
-from bertlearn import BertConfig, BertModel, WordPieceTokenizer, minilm_path
+from bertlearn import BertModel, WordPieceTokenizer, minilm_path
 from bertlearn.course import labeled, roles
 from bertlearn.course.labeled import Roles
 from bertlearn.finetuning.spans import Span
@@ -17,18 +18,9 @@ TOKENIZER = WordPieceTokenizer.from_pretrained(minilm_path())
 
 
 def small_encoder() -> BertModel:
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(TOKENIZER.vocab),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=roles.LENGTH,
-    )
-    model = BertModel(config).eval()
-    perturb(model, scale=0.2)
-    return model
+    size = {"vocab_size": len(TOKENIZER.vocab), "max_position_embeddings": roles.LENGTH}
+    config = replace(CONFIG, **size, num_hidden_layers=1)  # which learns in a few steps
+    return random_model(BertModel, config, scale=0.2)
 
 
 def parsed(line: str) -> Roles:

@@ -9,7 +9,7 @@ import bm25s
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIG, perturb
+from conftest import CONFIG, random_model
 from scipy.sparse import csr_matrix
 from task_models import WORDS
 from torch.nn.functional import normalize
@@ -118,10 +118,7 @@ def test_the_strongest_words_are_kept_with_all_their_places() -> None:
 
 @pytest.fixture(scope="module")
 def encoder() -> BertModel:
-    torch.manual_seed(0)
-    model = BertModel(CONFIG).eval()
-    perturb(model, scale=0.3)
-    return model
+    return random_model(BertModel)
 
 
 @pytest.fixture(scope="module")
@@ -216,10 +213,7 @@ def test_a_cosine_that_is_not_positive_has_no_parts(encoder: BertModel, vectors:
 
 @pytest.fixture(scope="module")
 def model() -> BertForMaskedLM:
-    torch.manual_seed(0)
-    model = BertForMaskedLM(CONFIG).eval()
-    perturb(model, scale=0.3)
-    return model
+    return random_model(BertForMaskedLM)
 
 
 def test_shares_of_weights_are_products_of_weights(model: BertForMaskedLM) -> None:

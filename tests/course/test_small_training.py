@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
-from conftest import perturb
+from conftest import CONFIG, random_model
 from torch import Tensor, nn
 
-from bertlearn import BertConfig, BertModel, WordPieceTokenizer, minilm_path
+from bertlearn import BertModel, WordPieceTokenizer, minilm_path
 from bertlearn.course import small_training
 from bertlearn.course.small_training import learn, learn_features, train_pairs
 from bertlearn.finetuning.features import text_features
@@ -21,20 +22,14 @@ RECIPE = {"epochs": 3, "batch_size": 4, "learning_rate": 0.1, "warmup_steps": 2}
 
 
 def small_encoder(dropout: float = 0.1) -> BertModel:
-    torch.manual_seed(0)
-    config = BertConfig(
+    config = replace(
+        CONFIG,
         vocab_size=len(TOKENIZER.vocab),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
         max_position_embeddings=small_training.PAIR_LENGTH,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
     )
-    model = BertModel(config).eval()
-    perturb(model, scale=0.2)
-    return model
+    return random_model(BertModel, config, scale=0.2)
 
 
 class Line(nn.Module):

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIG, perturb
+from conftest import CONFIG, random_model
 from task_models import WORDS
 
 from bertlearn.files import file_lock
@@ -34,10 +34,7 @@ TOKENIZER = WordPieceTokenizer([*SPECIAL_TOKENS, *WORDS])
 
 @pytest.fixture(scope="module")
 def encoder() -> BertModel:
-    torch.manual_seed(0)
-    model = BertModel(CONFIG).eval()
-    perturb(model, scale=0.3)
-    return model
+    return random_model(BertModel)
 
 
 @pytest.fixture(autouse=True)
