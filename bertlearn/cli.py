@@ -28,7 +28,7 @@ from bertlearn.pretraining.options import PretrainOptions, TextOptions
 if TYPE_CHECKING:
     from bertlearn.data import Document
     from bertlearn.pretraining.corpus import SkippedRows
-    from bertlearn.search import Hit
+    from bertlearn.search import Hit, SearchIndex
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 Pooling = Literal["cls", "mean"]
@@ -235,21 +235,22 @@ def search(
 ) -> int:
     """Search your own texts by meaning: make an index of them, and ask it.
 
-    An index is made once and kept. If making it is interrupted, the same command continues. Memory does not
-    grow with the number of texts.
+    An index is made once and kept. If making it is interrupted, the same command continues. To add texts,
+    name the old ones first: --input "old/*.txt" "new/*.txt". They are compared, not computed again. Memory
+    does not grow with the number of texts.
 
     Args:
         index: Folder of the index; a new or empty one to make it.
         query: What to look for, one or more in quotes. With neither this nor --input, queries are read line
-            by line from the terminal, until an empty one.
+            by line from the terminal, or from a pipe, until an empty one.
         input: Texts to put into the index: quoted patterns such as "notes/**/*.txt", with a text on each
-            line; .jsonl files with a text on each line in --field; both may be compressed. Texts that the
-            index has already come first, then new ones.
+            line; .jsonl files with a text on each line in --field; both may be compressed.
         field: Field of a .jsonl line, or of a row of a data set, that contains the text.
         split: Split of a hub data set to read.
         model: What makes the vectors: minilm, or the folder or hub name of a BERT that was trained to give
             similar vectors to similar texts.
-        max_length: Tokens of a text that are read; by default as many as the model can.
+        max_length: Tokens of a text that are read; by default as many as the model can (minilm 512, some 400
+            words). What a longer text says after them is not found; such texts are counted.
         k: How many texts to show for each query.
         device: A device such as cpu or cuda:0; by default the GPU, if there is one.
 
@@ -259,42 +260,84 @@ def search(
     import torch
 
     from bertlearn.course.encoders import load_encoder
-    from bertlearn.pretraining import corpus
     from bertlearn.search import SearchIndex
 
     check_device(device)
     check_count("k", k)
-    skipped = corpus.SkippedRows(shown=0)  # blank lines are no news; the summary counts them
-    if input:
-        corpus.check_apart(input, index)
-        documents = corpus.read_documents(input, skipped, True, field, split)
+    for wanted in query:
+        _check_query(wanted)
+    texts = _Texts(input, field, split, index) if input else None
+    if not (texts or (index.expanduser() / "index.json").exists()):
+        raise OptionError(f"{index} is not an index; correct --index, or make one with --input")
     encoder, tokenizer = load_encoder(model)
     encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     opened = SearchIndex(index, encoder, tokenizer, max_length)
-    if input:
-        opened.build(document.text for document in documents)
-        print(f"{index}: {len(opened):,} texts; skipped: {skipped.with_places()}")
-    if input and not len(opened):
-        raise ValueError(f"--input has no text to index; skipped: {skipped.with_places()}")
-    if not len(opened):
-        raise ValueError(f"{index} has no texts yet; name some with --input")
+    if texts:
+        texts.add_to(opened)
+    if not opened.record.complete:
+        print(
+            f"{index} is not complete: adding texts was interrupted. It answers from {len(opened):,} texts; "
+            "repeat the command with its --input to go on",
+            file=sys.stderr,
+        )
     for wanted in query or (() if input else _typed_queries()):
         _show(wanted, opened.search(wanted, k))
     return 0
 
 
+class _Texts:
+    """The texts of --input on their way into an index."""
+
+    def __init__(self, patterns: tuple[str, ...], field: str, split: str, folder: Path) -> None:
+        """Check the files, before a model is loaded."""
+        from bertlearn.pretraining import corpus
+
+        corpus.check_apart(patterns, folder)
+        self.skipped = corpus.SkippedRows(shown=0)  # blank lines are no news; the summary counts them
+        self.documents = corpus.read_documents(patterns, self.skipped, True, field, split)
+
+    def add_to(self, opened: SearchIndex) -> None:
+        """Build the index, and say what it has."""
+        from bertlearn.search import Entry
+
+        try:
+            opened.build(Entry(document.text, document.location) for document in self.documents)
+        except KeyboardInterrupt:
+            kept = f"{opened.folder} keeps {len(opened):,} texts"
+            print(f"\n{kept}; repeat the command to go on", file=sys.stderr)
+            raise
+        skipped = self.skipped.with_places()
+        if not len(opened):
+            raise ValueError(f"--input has no text to index; skipped: {skipped}")
+        print(f"{opened.folder}: {len(opened):,} texts; skipped: {skipped}")
+        if cut := opened.record.cut:
+            limit = opened.record.max_length
+            print(f"longer than {limit} tokens: {cut:,}; only their beginning is found, so split them")
+
+
 def _show(query: str, hits: Iterable[Hit]) -> None:
-    """Print a query and what was found: the cosine, the number of the text from 1, the text."""
+    """Print a query and what was found: the cosine, file and line, the text."""
     print(f"\n{_printable(query)}")
     for hit in hits:
-        print(f"{hit.score:6.3f}  {hit.row + 1:>7,}  {_printable(hit.text)}")
+        print(f"{hit.score:6.3f}  {_printable(hit.place)}\n        {_printable(hit.text)}")
 
 
 def _typed_queries() -> Iterator[str]:
     """Yield lines from the terminal until an empty one, or the end of the input."""
     with suppress(EOFError):
         while line := input("\nsearch for: " if sys.stdin.isatty() else "").strip():
+            _check_query(line)
             yield line
+
+
+def _check_query(text: str) -> None:
+    """Refuse a query without text, or in bytes that are not text in the terminal's encoding."""
+    if not text.strip():
+        raise OptionError("--query is blank; put what you look for in quotes")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the query {text[:40]!a} is not UTF-8 text; save or type it as UTF-8") from error
 
 
 def _printable(text: str, width: int = 200) -> str:

@@ -201,8 +201,8 @@ def find_folder(folder_or_name: str | Path) -> Path:
     except Exception as error:
         raise FileNotFoundError(
             f"{name!r} is not a folder, and it could not be downloaded from the hub "
-            f"({type(error).__name__}); check the spelling and the network, or use bertlearn.minilm_path(), "
-            "which does not need the hub"
+            f"({type(error).__name__}); check the spelling and the network, or use MiniLM, which does not "
+            "need the hub: bertlearn.minilm_path(), on the command line minilm"
         ) from error
 
 

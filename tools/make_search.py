@@ -46,7 +46,8 @@ LENGTH = 256  # tokens of a document that MiniLM reads; the sparse model reads h
 RERANKED = 20
 PAIR_LENGTH = 128
 PAIR_OPTIONS = FinetuneOptions(epochs=1, learning_rate=2e-4, batch_size=16)
-PAIR_SENTENCES, NEGATIVES = 2, 1  # of a plot, of a sentence
+PAIR_SENTENCES = 4  # of a plot, if it has so many
+NEGATIVES = 2  # for a sentence: a plot that search took for it, and any plot
 SEEDS = (0, 1, 2)
 SETTINGS = {"depth": DEPTH, "length": LENGTH, "searches.jsonl": labeled.SHA256["searches.jsonl"]}
 
@@ -214,7 +215,7 @@ def fine_tuned(seed: int, work: Path) -> list[Row]:
 
 
 def training_pairs(seed: int) -> tuple[list[tuple[str, str]], list[int]]:
-    """Return pairs of a sentence and a plot: its own without the sentence, or one that search took for it."""
+    """Return pairs of a sentence and a plot: its own without the sentence, one that search found, and any."""
     draw = random.Random(seed)
     plots = [split_sentences(plot.text) for plot in load_plots() if split_of(plot.film) == "train"]
     plots = [sentences for sentences in plots if len(sentences) >= 3]
@@ -222,20 +223,21 @@ def training_pairs(seed: int) -> tuple[list[tuple[str, str]], list[int]]:
     asked = [
         (row, at)
         for row, sentences in enumerate(plots)
-        for at in draw.sample(range(len(sentences)), PAIR_SENTENCES)
+        for at in draw.sample(range(len(sentences)), min(PAIR_SENTENCES, len(sentences)))
     ]
     queries = [plots[row][at] for row, at in asked]
-    near = [
+    found = [
         fuse(ranked)
         for ranked in zip(
             by_words(words_index(whole), queries), best((unit(queries) @ unit(whole).T).numpy()), strict=True
         )
     ]
     pairs, labels = [], []
-    for (row, at), query, ranked in zip(asked, queries, near, strict=True):
-        others = [other for other in ranked[:RERANKED] if other != row]
+    for (row, at), query, ranked in zip(asked, queries, found, strict=True):
+        near = draw.choice([other for other in ranked[:RERANKED] if other != row])
+        far = draw.choice([other for other in range(len(whole)) if other != row])
         rest = " ".join(sentence for place, sentence in enumerate(plots[row]) if place != at)
-        pairs += [(query, rest), *((query, whole[other]) for other in draw.sample(others, NEGATIVES))]
+        pairs += [(query, rest), (query, whole[near]), (query, whole[far])]
         labels += [1, *[0] * NEGATIVES]
     return pairs, labels
 
@@ -260,6 +262,8 @@ def cross_encoder(seed: int, work: Path) -> list[Row]:
             for query, old in zip(made().queries, first.rankings, strict=True)
         ]
         rows.append(search_row(name, "cross-encoder", seed, Ranked(ranked, first.megabytes)))
+        both = [fuse(orders) for orders in zip(first.rankings, ranked, strict=True)]
+        rows.append(search_row(name, "cross-encoder, fused", seed, Ranked(both, first.megabytes)))
     return rows
 
 

@@ -223,12 +223,24 @@ def further(field: str, seed: int) -> list[Row]:
     texts, labels = [one.text for one in rated], np.array([int(one.rating > 0) for one in rated])
     unlabeled = [one.text for one in load_rated(field)]
     on_field = pretrain_further(last.model, last.tokenizer, unlabeled, seed)
+    classifiers = {
+        "own BERT": unadapted(seed),
+        "own BERT, pretrained further": trained_on_films(on_field, last.tokenizer, seed),
+    }
     rows = []
-    for name, model in {"own BERT": last.model, "own BERT, pretrained further": on_field}.items():
-        odds = film_odds(model, last.tokenizer, texts, seed)
-        score = accuracy_score(labels, odds > 0)
+    for name, model in classifiers.items():
+        limit = model.config.max_position_embeddings
+        found = predict(model, last.tokenizer, texts, max_length=limit).argmax(dim=1).numpy()
+        score = accuracy_score(labels, found)
         rows.append(row("fields", name, field, seed, "accuracy", score, len(labels)))
     return rows
+
+
+@cache
+def unadapted(seed: int) -> BertForSequenceClassification:
+    """Return chapter 4's BERT, fine-tuned on films."""
+    last = snapshots.load_snapshot(snapshots.STEPS[-1])
+    return trained_on_films(last.model, last.tokenizer, seed)
 
 
 def pretrain_further(
@@ -251,10 +263,10 @@ def pretrain_further(
     return trained
 
 
-def film_odds(
-    model: BertForMaskedLM, tokenizer: WordPieceTokenizer, texts: Sequence[str], seed: int
-) -> np.ndarray:
-    """Return the log-odds of positive after fine-tuning on films."""
+def trained_on_films(
+    model: BertForMaskedLM, tokenizer: WordPieceTokenizer, seed: int
+) -> BertForSequenceClassification:
+    """Return a classifier on the model's encoder, fine-tuned on films."""
     films, limit = load_reviews(), model.config.max_position_embeddings
     classifier = BertForSequenceClassification.from_encoder(
         model.bert, ["rotten", "fresh"], torch.Generator().manual_seed(seed)
@@ -264,8 +276,7 @@ def film_odds(
         for part in (films.train, films.validation)
     )
     finetune(classifier, train, held_out, replace(FILMS, seed=seed))
-    found = predict(classifier, tokenizer, texts, max_length=limit).double()
-    return (found[:, 1].log() - found[:, 0].log()).numpy()
+    return classifier
 
 
 # 5. Summaries

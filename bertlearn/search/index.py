@@ -1,10 +1,10 @@
 """An index of texts on disk, searched by meaning (chapter 9).
 
-An index is a folder with three growing files and a record. `vectors.f16` has one vector of length 1 for each
-text, in half precision; `texts.utf8` has the texts, one after the other; `ends.i64` says where each one ends.
-What the record `index.json` counts is complete: it is replaced after each block of texts. What lies beyond
-it is cut off when a build goes on, so a build that was interrupted is repeated with the same texts, and
-continues.
+An index is a folder with growing files and a record. `vectors.f16` has one vector of length 1 for each text,
+in half precision; `texts.utf8` has the texts, one after the other; `ends.i64` says where each one ends. Two
+more files say in the same way where each text comes from. What the record `index.json` counts is on the disk:
+it is replaced after each block of texts. What lies beyond it is cut off when a build goes on, so a build that
+was interrupted is repeated with the same texts, and continues.
 
 Leaves out: deleting a text, and approximate neighbors. A scan of all vectors is exact.
 """
@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,8 +32,9 @@ from bertlearn.model.bert import BertModel
 from bertlearn.model.inference import check_fit, check_model, sentence_vectors
 from bertlearn.search.record import (
     ENDS,
-    FILES,
     LOCK,
+    PLACE_ENDS,
+    PLACES,
     TEXTS,
     VECTORS,
     IndexFolderError,
@@ -46,7 +47,7 @@ from bertlearn.search.record import (
 from bertlearn.tokenizer.inputs import check_filled
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
-BLOCK = 4096  # texts between two records
+BLOCK = 1024  # texts between two records
 SCANNED = 4096  # vectors at a time during a search: they fit into a processor's cache
 SHORTEST = 3  # tokens: [CLS], one of the text, [SEP]
 
@@ -57,6 +58,14 @@ class Hit(NamedTuple):
     row: int  # its position among the texts of the index, from 0
     score: float  # the cosine to the query, −1 to 1
     text: str
+    place: str = ""  # where the text comes from
+
+
+class Entry(NamedTuple):
+    """A text for the index."""
+
+    text: str
+    place: str = ""  # where it comes from, such as a file and a line
 
 
 class SearchIndex:
@@ -66,11 +75,11 @@ class SearchIndex:
         folder: an index, or a new or empty folder for one.
         encoder: makes the vectors, such as MiniLM; an index belongs to the model that made it.
         tokenizer: the encoder's own.
-        max_length: tokens of a text that are read; those beyond are ignored. None for the model's maximum, or
-            what the index was made with.
+        max_length: tokens of a text that are read. What lies beyond is not found; `record.cut` counts the
+            texts that are longer. None for the model's maximum, or what the index was made with.
 
     Attributes:
-        record: what is in the folder.
+        record: what is in the folder; `record.complete` is False if adding texts was interrupted.
 
     Raises:
         IndexFolderError: files that are not an index, are damaged, or were made with another model.
@@ -99,14 +108,15 @@ class SearchIndex:
         """Return the number of texts."""
         return self.record.texts
 
-    def build(self, texts: Iterable[str], batch_size: int = 32) -> None:
+    def build(self, texts: Iterable[str | Entry], batch_size: int = 32) -> None:
         """Make the index hold these texts, in this order; those that it holds already are skipped.
 
         Memory does not grow with the number of texts. After an interruption, even a killed process, the same
         call continues. More texts can be added by giving the old ones first.
 
         Args:
-            texts: as a list, or one by one from a generator; none may be empty.
+            texts: as a list, or one by one from a generator, each with its place if wanted; none may be
+                empty.
             batch_size: texts per batch.
 
         Raises:
@@ -126,9 +136,9 @@ class SearchIndex:
                 raise IndexFolderError(f"another process is building the index in {self.folder}; let it end")
             remove_unfinished(self.folder)
             self.record = read_record(self.folder, self._new, self._max_length)  # others may have built
-            numbered = enumerate(texts)
-            self._skip_known(numbered)
-            self._append_all(numbered, batch_size)
+            entries = (_checked(text, row) for row, text in enumerate(texts))
+            self._skip_known(entries)
+            self._append_all(entries, batch_size, len(texts) if isinstance(texts, Sized) else None)
 
     def search(self, query: str, k: int = 10) -> list[Hit]:
         """Return the k texts whose vectors are most similar to the query's, the most similar first.
@@ -139,7 +149,7 @@ class SearchIndex:
         _check_readable(query, "query")
         scores, rows = self.nearest(self.vectors([query]), k)
         found = zip(rows[0].tolist(), scores[0].tolist(), strict=True)
-        return [Hit(row, score, self.text(row)) for row, score in found]
+        return [Hit(row, score, *self.entry(row)) for row, score in found]
 
     def nearest(self, vectors: Tensor, k: int = 10) -> tuple[Tensor, Tensor]:
         """Return scores and rows of the k nearest texts for each vector, after a scan of all.
@@ -170,60 +180,88 @@ class SearchIndex:
         raw = sentence_vectors(self.encoder, self.tokenizer, texts, batch_size, self.record.max_length)
         return F.normalize(raw, dim=1)
 
-    def text(self, row: int) -> str:
-        """Return one of the texts."""
-        ends = self._map(ENDS, np.int64)
+    def entry(self, row: int) -> Entry:
+        """Return one of the texts, and where it comes from."""
+        return Entry(self._string(TEXTS, ENDS, row), self._string(PLACES, PLACE_ENDS, row))
+
+    def _string(self, name: str, ends_name: str, row: int) -> str:
+        """Return one of the strings of a file; another file says where each of them ends."""
+        ends = self._map(ends_name, np.int64)
         start = int(ends[row - 1]) if row else 0
-        with (self.folder / TEXTS).open("rb") as file:
+        with (self.folder / name).open("rb") as file:
             file.seek(start)
             return file.read(int(ends[row]) - start).decode()
 
-    def _skip_known(self, numbered: Iterator[tuple[int, str]]) -> None:
+    def _entries(self) -> Iterator[Entry]:
+        """Yield all texts, one by one."""
+        yield from map(Entry, self._strings(TEXTS, ENDS), self._strings(PLACES, PLACE_ENDS))
+
+    def _strings(self, name: str, ends_name: str) -> Iterator[str]:
+        start = 0
+        with (self.folder / name).open("rb") as file:
+            for end in self._map(ends_name, np.int64):
+                yield file.read(int(end) - start).decode()
+                start = int(end)
+
+    def _skip_known(self, entries: Iterator[Entry]) -> None:
         """Advance over the texts that the index holds, and check that they are the same."""
-        texts, ends, length = 0, 0, 0  # two checksums, and the bytes so far
-        for row, text in islice(numbered, len(self)):
-            content = _checked(text, row).encode()
-            length += len(content)
-            texts, ends = zlib.crc32(content, texts), zlib.crc32(length.to_bytes(8, "little"), ends)
-        if {TEXTS: texts, ENDS: ends} != {name: self.record.checksums[name] for name in (TEXTS, ENDS)}:
-            raise IndexFolderError(
-                f"{self.folder} holds {len(self):,} texts, which are not the first of those given; give the "
-                "same texts in the same order, new ones at the end, or choose another folder"
-            )
+        remedy = (
+            "give the same texts in the same order, new ones at the end, or build an index in another folder"
+        )
+        for row, known in enumerate(self._entries() if len(self) else ()):
+            given = next(entries, None)
+            if given is None:
+                raise IndexFolderError(
+                    f"{self.folder} holds {len(self):,} texts, only {row:,} given; {remedy}"
+                )
+            if given != known:
+                raise IndexFolderError(
+                    f"text {row + 1:,} is {_short(given)}, but {self.folder} holds {_short(known)}; {remedy}"
+                )
 
-    def _append_all(self, numbered: Iterator[tuple[int, str]], batch_size: int) -> None:
+    def _append_all(self, entries: Iterator[Entry], batch_size: int, total: int | None) -> None:
         with ExitStack() as stack:
-            files = {name: stack.enter_context(self._open(name)) for name in FILES}
-            bar = stack.enter_context(tqdm(desc="index", unit=" texts", initial=len(self), delay=2))
-            while block := [_checked(text, row) for row, text in islice(numbered, BLOCK)]:
-                self._append(files, block, batch_size)
+            bar = stack.enter_context(
+                tqdm(desc="index", unit=" texts", initial=len(self), total=total, delay=2)
+            )
+            while block := list(islice(entries, BLOCK)):
+                self._keep(complete=False)
+                self._append(block, batch_size)
                 bar.update(len(block))
+        self._keep(complete=True)
 
-    def _open(self, name: str) -> IO[bytes]:
-        """Open a file for appending, without what an interrupted build left beyond the record."""
-        path = self.folder / name
-        path.touch()
-        os.truncate(path, self.record.sizes[name])
-        return path.open("ab")
-
-    def _append(self, files: dict[str, IO[bytes]], block: list[str], batch_size: int) -> None:
-        texts = [text.encode() for text in block]
-        ends = self.record.sizes[TEXTS] + np.cumsum([len(text) for text in texts])
-        vectors = self.vectors(block, batch_size).numpy().astype("<f2")
-        parts = {VECTORS: vectors.tobytes(), TEXTS: b"".join(texts), ENDS: ends.astype("<i8").tobytes()}
-        for name, content in parts.items():
-            files[name].write(content)
-            files[name].flush()
-            os.fsync(files[name].fileno())
+    def _append(self, block: list[Entry], batch_size: int) -> None:
+        """Write texts behind what the record counts, and then count them."""
+        texts, places = ([part.encode() for part in parts] for parts in zip(*block, strict=True))
+        vectors = self.vectors([entry.text for entry in block], batch_size).numpy().astype("<f2")
         old = self.record
-        record = replace(
-            old,
+        parts = {
+            VECTORS: vectors.tobytes(),
+            TEXTS: b"".join(texts),
+            ENDS: _ends(texts, old.sizes[TEXTS]),
+            PLACES: b"".join(places),
+            PLACE_ENDS: _ends(places, old.sizes[PLACES]),
+        }
+        for name, content in parts.items():
+            _write_from(self.folder / name, old.sizes[name], content)
+        self._keep(
             texts=old.texts + len(block),
+            cut=old.cut + sum(self._is_cut(text) for text in texts),
             sizes={name: size + len(parts[name]) for name, size in old.sizes.items()},
             checksums={name: zlib.crc32(parts[name], crc) for name, crc in old.checksums.items()},
         )
-        write_record(self.folder, record)
-        self.record = record
+
+    def _is_cut(self, text: bytes) -> bool:
+        """Return whether a text has more tokens than are read, besides [CLS] and [SEP]."""
+        room = self.record.max_length - 2
+        return len(text) > room and len(self.tokenizer.tokenize(text.decode())) > room
+
+    def _keep(self, **changes: Any) -> None:
+        """Write the record with these changes, if they are any."""
+        record = replace(self.record, **changes)
+        if record != self.record:
+            write_record(self.folder, record)
+            self.record = record
 
     def _map(self, name: str, kind: type[np.generic]) -> np.ndarray:
         """Map a file into memory; what is written there does not reach the file, and nothing is."""
@@ -237,10 +275,30 @@ def _best(scores: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return kept.values, rows.gather(1, kept.indices)
 
 
-def _checked(text: str, row: int) -> str:
-    """Return a text that has something to read."""
-    _check_readable(text, f"text {row}")
-    return text
+def _write_from(path: Path, size: int, content: bytes) -> None:
+    """Write content behind the first `size` bytes, in place of what an interrupted build left there."""
+    path.touch()
+    os.truncate(path, size)
+    with path.open("ab") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ends(strings: list[bytes], start: int) -> bytes:
+    """Return where each of these strings ends, if the first one begins at `start`."""
+    return (start + np.cumsum([len(string) for string in strings])).astype("<i8").tobytes()
+
+
+def _checked(text: str | Entry, row: int) -> Entry:
+    """Return a text that has something to read, with its place."""
+    entry = text if isinstance(text, Entry) else Entry(text)
+    _check_readable(entry.text, f"text {row}" + (f" ({entry.place})" if entry.place else ""))
+    return entry
+
+
+def _short(entry: Entry) -> str:
+    return f"{entry.text[:40]!r}" + (f" ({entry.place})" if entry.place else "")
 
 
 def _check_readable(text: str, name: str) -> None:

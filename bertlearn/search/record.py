@@ -15,8 +15,9 @@ from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 RECORD, LOCK = "index.json", ".lock"
 VECTORS, TEXTS, ENDS = "vectors.f16", "texts.utf8", "ends.i64"
-FILES = (VECTORS, TEXTS, ENDS)
-FORMAT = 1
+PLACES, PLACE_ENDS = "places.utf8", "place_ends.i64"
+FILES = (VECTORS, TEXTS, ENDS, PLACES, PLACE_ENDS)
+FORMAT = 2
 
 
 class IndexFolderError(ValueError):
@@ -25,12 +26,14 @@ class IndexFolderError(ValueError):
 
 @dataclass(frozen=True)
 class Record:
-    """What is complete: the number of texts, the size of each file in bytes and its CRC-32."""
+    """What is in the files: the number of texts, the size of each file in bytes and its CRC-32."""
 
     model: str  # see `fingerprint`
     hidden_size: int
     max_length: int
     texts: int = 0
+    cut: int = 0  # texts longer than max_length, of which only the beginning is found
+    complete: bool = True  # False while texts are added, and after an interruption
     sizes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FILES, 0))
     checksums: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FILES, 0))
     format: int = FORMAT
@@ -115,7 +118,7 @@ def _parse(path: Path) -> Record:
         raise IndexFolderError(f"{path} has format {content.get('format')!r}, expected {FORMAT}; {remedy}")
     try:
         record = Record(**content)
-        sound = record.sizes[ENDS] == 8 * record.texts
+        sound = record.sizes[ENDS] == record.sizes[PLACE_ENDS] == 8 * record.texts
         sound &= record.sizes[VECTORS] == 2 * record.texts * record.hidden_size
         sound &= set(record.sizes) == set(record.checksums) == set(FILES)
     except (TypeError, KeyError):

@@ -93,9 +93,7 @@ def test_a_failed_build_leaves_nothing_and_keeps_what_was_there(build) -> None:
 def test_an_output_folder_with_the_texts_is_refused(build) -> None:
     for output in ("in", "./in/../in"):
         status, error, folder = build({"a.txt": GOOD}, output=output)
-        assert (
-            status == 1 and "a.txt is text to read, and in the folder for the shards; choose another" in error
-        )
+        assert status == 1 and "a.txt is text to read, and lies in the output folder; choose another" in error
         assert [path.name for path in folder.iterdir()] == ["a.txt"]
     assert build({"a.txt": GOOD}, output="in/out")[0] == 0
 

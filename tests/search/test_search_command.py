@@ -15,6 +15,7 @@ from task_models import WORDS
 
 from bertlearn import cli
 from bertlearn.model.bert import BertModel
+from bertlearn.search import SearchIndex, index
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
@@ -49,8 +50,9 @@ def test_an_index_is_made_asked_and_asked_again(command: Command, tmp_path: Path
     (tmp_path / "notes.txt").write_text(texts("ba be bi", "ko ku", "ga ge gi go"), encoding="utf-8")
     status, out, _ = command("--input", tmp_path / "notes.txt", "--query", "ko ku", "ba be bi", "--k", "1")
     assert status == 0 and "3 texts; skipped: nothing" in out
-    found = [line.split()[1:] for line in out.splitlines() if line.startswith(" ")]
-    assert found == [["2", "ko", "ku"], ["1", "ba", "be", "bi"]]
+    found = [line.split() for line in out.splitlines() if line.startswith(" ")]
+    places = [Path(words[1]).name for words in found[::2]]
+    assert places == ["notes.txt:2", "notes.txt:1"] and found[1::2] == [["ko", "ku"], ["ba", "be", "bi"]]
     again = command("--query", "ko ku", "--k", "1")
     assert again[0] == 0 and again[1] in out
 
@@ -77,7 +79,7 @@ def test_json_lines_grow_the_index_and_bad_lines_are_counted(command: Command, t
     assert "3 texts" in command("--input", path, "--field", "body")[1]
     path.write_text(texts(*rows[2:]), encoding="utf-8")
     status, _, err = command("--input", path, "--field", "body")
-    assert status == 1 and "which are not the first of those given" in err
+    assert status == 1 and "text 1 is 'ko ku'" in err and "notes.jsonl:1), but" in err
 
 
 def test_nothing_in_a_text_reaches_the_terminal_as_a_command(command: Command, tmp_path: Path) -> None:
@@ -103,17 +105,47 @@ def test_input_without_a_text_is_refused_with_the_reason(command: Command, tmp_p
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "has no texts yet; name some with --input"),
-        (("--query", "ba"), "has no texts yet"),
+        ((), "is not an index; correct --index, or make one with --input"),
+        (("--query", "ba"), "is not an index"),
+        (("--query", " "), "--query is blank"),
+        (("--query", "caf\udce9"), r"the query 'caf\udce9' is not UTF-8"),
         (("--input", "nothing/*.txt"), "nothing/*.txt"),
         (("--query", "ba", "--k", "0"), "k=0"),
-        (("--query", "ba", "--max-length", "99"), "99"),
         (("--query", "ba", "--device", "cuda:77"), "cuda:77"),
     ],
 )
 def test_mistakes_are_refused_in_one_line(command: Command, words: tuple[str, ...], message: str) -> None:
     status, out, err = command(*words)
     assert status == 1 and out == "" and message in err and err.count("\n") == 1 and "Traceback" not in err
+
+
+def test_texts_that_are_cut_are_counted(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text(texts("ba be bi", "ko ku", "ga " * 7), encoding="utf-8")
+    _, out, _ = command("--input", tmp_path / "notes.txt", "--max-length", "6")
+    assert "longer than 6 tokens: 1; only their beginning is found" in out
+    assert command("--query", "ba", "--max-length", "99")[0] == 1
+
+
+def test_an_interrupted_index_says_so_until_it_is_complete(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.txt").write_text(texts("ba be bi", "ko ku", "ga ge"), encoding="utf-8")
+    monkeypatch.setattr(index, "BLOCK", 2)
+    vectors = SearchIndex.vectors
+
+    def interrupt(self: SearchIndex, block: list[str], batch_size: int = 32) -> torch.Tensor:
+        if "ga ge" in block:
+            raise KeyboardInterrupt
+        return vectors(self, block, batch_size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SearchIndex, "vectors", interrupt)
+        status, _, err = command("--input", tmp_path / "notes.txt")
+        assert status == 130 and "keeps 2 texts; repeat the command to go on" in err
+    status, out, err = command("--query", "ko ku", "--k", "1")
+    assert status == 0 and "ko ku" in out and "is not complete" in err and "from 2 texts" in err
+    assert "3 texts" in command("--input", tmp_path / "notes.txt")[1]
+    assert command("--query", "ko ku")[2] == ""
 
 
 def test_help_explains_each_option(

@@ -24,7 +24,7 @@ from task_models import WORDS
 from bertlearn.files import file_lock
 from bertlearn.model.bert import BertModel
 from bertlearn.model.inference import sentence_vectors
-from bertlearn.search import IndexFolderError, SearchIndex, record
+from bertlearn.search import Entry, IndexFolderError, SearchIndex, record
 from bertlearn.search import index as module
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
@@ -71,9 +71,42 @@ def test_the_nearest_texts_are_those_of_a_plain_product(
 def test_texts_come_back_as_they_were(tmp_path: Path, encoder: BertModel) -> None:
     texts = [*some_texts(9), "the film\nfilm, in two lines", "café film 电影 the", " the  film "]
     index = built(tmp_path, encoder, texts)
-    assert [index.text(row) for row in range(len(texts))] == texts
+    assert [index.entry(row).text for row in range(len(texts))] == texts
     best = index.search(texts[3], k=1)[0]
     assert (best.row, best.text) == (3, texts[3]) and best.score == pytest.approx(1, abs=2e-3)
+
+
+def test_texts_have_places(tmp_path: Path, encoder: BertModel) -> None:
+    entries = [Entry(text, f"{number}.txt") for number, text in enumerate(some_texts(11))]
+    index = SearchIndex(tmp_path, encoder, TOKENIZER)
+    index.build([*entries[:10], "the film"])
+    assert index.search(entries[4].text, k=1)[0].place == "4.txt" and index.entry(10) == Entry("the film")
+    with pytest.raises(IndexFolderError, match=r"text 4 is .*\(moved\.txt\), but .* holds .*\(3\.txt\)"):
+        index.build([*entries[:3], entries[3]._replace(place="moved.txt")])
+
+
+def test_texts_that_are_longer_than_what_is_read_are_counted(tmp_path: Path, encoder: BertModel) -> None:
+    index = SearchIndex(tmp_path, encoder, TOKENIZER, max_length=6)
+    index.build(["ba be bi bo", "ba be bi bo bu", "the film", "bu" * 40])  # the last one is one [UNK]
+    assert index.record.cut == 1
+    index.build([*(index.entry(row) for row in range(4)), "ba " * 9])
+    assert index.record.cut == 2 == SearchIndex(tmp_path, encoder, TOKENIZER).record.cut
+
+
+def test_an_addition_that_was_interrupted_before_its_first_block_is_known(
+    tmp_path: Path, encoder: BertModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = built(tmp_path, encoder, some_texts(8))
+    assert index.record.complete
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SearchIndex, "vectors", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        index.build(some_texts(12))
+    again = SearchIndex(tmp_path, encoder, TOKENIZER)
+    assert len(again) == 8 and not again.record.complete
 
 
 def test_an_index_is_opened_again_and_grows(tmp_path: Path, encoder: BertModel) -> None:
@@ -110,9 +143,10 @@ def test_a_build_that_failed_continues(tmp_path: Path, encoder: BertModel) -> No
     with pytest.raises(OSError, match="pulled out"):
         built(tmp_path, encoder, breaks_off())
     index = SearchIndex(tmp_path, encoder, TOKENIZER)
-    assert len(index) == 8  # the blocks before
+    assert len(index) == 8 and not index.record.complete  # the blocks before
     index.build(texts)
-    assert [index.text(row) for row in range(20)] == texts
+    assert index.record.complete and SearchIndex(tmp_path, encoder, TOKENIZER).record.complete
+    assert [index.entry(row).text for row in range(20)] == texts
 
 
 def test_what_lies_beyond_the_record_is_cut_off(tmp_path: Path, encoder: BertModel) -> None:
@@ -122,7 +156,7 @@ def test_what_lies_beyond_the_record_is_cut_off(tmp_path: Path, encoder: BertMod
         with (tmp_path / name).open("ab") as file:
             file.write(b"rubbish")
     index = built(tmp_path, encoder, texts)
-    assert [index.text(row) for row in range(12)] == texts
+    assert [index.entry(row).text for row in range(12)] == texts
     assert index.nearest(index.vectors(texts), 1)[1][:, 0].tolist() == list(range(12))
 
 
@@ -144,14 +178,18 @@ def test_a_killed_process_loses_one_block_at_most(tmp_path: Path, encoder: BertM
     """
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
     record, end = tmp_path / "index" / "index.json", time.monotonic() + 120
-    while not record.exists() and time.monotonic() < end and process.poll() is None:
+    while (
+        not (record.exists() and json.loads(record.read_text())["texts"])
+        and time.monotonic() < end
+        and process.poll() is None
+    ):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
     process.wait(timeout=60)
     index = SearchIndex(tmp_path / "index", encoder, TOKENIZER)
     assert 8 <= len(index) < 60
     index.build(texts)
-    assert [index.text(row) for row in range(60)] == texts
+    assert [index.entry(row).text for row in range(60)] == texts
 
 
 def test_two_builds_at_a_time_are_refused(tmp_path: Path, encoder: BertModel) -> None:
@@ -163,7 +201,7 @@ def test_two_builds_at_a_time_are_refused(tmp_path: Path, encoder: BertModel) ->
 @pytest.mark.parametrize("texts", [some_texts(11, seed=5), some_texts(5)])
 def test_other_texts_are_refused(tmp_path: Path, encoder: BertModel, texts: list[str]) -> None:
     index = built(tmp_path, encoder, some_texts(11))
-    with pytest.raises(IndexFolderError, match="holds 11 texts, which are not the first of those given"):
+    with pytest.raises(IndexFolderError, match=r"text 1 is .* but .* holds .*; give the same|only 5 given"):
         index.build(texts)
     assert len(SearchIndex(tmp_path, encoder, TOKENIZER)) == 11
 
@@ -182,10 +220,10 @@ def test_another_model_is_refused(tmp_path: Path, encoder: BertModel) -> None:
         SearchIndex(tmp_path, encoder, TOKENIZER, max_length=16)
 
 
-@pytest.mark.parametrize("name", ["vectors.f16", "texts.utf8", "ends.i64"])
+@pytest.mark.parametrize("name", ["vectors.f16", "texts.utf8", "ends.i64", "places.utf8", "place_ends.i64"])
 @pytest.mark.parametrize("damage", ["cut", "changed", "deleted"])
 def test_damaged_files_are_found(tmp_path: Path, encoder: BertModel, name: str, damage: str) -> None:
-    built(tmp_path, encoder, some_texts(9))
+    built(tmp_path, encoder, [Entry(text, "notes.txt") for text in some_texts(9)])
     path = tmp_path / name
     content = bytearray(path.read_bytes())
     if damage == "deleted":
@@ -197,7 +235,7 @@ def test_damaged_files_are_found(tmp_path: Path, encoder: BertModel, name: str, 
         SearchIndex(tmp_path, encoder, TOKENIZER)
 
 
-@pytest.mark.parametrize("content", ["{}", "[1]", "not JSON", '{"format": 2}', '{"format": 1, "texts": 3}'])
+@pytest.mark.parametrize("content", ["{}", "[1]", "not JSON", '{"format": 1}', '{"format": 2, "texts": 3}'])
 def test_a_damaged_record_is_found(tmp_path: Path, encoder: BertModel, content: str) -> None:
     built(tmp_path, encoder, some_texts(9))
     (tmp_path / "index.json").write_text(content)
@@ -208,7 +246,7 @@ def test_a_damaged_record_is_found(tmp_path: Path, encoder: BertModel, content: 
 def test_an_older_object_does_not_overwrite_what_another_built(tmp_path: Path, encoder: BertModel) -> None:
     older = SearchIndex(tmp_path, encoder, TOKENIZER)
     built(tmp_path, encoder, some_texts(9))
-    with pytest.raises(IndexFolderError, match="holds 9 texts"):
+    with pytest.raises(IndexFolderError, match="text 1 is"):
         older.build(some_texts(9, seed=3))
     older.build(some_texts(12))
     assert len(SearchIndex(tmp_path, encoder, TOKENIZER)) == 12
@@ -236,14 +274,14 @@ def test_a_full_disk_leaves_the_last_record(
         index.build(some_texts(20))
     assert len(index) == len(SearchIndex(tmp_path, encoder, TOKENIZER)) == 8
     index.build(some_texts(20))
-    assert index.text(19) == some_texts(20)[19]
+    assert index.entry(19).text == some_texts(20)[19]
 
 
 def test_the_borders_of_texts_are_compared(tmp_path: Path, encoder: BertModel) -> None:
     index = built(tmp_path, encoder, ["ba be", "bi"])
-    with pytest.raises(IndexFolderError, match="not the first of those given"):
+    with pytest.raises(IndexFolderError, match="text 1 is"):
         index.build(["ba", " bebi"])
-    with pytest.raises(IndexFolderError, match="not the first of those given"):
+    with pytest.raises(IndexFolderError, match="text 1 is"):
         index.build(["ba b", "ebi"])
 
 

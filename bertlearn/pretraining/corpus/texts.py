@@ -142,7 +142,7 @@ def input_bytes(inputs: Sequence[str]) -> int | None:
 
 
 def check_apart(inputs: Sequence[str], folder: str | Path) -> None:
-    """Check that no text lies in the folder for the shards: reading the text again would find their files.
+    """Check that no text lies in the output folder: reading the text again would find what was written.
 
     Raises:
         ValueError: a file that is read lies in the folder.
@@ -150,9 +150,7 @@ def check_apart(inputs: Sequence[str], folder: str | Path) -> None:
     output = Path(folder).expanduser().resolve()
     for path in _all_files(inputs):
         if path.parent.resolve() == output:
-            raise ValueError(
-                f"{path} is text to read, and in the folder for the shards; choose another folder"
-            )
+            raise ValueError(f"{path} is text to read, and lies in the output folder; choose another folder")
 
 
 def is_empty(text: str) -> bool:
