@@ -48,6 +48,7 @@ PAIR_LENGTH = 128
 PAIR_OPTIONS = FinetuneOptions(epochs=1, learning_rate=2e-4, batch_size=16)
 PAIR_SENTENCES = 4  # of a plot, if it has so many
 NEGATIVES = 2  # for a sentence: a plot that search took for it, and any plot
+TUNED_SENTENCES = 2  # of a plot, for the two encoders
 SEEDS = (0, 1, 2)
 SETTINGS = {"depth": DEPTH, "length": LENGTH, "searches.jsonl": labeled.SHA256["searches.jsonl"]}
 
@@ -195,7 +196,7 @@ def fine_tuned(seed: int, work: Path) -> list[Row]:
     for plot in load_plots():
         sentences = split_sentences(plot.text)
         if split_of(plot.film) == "train" and len(sentences) >= 3:
-            for at in draw.sample(range(len(sentences)), PAIR_SENTENCES):
+            for at in draw.sample(range(len(sentences)), TUNED_SENTENCES):
                 pairs.append((sentences[at], " ".join(sentences[:at] + sentences[at + 1 :])))
     encoder, tokenizer = minilm()
     trained = small_training.train_pairs(encoder, tokenizer, pairs, seed)

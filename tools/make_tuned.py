@@ -297,7 +297,7 @@ def summaries() -> list[Row]:
         of_sentences = torch.from_numpy(vectors(sentences))
         mean = normalize(of_sentences.mean(dim=0), dim=0)
         picks = {
-            "any three": random.Random(article.title).sample(range(len(sentences)), SENTENCES),
+            "three at random": random.Random(article.title).sample(range(len(sentences)), SENTENCES),
             "the first three": list(range(SENTENCES)),
         }
         for name, weight in MARGINAL.items():

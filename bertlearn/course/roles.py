@@ -243,7 +243,7 @@ def _trimmed(text: str, start: int, end: int, label: str) -> Span:
 
 # 4. Kinds of mistakes
 
-KINDS = ("right", "wrong borders", "wrong role", "wrong in both", "too many", "missing")
+KINDS = ("right", "wrong borders", "wrong role", "wrong in both", "extra", "missing")
 
 
 def mistakes(found: Sequence[Sequence[Span]], truth: Sequence[Sequence[Span]]) -> Counter[str]:
@@ -263,7 +263,7 @@ def _kind(span: Span, wanted: Sequence[Span]) -> str:
         return "wrong role"
     if any(_share(span, other) and other.label == span.label for other in wanted):
         return "wrong borders"
-    return "wrong in both" if any(_share(span, other) for other in wanted) else "too many"
+    return "wrong in both" if any(_share(span, other) for other in wanted) else "extra"
 
 
 def _share(one: Span, other: Span) -> bool:

@@ -175,7 +175,7 @@ def test_word_order_gives_roles(line: str, found: list[str]) -> None:
         ([Span(0, 4, "agent")], {"wrong borders": 1, "missing": 1}),
         ([Span(0, 5, "theme")], {"wrong role": 1, "missing": 1}),
         ([Span(0, 4, "theme")], {"wrong in both": 1, "missing": 1}),
-        ([Span(5, 9, "agent")], {"too many": 1, "missing": 2}),  # between the two, touching both
+        ([Span(5, 9, "agent")], {"extra": 1, "missing": 2}),  # between the two, touching both
         ([Span(3, 12, "time")], {"wrong borders": 1}),  # shares with both, so none is missing
         ([], {"missing": 2}),
         ([Span(0, 5, "agent"), Span(9, 14, "time")], {"right": 2}),

@@ -114,8 +114,15 @@ def _cell(summary: Summary | None) -> str:
 
 
 def mean_of(rows: Sequence[Row], **conditions: str) -> float:
-    """Return the mean score of the rows that have these values."""
-    return float(np.mean([row["score"] for row in rows if all(row[k] == v for k, v in conditions.items())]))
+    """Return the mean score of the rows that have these values.
+
+    Raises:
+        ValueError: no row has them.
+    """
+    scores = [row["score"] for row in rows if all(row[name] == value for name, value in conditions.items())]
+    if not scores:
+        raise ValueError(f"no row has {conditions}; the names are in the file's rows")
+    return float(np.mean(scores))
 
 
 def plot_kinds(results: Results, systems: Sequence[str]) -> Picture:
@@ -186,7 +193,7 @@ def plot_roles(rows: Sequence[Row]) -> Picture:
         [mean_of(rows, method=name, setting=largest[name], measure=kind) for kind in roles.KINDS]
         for name in methods
     ]
-    title = "Spans found or missed, shares (at the largest training set)"
+    title = "Found and missed spans, each row sums to 1 (at the largest training set)"
     return plot_matrix(
         values, methods, list(roles.KINDS), title, ylabel="method", numbers=True, limits=(0, 1)
     )
@@ -345,6 +352,15 @@ def show_mistakes(said: Sequence[labeled.Command], truth: Sequence[labeled.Comma
     for one, other in wrong[:count]:
         print(f"wanted {other.intent}: {bracketed(other.text, other.slots)}")
         print(f"  said {one.intent}: {bracketed(one.text, one.slots)}")
+
+
+def show_wrong_roles(said: Sequence[Sequence[Span]], truth: Sequence[labeled.Roles], count: int) -> None:
+    """Print the first sentences whose roles were not all found."""
+    wrong = [(spans, one) for spans, one in zip(said, truth, strict=True) if set(spans) != set(one.roles)]
+    print(f"{len(wrong)} of {len(truth)} wrong in part")
+    for spans, one in wrong[:count]:
+        print(f"wanted {bracketed(one.text, [one.predicate, *one.roles])}")
+        print(f"  said {bracketed(one.text, [one.predicate, *spans])}")
 
 
 # 5. Topics

@@ -96,6 +96,8 @@ def test_a_table_has_means_and_spreads(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_mean_is_that_of_the_rows_asked_for() -> None:
     assert chapter.mean_of(SCORED, method="fine-tuned", setting="films") == pytest.approx(0.8)
     assert chapter.mean_of(SCORED, setting="films") == pytest.approx(0.7)
+    with pytest.raises(ValueError, match="no row has .*letters"):
+        chapter.mean_of(SCORED, setting="letters")
 
 
 def test_scores_are_printed_beside_those_of_words(capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +135,7 @@ def test_spans_are_drawn_at_each_methods_largest_training_set() -> None:
     (axes, *_) = picture.figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["rules", "tagger"]
     assert [text.get_text() for text in axes.texts] == ["0.50"] * 6 + [f"0.{at}0" for at in range(6)]
-    assert "Spans found or missed" in picture.alt
+    assert "Found and missed spans" in picture.alt
 
 
 # 2. Searches
@@ -249,6 +251,17 @@ def test_misunderstood_commands_are_shown(capsys: pytest.CaptureFixture[str]) ->
         "2 of 3 misunderstood in part",
         "wanted alarm: wake me [time at noon]",
         "  said music: wake me [time at noon]",
+    ]
+
+
+def test_wrong_roles_are_shown_beside_the_right_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    verb, agent, theme = Span(4, 8, "predicate"), Span(0, 3, "agent"), Span(9, 14, "theme")
+    one = labeled.Roles("Ann sold a car.", verb, [agent, theme])
+    chapter.show_wrong_roles([[theme, agent], [agent]], [one, one], count=3)
+    assert capsys.readouterr().out.splitlines() == [
+        "1 of 2 wrong in part",
+        "wanted [agent Ann] [predicate sold] [theme a car].",
+        "  said [agent Ann] [predicate sold] a car.",
     ]
 
 
