@@ -27,8 +27,10 @@ from bertlearn import (
     BertForSequenceClassification,
     BertModel,
     WordPieceTokenizer,
+    load_plots,
 )
 from bertlearn.course.figures import AttentionMaps
+from bertlearn.course.searching import WordSearch
 from bertlearn.course.snapshots import SNAPSHOTS, Snapshot, band, history
 from bertlearn.course.widgets import (
     AttentionExplorer,
@@ -36,6 +38,7 @@ from bertlearn.course.widgets import (
     HeadSurgery,
     InsideHead,
     KnockoutLab,
+    SearchComparison,
     SoftLookup,
     TimeMachine,
     TokenizerExplorer,
@@ -68,6 +71,11 @@ def flip(selector: str) -> tuple[str, Act]:
     return "input", lambda page, n: page.locator(selector).first.press("Space")
 
 
+def click(selector: str) -> tuple[str, Act]:
+    """React to clicks on the first two of several buttons, in turns."""
+    return "click", lambda page, n: page.locator(selector).nth((n + 1) % 2).click()
+
+
 def random_maps(layers: int = 12, heads: int = 12, size: int = 64) -> AttentionMaps:
     rng = np.random.default_rng(0)
     probs = rng.dirichlet(np.full(TOKENS, 0.1), size=(layers, heads, TOKENS)).astype(np.float32)
@@ -87,6 +95,8 @@ def widgets() -> dict[str, tuple[Widget, tuple[str, Act]]]:
         model, ["rotten", "fresh"], torch.Generator().manual_seed(0)
     )
     snapshots = [Snapshot(step, BertForMaskedLM(mini).eval(), tokenizer) for step in (0, 1000, 10000, 40000)]
+    plots = [plot.text for plot in load_plots()]
+    three = dict.fromkeys(("one", "two", "three"), WordSearch(plots))  # what is drawn is as long in each
     examples: list[tuple[Widget, tuple[str, Act]]] = [
         (AttentionExplorer(maps), press(".bl-tokens [aria-selected=true]")),
         (SoftLookup(), slide("input[type=range]")),
@@ -97,6 +107,7 @@ def widgets() -> dict[str, tuple[Widget, tuple[str, Act]]]:
         (TrainingMonitor.of_history(history(), band("breakthrough")), press("[tabindex='0']")),
         (HeadSurgery(classifier, tokenizer, TEXT), press("[role=gridcell][tabindex='0']")),
         (KnockoutLab(), flip("[role=switch]")),
+        (SearchComparison(three, plots), click(".sc-example")),
     ]
     return {type(widget).__name__: (widget, reaction) for widget, reaction in examples}
 

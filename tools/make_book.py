@@ -37,6 +37,7 @@ PAGES = [
     "docs/glossary.md",
     "docs/pretraining.md",
     "docs/relatives.md",
+    "docs/fields.md",
     "docs/labeled_sets.md",
     "benchmarks/README.md",
 ]

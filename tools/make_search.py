@@ -46,8 +46,17 @@ LENGTH = 256  # tokens of a document that MiniLM reads; the sparse model reads h
 RERANKED = 20
 PAIR_LENGTH = 128
 PAIR_OPTIONS = FinetuneOptions(epochs=1, learning_rate=2e-4, batch_size=16)
-PAIR_SENTENCES = 4  # of a plot, if it has so many
 NEGATIVES = 2  # for a sentence: a plot that search took for it, and any plot
+
+
+class Amount(NamedTuple):
+    """How much a cross-encoder is trained on."""
+
+    sentences: int  # of a plot, if it has so many
+    draws: int  # of negatives for each sentence
+
+
+AMOUNTS = (Amount(4, 1), Amount(8, 3))
 TUNED_SENTENCES = 2  # of a plot, for the two encoders
 SEEDS = (0, 1, 2)
 SETTINGS = {"depth": DEPTH, "length": LENGTH, "searches.jsonl": labeled.SHA256["searches.jsonl"]}
@@ -215,7 +224,7 @@ def fine_tuned(seed: int, work: Path) -> list[Row]:
     return rows
 
 
-def training_pairs(seed: int) -> tuple[list[tuple[str, str]], list[int]]:
+def training_pairs(amount: Amount, seed: int) -> tuple[list[tuple[str, str]], list[int]]:
     """Return pairs of a sentence and a plot: its own without the sentence, one that search found, and any."""
     draw = random.Random(seed)
     plots = [split_sentences(plot.text) for plot in load_plots() if split_of(plot.film) == "train"]
@@ -224,7 +233,7 @@ def training_pairs(seed: int) -> tuple[list[tuple[str, str]], list[int]]:
     asked = [
         (row, at)
         for row, sentences in enumerate(plots)
-        for at in draw.sample(range(len(sentences)), min(PAIR_SENTENCES, len(sentences)))
+        for at in draw.sample(range(len(sentences)), min(amount.sentences, len(sentences)))
     ]
     queries = [plots[row][at] for row, at in asked]
     found = [
@@ -235,36 +244,40 @@ def training_pairs(seed: int) -> tuple[list[tuple[str, str]], list[int]]:
     ]
     pairs, labels = [], []
     for (row, at), query, ranked in zip(asked, queries, found, strict=True):
-        near = draw.choice([other for other in ranked[:RERANKED] if other != row])
-        far = draw.choice([other for other in range(len(whole)) if other != row])
         rest = " ".join(sentence for place, sentence in enumerate(plots[row]) if place != at)
-        pairs += [(query, rest), (query, whole[near]), (query, whole[far])]
-        labels += [1, *[0] * NEGATIVES]
+        for _ in range(amount.draws):
+            near = draw.choice([other for other in ranked[:RERANKED] if other != row])
+            far = draw.choice([other for other in range(len(whole)) if other != row])
+            pairs += [(query, rest), (query, whole[near]), (query, whole[far])]
+            labels += [1, *[0] * NEGATIVES]
     return pairs, labels
 
 
-def cross_encoder(seed: int, work: Path) -> list[Row]:
+def cross_encoder(amount: Amount, seed: int, work: Path) -> list[Row]:
     """Train a cross-encoder on the plots of training films, and let it rank what search found anew."""
     encoder, tokenizer = minilm()
     generator = torch.Generator().manual_seed(seed)
     model = BertForSequenceClassification.from_encoder(encoder, ["no", "yes"], generator, pooling="mean")
-    pairs, labels = training_pairs(seed)
-    cut = len(pairs) // (10 * (NEGATIVES + 1)) * (NEGATIVES + 1)  # a tenth, no query on both sides
+    pairs, labels = training_pairs(amount, seed)
+    group = amount.draws * (NEGATIVES + 1)
+    cut = len(pairs) // (10 * group) * group  # a tenth, no sentence on both sides
     train, held_out = (
         text_features(tokenizer, pairs[part], labels[part], PAIR_LENGTH)
         for part in (slice(cut, None), slice(cut))
     )
-    finetune(model, train, held_out, replace(PAIR_OPTIONS, seed=seed))
+    tuned = finetune(model, train, held_out, replace(PAIR_OPTIONS, seed=seed))
+    print(f"{len(train):,} pairs: {tuned.scores}", flush=True)
+    name = f"cross-encoder, {len(train):,} pairs"
     rows = []
-    for name, made in COLLECTIONS.items():
-        first = first_two(name, work)["words + vectors"]
+    for queries, made in COLLECTIONS.items():
+        first = first_two(queries, work)["words + vectors"]
         ranked = [
             rerank(model, tokenizer, query, made().documents, old)
             for query, old in zip(made().queries, first.rankings, strict=True)
         ]
-        rows.append(search_row(name, "cross-encoder", seed, Ranked(ranked, first.megabytes)))
         both = [fuse(orders) for orders in zip(first.rankings, ranked, strict=True)]
-        rows.append(search_row(name, "cross-encoder, fused", seed, Ranked(both, first.megabytes)))
+        rows.append(search_row(queries, name, seed, Ranked(ranked, first.megabytes)))
+        rows.append(search_row(queries, f"{name}, fused", seed, Ranked(both, first.megabytes)))
     return rows
 
 
@@ -290,11 +303,14 @@ def search(work: Path) -> Experiment:
 
 
 def reranked(work: Path) -> Experiment:
-    runs = {f"cross-encoder {seed}": partial(cross_encoder, seed, work) for seed in SEEDS}
+    runs = {
+        f"cross-encoder {at}": partial(cross_encoder, amount, 0, work) for at, amount in enumerate(AMOUNTS)
+    }
     settings = {
         "reranked": RERANKED,
         "pair_length": PAIR_LENGTH,
-        "pairs": [PAIR_SENTENCES, NEGATIVES],
+        "amounts": AMOUNTS,
+        "negatives": NEGATIVES,
         "cross-encoder": described(PAIR_OPTIONS),
     }
     return Experiment(SETTINGS | settings, runs)

@@ -263,6 +263,28 @@ def answer_scores(said: Sequence[str], asked: Sequence[labeled.Asked]) -> tuple[
     return exact, float(np.mean([answers.overlap(*pair) for pair in pairs]))
 
 
+def print_readings(rows: Sequence[Row]) -> None:
+    """Print the scores of stored answers to the answerable questions, by method and by what was read.
+
+    Args:
+        rows: of the file "answers".
+    """
+    answerable = [bool(one.places) for one in labeled.load_asked()]
+    for measure, name in (("exact", "exact match"), ("f1", "F1")):
+        runs: dict[tuple[Any, ...], list[float]] = {}
+        for row in rows:
+            if answerable[row["question"]]:
+                run = row["method"], row["paragraphs"], row["seed"]
+                runs.setdefault(run, []).append(float(row[measure]))
+        print(name)
+        print_table(
+            [
+                {"method": method, "setting": paragraphs, "score": float(np.mean(scores))}
+                for (method, paragraphs, _), scores in runs.items()
+            ]
+        )
+
+
 def abstaining(scores: Tensor, known: Tensor) -> tuple[float, float]:
     """Return the shares of answerable questions that are kept, and of others that are rejected.
 

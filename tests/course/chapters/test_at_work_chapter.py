@@ -265,6 +265,29 @@ def test_wrong_roles_are_shown_beside_the_right_ones(capsys: pytest.CaptureFixtu
     ]
 
 
+def test_stored_answers_are_averaged_over_answerable_questions(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [Asked("", "", [("a", 0)], ["Ulm"]), Asked("", "", [("a", 1)], ["Rome"]), Asked("", "", [], [])]
+    monkeypatch.setattr(labeled, "load_asked", lambda: asked)
+    rows = [
+        {
+            "question": at,
+            "method": "reader",
+            "seed": seed,
+            "paragraphs": "right",
+            "exact": at == seed,
+            "f1": 0.5,
+        }
+        for at in range(3)
+        for seed in (0, 2)
+    ]
+    chapter.print_readings(rows)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[:3] == [["exact", "match"], ["right"], ["reader", "0.250", "±", "0.354"]]
+    assert lines[5] == ["reader", "0.500", "±", "0.000"]
+
+
 # 5. Topics
 
 
