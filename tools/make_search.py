@@ -34,9 +34,9 @@ from bertlearn.finetuning.options import FinetuneOptions
 from bertlearn.finetuning.run import finetune
 from bertlearn.model.bert import BertModel
 from bertlearn.model.heads import BertForMaskedLM, BertForSequenceClassification
-from bertlearn.model.inference import predict, sentence_vectors
+from bertlearn.model.inference import sentence_vectors
 from bertlearn.search.index import SearchIndex
-from bertlearn.search.ranking import fuse
+from bertlearn.search.ranking import fuse, rerank
 from bertlearn.search.record import VECTORS
 from bertlearn.search.sparse import sparse_vectors
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
@@ -271,27 +271,15 @@ def cross_encoder(amount: Amount, seed: int, work: Path) -> list[Row]:
     rows = []
     for queries, made in COLLECTIONS.items():
         first = first_two(queries, work)["words + vectors"]
-        ranked = [
-            rerank(model, tokenizer, query, made().documents, old)
-            for query, old in zip(made().queries, first.rankings, strict=True)
-        ]
+        documents, ranked = made().documents, []
+        for query, old in zip(made().queries, first.rankings, strict=True):
+            texts = [documents[row] for row in old[:RERANKED]]
+            new = rerank(model, tokenizer, query, texts, "yes", PAIR_LENGTH)
+            ranked.append([old[at] for at, _ in new] + old[RERANKED:])
         both = [fuse(orders) for orders in zip(first.rankings, ranked, strict=True)]
         rows.append(search_row(queries, name, seed, Ranked(ranked, first.megabytes)))
         rows.append(search_row(queries, f"{name}, fused", seed, Ranked(both, first.megabytes)))
     return rows
-
-
-def rerank(
-    model: BertForSequenceClassification,
-    tokenizer: WordPieceTokenizer,
-    query: str,
-    documents: list[str],
-    ranking: list[int],
-) -> list[int]:
-    """Return the ranking with its first documents in the order of the cross-encoder."""
-    first = ranking[:RERANKED]
-    scores = predict(model, tokenizer, [(query, documents[row]) for row in first], max_length=PAIR_LENGTH)
-    return [first[at] for at in scores[:, 1].argsort(descending=True)] + ranking[RERANKED:]
 
 
 def search(work: Path) -> Experiment:

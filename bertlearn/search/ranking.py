@@ -1,14 +1,17 @@
-"""Rankings put together, and results that do not repeat each other (chapter 9)."""
+"""Rankings put together or made anew by a cross-encoder, and results that do not repeat (chapter 9)."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from torch import Tensor
 
 from bertlearn.arguments import check_count, check_positive
+from bertlearn.model.heads import BertForSequenceClassification
+from bertlearn.model.inference import check_model, predict
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 Item = TypeVar("Item", bound=Hashable)
 RRF = 60.0  # as in Cormack et al. 2009
@@ -38,6 +41,50 @@ def fuse(rankings: Sequence[Sequence[Item]], constant: float = RRF) -> list[Item
         for rank, item in enumerate(ranking, start=1):
             scores[item] += 1 / (constant + rank)
     return sorted(scores, key=lambda item: -scores[item])
+
+
+class Scored(NamedTuple):
+    """A text as a cross-encoder sees it."""
+
+    row: int  # its position among the texts given, from 0
+    score: float  # probability that it belongs to the query
+
+
+def rerank(
+    model: BertForSequenceClassification,
+    tokenizer: WordPieceTokenizer,
+    query: str,
+    texts: Sequence[str],
+    label: str,
+    max_length: int | None = None,
+) -> list[Scored]:
+    """Order texts by a cross-encoder, which reads the query together with each of them (Nogueira & Cho 2019).
+
+    The texts are documents that a search found, or replies to choose from. Each costs a pass through the
+    model.
+
+    Args:
+        model: a classifier of pairs, query first; dropout is off during the call.
+        tokenizer: the model's own.
+        query: the first text of each pair.
+        texts: N texts.
+        label: the label that says that the two belong together.
+        max_length: longer pairs are truncated to this many tokens; None for the model's maximum.
+
+    Returns:
+        All texts, the best first; of equal ones, the one that was given first.
+
+    Raises:
+        ValueError: another kind of model, a label that it lacks, or texts that `predict` refuses.
+    """
+    check_model(model, BertForSequenceClassification)
+    labels = list(model.config.id2label.values())
+    if label not in labels:
+        raise ValueError(f"label={label!r} is none of the model's labels: {', '.join(labels)}")
+    pairs = [(query, text) for text in texts]
+    scores = predict(model, tokenizer, pairs, max_length=max_length)[:, labels.index(label)]
+    order = scores.argsort(descending=True, stable=True)
+    return [Scored(row, score) for row, score in zip(order.tolist(), scores[order].tolist(), strict=True)]
 
 
 def diverse(vectors: Tensor, relevance: Tensor, count: int, weight: float = 0.5) -> list[int]:

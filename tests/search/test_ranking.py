@@ -6,11 +6,12 @@ import math
 
 import pytest
 import torch
-from conftest import CONFIG, perturb
+from conftest import CONFIG, perturb, random_model
 from task_models import WORDS
 
-from bertlearn.model.heads import BertForMaskedLM
-from bertlearn.search import diverse, fuse, sparse_vectors
+from bertlearn.model.heads import BertForMaskedLM, BertForSequenceClassification
+from bertlearn.model.inference import predict
+from bertlearn.search import diverse, fuse, rerank, sparse_vectors
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
@@ -40,6 +41,28 @@ def test_the_order_of_a_single_ranking_stays() -> None:
 def test_wrong_rankings_are_refused(rankings: list, constant: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fuse(rankings, constant)
+
+
+def test_texts_are_ordered_by_a_cross_encoder() -> None:
+    model = random_model(BertForSequenceClassification)
+    tokenizer = WordPieceTokenizer([*SPECIAL_TOKENS, *WORDS])
+    texts = [" ".join(WORDS[at : at + 4]) for at in range(6)]
+    wanted = model.config.id2label[1]
+    found = rerank(model, tokenizer, "ba be", texts, wanted)
+    alone = [predict(model, tokenizer, [("ba be", text)])[0, 1].item() for text in texts]
+    assert [row for row, _ in found] == sorted(range(6), key=lambda row: -alone[row])
+    assert [score for _, score in found] == pytest.approx(sorted(alone, reverse=True), abs=1e-5)
+    assert [row for row, _ in rerank(model, tokenizer, "ba be", [texts[2]] * 3, wanted)] == [0, 1, 2]
+    assert rerank(model, tokenizer, "ba be", [], wanted) == []
+
+
+def test_a_cross_encoder_must_have_the_label() -> None:
+    model = random_model(BertForSequenceClassification)
+    tokenizer = WordPieceTokenizer([*SPECIAL_TOKENS, *WORDS])
+    with pytest.raises(ValueError, match="label='maybe' is none of the model's labels: "):
+        rerank(model, tokenizer, "ba", ["be"], "maybe")
+    with pytest.raises(ValueError, match="BertForSequenceClassification"):
+        rerank(model.bert, tokenizer, "ba", ["be"], "maybe")
 
 
 def test_varied_results_pass_over_a_repetition() -> None:

@@ -96,7 +96,7 @@ def test_a_table_has_means_and_spreads(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_mean_is_that_of_the_rows_asked_for() -> None:
     assert chapter.mean_of(SCORED, method="fine-tuned", setting="films") == pytest.approx(0.8)
     assert chapter.mean_of(SCORED, setting="films") == pytest.approx(0.7)
-    with pytest.raises(ValueError, match="no row has .*letters"):
+    with pytest.raises(ValueError, match=r"no row has .*letters"):
         chapter.mean_of(SCORED, setting="letters")
 
 
