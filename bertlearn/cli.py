@@ -249,7 +249,7 @@ def search(
         split: Split of a hub data set to read.
         model: What makes the vectors: minilm, or the folder or hub name of a BERT that was trained to give
             similar vectors to similar texts.
-        max_length: Tokens of a text that are read; by default as many as the model can (minilm 512, some 400
+        max_length: Tokens of a text that are read; by default as many as the model can (minilm 512, about 400
             words). What a longer text says after them is not found; such texts are counted.
         k: How many texts to show for each query.
         device: A device such as cpu or cuda:0; by default the GPU, if there is one.
@@ -261,13 +261,14 @@ def search(
 
     from bertlearn.course.encoders import load_encoder
     from bertlearn.search import SearchIndex
+    from bertlearn.search.record import RECORD
 
     check_device(device)
     check_count("k", k)
     for wanted in query:
         _check_query(wanted)
     texts = _Texts(input, field, split, index) if input else None
-    if not (texts or (index.expanduser() / "index.json").exists()):
+    if not (texts or (index.expanduser() / RECORD).exists()):
         raise OptionError(f"{index} is not an index; correct --index, or make one with --input")
     encoder, tokenizer = load_encoder(model)
     encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -294,3 +294,16 @@ def test_a_benchmark_runs(name: str, tmp_path: Path) -> None:
     assert completed.returncode == 0, completed.stderr[-2000:]
     kept = json.loads(output.read_text(encoding="utf-8"))
     assert kept["tables"] and all(table["rows"] for table in kept["tables"])
+
+
+def test_what_chapter_9_quotes_is_in_the_results() -> None:
+    text = (ROOT / "notebooks" / "09_at_work.ipynb").read_text(encoding="utf-8")
+    results = json.loads((ROOT / "benchmarks" / "results" / "search.cpu.json").read_text(encoding="utf-8"))
+    found = results["raw"]["neighbors"]
+    ours, graph = (
+        f"{1000 * np.median(found['query'][name]):.{digits}f} ms"
+        for name, digits in (("ours, exact", 0), ("faiss, HNSW, efSearch 64", 1))
+    )
+    recall = f"{found['recall']['faiss, HNSW, efSearch 64']:.0%}".replace("%", " %")
+    assert f"{found['texts']:,} short texts, the exact scan takes {ours} on one core" in text
+    assert f"HNSW takes {graph} and has a recall of {recall}" in text

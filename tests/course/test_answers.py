@@ -11,7 +11,7 @@ from conftest import CONFIG, random_model
 from bertlearn import WordPieceTokenizer, minilm_path
 from bertlearn.course import answers
 from bertlearn.course.answers import Example
-from bertlearn.course.tasks import GAP, Cloze
+from bertlearn.course.tasks import GAP, Cloze, load_cloze
 from bertlearn.finetuning.features import answer_features
 from bertlearn.finetuning.run import predict_logits
 from bertlearn.model.heads import BertForQuestionAnswering
@@ -175,3 +175,7 @@ def test_paragraphs_know_their_place() -> None:
     found = answers.load_paragraphs()
     assert len({one.place for one in found}) == len(found) > 4000
     assert found[0].place == (found[0].title, 0) and found[1].number == 1
+
+
+def test_the_reader_learned_from_as_many_gaps_as_the_chapter_says() -> None:
+    assert round(len(answers.training_examples(load_cloze().train, True)), -2) == 3100
