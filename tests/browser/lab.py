@@ -34,7 +34,7 @@ A `Notebook` has the Playwright `page` it is in, and
 
 Functions for widgets:
 
-    axe(page, ".bl")                     fails on serious or critical accessibility problems in that element;
+    assert_accessible(page, ".bl")       fails on serious or critical accessibility problems there;
                                          in plain outputs of JupyterLab it does not check contrast
     show_in(page, "dark")                sets the page's color scheme; fails if the widget does not follow
     shortcuts_unharmed(page, locator)    fails if keys pressed in that element reach JupyterLab's shortcuts
@@ -52,7 +52,7 @@ A widget's test, then:
         page = alone(Heads().to_html())
         page.get_by_label("Layer").press("ArrowDown")
         expect(page.get_by_role("status")).to_have_text("layer 1")
-        axe(page, ".bl")
+        assert_accessible(page, ".bl")
 
 To see a page: `page.screenshot(path="x.png")`.
 """
@@ -443,7 +443,7 @@ def shortcuts_unharmed(page: Page, locator: Locator) -> None:
         assert _state(page) == before, f"JupyterLab took the key {key}"
 
 
-def axe(page: Page | Frame, selector: str) -> None:
+def assert_accessible(page: Page | Frame, selector: str) -> None:
     """Fail on serious or critical problems that axe-core finds in the elements of a selector."""
     from axe_playwright_python.base import AXE_SCRIPT
 

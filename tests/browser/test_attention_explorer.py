@@ -12,7 +12,7 @@ import pytest
 from bertlearn.course.figures import AttentionMaps
 from bertlearn.course.widgets import AttentionExplorer
 
-from .lab import Lab, axe, shortcuts_unharmed
+from .lab import Lab, assert_accessible, shortcuts_unharmed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -58,10 +58,10 @@ def test_pointer_and_keyboard_change_the_kernels_state(lab: Lab) -> None:
     assert f"{weight:.3f}" in widget.get_by_role("status").inner_text()
     shortcuts_unharmed(page, widget.locator(".bl-tokens [aria-selected=true]").first)
     shortcuts_unharmed(page, widget.get_by_role("gridcell", name="layer 2, head 3").first)
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
     notebook.set_theme("JupyterLab Dark")
     assert widget.get_attribute("data-theme") == "dark"
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
 
 
 def test_a_stand_alone_page_needs_no_kernel(alone: Callable[[str], Page]) -> None:
@@ -80,7 +80,7 @@ def test_a_stand_alone_page_needs_no_kernel(alone: Callable[[str], Page]) -> Non
     assert said.inner_text() == "Layer 1, head 2. “two” (2) is looked at by none of these tokens."
     rows = page.get_by_label("token to follow").get_by_role("option").all()
     assert [row.inner_text() for row in rows if row.is_visible()] == ["<b>one</b>", "two"]
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
 
 
 def test_the_colors_follow_the_weights(alone: Callable[[str], Page]) -> None:

@@ -23,7 +23,7 @@ from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from PIL import Image
 
-from .lab import HERE, ROOT, axe, watched
+from .lab import HERE, ROOT, assert_accessible, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Frame, Locator, Page
@@ -127,7 +127,7 @@ def test_accessibility(name: str, scheme: Any, address: str, browser: Browser) -
         page.set_viewport_size(PHONE if scheme == "dark" else DESK)
         opened(page, f"{address}/{name}.html")
         unfold(page)
-        axe(page, "html")
+        assert_accessible(page, "html")
 
 
 class Links(HTMLParser):

@@ -11,7 +11,7 @@ import torch
 from bertlearn import BertConfig, BertModel, WordPieceTokenizer
 from bertlearn.course.widgets import EncoderWalk
 
-from .lab import Lab, axe, shortcuts_unharmed, show_in
+from .lab import Lab, assert_accessible, shortcuts_unharmed, show_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -63,7 +63,7 @@ def test_in_a_notebook(lab: Lab) -> None:
     notebook.value("setattr(w, 'step', 11)")
     expect(steps.get_by_role("option", selected=True)).to_have_accessible_name("layer 1: LayerNorm")
     shortcuts_unharmed(page, steps.get_by_role("option", selected=True))
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
 
 
 @pytest.mark.slow
@@ -179,7 +179,7 @@ def test_it_is_accessible(
     assert page.get_by_role("listbox", name="token to follow").inner_text().split() == walk.walks[0]["tokens"]
     steps = page.get_by_role("listbox", name="steps").get_by_role("option")
     assert steps.count() == 12 and all(step.is_visible() for step in steps.all()) and details(page)
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
 
 
 def test_tokens_are_text(alone: Callable[[str], Page], walk: EncoderWalk) -> None:

@@ -14,7 +14,7 @@ from bertlearn.course import widgets
 from bertlearn.course.widgets import base
 from tests.every_widget import every_widget
 
-from .lab import Lab, axe, show_in
+from .lab import Lab, assert_accessible, show_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -62,12 +62,12 @@ def test_the_stills_page_does_not_run_behind_the_widget(lab: Lab) -> None:
 def test_all_can_be_used_in_both_themes(lab: Lab) -> None:
     notebook = lab.open(CELLS)
     assert notebook.run_all() == []
-    axe(notebook.page, ".bl")
+    assert_accessible(notebook.page, ".bl")
     notebook.set_theme("JupyterLab Dark")
     notebook.page.wait_for_function(
         "[...document.querySelectorAll('.bl')].every(e => e.dataset.theme === 'dark')"
     )
-    axe(notebook.page, ".bl")
+    assert_accessible(notebook.page, ".bl")
 
 
 @pytest.mark.slow
@@ -186,7 +186,7 @@ def test_a_stand_alone_page_works_without_kernel_and_network(alone: Callable[[st
     show_in(page, "light")
     assert page.get_by_role("status").first.inner_text().strip()
     assert page.locator("img, script[src], link, iframe").count() == 0
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
     show_in(page, "dark")
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it fits the window"

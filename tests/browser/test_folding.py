@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 
-from .lab import PYTHON, ROOT, Lab, axe
+from .lab import PYTHON, ROOT, Lab, assert_accessible
 
 sys.path.insert(0, str(ROOT / "tools"))
 import notebook_page
@@ -65,7 +65,7 @@ def test_a_result_in_a_page_is_folded_until_it_is_opened(
     assert secret.is_visible()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        axe(page, "body")
+        assert_accessible(page, "body")
     page.set_viewport_size({"width": 400, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -77,7 +77,7 @@ def test_a_whole_chapter_as_a_page_is_accessible_and_its_widgets_run(alone: Call
     for width in (400, 1100):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    axe(page, "main")
+    assert_accessible(page, "main")
     stills = page.locator(".bl-still iframe")
     assert stills.count() >= 1
     stills.first.scroll_into_view_if_needed()

@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 sys.path.insert(0, str(Path(__file__).parents[1] / "course" / "grading"))
 from test_pages import class_rows, hostile_guesses, pages
 
-from tests.browser.lab import axe
+from tests.browser.lab import assert_accessible
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -27,4 +27,4 @@ def test_the_pages_fit_a_phone_and_can_be_read(
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (background == "rgb(255, 255, 255)") == (scheme == "light")
-        axe(page, "main")
+        assert_accessible(page, "main")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from . import conftest
-from .lab import Server, Watch, axe, latency, watched
+from .lab import Server, Watch, assert_accessible, latency, watched
 
 pytestmark = pytest.mark.slow  # of the tests' own guards
 
@@ -95,15 +95,15 @@ def test_axe(page: Page) -> None:
         "<div class='bad'><button></button><p style='color: #ccc; background: #fff'>pale</p></div>"
         "<div class='empty'></div></html>"
     )
-    axe(page, ".good")
+    assert_accessible(page, ".good")
     with pytest.raises(AssertionError) as caught:
-        axe(page, ".bad")
+        assert_accessible(page, ".bad")
     assert "button-name (critical): Buttons must have discernible text\n  <button></button>" in str(
         caught.value
     )
     assert "color-contrast (serious)" in str(caught.value)
     with pytest.raises(AssertionError, match="is it drawn"):
-        axe(page, ".empty")
+        assert_accessible(page, ".empty")
 
 
 def test_latency(page: Page) -> None:

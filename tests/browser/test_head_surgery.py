@@ -12,7 +12,7 @@ from bertlearn import BertConfig, BertForSequenceClassification, WordPieceTokeni
 from bertlearn.course.widgets import HeadSurgery
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 
-from .lab import Lab, axe, shortcuts_unharmed
+from .lab import Lab, assert_accessible, shortcuts_unharmed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -79,9 +79,9 @@ def test_heads_and_edges_by_pointer(lab: Lab) -> None:
     page.locator(".hs-cell").press("Enter")
     assert "“film” (4) has no other edge left; leave one" in said(page)
     assert notebook.value("len(w.cut)") == 5
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
     notebook.set_theme("JupyterLab Dark")
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
 
 
 @pytest.mark.slow
@@ -140,7 +140,7 @@ def test_without_a_kernel_heads_can_be_explored_but_not_cut(alone: Callable[[str
     assert page.locator(".hs-head.hs-off, .hs-cut").count() == 0
     assert page.get_by_label("Sentence").is_disabled() and page.get_by_label("off", exact=True).is_disabled()
     assert page.locator(".hs-labels th[scope=row]").all_inner_texts() == ["<i>bad</i>", "good"]
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
 
 
 def test_a_kernel_that_is_busy_with_a_cell_is_waited_for(alone: Callable[[str], Page]) -> None:

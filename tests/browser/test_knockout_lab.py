@@ -13,7 +13,7 @@ from bertlearn.course.widgets import KnockoutLab
 from bertlearn.course.widgets.knockout_lab import name
 from tests.every_widget import knockout_rows
 
-from .lab import Lab, Notebook, axe, shortcuts_unharmed, show_in
+from .lab import Lab, Notebook, assert_accessible, shortcuts_unharmed, show_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -206,12 +206,12 @@ def test_nothing_is_cut_and_all_can_be_read(
     page = alone(html("geglu", "rope", live=1))
     page.set_viewport_size({"width": width, "height": 900})
     show_in(page, scheme)
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     cut = """all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)"""
     assert page.locator(".kl-label, .kl-value, .kl-numbers td, .kl-numbers th").evaluate_all(cut) == []
     row(page, "Modern without rope").hover()
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
 
 
 CELLS = [

@@ -9,7 +9,7 @@ import pytest
 
 from bertlearn.course.widgets import SoftLookup
 
-from .lab import Lab, axe, shortcuts_unharmed, show_in
+from .lab import Lab, assert_accessible, shortcuts_unharmed, show_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -130,7 +130,7 @@ def test_accessible_in_the_dark(alone: Alone) -> None:
         page = alone(widget.to_html())
         show_in(page, "dark")
         assert_shows(page, widget)
-        axe(page, ".bl")
+        assert_accessible(page, ".bl")
 
 
 def test_the_keyboard_reaches_everything(alone: Alone) -> None:
@@ -168,4 +168,4 @@ def test_state_is_synchronized_both_ways_in_jupyterlab(lab: Lab) -> None:
     page.wait_for_function("document.querySelector('.sl-field').value === '0.25'")
     for label in ("d", "Temperature T, exactly", "q · k / √d"):
         shortcuts_unharmed(page, page.get_by_label(label, exact=True))
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")

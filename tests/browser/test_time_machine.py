@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from bertlearn.course.widgets import TimeMachine
 
-from .lab import Lab, axe, shortcuts_unharmed, show_in
+from .lab import Lab, assert_accessible, shortcuts_unharmed, show_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -116,9 +116,9 @@ def test_without_a_kernel_typing_is_disabled_and_the_page_says_why(
         page.get_by_label("Text with [MASK]").is_disabled() and page.get_by_label("Right word").is_disabled()
     )
     assert page.get_by_text("needs a running notebook").is_visible()
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
     show_in(page, "dark")
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
 
 
 def test_play_goes_from_snapshot_to_snapshot_and_stops_at_the_last(
@@ -196,7 +196,7 @@ def test_in_a_notebook(lab: Lab) -> None:
     notebook = lab.open([CELL])
     assert notebook.run_all() == []
     page = notebook.page
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
     slide = page.get_by_role("slider", name="Step")
     slide.press("ArrowLeft")
     notebook.expect("w.step", 10000)

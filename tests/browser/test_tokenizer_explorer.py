@@ -12,7 +12,7 @@ from bertlearn import WordPieceTokenizer
 from bertlearn.course.widgets import TokenizerExplorer
 from bertlearn.course.widgets.tokenizer_explorer import lookups
 
-from .lab import Lab, axe, shortcuts_unharmed, show_in
+from .lab import Lab, assert_accessible, shortcuts_unharmed, show_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -71,9 +71,9 @@ def test_the_page_shows_the_output_of_the_tokenizers(alone: Alone) -> None:
     assert page.locator(".tx-piece.tx-unknown").count() == unknown + CASED.encode(HOSTILE).tokens.count(
         "[UNK]"
     )
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
     show_in(page, "dark")
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
 
 
 def test_normalization_is_shown_below_the_characters(alone: Alone) -> None:
@@ -208,7 +208,7 @@ def test_typing_asks_the_kernel(lab: Lab) -> None:
     for part in (box, *(widget.get_by_role("option").all()[:3]), widget.get_by_label("Looked up")):
         shortcuts_unharmed(page, part)
     shortcuts_unharmed(page, widget.get_by_role("button", name="Next"))
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
 
 
 @pytest.mark.slow

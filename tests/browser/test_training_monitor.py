@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from bertlearn.course.snapshots import Band
 from bertlearn.course.widgets import TrainingMonitor
 
-from .lab import Lab, Notebook, Server, axe, shortcuts_unharmed, show_in
+from .lab import Lab, Notebook, Server, assert_accessible, shortcuts_unharmed, show_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -100,7 +100,7 @@ def test_a_stand_alone_page_is_accessible_and_has_nothing_to_stop(
     show_in(over, scheme)
     assert over.get_by_text("<b>Mine</b>").is_visible()
     assert not over.get_by_role("button").is_visible()
-    axe(over, ".bl")
+    assert_accessible(over, ".bl")
 
 
 def test_without_a_run_it_shows_the_band(alone: Callable[[str], Page]) -> None:
@@ -108,7 +108,7 @@ def test_without_a_run_it_shows_the_band(alone: Callable[[str], Page]) -> None:
     assert said(page) == "No step yet: run the cell that trains."
     assert page.locator(".mo-band").count() == 1
     page.get_by_role("slider").press("ArrowLeft")
-    axe(page, ".bl")
+    assert_accessible(page, ".bl")
 
 
 STEPS = 100_000  # minutes: the run must still be going when it is stopped, by a slow browser as well
