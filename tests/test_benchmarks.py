@@ -306,4 +306,4 @@ def test_what_chapter_9_quotes_is_in_the_results() -> None:
     )
     recall = f"{found['recall']['faiss, HNSW, efSearch 64']:.0%}".replace("%", " %")
     assert f"{found['texts']:,} short texts, the exact scan takes {ours} on one core" in text
-    assert f"HNSW takes {graph} and has a recall of {recall}" in text
+    assert f"HNSW {graph}, at a recall of {recall}" in text
