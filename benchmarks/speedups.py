@@ -47,7 +47,7 @@ from bertlearn import (
 from bertlearn.model.heads import IGNORE, BertForPreTraining
 from bertlearn.model.inference import buckets, encode_texts
 from bertlearn.pretraining.masking import PretrainingBatch
-from bertlearn.tokenizer.wordpiece import Encoding
+from bertlearn.tokenizer.encoding import Encoding
 from bertlearn.training.metrics import to_device
 
 ROUNDS = 9

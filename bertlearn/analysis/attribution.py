@@ -23,7 +23,8 @@ from bertlearn.arguments import check_count
 from bertlearn.finetuning.spans import text_tokens
 from bertlearn.model.heads import BertForSequenceClassification
 from bertlearn.model.inference import check_finite, check_fit, evaluation_mode, outputs
-from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
+from bertlearn.tokenizer.encoding import Encoding
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 Scores = NDArray[np.float64]
 TOKENS_AT_ONCE = 4096  # tokens per forward pass: points on the path times tokens of the text

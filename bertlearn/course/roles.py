@@ -33,7 +33,8 @@ from bertlearn.finetuning.spans import (
 )
 from bertlearn.model.bert import BertModel
 from bertlearn.model.heads import BertForQuestionAnswering, BertForTokenClassification
-from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
+from bertlearn.tokenizer.encoding import Encoding
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 NAMES = ("agent", "theme", "beneficiary", "place", "time")
 LENGTH = 96  # tokens of a sentence, with a question

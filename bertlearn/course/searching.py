@@ -23,8 +23,9 @@ from bertlearn.model.bert import BertModel
 from bertlearn.model.heads import BertForMaskedLM
 from bertlearn.model.inference import check_fit, check_model, encode_texts, outputs, sentence_vectors
 from bertlearn.search.sparse import sparse_vectors
+from bertlearn.tokenizer.encoding import Encoding
 from bertlearn.tokenizer.inputs import check_filled, check_texts
-from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 PARTS = 8  # of a match; the others are left out, but a word of the query has all of its places
 WORD = r"(?u)\b\w\w+\b"  # what bm25s takes for a word

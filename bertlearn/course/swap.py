@@ -16,12 +16,12 @@ from bertlearn.course.built import note
 from bertlearn.course.verdict import as_html
 from bertlearn.model import bert
 from bertlearn.model.bert import AttentionOutput
-from bertlearn.tokenizer import wordpiece, words
+from bertlearn.tokenizer import encoding, wordpiece, words
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 Function = Callable[..., Any]
 
-_MODULES = (bert, words, wordpiece)
+_MODULES = (bert, words, encoding, wordpiece)
 _HOMES = {module.__name__ for module in _MODULES}
 _LOOKED_UP_IN: dict[str, list[Any]] = {}  # function name: the modules whose code looks it up
 for _module in _MODULES:

@@ -26,7 +26,8 @@ from bertlearn.finetuning.spans import (
 )
 from bertlearn.model.heads import IGNORE
 from bertlearn.model.inference import Pair, check_tokenizer, encode_texts
-from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
+from bertlearn.tokenizer.encoding import Encoding
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 BATCHES_PER_MEGABATCH = 50  # rows are sorted by length within a megabatch, as in transformers
 

@@ -25,8 +25,9 @@ from torch import Tensor
 from bertlearn.arguments import check_count
 from bertlearn.model.heads import IGNORE
 from bertlearn.model.inference import check_tokenizer
+from bertlearn.tokenizer.encoding import Encoding, Offsets
 from bertlearn.tokenizer.inputs import check_text
-from bertlearn.tokenizer.wordpiece import UNK, Encoding, Offsets, WordPieceTokenizer
+from bertlearn.tokenizer.wordpiece import UNK, WordPieceTokenizer
 
 OUTSIDE = "O"
 

@@ -18,8 +18,9 @@ from bertlearn.model.bert import BertModel, PreTrainedModel, mean_pooling
 from bertlearn.model.config import BertConfig
 from bertlearn.model.heads import BertForMaskedLM, BertForPreTraining, BertForSequenceClassification
 from bertlearn.model.prepacking import prepacked_weights
+from bertlearn.tokenizer.encoding import Encoding
 from bertlearn.tokenizer.inputs import check_texts
-from bertlearn.tokenizer.wordpiece import MASK, Encoding, WordPieceTokenizer
+from bertlearn.tokenizer.wordpiece import MASK, WordPieceTokenizer
 
 Pair = tuple[str, str]
 

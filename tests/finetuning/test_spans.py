@@ -31,8 +31,9 @@ from bertlearn.finetuning.spans import (
 )
 from bertlearn.model.config import BertConfig
 from bertlearn.model.heads import IGNORE, BertForTokenClassification
+from bertlearn.tokenizer.encoding import Encoding
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
-from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 # Letters, capitals, digits; composed and combining accents; scripts without spaces; characters that become
 # several (İ, ≮, 한) or none (soft hyphen, joiner, NUL); white space; punctuation; emoji; letters for [UNK].

@@ -21,7 +21,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from bertlearn.course.swap import use
 from bertlearn.data import load_articles, load_bible, load_plots, load_reviews, minilm_path
-from bertlearn.tokenizer import wordpiece, words
+from bertlearn.tokenizer import encoding, wordpiece, words
 from bertlearn.tokenizer.learn import Merge, learn_wordpieces, train_wordpiece
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
@@ -320,12 +320,12 @@ def test_pairs_are_encoded_and_truncated_as_by_transformers(uncased: WordPieceTo
 
 
 def test_truncation_takes_from_the_longer_text_first() -> None:
-    assert wordpiece.longest_first(3, 9, 8) == (3, 5)
-    assert wordpiece.longest_first(9, 3, 8) == (5, 3)
-    assert wordpiece.longest_first(9, 9, 7) == (3, 4)
-    assert wordpiece.longest_first(10, 9, 7) == (4, 3)
-    assert wordpiece.longest_first(2, 2, 4) == (2, 2)
-    assert wordpiece.longest_first(9, 0, 4) == (4, 0)
+    assert encoding.longest_first(3, 9, 8) == (3, 5)
+    assert encoding.longest_first(9, 3, 8) == (5, 3)
+    assert encoding.longest_first(9, 9, 7) == (3, 4)
+    assert encoding.longest_first(10, 9, 7) == (4, 3)
+    assert encoding.longest_first(2, 2, 4) == (2, 2)
+    assert encoding.longest_first(9, 0, 4) == (4, 0)
 
 
 def test_padding_and_missing_special_tokens_are_as_in_transformers(uncased: WordPieceTokenizer) -> None:

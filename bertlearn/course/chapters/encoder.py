@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from bertlearn.data.corpora import Reviews
 from bertlearn.model.bert import BertEncoder, BertLayer, BertModel, BertModelOutput, additive_mask
 from bertlearn.model.config import BertConfig
-from bertlearn.tokenizer.wordpiece import Batch, WordPieceTokenizer
+from bertlearn.tokenizer.encoding import Batch
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 Step = Callable[[Tensor], Tensor]  # attention, a feed-forward network, or a norm: (1, S, H) → (1, S, H)
 Order = Callable[[Tensor, Step, Step], Tensor]  # how input, sublayer and norm are put together

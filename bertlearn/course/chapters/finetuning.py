@@ -26,7 +26,8 @@ from bertlearn.finetuning.features import FinetuningBatch
 from bertlearn.finetuning.run import height
 from bertlearn.finetuning.spans import Span, bio_labels, split_words, token_labels
 from bertlearn.pretraining.masking import mask_tokens
-from bertlearn.tokenizer.wordpiece import Batch, Encoding, WordPieceTokenizer
+from bertlearn.tokenizer.encoding import Batch, Encoding
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 from bertlearn.training.metrics import Record
 
 # 1. What fine-tuning does to a model

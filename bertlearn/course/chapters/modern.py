@@ -30,7 +30,8 @@ from bertlearn.model.config import ModernConfig
 from bertlearn.model.modern import ModernForMaskedLM
 from bertlearn.pretraining.corpus import Examples, Shards
 from bertlearn.pretraining.masking import PretrainingBatch, masked_batch
-from bertlearn.tokenizer.wordpiece import Batch, WordPieceTokenizer
+from bertlearn.tokenizer.encoding import Batch
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 from bertlearn.training.optim import learning_rate_at, make_optimizer
 from bertlearn.training.options import TrainingOptions
 

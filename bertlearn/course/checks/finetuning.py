@@ -16,7 +16,7 @@ from bertlearn.course.compare import difference
 from bertlearn.course.exercise import Exercise, Wrong
 from bertlearn.course.solutions import finetuning as solution
 from bertlearn.model.bert import mean_pooling as _mean_pooling
-from bertlearn.tokenizer.wordpiece import Batch
+from bertlearn.tokenizer.encoding import Batch
 
 
 def _randn(*shape: int, seed: int) -> Tensor:

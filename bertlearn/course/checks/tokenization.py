@@ -15,7 +15,8 @@ from bertlearn.course.exercise import Exercise, Wrong
 from bertlearn.course.solutions import tokenization as solution
 from bertlearn.course.swap import use
 from bertlearn.course.verdict import as_html
-from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
+from bertlearn.tokenizer.encoding import Encoding
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 strip_accents = Exercise(
     solution.strip_accents,

@@ -19,7 +19,8 @@ from bertlearn.course.widgets.base import AskedWidget, check_choice
 from bertlearn.finetuning.spans import text_tokens
 from bertlearn.model.heads import BertForSequenceClassification
 from bertlearn.model.inference import check_fit, evaluation_mode
-from bertlearn.tokenizer.wordpiece import Encoding, WordPieceTokenizer
+from bertlearn.tokenizer.encoding import Encoding
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 MAX_TOKENS = 64
 STEPS = 65535  # an attention weight is sent as an integer of two bytes

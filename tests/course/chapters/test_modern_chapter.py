@@ -15,7 +15,7 @@ from bertlearn.course.chapters import modern as chapter
 from bertlearn.course.results import Row
 from bertlearn.model.config import ModernConfig
 from bertlearn.model.modern import ModernForMaskedLM
-from bertlearn.tokenizer.wordpiece import Batch
+from bertlearn.tokenizer.encoding import Batch
 
 TINY = ModernConfig(
     vocab_size=4096,

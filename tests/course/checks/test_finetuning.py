@@ -18,7 +18,8 @@ from bertlearn.finetuning.run import layer_multipliers
 from bertlearn.model.bert import mean_pooling
 from bertlearn.model.config import BertConfig
 from bertlearn.model.heads import BertForSequenceClassification, classification_loss
-from bertlearn.tokenizer.wordpiece import Batch, Encoding, WordPieceTokenizer
+from bertlearn.tokenizer.encoding import Batch, Encoding
+from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 WORDS = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdef", "##x", "##y"])
 KINDS = spans.bio_labels(["PER", "LOC"])

@@ -12,7 +12,7 @@ import pytest
 
 from bertlearn.course.checks import tokenization as check
 from bertlearn.course.exercise import Exercise
-from bertlearn.tokenizer import learn, wordpiece, words
+from bertlearn.tokenizer import encoding, learn, wordpiece, words
 from bertlearn.tokenizer.vocab_files import SPECIAL_TOKENS
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
@@ -46,7 +46,7 @@ def pair_scores(corpus: Mapping[tuple[str, ...], int]) -> dict[tuple[str, str], 
 
 
 def truncate_pair(a: list[str], b: list[str], max_length: int) -> tuple[list[str], list[str]]:
-    kept_a, kept_b = wordpiece.longest_first(len(a), len(b), max_length - 3)
+    kept_a, kept_b = encoding.longest_first(len(a), len(b), max_length - 3)
     return a[:kept_a], b[:kept_b]
 
 
