@@ -72,8 +72,9 @@ _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
     TOKENIZER_JSON: {"model": (dict,), "added_tokens": (list,), "truncation": (dict,), "padding": (dict,)},
 }
 
-_REMEDY = "use transformers.AutoTokenizer"
-_NO_OTHER_TOKENS = f"a vocabulary with other special or added tokens needs another library; {_REMEDY}"
+REMEDY = "use transformers.AutoTokenizer"
+_USE_UNIGRAM = "use UnigramTokenizer"
+_NO_OTHER_TOKENS = f"a vocabulary with other special or added tokens needs another library; {REMEDY}"
 
 _INCOMPLETE = "{}\n"  # a tokenizer.json that no library loads
 
@@ -92,19 +93,9 @@ class TokenizerFiles(NamedTuple):
         Raises:
             ValueError: it does not; the message names the first part that differs.
         """
-        if self.components is None:
-            return
-        for name in ("model", "normalizer", "pre_tokenizer", "post_processor", "decoder"):
-            wanted = _description(getattr(expected, name))
-            found = _description(getattr(self.components, name))
-            if name == "post_processor" and found == _bert_processing(self.vocab):
-                continue  # the older description of the same
-            if difference := _first_difference(found, wanted, name):
-                part, one, other = difference
-                raise ValueError(
-                    f"{part} in {self.path} is {_short(one)}, which is not supported, only {_short(other)}; "
-                    f"{_REMEDY}"
-                )
+        if self.components is not None:
+            parts = ("model", "normalizer", "pre_tokenizer", "post_processor", "decoder")
+            check_components(self.components, expected, parts, self.path, _bert_processing(self.vocab))
 
 
 class _Folder(NamedTuple):
@@ -137,6 +128,35 @@ def read_tokenizer(folder: Path) -> TokenizerFiles:
     return TokenizerFiles(
         check_vocab(vocab, f"the vocabulary in {folder}"), settings, components, folder / TOKENIZER_JSON
     )
+
+
+def check_components(
+    found: tokenizers.Tokenizer,
+    expected: tokenizers.Tokenizer,
+    parts: Sequence[str],
+    path: Path,
+    older: dict[str, Any] | None = None,
+) -> None:
+    """Check that the parts of the tokenizer in the file `path` are those of `expected`.
+
+    Args:
+        found, expected: the two tokenizers.
+        parts: the names of the attributes to compare.
+        path: for error messages.
+        older: another description of the post-processor, which says the same.
+
+    Raises:
+        ValueError: they are not; the message names the first part that differs.
+    """
+    for name in parts:
+        wanted, description = _description(getattr(expected, name)), _description(getattr(found, name))
+        if name == "post_processor" and older is not None and description == older:
+            continue
+        if difference := _first_difference(description, wanted, name):
+            part, one, other = difference
+            raise ValueError(
+                f"{part} in {path} is {_short(one)}, which is not supported, only {_short(other)}; {REMEDY}"
+            )
 
 
 def write_tokenizer(folder: Path, vocab: list[str], config: dict[str, Any]) -> None:
@@ -208,14 +228,15 @@ def _is_generic(files: _Folder) -> bool:
         ValueError: transformers would use a class that is not BERT's tokenizer.
     """
     if "AutoTokenizer" in (files.config.get("auto_map") or {}):
-        raise ValueError(f"{files.path / TOKENIZER_CONFIG} asks for code of its own (auto_map); {_REMEDY}")
+        raise ValueError(f"{files.path / TOKENIZER_CONFIG} asks for code of its own (auto_map); {REMEDY}")
     for name, content in ((TOKENIZER_CONFIG, files.config), (CONFIG, files.model_config)):
         if (found := content.get("tokenizer_class")) is not None:
             kind = str(found).removesuffix("Fast")
             if kind not in _BERT_CLASSES + _GENERIC_CLASSES:
+                remedy = _USE_UNIGRAM if kind == "XLMRobertaTokenizer" else REMEDY
                 raise ValueError(
                     f"tokenizer_class={found!r} in {files.path / name} is not BERT's tokenizer, expected "
-                    f"{' or '.join(_BERT_CLASSES)}; {_REMEDY}"
+                    f"{' or '.join(_BERT_CLASSES)}; {remedy}"
                 )
             generic = kind in _GENERIC_CLASSES
             if generic and not files.tokenizer_json:
@@ -225,7 +246,7 @@ def _is_generic(files: _Folder) -> bool:
     if model_type not in _BERT_MODELS:
         raise ValueError(
             f"model_type={model_type!r} in {files.path / CONFIG} has a tokenizer other than BERT's; "
-            f'{_REMEDY}, or write "tokenizer_class": "BertTokenizer" into {TOKENIZER_CONFIG} if it is BERT\'s'
+            f'{REMEDY}, or write "tokenizer_class": "BertTokenizer" into {TOKENIZER_CONFIG} if it is BERT\'s'
         )
     return False
 
@@ -236,13 +257,13 @@ def _check_options(files: _Folder) -> None:
     for side, stored in (("truncation_side", "truncation"), ("padding_side", "padding")):
         direction = (files.tokenizer_json.get(stored) or {}).get("direction", "right")
         if (found := config.get(side, str(direction).lower())) != "right":
-            raise ValueError(f"{side}={found!r} of {files.path} is not supported, only 'right'; {_REMEDY}")
+            raise ValueError(f"{side}={found!r} of {files.path} is not supported, only 'right'; {REMEDY}")
     if config.get("split_special_tokens"):
-        raise ValueError(f"split_special_tokens of {files.path} is not supported; {_REMEDY}")
+        raise ValueError(f"split_special_tokens of {files.path} is not supported; {REMEDY}")
     inputs = config.get("model_input_names")
     if inputs is not None and "token_type_ids" not in inputs:
         raise ValueError(
-            f"model_input_names={inputs!r} of {files.path} has no token_type_ids, which BERT needs; {_REMEDY}"
+            f"model_input_names={inputs!r} of {files.path} has no token_type_ids, which BERT needs; {REMEDY}"
         )
 
 
@@ -301,8 +322,7 @@ def _check_special_tokens(files: _Folder, vocab: dict[str, int], generic: bool) 
             )
         if options := _matching_options(mention.token):
             raise ValueError(
-                f"{mention.place}, {content!r}, has the option {options[0]}, which is not supported; "
-                f"{_REMEDY}"
+                f"{mention.place}, {content!r}, has the option {options[0]}, which is not supported; {REMEDY}"
             )
         if mention.id is not None and mention.id != vocab.get(content):
             raise ValueError(
@@ -313,7 +333,7 @@ def _check_special_tokens(files: _Folder, vocab: dict[str, int], generic: bool) 
     if generic and (missing := [token for token in SPECIAL_TOKENS if token not in found]):
         raise ValueError(
             f"no file of {files.path} says that {missing[0]} is a special token, and its tokenizer_class, "
-            f"unlike BertTokenizer, does not know that; {_REMEDY}"
+            f"unlike BertTokenizer, does not know that; {REMEDY}"
         )
 
 
@@ -407,8 +427,9 @@ def _read_components(files: _Folder) -> tokenizers.Tokenizer:
             f"{path} has no vocabulary: it is damaged, or saving it was interrupted; save the tokenizer again"
         )
     if (kind := model.get("type", "WordPiece")) != "WordPiece":
+        remedy = _USE_UNIGRAM if kind == "Unigram" else REMEDY
         raise ValueError(
-            f"model.type in {path} is {kind!r}, which is not supported, only 'WordPiece'; {_REMEDY}"
+            f"model.type in {path} is {kind!r}, which is not supported, only 'WordPiece'; {remedy}"
         )
     _check_type(f"model.vocab in {path}", model["vocab"], (dict,))
     content = {**files.tokenizer_json, "added_tokens": [], "model": {**model, "vocab": {}}}
