@@ -130,6 +130,16 @@ def test_texts_are_split_as_by_the_library(tokenizer: UnigramTokenizer) -> None:
     assert_same(tokenizer, [verse.text for verse in load_bible()[:500]])
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_ties_and_unknown_characters_are_settled_as_by_the_library(seed: int) -> None:
+    generator = random.Random(seed)
+    pieces = {"".join(generator.choices("▁abcd", k=generator.randint(1, 3))) for _ in range(25)}
+    whole = [(piece, float(generator.randint(-12, -1))) for piece in sorted(pieces)]  # so that sums are equal
+    texts = ["".join(generator.choices("abcde ", k=generator.randint(1, 15))) for _ in range(200)]
+    made = UnigramTokenizer([*((token, 0.0) for token in XLM_R_ORDER), *whole])
+    assert_same(made, [text for text in texts if text.strip()])
+
+
 def test_pairs_truncation_and_padding_are_the_librarys(tokenizer: UnigramTokenizer) -> None:
     fast = tokenizer.fast()
     generator = random.Random(1)
