@@ -26,6 +26,7 @@ lab: setup ## set up if needed, then open JupyterLab on the welcome page
 	$(BIN)/bertlearn lab
 
 test: setup $(VENV)/.ready-dev lint ## set up if needed, then run every test, notebooks included
+	@$(BIN)/bertlearn data --chapter 10
 	$(PYTEST)
 
 slow: setup $(VENV)/.ready-dev .venv-teach/.ready ## run the longest tests: benchmarks in small, other graders, the extra chapter

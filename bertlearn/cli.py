@@ -17,7 +17,7 @@ from contextlib import redirect_stderr, suppress
 from dataclasses import is_dataclass, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import tyro
 
@@ -32,18 +32,27 @@ if TYPE_CHECKING:
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 Pooling = Literal["cls", "mean"]
-SourceName = Literal["reviews", "wikipedia", "bible", "minilm", "tasks", "splade", "dialogues", "glove"]
+SourceName = Literal[
+    "reviews", "wikipedia", "bible", "minilm", "tasks", "splade", "dialogues", "glove", "multilingual",
+    "shop_reviews", "novel",
+]  # fmt: skip
 
 
-def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool = False) -> int:
+def data(
+    names: tyro.conf.Positional[tuple[SourceName, ...]] = (),
+    chapter: Literal[7, 10] | None = None,
+    all_chapters: Annotated[bool, tyro.conf.arg(name="all")] = False,
+    check: bool = False,
+) -> int:
     """Fetch the course's texts and weights, verify them, and build the shards of chapter 4 from the texts.
 
     What is already there and intact is kept. To pretrain on these texts or on your own, see
     `bertlearn data build --help`.
 
     Args:
-        names: Sources to fetch. If none is named, all but glove (76 MB, for a part of chapter 7), and the
-            shards.
+        names: Sources to fetch. If none is named, those of the set-up, and the shards.
+        chapter: Fetch what only this chapter needs: 76 MB for a part of chapter 7, 131 MB for chapter 10.
+        all_chapters: Fetch everything, 208 MB more than the set-up.
         check: Fetch and build nothing; only report what is cached and intact.
 
     Returns:
@@ -52,14 +61,19 @@ def data(names: tyro.conf.Positional[tuple[SourceName, ...]] = (), check: bool =
     from bertlearn import data as sources
     from bertlearn.course import corpus
 
+    chosen: list[str] = list(names)
+    chosen += [name for name, source in sources.SOURCES.items() if chapter and source.chapter == chapter]
+    if all_chapters:
+        chosen = list(sources.SOURCES)
+    shards = all_chapters or not chosen
     if not check:
-        sources.fetch(names or None)
-    if not check and not names:
+        sources.fetch(chosen or None)
+    if not check and shards:
         corpus.build_course_shards()
-    statuses = sources.status(names or None)
-    statuses += [] if names else [corpus.shards_status()]
+    statuses = sources.status(chosen or None)
+    statuses += [corpus.shards_status()] if shards else []
     for status in statuses:
-        print(f"{status.name:<10} {status.state:<8} {status.size / 1e6:6.1f} MB  {status.folder}")
+        print(f"{status.name:<12} {status.state:<8} {status.size / 1e6:6.1f} MB  {status.folder}")
     return 0 if all(status.state == "intact" for status in statuses) else 1
 
 

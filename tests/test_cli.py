@@ -62,6 +62,22 @@ def test_source_names_are_those_of_the_table() -> None:
     assert set(get_args(cli.SourceName)) == set(data.SOURCES)
 
 
+def test_data_of_a_chapter_and_all_data_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BERTLEARN_CACHE", str(tmp_path))
+    chapter = bertlearn("data", "--chapter", "10", "--check").stdout.splitlines()
+    assert [line.split()[:2] for line in chapter] == [
+        ["multilingual", "missing"],
+        ["shop_reviews", "missing"],
+        ["novel", "missing"],
+    ]
+    everything = bertlearn("data", "--all", "--check").stdout.splitlines()
+    assert [line.split()[0] for line in everything] == [*data.SOURCES, "shards"]
+    usual = bertlearn("data", "--check").stdout.splitlines()
+    assert {line.split()[0] for line in usual} == {
+        name for name, source in data.SOURCES.items() if source.chapter is None
+    } | {"shards"}
+
+
 def test_data_check_reports_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BERTLEARN_CACHE", str(tmp_path))
     result = bertlearn("data", "reviews", "bible", "--check")

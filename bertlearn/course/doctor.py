@@ -14,7 +14,7 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -302,6 +302,21 @@ def _data() -> Iterator[Finding]:
         else:
             yield Finding(topic, status.state, f"not usable in {_tilde(status.folder)}", _fetch_remedy())
     yield _shards()
+    yield from _chapter_data(status.name for status in data.status())
+
+
+def _chapter_data(here: Iterable[str]) -> Iterator[Finding]:
+    """Report the data that only one chapter needs, and that are not here; without them it is no problem."""
+    from bertlearn.data import SOURCES
+
+    present = set(here)
+    sizes: dict[int, int] = {}
+    for source in SOURCES.values():
+        if source.chapter and source.name not in present:
+            sizes[source.chapter] = sizes.get(source.chapter, 0) + source.size
+    for chapter, size in sorted(sizes.items()):
+        value = f"not here; `bertlearn data --chapter {chapter}` brings them ({size / 1e6:.0f} MB)"
+        yield Finding(f"data: chapter {chapter}", value)
 
 
 def _shards() -> Finding:

@@ -84,16 +84,16 @@ class Verse(NamedTuple):
 
 
 def fetch(names: Sequence[str] | None = None) -> None:
-    """Download the named sources, or all that are not optional; those that are already intact are skipped.
+    """Download the named sources, or those of the set-up; what is already intact is skipped.
 
     Args:
-        names: names in `SOURCES`; None for all that are not optional.
+        names: names in `SOURCES`; None for all that more than one chapter needs.
 
     Raises:
         DataError: a download failed; the message says why and what to do.
         ValueError: a name that is not in `SOURCES`.
     """
-    chosen = [name for name, source in SOURCES.items() if not source.optional] if names is None else names
+    chosen = [name for name, source in SOURCES.items() if source.chapter is None] if names is None else names
     unknown = [name for name in chosen if name not in SOURCES]
     if unknown:
         raise ValueError(f"names={unknown} are not sources; choose among {list(SOURCES)}")
@@ -105,7 +105,7 @@ def status(names: Sequence[str] | None = None) -> list[Status]:
     """Verify all checksums and return for each source whether it is intact, missing or damaged.
 
     Args:
-        names: names in `SOURCES`; None for all, less the optional ones that are missing.
+        names: names in `SOURCES`; None for all, less those of one chapter that are missing.
 
     Raises:
         DataError: the cache cannot be read.
@@ -114,7 +114,7 @@ def status(names: Sequence[str] | None = None) -> list[Status]:
     for source in SOURCES.values() if names is None else [SOURCES[name] for name in names]:
         with explain_os_errors(source):
             statuses.append(source_status(source))
-        if names is None and source.optional and statuses[-1].state == "missing":
+        if names is None and source.chapter and statuses[-1].state == "missing":
             statuses.pop()
     return statuses
 

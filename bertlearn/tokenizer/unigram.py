@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
 
 from bertlearn.arguments import check_count
 from bertlearn.files import find_folder
@@ -30,6 +30,15 @@ CACHE_SIZE = 1 << 16  # words whose pieces a tokenizer remembers
 UNK_PENALTY = 10.0  # an unknown character scores this much less than the rarest piece, as in SentencePiece
 
 Scores = Mapping[str, float]
+
+
+# What SentencePiece's rule nmt_nfkc does before Unicode's NFKC, and the one character that it leaves alone
+_DROPPED = "[\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f]"
+_SPACES = "[\t\n\x0c\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]"
+_WAVE, _STAND_IN = (
+    "\uff5e",
+    "\ufdd0",
+)  # a wave as wide as a Chinese character; a code point that is no character
 
 
 class Edge(NamedTuple):
@@ -135,6 +144,23 @@ def sample_split(
         pieces.append(word[edge.start : end])
         end = edge.start
     return _join_unknown(pieces[::-1], scores)
+
+
+def nmt_nfkc() -> normalizers.Normalizer:
+    """Return the normalization of most multilingual models: NFKC, fewer control characters, more spaces.
+
+    It differs from the table in a SentencePiece file (`normalizers.Precompiled`) for letters whose accents
+    are characters of their own, of which that table composes only the short ones.
+    """
+    return normalizers.Sequence(
+        [
+            normalizers.Replace(Regex(_DROPPED), ""),
+            normalizers.Replace(Regex(_SPACES), " "),
+            normalizers.Replace(_WAVE, _STAND_IN),
+            normalizers.NFKC(),
+            normalizers.Replace(_STAND_IN, _WAVE),
+        ]
+    )
 
 
 class UnigramTokenizer(SubwordTokenizer):

@@ -147,7 +147,7 @@ class TestFetching:
             bertlearn.data.fetch(["fkae"])
 
     def test_an_optional_source_is_fetched_and_reported_by_name_only(self, index, monkeypatch):
-        optional = replace(wheel_source(index, "large"), optional=True)
+        optional = replace(wheel_source(index, "large"), chapter=7)
         for name in list(SOURCES):
             monkeypatch.delitem(SOURCES, name)
         monkeypatch.setitem(SOURCES, "fake", wheel_source(index))
