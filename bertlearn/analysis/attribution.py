@@ -23,8 +23,7 @@ from bertlearn.arguments import check_count
 from bertlearn.finetuning.spans import text_tokens
 from bertlearn.model.heads import BertForSequenceClassification
 from bertlearn.model.inference import check_finite, check_fit, evaluation_mode, outputs
-from bertlearn.tokenizer.encoding import Encoding
-from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.tokenizer.encoding import Encoding, SubwordTokenizer
 
 Scores = NDArray[np.float64]
 TOKENS_AT_ONCE = 4096  # tokens per forward pass: points on the path times tokens of the text
@@ -54,7 +53,7 @@ class Attribution(NamedTuple):
 @torch.inference_mode(False)
 def integrated_gradients(
     model: BertForSequenceClassification,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: SubwordTokenizer,
     text: str,
     label: int | None = None,
     steps: int = 32,
@@ -108,7 +107,7 @@ def integrated_gradients(
 @torch.no_grad()
 def attention_scores(
     model: BertForSequenceClassification,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: SubwordTokenizer,
     text: str,
     layer: int = -1,
     max_length: int | None = None,
@@ -146,7 +145,7 @@ def attention_scores(
 @torch.no_grad()
 def deletion(
     model: BertForSequenceClassification,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: SubwordTokenizer,
     texts: Sequence[str],
     scores: Sequence[Scores],
     count: int,
@@ -205,7 +204,7 @@ def _log_odds(logits: Tensor, label: int | Tensor) -> Tensor:
 
 
 def _encode(
-    model: BertForSequenceClassification, tokenizer: WordPieceTokenizer, text: str, max_length: int | None
+    model: BertForSequenceClassification, tokenizer: SubwordTokenizer, text: str, max_length: int | None
 ) -> Encoding:
     """Encode a text, truncated to what the model can read; refuse a text without words."""
     if not isinstance(model, BertForSequenceClassification):
@@ -218,7 +217,7 @@ def _encode(
     return encoding
 
 
-def _masked(encoding: Encoding, positions: Iterable[int], tokenizer: WordPieceTokenizer) -> list[int]:
+def _masked(encoding: Encoding, positions: Iterable[int], tokenizer: SubwordTokenizer) -> list[int]:
     """Return the input ids with [MASK] at the given positions."""
     masked = set(positions)
     return [
@@ -242,7 +241,7 @@ def _highest(encoding: Encoding, scores: Scores, count: int) -> list[int]:
 
 def _all_logits(
     model: BertForSequenceClassification,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: SubwordTokenizer,
     encodings: Sequence[Encoding],
     batch_size: int,
 ) -> Tensor:

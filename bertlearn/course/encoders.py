@@ -14,8 +14,9 @@ from bertlearn.data import load_packed_multilingual, minilm_path
 from bertlearn.model.bert import BertModel
 from bertlearn.model.config import BertConfig
 from bertlearn.model.four_bits import unpack_blocks
+from bertlearn.tokenizer.auto import load_tokenizer
+from bertlearn.tokenizer.encoding import SubwordTokenizer
 from bertlearn.tokenizer.unigram import UnigramTokenizer, nmt_nfkc
-from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 _EMBEDDINGS = {"word": "word_embeddings", "pos": "position_embeddings", "type": "token_type_embeddings"}
 _MATRICES = {
@@ -30,11 +31,12 @@ _MATRICES = {
 }
 
 
-def load_encoder(name: str) -> tuple[BertModel, WordPieceTokenizer]:
+def load_encoder(name: str) -> tuple[BertModel, SubwordTokenizer]:
     """Return a pretrained encoder and its tokenizer.
 
     Args:
-        name: "minilm", "snapshot" (the last one of chapter 4), or a model's folder or hub name.
+        name: "minilm", "multilingual", "snapshot" (the last one of chapter 4), or a model's folder or hub
+            name.
 
     Raises:
         DataError, FileNotFoundError, ValueError: the model cannot be fetched, found or read.
@@ -42,8 +44,10 @@ def load_encoder(name: str) -> tuple[BertModel, WordPieceTokenizer]:
     if name == "snapshot":
         last = snapshots.load_snapshot(snapshots.STEPS[-1])
         return last.model.bert, last.tokenizer
+    if name == "multilingual":
+        return load_multilingual()
     folder = minilm_path() if name == "minilm" else name
-    return BertModel.from_pretrained(folder), WordPieceTokenizer.from_pretrained(folder)
+    return BertModel.from_pretrained(folder), load_tokenizer(folder)
 
 
 def load_multilingual() -> tuple[BertModel, UnigramTokenizer]:

@@ -16,12 +16,12 @@ from bertlearn.course.built import note
 from bertlearn.course.verdict import as_html
 from bertlearn.model import bert
 from bertlearn.model.bert import AttentionOutput
-from bertlearn.tokenizer import encoding, wordpiece, words
-from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.tokenizer import encoding, unigram, wordpiece, words
+from bertlearn.tokenizer.encoding import SubwordTokenizer
 
 Function = Callable[..., Any]
 
-_MODULES = (bert, words, encoding, wordpiece)
+_MODULES = (bert, words, encoding, wordpiece, unigram)
 _HOMES = {module.__name__ for module in _MODULES}
 _LOOKED_UP_IN: dict[str, list[Any]] = {}  # function name: the modules whose code looks it up
 for _module in _MODULES:
@@ -49,9 +49,9 @@ def use(**mine: Function) -> Iterator[None]:
     if "scaled_dot_product_attention" in mine:
         mine = {**mine, **_both_paths(mine["scaled_dot_product_attention"])}
     before = [(module, name, getattr(module, name)) for name in mine for module in _LOOKED_UP_IN[name]]
-    before.append((WordPieceTokenizer, "caches_words", WordPieceTokenizer.caches_words))
+    before.append((SubwordTokenizer, "caches_words", SubwordTokenizer.caches_words))
     try:
-        WordPieceTokenizer.caches_words = False  # cached words were split by the package's functions
+        SubwordTokenizer.caches_words = False  # cached words were split by the package's functions
         for name, function in mine.items():
             for module in _LOOKED_UP_IN[name]:
                 setattr(module, name, function)

@@ -16,7 +16,7 @@ from bertlearn.course.labeled import Command
 from bertlearn.course.small_training import learn
 from bertlearn.finetuning.spans import Span, bio_labels, decode_bio, token_labels
 from bertlearn.model.joint import BertForIntentAndSlots
-from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.tokenizer.encoding import SubwordTokenizer
 
 TEMPLATES, VALUES = 0.7, 0.67  # the shares of each intent's templates and of each slot's values for training
 RECIPE = {"commands": 1800, "epochs": 3, "batch_size": 16, "learning_rate": 1e-4, "warmup_steps": 20}
@@ -27,7 +27,7 @@ class Understanding(NamedTuple):
     """A trained joint model and what it needs."""
 
     model: BertForIntentAndSlots
-    tokenizer: WordPieceTokenizer
+    tokenizer: SubwordTokenizer
     slot2id: dict[str, int]
 
 

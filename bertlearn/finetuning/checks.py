@@ -58,12 +58,12 @@ def check_same_tokenizer(train: Features, validation: Features) -> None:
     Raises:
         ValueError: the tokenizers differ.
     """
-    for name in ("vocab", "do_lower_case", "strip_accents", "tokenize_chinese_chars"):
-        if getattr(train.tokenizer, name) != getattr(validation.tokenizer, name):
-            raise ValueError(
-                f"train and validation were made by tokenizers with different {name}; make both with the "
-                "tokenizer that belongs to the model"
-            )
+    one, other = ({"vocab": x.tokenizer.vocab, **x.tokenizer.settings} for x in (train, validation))
+    if different := next((name for name in one if one[name] != other.get(name)), None):
+        raise ValueError(
+            f"train and validation were made by tokenizers with different {different}; make both with the "
+            "tokenizer that belongs to the model"
+        )
 
 
 def _check_kind(name: str, features: Features, model: FinetuningModel) -> None:

@@ -35,7 +35,7 @@ from bertlearn.model.heads import BertForSequenceClassification
 from bertlearn.model.inference import check_fit, predict
 from bertlearn.pretraining.corpus import SkippedRows
 from bertlearn.pretraining.run import CHECKPOINTS
-from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.tokenizer.encoding import SubwordTokenizer
 from bertlearn.training.checkpoint import find_checkpoints
 from bertlearn.training.loop import HISTORY, LOCK
 from bertlearn.training.metrics import Record
@@ -48,7 +48,7 @@ class Setup:
     train: LabeledTexts
     validation: LabeledTexts
     model: BertForSequenceClassification
-    tokenizer: WordPieceTokenizer
+    tokenizer: SubwordTokenizer
     max_length: int  # tokens
 
     @property
@@ -85,7 +85,7 @@ def check_folder(output: Path, resume: bool) -> bool:
 
 def make_setup(
     encoder: BertModel,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: SubwordTokenizer,
     train: LabeledTexts,
     validation: LabeledTexts,
     generator: torch.Generator,

@@ -26,7 +26,7 @@ from bertlearn.finetuning.spans import (
 )
 from bertlearn.model.heads import IGNORE
 from bertlearn.model.inference import Pair, check_tokenizer, encode_texts
-from bertlearn.tokenizer.encoding import Encoding
+from bertlearn.tokenizer.encoding import Encoding, SubwordTokenizer
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 BATCHES_PER_MEGABATCH = 50  # rows are sorted by length within a megabatch, as in transformers
@@ -51,7 +51,7 @@ class Features:
     number or a list with one number per token; or "start_positions" and "end_positions".
     """
 
-    tokenizer: WordPieceTokenizer
+    tokenizer: SubwordTokenizer
     encodings: list[Encoding]
     targets: Mapping[str, list[Any]]
 
@@ -67,7 +67,7 @@ class Features:
 
 
 def text_features(
-    tokenizer: WordPieceTokenizer,
+    tokenizer: SubwordTokenizer,
     texts: Iterable[str] | Iterable[Pair],
     labels: Iterable[int],
     max_length: int,
@@ -112,7 +112,7 @@ def token_features(
             text or has no word, or something that `encode` or `token_labels` rejects; if the error concerns
             one text, the message begins with its number.
     """
-    check_tokenizer(tokenizer)
+    check_tokenizer(tokenizer, WordPieceTokenizer)
     check_label2id(label2id)
     texts, spans = _columns(texts=texts, spans=spans)
     encodings, labels = [], []
@@ -146,7 +146,7 @@ def answer_features(
             whole numbers, or something that `encode` or `answer_positions` rejects; if the error concerns one
             question, the message begins with its number.
     """
-    check_tokenizer(tokenizer)
+    check_tokenizer(tokenizer, WordPieceTokenizer)
     questions, contexts, answers = _columns(questions=questions, contexts=contexts, answers=answers)
     ends = [_answer_ends(index, answer) for index, answer in enumerate(answers)]
     encodings, spans = [], []

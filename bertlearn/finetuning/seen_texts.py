@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from bertlearn.finetuning.labeled_texts import LabeledTexts, bare, short
 from bertlearn.model.inference import encode_texts
-from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.tokenizer.encoding import SubwordTokenizer
 
 SAMPLE = 1000  # texts in the sample
 MANY_UNKNOWN = 0.2  # share of tokens that are [UNK]; texts in the vocabulary's language have far less
@@ -29,7 +29,7 @@ class SeenTexts(NamedTuple):
     unknown: float  # share of [UNK] among the tokens, without added special tokens
 
 
-def look(tokenizer: WordPieceTokenizer, rows: LabeledTexts, max_length: int) -> SeenTexts:
+def look(tokenizer: SubwordTokenizer, rows: LabeledTexts, max_length: int) -> SeenTexts:
     """Encode up to 1,000 of the texts.
 
     Args:
@@ -47,7 +47,7 @@ def look(tokenizer: WordPieceTokenizer, rows: LabeledTexts, max_length: int) -> 
     return SeenTexts(rows, max_length, ids, cut, counts[tokenizer.unk_token_id] / max(1, words))
 
 
-def _ids(tokenizer: WordPieceTokenizer, texts: list[Any], max_length: int) -> list[tuple[int, ...]]:
+def _ids(tokenizer: SubwordTokenizer, texts: list[Any], max_length: int) -> list[tuple[int, ...]]:
     return [tuple(encoding.input_ids) for encoding in encode_texts(tokenizer, texts, max_length)]
 
 

@@ -18,9 +18,8 @@ from bertlearn.model.bert import BertModel, PreTrainedModel, mean_pooling
 from bertlearn.model.config import BertConfig
 from bertlearn.model.heads import BertForMaskedLM, BertForPreTraining, BertForSequenceClassification
 from bertlearn.model.prepacking import prepacked_weights
-from bertlearn.tokenizer.encoding import Encoding
+from bertlearn.tokenizer.encoding import Encoding, SubwordTokenizer
 from bertlearn.tokenizer.inputs import check_texts
-from bertlearn.tokenizer.wordpiece import MASK, WordPieceTokenizer
 
 Pair = tuple[str, str]
 
@@ -32,7 +31,7 @@ WORTH_PREPACKING = 64  # texts; for fewer, prepacking takes longer than it saves
 @torch.no_grad()
 def predict(
     model: BertForSequenceClassification,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: SubwordTokenizer,
     texts: Sequence[str] | Sequence[Pair],
     batch_size: int = 32,
     max_length: int | None = None,
@@ -71,7 +70,7 @@ def predict(
 @torch.no_grad()
 def sentence_vectors(
     encoder: BertModel,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: SubwordTokenizer,
     texts: Sequence[str],
     batch_size: int = 32,
     max_length: int | None = None,
@@ -113,7 +112,7 @@ class Guess(NamedTuple):
 
 @torch.no_grad()
 def fill_mask(
-    model: BertForMaskedLM | BertForPreTraining, tokenizer: WordPieceTokenizer, text: str, k: int = 5
+    model: BertForMaskedLM | BertForPreTraining, tokenizer: SubwordTokenizer, text: str, k: int = 5
 ) -> list[list[Guess]]:
     """Return the most likely tokens for each `[MASK]` of a text.
 
@@ -148,21 +147,22 @@ def fill_mask(
     ]
 
 
-def _encode_with_masks(tokenizer: WordPieceTokenizer, text: str, max_length: int) -> Encoding:
+def _encode_with_masks(tokenizer: SubwordTokenizer, text: str, max_length: int) -> Encoding:
     """Encode a text with one or more [MASK]; refuse one that has none, or loses some by truncation."""
     encoding = tokenizer.encode(text, max_length=max_length)
-    kept, count = encoding.tokens.count(MASK), tokenizer.tokenize(text).count(MASK)
+    mask = tokenizer.special_tokens.mask
+    kept, count = encoding.tokens.count(mask), tokenizer.tokenize(text).count(mask)
     if not count:
-        raise ValueError(f"no [MASK] to fill in {text[:60]!r}; write for example 'the film was [MASK].'")
+        raise ValueError(f"no {mask} to fill in {text[:60]!r}; write for example 'the film was {mask}.'")
     if kept < count:
         raise ValueError(
-            f"the text has {count} [MASK], but only {kept} within the {max_length} tokens that the model "
+            f"the text has {count} {mask}, but only {kept} within the {max_length} tokens that the model "
             "reads; shorten it"
         )
     return encoding
 
 
-def check_fit(config: BertConfig, tokenizer: WordPieceTokenizer, encodings: Sequence[Encoding] = ()) -> None:
+def check_fit(config: BertConfig, tokenizer: SubwordTokenizer, encodings: Sequence[Encoding] = ()) -> None:
     """Check that a model can read what a tokenizer returns, before any work is done.
 
     A model may have more embeddings than the tokenizer has tokens; the extra ones are then never read.
@@ -196,21 +196,26 @@ def check_fit(config: BertConfig, tokenizer: WordPieceTokenizer, encodings: Sequ
         )
 
 
-def check_tokenizer(tokenizer: Any) -> None:
+def check_tokenizer(tokenizer: Any, kind: type[SubwordTokenizer] = SubwordTokenizer) -> None:
     """Check that a tokenizer is one of this package.
+
+    Args:
+        tokenizer: the object to check.
+        kind: the class that is needed.
 
     Raises:
         ValueError: it is another object, such as a tokenizer of another library.
     """
-    if not isinstance(tokenizer, WordPieceTokenizer):
+    if not isinstance(tokenizer, kind):
+        name = "WordPieceTokenizer" if kind is SubwordTokenizer else kind.__name__
         raise ValueError(
-            f"tokenizer is {type(tokenizer).__name__}, expected bertlearn's WordPieceTokenizer; use "
-            "WordPieceTokenizer.from_pretrained"
+            f"tokenizer is {type(tokenizer).__name__}, expected bertlearn's {name}; use "
+            f"{name}.from_pretrained"
         )
 
 
 def encode_texts(
-    tokenizer: WordPieceTokenizer, texts: Sequence[str] | Sequence[Pair], max_length: int
+    tokenizer: SubwordTokenizer, texts: Sequence[str] | Sequence[Pair], max_length: int
 ) -> list[Encoding]:
     """Encode texts or pairs, keeping only ids: tokens and offsets of many texts would fill the memory."""
     return [
@@ -221,7 +226,7 @@ def encode_texts(
 
 def outputs(
     model: PreTrainedModel,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: SubwordTokenizer,
     encodings: Sequence[Encoding],
     batch_size: int,
     read: Callable[[Any], Tensor],

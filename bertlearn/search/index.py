@@ -44,8 +44,8 @@ from bertlearn.search.record import (
     remove_unfinished,
     write_record,
 )
+from bertlearn.tokenizer.encoding import SubwordTokenizer
 from bertlearn.tokenizer.inputs import check_filled
-from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
 BLOCK = 1024  # texts between two records
 SCANNED = 4096  # vectors at a time during a search: they fit into a processor's cache
@@ -91,7 +91,7 @@ class SearchIndex:
         self,
         folder: str | Path,
         encoder: BertModel,
-        tokenizer: WordPieceTokenizer,
+        tokenizer: SubwordTokenizer,
         max_length: int | None = None,
     ) -> None:
         check_model(encoder, BertModel)

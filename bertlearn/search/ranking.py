@@ -11,7 +11,7 @@ from torch import Tensor
 from bertlearn.arguments import check_count, check_positive
 from bertlearn.model.heads import BertForSequenceClassification
 from bertlearn.model.inference import check_model, predict
-from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.tokenizer.encoding import SubwordTokenizer
 
 Item = TypeVar("Item", bound=Hashable)
 RRF = 60.0  # as in Cormack et al. 2009
@@ -52,7 +52,7 @@ class Scored(NamedTuple):
 
 def rerank(
     model: BertForSequenceClassification,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: SubwordTokenizer,
     query: str,
     texts: Sequence[str],
     label: str,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bertlearn.files import LOST, read_json, untied_state, write_whole
 from bertlearn.model.bert import BertModel
-from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
+from bertlearn.tokenizer.encoding import SubwordTokenizer
 
 RECORD, LOCK = "index.json", ".lock"
 VECTORS, TEXTS, ENDS = "vectors.f16", "texts.utf8", "ends.i64"
@@ -75,9 +75,9 @@ def write_record(folder: Path, record: Record) -> None:
     write_whole(folder / RECORD, lambda path: path.write_text(written, encoding="utf-8"))
 
 
-def fingerprint(encoder: BertModel, tokenizer: WordPieceTokenizer) -> str:
+def fingerprint(encoder: BertModel, tokenizer: SubwordTokenizer) -> str:
     """Return the sha256 of all that decides which vector a text gets: weights, sizes, tokenizer."""
-    settings = (tokenizer.do_lower_case, tokenizer.strip_accents, tokenizer.tokenize_chinese_chars)
+    settings = list(tokenizer.settings.values())
     digest = sha256(json.dumps([list(tokenizer.vocab), settings]).encode())
     digest.update(json.dumps(asdict(encoder.config), sort_keys=True).encode())
     for name, tensor in sorted(untied_state(encoder).items()):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tokenizers
 import torch
@@ -96,6 +96,10 @@ class SubwordTokenizer(ABC):
         special_tokens: all of them in the vocabulary.
     """
 
+    caches_words = True
+    """Whether the tokens of a word are cached. Set it to False while a step of a tokenizer is replaced by
+    another function: each text is then tokenized as a whole, without the cache and its shortcuts."""
+
     separators = 1  # how many separators stand between the two texts of a pair
     numbers_segments = True  # whether the second text's token_type_ids are 1
 
@@ -110,6 +114,11 @@ class SubwordTokenizer(ABC):
     def vocab_size(self) -> int:
         """V, the number of tokens in the vocabulary."""
         return len(self.vocab)
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What decides, besides the vocabulary, which tokens a text becomes: values that JSON can hold."""
 
     @abstractmethod
     def save_pretrained(self, folder: str | Path, model_max_length: int | None = None) -> None:

@@ -11,12 +11,13 @@ Leaves out: training (SentencePiece does it), fallback to bytes, truncation on t
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
@@ -197,6 +198,16 @@ class UnigramTokenizer(SubwordTokenizer):
         self._special = _special_pattern(strips_before_mask)
         self._cache: dict[str, list[str]] = {}  # from a word to its pieces
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The scores, in the order of the ids, and the normalization."""
+        steps = None if self.normalizer is None else json.loads(self.normalizer.__getstate__())
+        return {
+            "scores": list(self.scores.values()),
+            "normalizer": steps,
+            "strips_before_mask": self.strips_before_mask,
+        }
+
     @classmethod
     def from_pretrained(cls, folder_or_name: str | Path) -> UnigramTokenizer:
         """Load a tokenizer from tokenizer.json, as transformers writes it beside a BERT.
@@ -230,12 +241,13 @@ class UnigramTokenizer(SubwordTokenizer):
 
     def split(self, word: str) -> list[str]:
         """Return the pieces of a word, which begins with "▁" if a space was before it."""
-        if word not in self._cache:
-            pieces = best_split(word, self.scores, self.unknown, self.longest)
-            if len(self._cache) >= CACHE_SIZE:
-                return pieces
+        cached = self._cache.get(word) if self.caches_words else None
+        if cached is not None:
+            return cached
+        pieces = best_split(word, self.scores, self.unknown, self.longest)
+        if self.caches_words and len(self._cache) < CACHE_SIZE:
             self._cache[word] = pieces
-        return self._cache[word]
+        return pieces
 
     def words(self, text: str) -> list[str]:
         """Return the normalized words of a text, each with "▁" before it."""

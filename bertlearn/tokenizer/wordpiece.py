@@ -99,10 +99,6 @@ class WordPieceTokenizer(SubwordTokenizer):
         ValueError: the vocabulary lacks one of [PAD] [UNK] [CLS] [SEP] [MASK], or has repeats or gaps.
     """
 
-    caches_words: bool = True
-    """Whether the tokens of a word are cached. Set it to False while a step of the tokenizer is replaced by
-    another function: each text is then tokenized as a whole, without the cache and its shortcuts."""
-
     def __init__(
         self,
         vocab: Sequence[str] | dict[str, int],
@@ -115,6 +111,12 @@ class WordPieceTokenizer(SubwordTokenizer):
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.basic_tokenizer = BasicTokenizer(do_lower_case, strip_accents, tokenize_chinese_chars)
         self._cache: dict[str, _CacheEntry] = {}  # from a stretch of text without spaces to its tokens
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The steps of normalization."""
+        names = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_pretrained(cls, folder_or_name: str | Path) -> WordPieceTokenizer:

@@ -16,6 +16,7 @@ import tokenizers
 import transformers
 from tokenizers import models, normalizers, trainers
 
+from bertlearn.course.swap import use
 from bertlearn.data import load_bible, load_reviews
 from bertlearn.tokenizer import unigram
 from bertlearn.tokenizer.unigram import Split, UnigramTokenizer, best_split, best_splits, sample_split
@@ -183,6 +184,13 @@ def test_cached_words_change_nothing(tokenizer: UnigramTokenizer, monkeypatch: p
     monkeypatch.setattr(unigram, "CACHE_SIZE", 0)
     empty = UnigramTokenizer(list(tokenizer.scores.items()), normalizers.NFKC())
     assert [empty.encode(text) for text in CHINESE] == before and not empty._cache
+
+
+def test_a_learners_split_replaces_the_packages(tokenizer: UnigramTokenizer) -> None:
+    before = tokenizer.tokenize(CHINESE[0])
+    with use(best_split=lambda word, scores, unknown, longest: list(word)):
+        assert tokenizer.tokenize(CHINESE[0])[:4] == ["▁", "今", "天", "天"]
+    assert tokenizer.tokenize(CHINESE[0]) == before
 
 
 # Files
