@@ -26,10 +26,13 @@ from bertlearn.data.languages import (
     NovelChapter,
     PackedModel,
     ShopReview,
+    ShopReviews,
+    ShopReviewSet,
     load_entities,
     load_novel,
     load_packed_multilingual,
     load_shop_reviews,
+    split_shop_reviews,
 )
 from bertlearn.data.small_tasks import (
     Exchange,
@@ -64,6 +67,8 @@ __all__ = [
     "ReviewSet",
     "Reviews",
     "ShopReview",
+    "ShopReviewSet",
+    "ShopReviews",
     "Source",
     "Status",
     "Verse",
@@ -89,5 +94,6 @@ __all__ = [
     "own_cache_folder",
     "splade_path",
     "split_of",
+    "split_shop_reviews",
     "status",
 ]

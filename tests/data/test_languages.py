@@ -13,7 +13,14 @@ from bertlearn.data import (
     load_novel,
     load_packed_multilingual,
     load_shop_reviews,
+    split_shop_reviews,
 )
+
+SPLIT_SIZES = [13_885, 1_737, 1_698]
+
+
+def letters_of(text: str) -> str:
+    return "".join(filter(str.isalnum, text.lower()))
 
 
 def test_the_packed_model_has_the_sizes_and_tensors_of_a_bert() -> None:
@@ -32,6 +39,28 @@ def test_the_reviews_have_repeats_inside_and_across_the_labels() -> None:
     texts = [{review.text for review in reviews if review.label == label} for label in (0, 1)]
     assert len(reviews) == 35_123
     assert len(texts[0] | texts[1]) == 17_410 and len(texts[0] & texts[1]) == 47
+
+
+def test_no_review_is_in_two_parts_or_has_two_labels() -> None:
+    parts, everything = split_shop_reviews(), load_shop_reviews()
+    letters = [[letters_of(text) for text in part.texts] for part in parts]
+    assert [len(part) for part in letters] == SPLIT_SIZES and sum(SPLIT_SIZES) == 17_320
+    assert len({text for part in letters for text in part}) > 17_300, "up to Unicode's equivalents"
+    labels = {text: set() for text in set().union(*(part.texts for part in parts))}
+    for review in everything:
+        if review.text in labels:
+            labels[review.text].add(review.label)
+    assert all(len(found) == 1 for found in labels.values())
+    for part in parts:
+        assert all(everything[number] == (text, label) for number, text, label in zip(*part, strict=True))
+        assert 0.42 < np.mean(part.labels) < 0.54
+
+
+def test_hardly_any_test_review_repeats_20_letters_of_the_training_reviews() -> None:
+    train, _, test = ([letters_of(text) for text in part.texts] for part in split_shop_reviews())
+    seen = {text[at : at + 20] for text in train for at in range(len(text) - 19)}
+    shared = [text for text in test if any(text[at : at + 20] in seen for at in range(len(text) - 19))]
+    assert len(shared) <= 20, "of 1,698: quotations, advertisements"
 
 
 def test_the_novel_has_120_chapters_and_its_names() -> None:
