@@ -258,7 +258,8 @@ def search(
         query: What to look for, one or more in quotes. With neither this nor --input, queries are read line
             by line from the terminal, or from a pipe, until an empty one.
         input: Texts to put into the index: quoted patterns such as "notes/**/*.txt", with a text on each
-            line; .jsonl files with a text on each line in --field; both may be compressed.
+            line; .jsonl files with a text on each line in --field; both may be compressed. An index can
+            only grow: after a text was changed or removed, make a new one.
         field: Field of a .jsonl line, or of a row of a data set, that contains the text.
         split: Split of a hub data set to read.
         model: What makes the vectors: minilm, or the folder or hub name of a BERT that was trained to give
@@ -283,7 +284,7 @@ def search(
         _check_query(wanted)
     texts = _Texts(input, field, split, index) if input else None
     if not (texts or (index.expanduser() / RECORD).exists()):
-        raise OptionError(f"{index} is not an index; correct --index, or make one with --input")
+        raise OptionError(f"{str(index)!r} is not an index; correct --index, or make one with --input")
     encoder, tokenizer = load_encoder(model)
     encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     opened = SearchIndex(index, encoder, tokenizer, max_length)
@@ -295,6 +296,8 @@ def search(
             "repeat the command with its --input to go on",
             file=sys.stderr,
         )
+    elif not texts:
+        print(f"{index}: {len(opened):,} texts", file=sys.stderr)
     for wanted in query or (() if input else _typed_queries()):
         _show(wanted, opened.search(wanted, k))
     return 0
@@ -340,7 +343,7 @@ def _show(query: str, hits: Iterable[Hit]) -> None:
 def _typed_queries() -> Iterator[str]:
     """Yield lines from the terminal until an empty one, or the end of the input."""
     with suppress(EOFError):
-        while line := input("\nsearch for: " if sys.stdin.isatty() else "").strip():
+        while line := input("\nsearch for (an empty line ends): " if sys.stdin.isatty() else "").strip():
             _check_query(line)
             yield line
 

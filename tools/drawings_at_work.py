@@ -22,7 +22,7 @@ def three_indexes() -> Drawing:
         490,
     )
     d.heading("Three ways to store one plot, and what a query finds in each")
-    d.text(150, 84, "plot 0, in short", size=14, anchor="start", color=BLUE, bold=True)
+    d.text(150, 84, "a plot, in one line", size=14, anchor="start", color=BLUE, bold=True)
     d.box(150, 94, 330, 34, PLOT, color=BLUE)
     d.text(512, 84, "the query", size=14, anchor="start", color=ORANGE, bold=True)
     d.box(512, 94, 220, 34, SEARCH, color=ORANGE, size=14)
@@ -48,7 +48,7 @@ def _postings(d: Drawing, top: float) -> None:
         d.text(248, top + 32 + 26 * i, plots, anchor="start", size=14, mono=True, color=BLUE)
     d.text(512, top + 34, "no word in common", size=15, anchor="start", bold=True, color=MUTED)
     d.text(512, top + 58, f"heist → {HEIST}", size=14, anchor="start", color=MUTED)
-    d.text(512, top + 80, "Plot 0 gets no score.", size=14, anchor="start")
+    d.text(512, top + 80, "The plot gets no score.", size=14, anchor="start")
 
 
 def _near(d: Drawing, top: float) -> None:
@@ -57,7 +57,7 @@ def _near(d: Drawing, top: float) -> None:
     d.text(464, top + 46, "…", size=18)
     d.text(150, top + 78, FIRST_NUMBERS, size=14, anchor="start", mono=True, color=BLUE)
     d.text(512, top + 34, "points close by", size=15, anchor="start", bold=True, color=GREEN)
-    d.text(512, top + 58, "Plot 0 is near.", size=14, anchor="start")
+    d.text(512, top + 58, "The plot is near.", size=14, anchor="start")
     for x, y in ((650, 84), (722, 26), (708, 88), (664, 18), (724, 66)):
         d.circle(x, top + y, 4, color=LINE)
     d.line((676, top + 44), (696, top + 58), color=GREEN, width=2.4)
@@ -77,7 +77,7 @@ def _weights(d: Drawing, top: float) -> None:
     d.text(512, top + 34, "added words meet", size=15, anchor="start", bold=True, color=GREEN)
     d.text(512, top + 58, "who: the query's own word", size=14, anchor="start", color=MUTED)
     d.text(512, top + 80, "brothers, man: added to both", size=14, anchor="start", color=MUTED)
-    d.text(512, top + 106, "Plot 0 gets a small score.", size=14, anchor="start")
+    d.text(512, top + 106, "The plot gets a small score.", size=14, anchor="start")
 
 
 def two_encoders() -> Drawing:
@@ -169,7 +169,7 @@ def retrieve_read_abstain() -> Drawing:
     d.arrow((485, 214), (520, 214), color=BLUE, width=2.4)
     failures = (
         ("not retrieved", "the right paragraph is", "not among the best"),
-        ("a wrong span", "André Deutsch, out of", "the right paragraph"),
+        ("a wrong span", "André Deutsch, from", "the right paragraph"),
         ("an answer anyway", "How tall is Andre Agassi?", "No paragraph says it."),
     )
     for i, (name, first, second) in enumerate(failures):

@@ -77,7 +77,7 @@ def test_listed_values_prefer_the_longer_one_and_do_not_overlap() -> None:
 
 @pytest.mark.slow
 def test_the_joint_model_learns_a_few_templates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(voice.RECIPE, "commands", 480)
+    monkeypatch.setitem(voice.RECIPE, "commands", 960)
     sets = voice.command_sets(0, count=60)
     made = voice.train_commands(sets["train"], seed=0)
     answers = voice.understand(made, sets["the same templates"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -193,7 +194,7 @@ def plot_roles(rows: Sequence[Row]) -> Picture:
         [mean_of(rows, method=name, setting=largest[name], measure=kind) for kind in roles.KINDS]
         for name in methods
     ]
-    title = "Found and missed spans, each row sums to 1 (at the largest training set)"
+    title = "Spans wanted or said, as shares of all"
     return plot_matrix(
         values, methods, list(roles.KINDS), title, ylabel="method", numbers=True, limits=(0, 1)
     )
@@ -372,8 +373,8 @@ def show_mistakes(said: Sequence[labeled.Command], truth: Sequence[labeled.Comma
     ]
     print(f"{len(wrong)} of {len(truth)} misunderstood in part")
     for one, other in wrong[:count]:
-        print(f"wanted {other.intent}: {bracketed(other.text, other.slots)}")
-        print(f"  said {one.intent}: {bracketed(one.text, one.slots)}")
+        _print_wrapped(f"wanted {other.intent}: {bracketed(other.text, other.slots)}")
+        _print_wrapped(f"  said {one.intent}: {bracketed(one.text, one.slots)}")
 
 
 def show_wrong_roles(said: Sequence[Sequence[Span]], truth: Sequence[labeled.Roles], count: int) -> None:
@@ -381,8 +382,13 @@ def show_wrong_roles(said: Sequence[Sequence[Span]], truth: Sequence[labeled.Rol
     wrong = [(spans, one) for spans, one in zip(said, truth, strict=True) if set(spans) != set(one.roles)]
     print(f"{len(wrong)} of {len(truth)} wrong in part")
     for spans, one in wrong[:count]:
-        print(f"wanted {bracketed(one.text, [one.predicate, *one.roles])}")
-        print(f"  said {bracketed(one.text, [one.predicate, *spans])}")
+        _print_wrapped(f"wanted {bracketed(one.text, [one.predicate, *one.roles])}")
+        _print_wrapped(f"  said {bracketed(one.text, [one.predicate, *spans])}")
+
+
+def _print_wrapped(line: str) -> None:
+    """Print a line that may be too wide for a screen, broken between words."""
+    print(textwrap.fill(line, 96, subsequent_indent=7 * " "))
 
 
 # 5. Topics

@@ -185,6 +185,7 @@ ndcg = Exercise(
         "more relevant documents than k": ({"a": 2, "b": 2, "c": 1}, ["a", "c", "b"], 2),
         "none found": (_GRADES, ["x", "y"], 2),
         "a short ranking": (_GRADES, ["b"], 10),
+        "grades in another order": ({"a": 1, "b": 2, "c": 1}, ["c", "x", "b"], 2),
     },
     wrong={
         "the discount off by one: the second place counts fully": Wrong(
@@ -215,6 +216,14 @@ ndcg = Exercise(
             "The ideal ranking has all relevant documents, also those that the search missed.",
             ("sorted(grades.values(), reverse=True)[:k]", "sorted(gains, reverse=True)"),
             ("return dcg / ideal", "return dcg / ideal if ideal else 0.0"),
+        ),
+        "the best order of what was found, and 0 / 0 where nothing was": Wrong(
+            "The ideal ranking has all relevant documents, also those that the search missed.",
+            ("sorted(grades.values(), reverse=True)[:k]", "sorted(gains, reverse=True)"),
+        ),
+        "the ideal not sorted": Wrong(
+            "A dict has its own order. Which document does the best possible ranking show first?",
+            ("sorted(grades.values(), reverse=True)[:k]", "list(grades.values())[:k]"),
         ),
         "the ideal beyond k": Wrong(
             "With k = 2, how many documents can the best ranking show?",
@@ -275,11 +284,16 @@ contrastive_loss = Exercise(
         "the usual temperature": _pairs(3, 6, 40, [0, 1, 2]),
     },
     wrong={
-        "the right answer among the wrong ones": Wrong(
-            "If two queries have the same document, what does your loss say about the second copy?",
+        "the second copy of a document counted": Wrong(
+            "If two queries have the same document, what does your loss say about the second copy? It is no "
+            "wrong answer, and no second right one.",
             (_MASKED, "pass"),
         ),
-        "its own document masked as well": Wrong(
+        "the right document masked too": Wrong(
+            "A document is equal to itself. Which entry of `same` must stay?",
+            ("same & ~right", "same"),
+        ),
+        "the right document given a very low score": Wrong(
             "A document is equal to itself. Which entry of `same` must stay?",
             ("same & ~right", "same"),
             ("return -scores", "scores = scores.nan_to_num(neginf=-30.0)\n    return -scores"),
@@ -350,6 +364,13 @@ leave_one_out = Exercise(
             "Does a class with long vectors win in yours?",
             (_COSINE, "return (vectors[:, None, :] * means).sum(dim=-1)"),
         ),
+        "the example subtracted from the mean": Wrong(
+            "Subtract it from the sum of its class first; the mean comes after that.",
+            (
+                _MEANS,
+                "means = sums / member.sum(dim=0)[:, None] - member[..., None] * vectors[:, None, :]",
+            ),
+        ),
         "distances in place of cosines": Wrong(
             "The nearest class has the largest cosine. Is the best one the largest in yours?",
             (_COSINE, "return (vectors[:, None, :] - means).norm(dim=-1)"),
@@ -386,7 +407,7 @@ _KNOWN = torch.tensor([True, False, True, False, True])
 out_of_scope = Exercise(
     solution.out_of_scope,
     cases={
-        "clearly apart": (_SCORES, _KNOWN, torch.tensor([0.5, 0.65, 0.1, 0.95])),
+        "clearly apart": (_SCORES, _KNOWN, torch.tensor([0.405, 0.45, 0.5, 0.55, 0.65, 0.1, 0.95])),
         "overlapping": (
             torch.tensor([0.9, 0.8, 0.3, 0.5, 0.4, 0.2]),
             torch.tensor([True, True, True, False, False, False]),
@@ -414,6 +435,23 @@ out_of_scope = Exercise(
         "the threshold chosen among the test scores": Wrong(
             "Where does your threshold come from? In use, the texts come one by one and without answers.",
             ("validation_scores.sort().values:", "scores.sort().values:"),
+        ),
+        "thresholds from 0 to 1 in steps": Wrong(
+            "Which numbers does the docstring let you try?",
+            ("validation_scores.sort().values:", "torch.linspace(0, 1, 101):"),
+        ),
+        "thresholds between two validation scores": Wrong(
+            "Which numbers does the docstring let you try?",
+            (
+                "for candidate in validation_scores.sort().values:",
+                "tried = validation_scores.sort().values\n    for candidate in (tried[1:] + tried[:-1]) / 2:",
+            ),
+        ),
+        "a score equal to the threshold rejected, when choosing it as well": Wrong(
+            "Rejected is what lies below the threshold.",
+            (">= candidate", "> candidate"),
+            ("< candidate)", "<= candidate)"),
+            ("return scores < threshold", "return scores <= threshold"),
         ),
         "the median of the test scores": Wrong(
             "If all texts of a day are known, does yours reject half of them?",
@@ -489,6 +527,14 @@ slot_labels = Exercise(
                 "labels.append(word_labels[word] if first else 0 if word is None else -100)",
             ),
         ),
+        "word 0 taken for None": Wrong(
+            "0 is false in Python, and so is None. Which word has the number 0?",
+            ("word is not None and", "bool(word) and"),
+        ),
+        "the word's number in place of its label": Wrong(
+            "word_labels[word] is the label. What do you return?",
+            ("word_labels[word] if first", "word if first"),
+        ),
         "every token of a word labeled": Wrong(
             "How often does a long word count in the loss in yours?",
             ("first = word is not None and words[token - 1] != word", "first = word is not None"),
@@ -531,7 +577,6 @@ mark_predicate = Exercise(
         "one token": (_WORDS, 0),
         "a verb of two tokens": (_WORDS, 1),
         "the last word": (_WORDS, 2),
-        "no such word": ([None, 0, 1, None], 5),
     },
     wrong={
         "no marker": Wrong(
@@ -612,7 +657,21 @@ next_sentence = Exercise(
     },
     wrong={
         "the most relevant one": Wrong(
-            "What does your function do with a sentence that repeats the first one?", (_GAIN, "pass")
+            "What does your function do with a sentence that repeats the first one? Is your penalty the same "
+            "for all, since every sentence is like itself?",
+            (_GAIN, "pass"),
+        ),
+        "the chosen ones given 0": Wrong(
+            "A gain may be negative. Which one is the largest then?",
+            ("gain[chosen] = -math.inf", "gain[chosen] = 0.0"),
+        ),
+        "the place among those left": Wrong(
+            "In which list do you count: all sentences, or those not chosen yet?",
+            (
+                "return int(gain.argmax())",
+                "left = [i for i in range(len(gain)) if i not in chosen]\n"
+                "    return int(gain[left].argmax())",
+            ),
         ),
         "a chosen one again": Wrong(
             "Can a sentence stand in a summary twice?", ("gain[chosen] = -math.inf", "pass")

@@ -82,7 +82,7 @@ def out_of_scope(validation_scores, validation_known, scores):
 
 
 def slot_labels(word_labels, words):
-    """Return the label of each token, −100 where it does not count: a list of S whole numbers.
+    """Return a list with the label of each token, −100 where it does not count.
 
     word_labels: the label of each word. words: for each token the number of its word, None for [CLS], [SEP]
     and padding. Only the first token of a word counts.
@@ -95,9 +95,9 @@ def slot_labels(word_labels, words):
 
 
 def mark_predicate(words, predicate):
-    """Return token types that mark the verb: S numbers, 1 at each token of word `predicate`, else 0.
+    """Return a list of token types that mark the verb: 1 at each token of word `predicate`, else 0.
 
-    words: for each token the number of its word, None for [CLS] and [SEP]; predicate: the number of the verb.
+    words: for each token the number of its word, None for [CLS] and [SEP]; predicate: the verb's number.
     """
     return [int(word == predicate) for word in words]
 
@@ -107,7 +107,8 @@ def next_sentence(relevance, likeness, chosen, weight=0.5):
 
     relevance: floats (N,), how well each sentence stands for the text; likeness: floats (N, N), cosines of
     sentences; chosen: a list of those taken already. The next one has the largest
-    weight · relevance − (1 − weight) · (the largest likeness to a chosen one).
+    weight · relevance − (1 − weight) · (the largest likeness to a chosen one). With none chosen, the most
+    relevant one comes first.
     """
     gain = weight * relevance
     if chosen:

@@ -113,6 +113,29 @@ def test_libraries_and_other_words_agree_with_the_solution(name: str) -> None:
     assert result.ok, result
 
 
+def ndcg_with_unsorted_ideal(grades: dict[str, int], ranking: list[str], k: int) -> float:
+    def gain(values: list[int]) -> float:
+        return sum(value / math.log2(place + 2) for place, value in enumerate(values[:k]))
+
+    return gain([grades.get(one, 0) for one in ranking]) / gain(list(grades.values()))
+
+
+def on_a_grid(validation_scores: Tensor, validation_known: Tensor, scores: Tensor) -> Tensor:
+    def quality(candidate: Tensor) -> float:
+        kept = (validation_scores[validation_known] >= candidate).float().mean()
+        return float(kept + (validation_scores[~validation_known] < candidate).float().mean())
+
+    return scores < max(torch.linspace(0, 1, 101), key=quality)
+
+
+def first_word_forgotten(word_labels: list[int], words: list[int | None]) -> list[int]:
+    labels, before = [], None
+    for word in words:
+        labels.append(word_labels[word] if word and word != before else -100)
+        before = word
+    return labels
+
+
 @pytest.mark.parametrize(
     ("exercise", "attempt", "mistake"),
     [
@@ -129,7 +152,7 @@ def test_libraries_and_other_words_agree_with_the_solution(name: str) -> None:
             lambda q, d, names, temperature=0.05: cross_entropy(
                 q @ d.T / temperature, torch.arange(len(names))
             ),
-            "the right answer among the wrong ones",
+            "the second copy of a document counted",
         ),
         (
             check.next_sentence,
@@ -138,6 +161,19 @@ def test_libraries_and_other_words_agree_with_the_solution(name: str) -> None:
             ),
             "the most relevant one",
         ),
+        (check.ndcg, ndcg_with_unsorted_ideal, "the ideal not sorted"),
+        (check.out_of_scope, on_a_grid, "thresholds from 0 to 1 in steps"),
+        (
+            check.mark_predicate,
+            lambda words, predicate: [int(at == predicate) for at in range(len(words))],
+            "a token's position in place of a word's number",
+        ),
+        (
+            check.mark_predicate,
+            lambda words, predicate: [int(at == words.index(predicate)) for at in range(len(words))],
+            "only the first token of the verb",
+        ),
+        (check.slot_labels, first_word_forgotten, "word 0 taken for None"),
     ],
 )
 def test_a_known_mistake_is_recognized_in_other_words(
