@@ -69,9 +69,9 @@ def data(
     if not check:
         sources.fetch(chosen or None)
     if not check and shards:
-        corpus.build_course_shards()
+        corpus.ENGLISH.build()
     statuses = sources.status(chosen or None)
-    statuses += [corpus.shards_status()] if shards else []
+    statuses += [corpus.ENGLISH.status()] if shards else []
     for status in statuses:
         print(f"{status.name:<12} {status.state:<8} {status.size / 1e6:6.1f} MB  {status.folder}")
     return 0 if all(status.state == "intact" for status in statuses) else 1
@@ -211,7 +211,8 @@ def build(
             from documents sampled evenly over the whole input, up to 10 million characters.
         vocab_size: Number of tokens in a learned vocabulary.
         limit_alphabet: Maximum number of different characters in a learned vocabulary; the rarest
-            become [UNK]. The default is 1,000, or a quarter of the vocabulary if that is more.
+            become [UNK]. The default is 1,000, or a quarter of the vocabulary if that is more, but nearly
+            all of it for Chinese.
         workers: Number of processes that tokenize.
         overwrite: Replace finished shards in the folder.
 
@@ -386,16 +387,11 @@ def _load_tokenizer(vocab: str) -> WordPieceTokenizer:
 
 def _learn_tokenizer(text: TextOptions, vocab_size: int, limit_alphabet: int | None) -> WordPieceTokenizer:
     from bertlearn.pretraining.corpus import SkippedRows, sample_texts
-    from bertlearn.tokenizer.learn import alphabet_limit, check_sizes, train_wordpiece
+    from bertlearn.tokenizer.learn import check_sizes, train_wordpiece
     from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 
     check_sizes(vocab_size, limit_alphabet)
-    limit = limit_alphabet or alphabet_limit(vocab_size)
-    print(
-        f"learning a vocabulary of up to {vocab_size:,} tokens, with at most {limit:,} different characters "
-        "(--limit-alphabet)",
-        flush=True,
-    )
+    print(f"learning a vocabulary of up to {vocab_size:,} tokens", flush=True)
     if not text.input:
         text = replace(text, split="train")  # never from text that a model is evaluated on
     skipped = SkippedRows(shown=0)  # reported when the shards are built
@@ -405,7 +401,7 @@ def _learn_tokenizer(text: TextOptions, vocab_size: int, limit_alphabet: int | N
             f"no text to learn a vocabulary from was read; skipped: {skipped.with_places()}. Correct these "
             "files or name others; for JSON, name the --field that has the text"
         )
-    learned = train_wordpiece(texts, vocab_size, limit_alphabet=limit)
+    learned = train_wordpiece(texts, vocab_size, limit_alphabet=limit_alphabet)
     return WordPieceTokenizer(learned.vocab)
 
 

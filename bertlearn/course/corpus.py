@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Literal
@@ -53,46 +54,83 @@ def course_documents(split: str = "train") -> list[Document]:
     return [Document(source, text) for source, texts in sources.items() for text in texts]
 
 
+@dataclass(frozen=True)
+class Corpus:
+    """Texts to pretrain on, as shards in the cache.
+
+    Args:
+        folder: the name of the shards' folder in the cache.
+        vocabulary: the folder of the tokenizer.
+        documents: returns the documents of a split.
+    """
+
+    folder: str
+    vocabulary: Path
+    documents: Callable[[Split], list[Document]]
+
+    def shards(self, split: Split) -> Path:
+        """Return the folder with the shards of a split, which are built if they are missing.
+
+        If the cache can only be read and lacks them, they are built in the user's own.
+
+        Raises:
+            DataError: a source could not be fetched, or the disk is full.
+        """
+        name = self._name(split)
+        folders = [cache / self.folder / name for cache in (cache_folder(), own_cache_folder())]
+        finished = [folder for folder in folders if (folder / META).is_file()]
+        return finished[0] if finished else self._build(split, _writable_cache() / self.folder / name)
+
+    def build(self) -> None:
+        """Build the shards of both splits in the cache, unless they are there and intact.
+
+        Raises:
+            DataError: a source could not be fetched, the disk is full, or the cache cannot be written.
+        """
+        for split in SPLITS:
+            folder = cache_folder() / self.folder / self._name(split)
+            if _state(folder) != "intact":
+                self._build(split, folder)
+
+    def status(self) -> Status:
+        """Verify the shards of both splits in the cache."""
+        folder = cache_folder() / self.folder
+        folders = [folder / self._name(split) for split in SPLITS]
+        states = {_state(one) for one in folders}
+        state: State = "missing" if "missing" in states else "damaged" if "damaged" in states else "intact"
+        size = sum(path.stat().st_size for one in folders for path in one.glob("*.*"))
+        return Status(self.folder, state, folder, size)
+
+    def _name(self, split: Split) -> str:
+        tokenizer = WordPieceTokenizer.from_pretrained(self.vocabulary)
+        return f"{split}-{vocabulary_hash(tokenizer.ids_to_tokens)[:12]}"
+
+    def _build(self, split: Split, folder: Path) -> Path:
+        """Build the shards of a split; of several processes that want to, one does, and the others wait."""
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with file_lock(folder.with_suffix(".lock")):
+                if _state(folder) != "intact":  # another process may have just built them
+                    tokenizer = WordPieceTokenizer.from_pretrained(self.vocabulary)
+                    build_shards(self.documents(split), folder, tokenizer, overwrite=True)
+        except OSError as error:
+            raise DataError(
+                f"the shards of the course's texts cannot be built in {folder} ({error}); set "
+                "BERTLEARN_CACHE to a folder of your own"
+            ) from error
+        return folder
+
+
 def course_shards(split: Split) -> Path:
     """Return the folder with the shards of the course's own texts, which are built if they are missing.
 
     Their vocabulary is that of the snapshots, 4,096 tokens. They contain no text about a test film (see
-    `course_documents`). If the cache can only be read and lacks them, they are built in the user's own.
+    `course_documents`).
 
     Raises:
-        DataError: a source could not be fetched, or the disk is full.
+        DataError: see `Corpus.shards`.
     """
-    name = _shards_name(split)
-    folders = [cache / "shards" / name for cache in (cache_folder(), own_cache_folder())]
-    finished = [folder for folder in folders if (folder / META).is_file()]
-    return finished[0] if finished else _build(split, _writable_cache() / "shards" / name)
-
-
-def build_course_shards() -> None:
-    """Build the shards of both splits in the cache, unless they are there and intact.
-
-    Raises:
-        DataError: a source could not be fetched, the disk is full, or the cache cannot be written.
-    """
-    for split in SPLITS:
-        folder = cache_folder() / "shards" / _shards_name(split)
-        if _state(folder) != "intact":
-            _build(split, folder)
-
-
-def shards_status() -> Status:
-    """Verify the shards of both splits in the cache."""
-    folder = cache_folder() / "shards"
-    folders = [folder / _shards_name(split) for split in SPLITS]
-    states = {_state(one) for one in folders}
-    state: State = "missing" if "missing" in states else "damaged" if "damaged" in states else "intact"
-    size = sum(path.stat().st_size for one in folders for path in one.glob("*.*"))
-    return Status("shards", state, folder, size)
-
-
-def _shards_name(split: Split) -> str:
-    tokenizer = WordPieceTokenizer.from_pretrained(SNAPSHOTS)
-    return f"{split}-{vocabulary_hash(tokenizer.ids_to_tokens)[:12]}"
+    return ENGLISH.shards(split)
 
 
 def _state(folder: Path) -> State:
@@ -103,22 +141,6 @@ def _state(folder: Path) -> State:
     except (OSError, ValueError):
         return "damaged"
     return "intact"
-
-
-def _build(split: Split, folder: Path) -> Path:
-    """Build the shards of a split; of several processes that want to, one does, and the others wait."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock(folder.with_suffix(".lock")):
-            if _state(folder) != "intact":  # another process may have just built them
-                documents = course_documents(split)
-                build_shards(documents, folder, WordPieceTokenizer.from_pretrained(SNAPSHOTS), overwrite=True)
-    except OSError as error:
-        raise DataError(
-            f"the shards of the course's texts cannot be built in {folder} ({error}); set BERTLEARN_CACHE "
-            "to a folder of your own"
-        ) from error
-    return folder
 
 
 def _writable_cache() -> Path:
@@ -148,3 +170,6 @@ def _gather(rows: Iterable[tuple[object, str]]) -> list[str]:
 def _part(texts: list[str], step: int, split: str) -> list[str]:
     """Return every `step`-th text for validation, the others for training."""
     return [text for number, text in enumerate(texts) if (number % step == 0) == (split == "validation")]
+
+
+ENGLISH = Corpus("shards", SNAPSHOTS, course_documents)

@@ -321,9 +321,9 @@ def _chapter_data(here: Iterable[str]) -> Iterator[Finding]:
 
 def _shards() -> Finding:
     """Report whether the shards of the course's texts are intact; chapter 4 builds missing ones."""
-    from bertlearn.course.corpus import shards_status
+    from bertlearn.course.corpus import ENGLISH
 
-    status = shards_status()
+    status = ENGLISH.status()
     if status.state == "damaged":
         problem = f"not usable in {_tilde(status.folder)}"
         return Finding("data: shards", status.state, problem, _fetch_remedy())

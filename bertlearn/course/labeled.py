@@ -1,4 +1,4 @@
-"""The sets that were written and labeled for chapter 9: searches, questions, commands, roles.
+"""The sets that were written and labeled for the course: searches, questions, commands, roles, translations.
 
 The files are in `labels/`, their guidelines in docs/labeled_sets.md. Each file has its checksum here, so that
 a result always belongs to one version of it.
@@ -32,6 +32,7 @@ SHA256 = {
     "roles_second.txt": "f5c6e2efd547a67a100c103725d29baa81a2e3dfd9ded1e1acd5f4f72b0ddd7b",
     "searches.jsonl": "6e189185316abe76ed383a8d6c9afa60ddd22cc2bfd8917bee2fd50888a214a5",
     "templates.txt": "79e57aac5f5a0a6ab0eb641519e15aec607100402c428d292d8ba9fd33fae5b4",
+    "translations.csv": "a022a1c11eb2b844b85b7963807ddf3ad2f8b07049dfa0cba509c78c1201370e",
     "values.txt": "045b29dae264d474363a40be0675c773b3298131cf992b4f4658968736f55bbf",
 }
 _BRACKETS = re.compile(r"\[(\w+) ([^\[\]]+)\]|([^\[\]]+)")
@@ -168,6 +169,12 @@ def load_roles(part: Literal["first", "second"] = "first") -> list[Roles]:
         (predicate,) = (span for span in spans if span.label == PREDICATE)
         found.append(Roles(text, predicate, [span for span in spans if span.label != PREDICATE]))
     return found
+
+
+def load_translations() -> dict[str, list[str]]:
+    """Return 40 sentences in each of seven languages, by en, zh, de, fr, es, ja, ru, in the same order."""
+    rows = list(csv.DictReader(io.StringIO(_read("translations.csv"), newline="")))
+    return {language: [row[language] for row in rows] for language in rows[0]}
 
 
 def marked(line: str) -> tuple[str, list[Span]]:

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from bertlearn.arguments import check_count
 from bertlearn.tokenizer.vocab_files import MAX_WORD, SPECIAL_TOKENS
-from bertlearn.tokenizer.words import BasicTokenizer
+from bertlearn.tokenizer.words import BasicTokenizer, is_chinese
 
 ALPHABET = 1000  # characters in a vocabulary of up to 4,000 tokens, if no limit is given
 
@@ -114,7 +114,7 @@ def learn_wordpieces(
             characters. This keeps accidental pairs out of the vocabulary, which matters most with "ratio".
         progress: show a progress bar.
         limit_alphabet: maximum number of different characters; the rarest are left out, and so are the words
-            with them. None for `alphabet_limit(vocab_size)`.
+            with them. None for `alphabet_limit(vocab_size, word_counts)`.
 
     Warns if the limit leaves characters out: how many, and the share of the text that becomes [UNK].
 
@@ -129,7 +129,7 @@ def learn_wordpieces(
     check_sizes(vocab_size, limit_alphabet, min_frequency)
     if criterion not in CRITERIA:
         raise ValueError(f"unknown criterion {criterion!r}; choose one of {', '.join(CRITERIA)}")
-    limit = alphabet_limit(vocab_size) if limit_alphabet is None else limit_alphabet
+    limit = alphabet_limit(vocab_size, word_counts) if limit_alphabet is None else limit_alphabet
     words, alphabet = _split_words(word_counts, min_frequency, limit)
     _check_room(vocab_size, alphabet, min_frequency)
     corpus = _Corpus(words, CRITERIA[criterion], min_frequency)
@@ -143,12 +143,16 @@ def learn_wordpieces(
     return TrainedVocabulary(list(vocab), merges)
 
 
-def alphabet_limit(vocab_size: int) -> int:
+def alphabet_limit(vocab_size: int, word_counts: Mapping[str, int]) -> int:
     """Return the default maximum number of different characters in a vocabulary.
 
     That is a quarter of its tokens, so that at most half of them are single characters, with and without ##;
-    but not fewer than 1,000, which few texts in an alphabet reach.
+    but not fewer than 1,000, which few texts in an alphabet reach. In a text of which half is Chinese, each
+    character of it a word and never after ##, it is fifteen sixteenths.
     """
+    chinese = sum(count for word, count in word_counts.items() if is_chinese(word))
+    if 2 * chinese > sum(len(word) * count for word, count in word_counts.items()):
+        return vocab_size - vocab_size // 16
     return max(ALPHABET, vocab_size // 4)
 
 
@@ -405,8 +409,8 @@ def train_wordpiece(
         do_lower_case: train for an uncased tokenizer.
         progress: show progress bars.
         limit_alphabet: maximum number of different characters; the rarest become [UNK], with a warning that
-            says how much of the text that is. None for `alphabet_limit(vocab_size)`: 1,000, or a quarter of
-            the vocabulary if that is more.
+            says how much of the text that is. None for the default of `alphabet_limit`: 1,000, or a quarter
+            of the vocabulary if that is more; nearly all of it if the texts are Chinese.
 
     Returns:
         `vocab`, for `WordPieceTokenizer(vocab, do_lower_case)`, and `merges`. The same texts always give

@@ -52,6 +52,11 @@ def separate_chinese(text: str) -> str:
     return text if text.isascii() else _CHINESE.sub(r" \g<0> ", text)
 
 
+def is_chinese(character: str) -> bool:
+    """Return whether a character is one of those that `separate_chinese` makes a word."""
+    return _CHINESE.match(character) is not None
+
+
 def strip_accents(text: str) -> str:
     """Decompose each character into its letter and marks, and remove the nonspacing marks: é becomes e."""
     return text if text.isascii() else _MARK.sub("", decompose(text))

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -100,8 +101,8 @@ def test_chapter_4_runs_on_a_read_only_cache_with_and_without_shards(
         path.chmod(0o755)
     monkeypatch.setenv("BERTLEARN_CACHE", str(cache))
     few = corpus.course_documents("train")[::40]
-    monkeypatch.setattr(corpus, "course_documents", lambda split: few)
-    corpus.build_course_shards()
+    monkeypatch.setattr(corpus, "ENGLISH", replace(corpus.ENGLISH, documents=lambda split: few))
+    corpus.ENGLISH.build()
     make_read_only(cache)
     shared = as_student(CHAPTER_4, cache, public / "other home")
     assert shared.returncode == 0 and str(cache / "shards") in shared.stdout.splitlines()[-1]
@@ -117,7 +118,7 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         splits.append(split)
         return [Document("plots", f"two friends talk about the {split} and talk")] * 3
 
-    monkeypatch.setattr(corpus, "course_documents", documents)
+    monkeypatch.setattr(corpus, "ENGLISH", replace(corpus.ENGLISH, documents=documents))
     monkeypatch.setattr(corpus, "own_cache_folder", lambda: tmp_path / "own")
     monkeypatch.setenv("BERTLEARN_CACHE", str(tmp_path / "cache"))
     return splits
@@ -127,22 +128,22 @@ def test_shards_are_built_once(quick: list[str], tmp_path: Path) -> None:
     folders = [corpus.course_shards("train") for _ in range(2)]
     assert folders[0] == folders[1] and folders[0].parent == tmp_path / "cache" / "shards"
     assert quick == ["train"]
-    corpus.build_course_shards()
-    corpus.build_course_shards()
+    corpus.ENGLISH.build()
+    corpus.ENGLISH.build()
     assert quick == ["train", "validation"]
-    assert corpus.shards_status()[:3] == ("shards", "intact", tmp_path / "cache" / "shards")
-    assert corpus.shards_status().size > 1000
+    assert corpus.ENGLISH.status()[:3] == ("shards", "intact", tmp_path / "cache" / "shards")
+    assert corpus.ENGLISH.status().size > 1000
 
 
 def test_damaged_shards_are_reported_and_built_again(quick: list[str]) -> None:
-    assert corpus.shards_status().state == "missing"
-    corpus.build_course_shards()
+    assert corpus.ENGLISH.status().state == "missing"
+    corpus.ENGLISH.build()
     path = corpus.course_shards("validation") / "00000.tokens.npy"
     path.write_bytes(path.read_bytes()[:-2] + b"\7\0")
-    assert corpus.shards_status().state == "damaged"
-    corpus.build_course_shards()
+    assert corpus.ENGLISH.status().state == "damaged"
+    corpus.ENGLISH.build()
     assert quick == ["train", "validation", "validation"]
-    assert corpus.shards_status().state == "intact"
+    assert corpus.ENGLISH.status().state == "intact"
 
 
 def test_shards_of_the_shared_cache_come_first(quick: list[str], tmp_path: Path) -> None:
@@ -161,19 +162,20 @@ def test_no_place_to_build_shards(quick: list[str], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot be built in .*set BERTLEARN_CACHE to a folder of your own"):
         corpus.course_shards("train")
     with pytest.raises(DataError, match="cannot be built in "):
-        corpus.build_course_shards()
+        corpus.ENGLISH.build()
 
 
 def test_of_several_processes_one_builds(tmp_path: Path) -> None:
     code = (
         "import time\n"
+        "from dataclasses import replace\n"
         "from bertlearn.course import corpus\n"
         "from bertlearn.data import Document\n"
         "def documents(split):\n"
         "    print('built', flush=True)\n"
         "    time.sleep(0.5)\n"
         "    return [Document('plots', 'two friends talk and talk')] * 3\n"
-        "corpus.course_documents = documents\n"
+        "corpus.ENGLISH = replace(corpus.ENGLISH, documents=documents)\n"
         "corpus.own_cache_folder = corpus.cache_folder\n"
         "print(corpus.Shards.open(corpus.course_shards('train')).documents)\n"
     )
@@ -201,6 +203,6 @@ def test_the_data_command_builds_and_reports_the_shards(
     assert cli.data(names=("reviews",)) == 0 and quick == []
     assert capsys.readouterr().out.split()[0] == "reviews"
     assert cli.data() == 0 and quick == ["train", "validation"]
-    assert "shards     intact" in capsys.readouterr().out
+    assert "shards       intact" in capsys.readouterr().out
     assert cli.data(check=True) == 0
     assert Shards.open(corpus.course_shards("train")).documents == 3

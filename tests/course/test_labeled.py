@@ -80,6 +80,15 @@ def test_misheard_phrases_are_sorted_the_longest_first() -> None:
     assert lengths == sorted(lengths, reverse=True)
 
 
+def test_translations_are_forty_different_sentences_in_seven_languages() -> None:
+    translations = labeled.load_translations()
+    assert list(translations) == ["en", "zh", "de", "fr", "es", "ja", "ru"]
+    assert all(len(set(sentences)) == 40 for sentences in translations.values())
+    assert all(
+        sentence and sentence == sentence.strip() for many in translations.values() for sentence in many
+    )
+
+
 def test_both_passes_label_the_same_sentences() -> None:
     first, second = (labeled.load_roles(part) for part in ("first", "second"))
     assert len(first) == 200

@@ -26,17 +26,28 @@ def test_5000_characters_are_learned_with_the_default_limit() -> None:
     with pytest.warns(UserWarning) as caught:
         vocab = train_wordpiece(chinese(5000), 4096, progress=False).vocab
     characters = {token.removeprefix("##") for token in vocab[5:] if len(token.removeprefix("##")) == 1}
-    assert len(characters) == alphabet_limit(4096) == 1024
+    assert len(characters) == 3840
     assert {"the", "weather"} <= set(vocab)
     text = str(caught[0].message)
     assert text.startswith(
-        "the texts have 5,007 different characters, of which the vocabulary keeps the 1,024"
+        "the texts have 5,007 different characters, of which the vocabulary keeps the 3,840"
     )
     assert "limit_alphabet keeps more" in text
 
 
 def test_the_limit_is_a_quarter_of_the_vocabulary_but_at_least_1000() -> None:
-    assert [alphabet_limit(size) for size in (1, 4000, 4004, 21128)] == [ALPHABET, ALPHABET, 1001, 5282]
+    english = {"the": 9, "weather": 9}
+    limits = [alphabet_limit(size, english) for size in (1, 4000, 4004, 21128)]
+    assert limits == [ALPHABET, ALPHABET, 1001, 5282]
+
+
+def test_nearly_all_of_a_vocabulary_for_chinese_may_be_characters() -> None:
+    assert alphabet_limit(4096, {"天": 9, "气": 9, "fine": 4}) == 3840
+    assert alphabet_limit(4096, {"天": 9, "气": 9, "fine": 5}) == 1024
+    texts = ["今天天气很好，我们去公园看花。", "这家酒店的房间很干净，服务也很好。"] * 2
+    vocab = train_wordpiece(texts, 100, progress=False).vocab
+    assert not any(token.startswith("##") for token in vocab)
+    assert "[UNK]" not in WordPieceTokenizer(vocab).tokenize("".join(texts))
 
 
 def test_the_share_of_unknown_text_is_that_of_the_tokenizer() -> None:

@@ -76,18 +76,23 @@ def load_snapshot(step: int) -> Snapshot:
     """
     if step not in STEPS:
         raise ValueError(f"step={step} has no snapshot; choose among {', '.join(map(str, STEPS))}")
-    tokenizer = WordPieceTokenizer.from_pretrained(SNAPSHOTS)
-    model = new_model(OPTIONS, tokenizer.vocab_size)
+    return read_snapshot(SNAPSHOTS, step, OPTIONS)
+
+
+def read_snapshot(folder: Path, step: int, options: PretrainOptions) -> Snapshot:
+    """Return the model of one step of a run whose weights are kept in `folder`."""
+    tokenizer = WordPieceTokenizer.from_pretrained(folder)
+    model = new_model(options, tokenizer.vocab_size)
     assert isinstance(model, BertForMaskedLM)
     if step:
-        state = {name: tensor.float() for name, tensor in load_file(snapshot_path(step)).items()}
+        state = {name: tensor.float() for name, tensor in load_file(snapshot_path(step, folder)).items()}
         model.load_state_dict(fill_tied(state, model))
     return Snapshot(step, model.eval(), tokenizer)
 
 
-def snapshot_path(step: int) -> Path:
+def snapshot_path(step: int, folder: Path = SNAPSHOTS) -> Path:
     """Return where the weights of a snapshot are kept."""
-    return SNAPSHOTS / f"step-{step:05d}.safetensors"
+    return folder / f"step-{step:05d}.safetensors"
 
 
 def provenance() -> dict[str, Any]:

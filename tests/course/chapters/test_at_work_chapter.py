@@ -135,7 +135,7 @@ def test_spans_are_drawn_at_each_methods_largest_training_set() -> None:
     (axes, *_) = picture.figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["rules", "tagger"]
     assert [text.get_text() for text in axes.texts] == ["0.50"] * 6 + [f"0.{at}0" for at in range(6)]
-    assert "Found and missed spans" in picture.alt
+    assert "Spans wanted or said" in picture.alt
 
 
 # 2. Searches
