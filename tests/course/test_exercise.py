@@ -42,7 +42,7 @@ CHAPTERS = {
     "08_modern": modern,
     "09_at_work": at_work,
 }
-VARIANTS_AT_LEAST = 1065
+VARIANTS_AT_LEAST = 1076
 
 
 def exercises_of(module: ModuleType) -> dict[str, Exercise]:
