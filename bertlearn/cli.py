@@ -42,6 +42,9 @@ def data(
     names: tyro.conf.Positional[tuple[SourceName, ...]] = (),
     chapter: Literal[7, 10] | None = None,
     all_chapters: Annotated[bool, tyro.conf.arg(name="all")] = False,
+    model: Literal["bert-base-uncased", "bert-base-chinese"] | None = None,
+    source: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
+    endpoint: str | None = None,
     check: bool = False,
 ) -> int:
     """Fetch the course's texts and weights, verify them, and build the shards of chapter 4 from the texts.
@@ -53,6 +56,10 @@ def data(
         names: Sources to fetch. If none is named, those of the set-up, and the shards.
         chapter: Fetch what only this chapter needs: 76 MB for a part of chapter 7, 131 MB for chapter 10.
         all_chapters: Fetch everything, 208 MB more than the set-up.
+        model: Bring BERT-base, English or Chinese, about 440 MB, from the hub; other commands then take this
+            name as their --model.
+        source: Folder that holds this model, copied from a machine that has it.
+        endpoint: Address of a mirror of the hub, to bring the model from.
         check: Fetch and build nothing; only report what is cached and intact.
 
     Returns:
@@ -61,6 +68,10 @@ def data(
     from bertlearn import data as sources
     from bertlearn.course import corpus
 
+    if model:
+        return _bring(model, source, endpoint, check)
+    if source or endpoint:
+        raise OptionError("--from and --endpoint are for --model; name one")
     chosen: list[str] = list(names)
     chosen += [name for name, source in sources.SOURCES.items() if chapter and source.chapter == chapter]
     if all_chapters:
@@ -75,6 +86,17 @@ def data(
     for status in statuses:
         print(f"{status.name:<12} {status.state:<8} {status.size / 1e6:6.1f} MB  {status.folder}")
     return 0 if all(status.state == "intact" for status in statuses) else 1
+
+
+def _bring(model: Any, source: Path | None, endpoint: str | None, check: bool) -> int:
+    """Bring a published model, or report whether it is here."""
+    from bertlearn.course import published
+
+    if not check:
+        published.bring(model, source, endpoint)
+    here = published.is_here(model)
+    print(f"{model} {'is in' if here else 'is not in'} {published.published_folder(model)}")
+    return 0 if here else 1
 
 
 def pretrain(

@@ -78,6 +78,16 @@ def test_data_of_a_chapter_and_all_data_are_named(monkeypatch: pytest.MonkeyPatc
     } | {"shards"}
 
 
+def test_a_published_model_is_brought_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BERTLEARN_CACHE", str(tmp_path))
+    missing = bertlearn("data", "--model", "bert-base-chinese", "--check")
+    assert missing.returncode == 1 and missing.stdout.startswith("bert-base-chinese is not in ")
+    refused = bertlearn("data", "--model", "bert-base-chinese", "--from", str(tmp_path / "nothing"))
+    assert refused.returncode == 1 and "is not a folder" in refused.stderr
+    alone = bertlearn("data", "--from", str(tmp_path))
+    assert alone.returncode == 1 and "--from and --endpoint are for --model" in alone.stderr
+
+
 def test_data_check_reports_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BERTLEARN_CACHE", str(tmp_path))
     result = bertlearn("data", "reviews", "bible", "--check")

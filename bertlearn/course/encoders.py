@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from bertlearn.course import snapshots
+from bertlearn.course.published import Name, is_here, published_folder
 from bertlearn.data import load_packed_multilingual, minilm_path
 from bertlearn.model.bert import BertModel
 from bertlearn.model.config import BertConfig
@@ -35,8 +37,8 @@ def load_encoder(name: str) -> tuple[BertModel, SubwordTokenizer]:
     """Return a pretrained encoder and its tokenizer.
 
     Args:
-        name: "minilm", "multilingual", "snapshot" (the last one of chapter 4), or a model's folder or hub
-            name.
+        name: "minilm", "multilingual", "snapshot" (the last one of chapter 4), the name of a model that was
+            brought (see `published`), or a model's folder or hub name.
 
     Raises:
         DataError, FileNotFoundError, ValueError: the model cannot be fetched, found or read.
@@ -46,7 +48,10 @@ def load_encoder(name: str) -> tuple[BertModel, SubwordTokenizer]:
         return last.model.bert, last.tokenizer
     if name == "multilingual":
         return load_multilingual()
-    folder = minilm_path() if name == "minilm" else name
+    folder: str | Path = minilm_path() if name == "minilm" else name
+    for brought in get_args(Name):
+        if name == brought and is_here(brought):
+            folder = published_folder(brought)
     return BertModel.from_pretrained(folder), load_tokenizer(folder)
 
 
