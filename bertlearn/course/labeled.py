@@ -27,6 +27,7 @@ SHA256 = {
     "facts.csv": "ea475b09ba4af2308360bb4190b0eff5ca7ffe9095bf4c7f85f62fe1b72c11e4",
     "followups.jsonl": "6ad90326c55ece1ba705284358c9b93fb073c667965bbb7d249371ce010e53ca",
     "misheard.txt": "597730988bc8c12cf075974420993f06ed310ba9c50d983b4b43b3c23c2288ae",
+    "novel_names.txt": "53159eca0c641357c71ff76ad94063df61796302ea0acd8a30d7c7dbe790952f",
     "relations.csv": "dc871a90f1eda1494bb58d73767d3c5b2c9f632d8520049aa08ddb0b7a74a610",
     "roles.txt": "effa05311a34d33c93be13c6e4b17a00458de9f063a18a3f983d40d4235cb573",
     "roles_second.txt": "f5c6e2efd547a67a100c103725d29baa81a2e3dfd9ded1e1acd5f4f72b0ddd7b",
@@ -169,6 +170,11 @@ def load_roles(part: Literal["first", "second"] = "first") -> list[Roles]:
         (predicate,) = (span for span in spans if span.label == PREDICATE)
         found.append(Roles(text, predicate, [span for span in spans if span.label != PREDICATE]))
     return found
+
+
+def load_novel_names() -> list[tuple[str, list[Span]]]:
+    """Return 130 sentences of the novel's chapter 21, each with the spans that name a person."""
+    return [marked(line) for line in _read("novel_names.txt").splitlines()]
 
 
 def load_translations() -> dict[str, list[str]]:

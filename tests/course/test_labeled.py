@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from bertlearn.course import labeled
-from bertlearn.data import load_articles, load_plots
+from bertlearn.data import load_articles, load_entities, load_novel, load_plots
 from bertlearn.finetuning.spans import Span
 
 ARTICLES = {article.title: article.paragraphs for article in load_articles()}
@@ -78,6 +78,20 @@ def test_misheard_phrases_are_sorted_the_longest_first() -> None:
     assert len(misheard) == 60 and all(right != wrong for right, wrong in misheard.items())
     lengths = [len(right.split()) for right in misheard]
     assert lengths == sorted(lengths, reverse=True)
+
+
+def test_names_are_marked_in_sentences_of_the_novel() -> None:
+    chapter = load_novel()[20]
+    whole = "".join(chapter.paragraphs)
+    labeled_sentences = labeled.load_novel_names()
+    assert len(labeled_sentences) == 130 and all(text in whole for text, _ in labeled_sentences)
+    names = [text[span.start : span.end] for text, spans in labeled_sentences for span in spans]
+    assert {span.label for _, spans in labeled_sentences for span in spans} == {"person"}
+    assert {"曹操", "操", "玄德", "关", "张", "刘景升"} <= set(names) and "使君" not in names
+    known = {mention for entity in load_entities() for mention in entity.mentions}
+    assert 0.5 < sum(name in known for name in names) / len(names) < 0.6, (
+        "the dictionary has no single letters"
+    )
 
 
 def test_translations_are_forty_different_sentences_in_seven_languages() -> None:
