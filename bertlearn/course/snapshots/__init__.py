@@ -90,9 +90,9 @@ def read_snapshot(folder: Path, step: int, options: PretrainOptions) -> Snapshot
     return Snapshot(step, model.eval(), tokenizer)
 
 
-def snapshot_path(step: int, folder: Path = SNAPSHOTS) -> Path:
-    """Return where the weights of a snapshot are kept."""
-    return folder / f"step-{step:05d}.safetensors"
+def snapshot_path(step: int, folder: Path | None = None) -> Path:
+    """Return where the weights of a snapshot are kept: in `folder`, by default that of the course's run."""
+    return (folder or SNAPSHOTS) / f"step-{step:05d}.safetensors"
 
 
 def provenance() -> dict[str, Any]:
