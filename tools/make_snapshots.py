@@ -15,16 +15,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
 
 from bertlearn.course import snapshots
-from bertlearn.course.corpus import course_documents, course_shards
+from bertlearn.course.corpus import Split, course_documents, course_shards
 from bertlearn.course.snapshots import SNAPSHOTS
 from bertlearn.files import untied_state, write_whole
 from bertlearn.pretraining.corpus import Shards
@@ -33,6 +34,7 @@ from bertlearn.pretraining.run import CHECKPOINTS, Pretrained, evaluate, held_ou
 from bertlearn.tokenizer.learn import train_wordpiece
 from bertlearn.tokenizer.wordpiece import WordPieceTokenizer
 from bertlearn.training.loop import HISTORY
+from bertlearn.training.metrics import read_history
 
 VOCAB_SIZE = 4096
 BAND_SEEDS = range(1, 6)  # the snapshots themselves have seed 0
@@ -44,24 +46,45 @@ def make_vocabulary() -> None:
     WordPieceTokenizer(train_wordpiece(texts, VOCAB_SIZE).vocab).save_pretrained(SNAPSHOTS)
 
 
-def train_snapshots(work: Path) -> None:
+class LongRun(NamedTuple):
+    """A pretraining run whose weights are kept at some of its steps."""
+
+    folder: Path  # vocabulary and weights
+    steps: tuple[int, ...]  # the first is 0, whose weights are not kept
+    options: PretrainOptions
+    shards: Callable[[Split], Path]
+    sources: tuple[str, ...]
+    command: str
+    text: str  # what it learns from
+
+
+def course_run() -> LongRun:
+    what = "reviews and plots of training films, Wikipedia articles, Bible (see course_documents)"
+    command = "python tools/make_snapshots.py train WORK"
+    return LongRun(SNAPSHOTS, snapshots.STEPS, snapshots.OPTIONS, course_shards, SOURCES, command, what)
+
+
+def train_snapshots(long_run: LongRun, work: Path) -> None:
     """Train, keeping each snapshot in `work`; once all are there, they replace those of the package."""
-    data, held_out = course_shards("train"), course_shards("validation")
-    files = {step: work / snapshots.snapshot_path(step).name for step in snapshots.STEPS[1:]}
+    data, held_out = long_run.shards("train"), long_run.shards("validation")
+    files = {step: work / snapshots.snapshot_path(step).name for step in long_run.steps[1:]}
     for step, file in files.items():
         if not file.exists():
-            reached = pretrain(data, snapshots.OPTIONS, work, held_out, resume=True, until=step)
+            reached = pretrain(data, long_run.options, work, held_out, resume=True, until=step)
             if reached.run.step != step:
                 sys.exit(f"stopped at step {reached.run.step}; run the same command again to continue")
             keep_snapshot(reached, file)
-    for file in SNAPSHOTS.glob("*.safetensors"):
+    for file in long_run.folder.glob("*.safetensors"):
         file.unlink()
     for step, file in files.items():
-        shutil.copyfile(file, snapshots.snapshot_path(step))
-    shutil.copyfile(work / CHECKPOINTS / HISTORY, SNAPSHOTS / "history.csv")
-    provenance = run_metadata() | {"seconds": snapshots.history()[-1]["seconds"]}
-    provenance["snapshots"] = [{"step": step, **measure(step, held_out)} for step in files]
-    (SNAPSHOTS / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+        shutil.copyfile(file, snapshots.snapshot_path(step, long_run.folder))
+    shutil.copyfile(work / CHECKPOINTS / HISTORY, long_run.folder / "history.csv")
+    provenance = run_metadata(long_run) | {
+        "seconds": read_history(long_run.folder / "history.csv")[-1]["seconds"]
+    }
+    provenance["snapshots"] = [{"step": step, **measure(long_run, step, held_out)} for step in files]
+    text = json.dumps(provenance, indent=2) + "\n"
+    (long_run.folder / "provenance.json").write_text(text, encoding="utf-8")
 
 
 def keep_snapshot(reached: Pretrained, file: Path) -> None:
@@ -69,16 +92,14 @@ def keep_snapshot(reached: Pretrained, file: Path) -> None:
     write_whole(file, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
 
 
-def measure(step: int, held_out: Path) -> dict[str, float]:
+def measure(long_run: LongRun, step: int, held_out: Path) -> dict[str, float]:
     """Return loss and accuracy of a stored snapshot, on all held-out text and on each source."""
-    snapshot, shards = snapshots.load_snapshot(step), Shards.open(held_out)
-    measured = {}
-    for name in ("all", *SOURCES):
+    snapshot = snapshots.read_snapshot(long_run.folder, step, long_run.options)
+    shards, measured = Shards.open(held_out), {}
+    for name in ("all", *long_run.sources):
         selected = shards if name == "all" else shards.of_source(name)
-        scores = evaluate(
-            snapshot.model,
-            held_out_batches(selected, snapshot.tokenizer, snapshots.OPTIONS.max_length, False),
-        )
+        batches = held_out_batches(selected, snapshot.tokenizer, long_run.options.max_length, False)
+        scores = evaluate(snapshot.model, batches)
         measured[f"{name}_loss"] = round(scores["valid_mlm_loss"], 4)
         measured[f"{name}_accuracy"] = round(scores["valid_mlm_accuracy"], 4)
     return measured
@@ -119,20 +140,20 @@ def held_out_losses(options: PretrainOptions, folder: Path | None, until: int) -
     return {int(x["step"]): x["valid_mlm_loss"] for x in run.history if "valid_mlm_loss" in x}
 
 
-def run_metadata() -> dict[str, Any]:
+def run_metadata(long_run: LongRun) -> dict[str, Any]:
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    shards = Shards.open(course_shards("train"))
+    shards = Shards.open(long_run.shards("train"))
     return {
-        "command": "python tools/make_snapshots.py train WORK",
+        "command": long_run.command,
         "commit": commit,
         "data": {
-            "what": "reviews and plots of training films, Wikipedia articles, Bible (see course_documents)",
+            "what": long_run.text,
             "fingerprint": shards.fingerprint,
             "tokens": shards.tokens,
         },
-        "seed": snapshots.OPTIONS.training.seed,
+        "seed": long_run.options.training.seed,
         "hardware": f"{torch.get_num_threads()} threads, {platform.machine()}",
         "python": platform.python_version(),
         "torch": version("torch"),
@@ -144,7 +165,7 @@ if __name__ == "__main__":
         case ["vocabulary"]:
             make_vocabulary()
         case ["train", folder]:
-            train_snapshots(Path(folder))
+            train_snapshots(course_run(), Path(folder))
         case ["bands"]:
             make_bands()
         case _:

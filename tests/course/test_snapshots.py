@@ -161,7 +161,7 @@ def test_making_the_snapshots_continues_after_an_interruption(
     monkeypatch.setattr(snapshots, "STEPS", (0, 1, 2))
     training = TrainingOptions(steps=2, batch_size=2, evaluate_every=2, log_every=1)
     monkeypatch.setattr(snapshots, "OPTIONS", replace(snapshots.OPTIONS, training=training))
-    monkeypatch.setattr(maker, "measure", lambda step, held_out: {"all_loss": float(step)})
+    monkeypatch.setattr(maker, "measure", lambda long_run, step, held_out: {"all_loss": float(step)})
     keep = maker.keep_snapshot
 
     def keep_or_interrupt(reached: Pretrained, file: Path) -> None:
@@ -171,10 +171,10 @@ def test_making_the_snapshots_continues_after_an_interruption(
 
     monkeypatch.setattr(maker, "keep_snapshot", keep_or_interrupt)
     with pytest.raises(KeyboardInterrupt):
-        maker.train_snapshots(work)
+        maker.train_snapshots(maker.course_run(), work)
     assert not list(package.iterdir())  # the old snapshots stay until all new ones are there
     monkeypatch.setattr(maker, "keep_snapshot", keep)
-    maker.train_snapshots(work)
+    maker.train_snapshots(maker.course_run(), work)
     assert [snapshot["step"] for snapshot in snapshots.provenance()["snapshots"]] == [1, 2]
     assert [row["step"] for row in snapshots.history()] == [1, 2]
     assert snapshots.snapshot_path(1).read_bytes() != snapshots.snapshot_path(2).read_bytes()
